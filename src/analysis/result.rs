@@ -1,0 +1,497 @@
+//! What the analysis gives: plain numbers and enums. Wording lives in `report`.
+//!
+//! Conservation law: every nanosecond sum below comes from segments that are disjoint and that sum, exchange by exchange,
+//! to the corrected latency exactly. So for each step `latency_sum == Σ categories == Σ contributors`, in each band too.
+
+use crate::record::{FailureClass, Nanos, SpanKind, StepId, Timestamp, TraceId};
+use crate::stats::Histogram;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The kind of owner of a segment of latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// Schedule delay: the load generator was late.
+    Generator,
+    /// DNS, TCP connect, TLS handshake.
+    Connection,
+    /// Between client and server, or between two traced services, covered by no span.
+    Network,
+    /// Waiting that a span or attribute names.
+    Queue,
+    /// Self time of a traced service's own spans.
+    App,
+    /// A database call.
+    Database,
+    /// A cache call.
+    Cache,
+    /// A search engine call.
+    Search,
+    /// A messaging call.
+    Messaging,
+    /// A call to a peer that sends no spans.
+    External,
+    /// First byte to last byte of the answer, less what server spans cover.
+    Transfer,
+    /// Waiting for a server that sent no span for this exchange.
+    Untraced,
+}
+
+impl Category {
+    /// All categories, in the order of reports.
+    pub const ALL: [Category; 12] = [
+        Category::Generator,
+        Category::Connection,
+        Category::Network,
+        Category::Queue,
+        Category::App,
+        Category::Database,
+        Category::Cache,
+        Category::Search,
+        Category::Messaging,
+        Category::External,
+        Category::Transfer,
+        Category::Untraced,
+    ];
+
+    /// Stable name: the key in `report.json`, thresholds and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Category::Generator => "generator",
+            Category::Connection => "connection",
+            Category::Network => "network",
+            Category::Queue => "queue",
+            Category::App => "app",
+            Category::Database => "database",
+            Category::Cache => "cache",
+            Category::Search => "search",
+            Category::Messaging => "messaging",
+            Category::External => "external",
+            Category::Transfer => "transfer",
+            Category::Untraced => "untraced",
+        }
+    }
+
+    /// The category of that name.
+    pub fn from_name(name: &str) -> Option<Category> {
+        Category::ALL.into_iter().find(|c| c.name() == name)
+    }
+}
+
+/// Nanoseconds by category.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByCategory(pub [u64; 12]);
+
+impl ByCategory {
+    /// Sum of one category.
+    pub fn get(&self, category: Category) -> Nanos {
+        Nanos(self.0[category as usize])
+    }
+
+    /// Adds to one category.
+    pub fn add(&mut self, category: Category, time: Nanos) {
+        self.0[category as usize] += time.0;
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &ByCategory) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// Sum of all categories.
+    pub fn total(&self) -> Nanos {
+        Nanos(self.0.iter().sum())
+    }
+}
+
+/// The owner of segments: stable over requests, runs and machines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contributor {
+    /// Kind of owner.
+    pub category: Category,
+    /// The service whose span it is (for `network`: the caller); empty for the client's own categories.
+    pub service: Arc<str>,
+    /// Database, cache or messaging system, or protocol (`postgresql`, `redis`, `http`); empty where there is none.
+    pub system: Arc<str>,
+    /// Normalised statement, key pattern, destination, host and route, or operation.
+    pub name: Arc<str>,
+    /// Where in the code, when a span says so: `file:line` or a function name; empty where unknown.
+    pub code: Arc<str>,
+}
+
+/// Latency bands of a step: up to the median, up to p90, up to p99, above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Band {
+    /// ≤ p50.
+    Typical,
+    /// p50–p90.
+    Above,
+    /// p90–p99.
+    Slow,
+    /// > p99.
+    Worst,
+}
+
+impl Band {
+    /// All bands, fastest first.
+    pub const ALL: [Band; 4] = [Band::Typical, Band::Above, Band::Slow, Band::Worst];
+}
+
+/// Everything that one analysis found.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// How complete the evidence is.
+    pub telemetry: Telemetry,
+    /// What load was achieved.
+    pub load: LoadResult,
+    /// One entry for each step of the run, in the run's order; steps without exchanges too.
+    pub steps: Vec<StepResult>,
+    /// All steps together.
+    pub categories: ByCategory,
+    /// Server operations over all exchanges, largest own time first.
+    pub operations: Vec<Operation>,
+    /// Named problems, worst first. Empty for a healthy system.
+    pub findings: Vec<Finding>,
+    /// The answer in one value.
+    pub verdict: Verdict,
+    /// What had to be repaired or doubted.
+    pub notes: Vec<Note>,
+}
+
+/// How complete the evidence is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Telemetry {
+    /// Exchanges analysed.
+    pub exchanges: u64,
+    /// Exchanges that were sent with the sampled flag.
+    pub traced: u64,
+    /// Exchanges with at least one server span.
+    pub joined: u64,
+    /// Server spans read.
+    pub spans: u64,
+    /// Spans of traces that are not of this run.
+    pub spans_foreign: u64,
+    /// Spans that came twice.
+    pub duplicates: u64,
+    /// Spans whose parent never came, joined at the nearest known ancestor.
+    pub orphans: u64,
+    /// Children clipped to their parent.
+    pub clipped: u64,
+    /// Time of children after their parent's end, never on the path.
+    pub async_tail: Nanos,
+    /// Server spans moved because their clock disagrees with their caller's.
+    pub shifted: u64,
+    /// Largest such move.
+    pub clock_skew_max: Nanos,
+    /// Time of joined exchanges that server spans cover, over their time from sent to end.
+    pub covered: Nanos,
+    /// The denominator of that share.
+    pub coverable: Nanos,
+    /// Services that sent spans, with their span counts.
+    pub services: BTreeMap<Arc<str>, u64>,
+}
+
+impl Telemetry {
+    /// Share of traced exchanges that were joined, 0..=1; 0 where none was traced.
+    pub fn coverage(&self) -> f64 {
+        if self.traced == 0 { 0.0 } else { self.joined as f64 / self.traced as f64 }
+    }
+}
+
+/// Load as the exchanges show it.
+#[derive(Clone, Debug, Default)]
+pub struct LoadResult {
+    /// First intended start to last end.
+    pub duration: Nanos,
+    /// Schedule delay of all exchanges that were sent.
+    pub schedule_delay: Histogram,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Which.
+    pub step: StepId,
+    /// Exchanges, failures included.
+    pub exchanges: u64,
+    /// Exchanges that failed or whose status check did not hold.
+    pub errors: u64,
+    /// Exchanges with any failed check.
+    pub checks_failed: u64,
+    /// Exchanges with at least one server span.
+    pub joined: u64,
+    /// From the intended start.
+    pub latency: Histogram,
+    /// From the actual start.
+    pub service_time: Histogram,
+    /// Sum of corrected latency.
+    pub latency_sum: Nanos,
+    /// By band.
+    pub bands: [BandResult; 4],
+    /// Over all bands.
+    pub categories: ByCategory,
+    /// Who spent the time, largest total first; sums to `latency_sum`.
+    pub contributors: Vec<ContributorResult>,
+    /// HTTP statuses seen.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Failures by class, with the commonest message.
+    pub failures: BTreeMap<FailureClass, (u64, Arc<str>)>,
+    /// Failed checks by name, with one example of what was seen.
+    pub checks: BTreeMap<Arc<str>, (u64, Arc<str>)>,
+    /// Typical, slow and worst exchange, where there are any.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// One latency band of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BandResult {
+    /// Exchanges in it.
+    pub exchanges: u64,
+    /// Their corrected latency.
+    pub latency_sum: Nanos,
+    /// Where it went.
+    pub categories: ByCategory,
+}
+
+/// One contributor of one step.
+#[derive(Clone, Debug)]
+pub struct ContributorResult {
+    /// Who.
+    pub contributor: Contributor,
+    /// Spans of it in the step's traces, on the critical path or not (0 where segments come from no span).
+    pub calls: u64,
+    /// Exchanges of the step in which it owned time.
+    pub exchanges: u64,
+    /// Time on the critical path.
+    pub total: Nanos,
+    /// The same by band.
+    pub bands: [Nanos; 4],
+    /// Duration of its spans, each call once.
+    pub call_duration: Histogram,
+    /// Latency of every exchange of the step without this contributor's time: the best that removing it could reach.
+    pub without: Histogram,
+}
+
+/// A server operation.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Its service.
+    pub service: Arc<str>,
+    /// Its span name.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: SpanKind,
+    /// What its own time counts as.
+    pub category: Category,
+    /// Spans.
+    pub calls: u64,
+    /// Spans with an error status.
+    pub errors: u64,
+    /// Exchanges in which it occurs.
+    pub exchanges: u64,
+    /// Duration of its spans.
+    pub duration: Histogram,
+    /// Its own time on the critical path.
+    pub own: Nanos,
+}
+
+/// A request to look at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Why it was chosen.
+    pub role: ExemplarRole,
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its corrected latency.
+    pub latency: Nanos,
+    /// When it was due.
+    pub at: Timestamp,
+    /// Whether server spans were joined.
+    pub joined: bool,
+}
+
+/// Why an exemplar was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExemplarRole {
+    /// Nearest to the median.
+    Typical,
+    /// Nearest to p95.
+    Slow,
+    /// The slowest.
+    Worst,
+}
+
+/// A named problem.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which detector.
+    pub kind: FindingKind,
+    /// How bad.
+    pub severity: Severity,
+    /// In which step.
+    pub step: StepId,
+    /// Whose time it is.
+    pub contributor: Contributor,
+    /// Numbers that show it, by name; times in milliseconds end in `_ms`.
+    pub evidence: BTreeMap<&'static str, f64>,
+    /// At most so much latency goes away with the cause.
+    pub impact: Impact,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Traces to look at.
+    pub exemplars: Vec<TraceId>,
+}
+
+/// Which problem. A closed list; names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FindingKind {
+    /// The same statement many times in one request, one after the other.
+    NPlusOneQuery,
+    /// The same call to another service many times in one request, one after the other.
+    NPlusOneCall,
+    /// One statement takes most of the request.
+    SlowQuery,
+    /// A peer that sends no spans takes most of the request.
+    SlowExternal,
+    /// Waiting to be allowed to try again.
+    RateLimited,
+    /// Waiting for a connection of a pool.
+    PoolWait,
+    /// Other named waiting.
+    Queueing,
+    /// The service's own code takes most of the request.
+    SlowCode,
+    /// The time between first and last byte of large answers.
+    LargePayload,
+    /// Time that no span covers takes most of the request.
+    SlowNetwork,
+    /// Opening connections takes most of the request.
+    ConnectionChurn,
+}
+
+impl FindingKind {
+    /// Stable name, as in `report.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FindingKind::NPlusOneQuery => "n_plus_one_query",
+            FindingKind::NPlusOneCall => "n_plus_one_call",
+            FindingKind::SlowQuery => "slow_query",
+            FindingKind::SlowExternal => "slow_external",
+            FindingKind::RateLimited => "rate_limited",
+            FindingKind::PoolWait => "pool_wait",
+            FindingKind::Queueing => "queueing",
+            FindingKind::SlowCode => "slow_code",
+            FindingKind::LargePayload => "large_payload",
+            FindingKind::SlowNetwork => "slow_network",
+            FindingKind::ConnectionChurn => "connection_churn",
+        }
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth mending.
+    Warning,
+    /// Most of the latency.
+    Critical,
+}
+
+/// How sure a finding is, and why not surer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confidence {
+    /// Many joined requests show it alike.
+    High,
+    /// Few requests (their number).
+    FewRequests(u64),
+    /// Much of the evidence is missing (share joined in per mille).
+    PartlyTraced(u32),
+}
+
+/// Best-case gain, from the retimed latencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Impact {
+    /// Of the mean.
+    pub mean: Nanos,
+    /// Of p95.
+    pub p95: Nanos,
+    /// Of p99.
+    pub p99: Nanos,
+}
+
+/// The answer in one value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// No exchange at all.
+    NoData,
+    /// The load generator itself was late: numbers are not to be trusted (share of latency).
+    GeneratorBound(f64),
+    /// Most exchanges failed.
+    Failing {
+        /// The worst step.
+        step: StepId,
+        /// Its commonest failure, if it was one.
+        class: Option<FailureClass>,
+        /// Its commonest HTTP error status, if it was one.
+        status: Option<u16>,
+    },
+    /// No server span was joined: only the client's side is known.
+    Untraced {
+        /// The slowest step.
+        step: StepId,
+    },
+    /// A step is slow because of this finding (index into `findings`).
+    Bottleneck(usize),
+    /// Nothing stands out.
+    Healthy {
+        /// The slowest step.
+        step: StepId,
+    },
+}
+
+/// Something that had to be repaired, or that makes numbers doubtful.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// Few of the traced exchanges have server spans.
+    LowCoverage {
+        /// Joined.
+        joined: u64,
+        /// Traced.
+        traced: u64,
+    },
+    /// Spans without a known parent.
+    Orphans(u64),
+    /// Spans that came twice.
+    Duplicates(u64),
+    /// Spans of other traces.
+    Foreign(u64),
+    /// Spans moved to fit their caller.
+    ClockSkew {
+        /// How many.
+        spans: u64,
+        /// The largest move.
+        max: Nanos,
+    },
+    /// Spans whose end is before their start.
+    NegativeDuration(u64),
+    /// Traces whose parents form a circle; the circle was cut.
+    Cycles(u64),
+    /// The generator was late.
+    GeneratorLate {
+        /// Share of the latency.
+        share: f64,
+    },
+    /// SDK limits dropped attributes, events or links.
+    SdkDropped(u64),
+    /// Sampled spans whose probability is unknown or below one: averages may be biased.
+    Sampling {
+        /// Spans with a known probability below one.
+        known: u64,
+        /// Spans of traces that hotspan asked to be recorded, yet sampled by someone else's unknown rule.
+        unknown: u64,
+    },
+}

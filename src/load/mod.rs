@@ -1,0 +1,1 @@
+//! Schedule, engine, virtual users.

@@ -1,0 +1,3 @@
+//! The `hotspan` command.
+
+fn main() {}

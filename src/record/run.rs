@@ -1,0 +1,167 @@
+//! Facts about one execution: what was asked for, where it ran, what was really offered, what became of the telemetry.
+
+use super::{Nanos, Timestamp};
+
+/// One execution. Written to the run folder when load starts (state [`RunState::Running`]) and again when it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Folder name: UTC time and scenario name.
+    pub id: String,
+    /// The scenario's name.
+    pub name: String,
+    /// When load started: the run's clock anchor.
+    pub started_at: Timestamp,
+    /// When load ended; absent while it runs or after a crash.
+    pub ended_at: Option<Timestamp>,
+    /// How it stands.
+    pub state: RunState,
+    /// The target's URL, without secrets.
+    pub target: String,
+    /// Version of hotspan.
+    pub hotspan_version: String,
+    /// Git commit of the folder it was started in, where there is one.
+    pub git_commit: Option<String>,
+    /// The machine that made the load.
+    pub host: Host,
+    /// The scenario as text (for a URL: the scenario that the URL form stands for), secrets masked.
+    pub scenario: String,
+    /// All steps, in order; [`super::StepId`] points here.
+    pub steps: Vec<StepInfo>,
+    /// What load was offered.
+    pub load: LoadFacts,
+    /// What came in through the receiver.
+    pub receiver: ReceiverFacts,
+    /// What was sent out over OTLP.
+    pub export: ExportFacts,
+    /// How the wait for late spans ended.
+    pub wait: Option<WaitFacts>,
+    /// Sentences for the report that only the run could know (a taken port, a full disk, …).
+    pub warnings: Vec<String>,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunState {
+    /// Load is running, or the process was killed while it ran.
+    #[default]
+    Running,
+    /// Ended as planned.
+    Complete,
+    /// Stopped by the user.
+    Interrupted,
+    /// Stopped because it made no sense to go on (the target died, the disk is full).
+    Aborted,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// Operating system and kernel.
+    pub os: String,
+    /// CPU model.
+    pub cpu: String,
+    /// Cores that the process may use.
+    pub cores: u32,
+}
+
+/// A step's place in the scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInfo {
+    /// The journey that it belongs to.
+    pub journey: String,
+    /// The step's low-cardinality name.
+    pub name: String,
+    /// HTTP method.
+    pub method: String,
+    /// URL path template, as in `url.template`.
+    pub template: String,
+}
+
+/// Load as it was offered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadFacts {
+    /// Whether arrivals came by a rate (open model) in at least one stage.
+    pub open_model: bool,
+    /// Seconds of load that the scenario planned.
+    pub planned: Nanos,
+    /// Requests that were due (open model) or started (closed model).
+    pub offered: u64,
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Arrivals that were due but never sent.
+    pub not_sent: u64,
+    /// Most users, or most requests at once in the open model.
+    pub users_max: u32,
+    /// Iterations begun.
+    pub iterations: u64,
+    /// hotspan's own CPU time during the load.
+    pub cpu: Nanos,
+    /// Cores that load was made on.
+    pub threads: u32,
+}
+
+/// The receiver's ledger: `received = stored + rejected + dropped`; duplicates are found by the analysis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverFacts {
+    /// Export requests.
+    pub requests: u64,
+    /// Spans in them.
+    pub spans_received: u64,
+    /// Spans written to the run folder.
+    pub spans_stored: u64,
+    /// Spans refused (no valid ids) and reported to the sender as such.
+    pub spans_rejected: u64,
+    /// Spans lost by hotspan (disk full).
+    pub spans_dropped: u64,
+    /// Requests that were no OTLP at all.
+    pub bad_requests: u64,
+    /// Spans handed on with `--forward`.
+    pub forwarded: u64,
+    /// Spans that could not be handed on.
+    pub forward_dropped: u64,
+}
+
+/// The exporter's ledger: `offered = sent + dropped`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportFacts {
+    /// Where client spans went; absent when nothing was exported.
+    pub endpoint: Option<String>,
+    /// Client spans offered to the exporter.
+    pub spans_offered: u64,
+    /// Client spans that the peer accepted.
+    pub spans_sent: u64,
+    /// Client spans lost, refusals included.
+    pub spans_dropped: u64,
+    /// Metric exports that the peer accepted.
+    pub metric_exports: u64,
+    /// Why the last failed export failed.
+    pub last_error: Option<String>,
+}
+
+/// How the wait for late spans ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitFacts {
+    /// How long it took.
+    pub waited: Nanos,
+    /// Why it ended.
+    pub end: WaitEnd,
+    /// Traced exchanges whose server span had come.
+    pub joined: u64,
+    /// Traced exchanges that were sent.
+    pub traced: u64,
+}
+
+/// Why the wait for late spans ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// Every traced exchange was joined.
+    Complete,
+    /// Nothing came for the quiet period.
+    Quiet,
+    /// The deadline passed while spans still came.
+    Deadline,
+    /// The user did not want to wait.
+    Interrupted,
+}

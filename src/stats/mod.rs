@@ -1,0 +1,5 @@
+//! Numbers: mergeable histograms and what is read from them. Knows nothing of requests or spans.
+
+mod histogram;
+
+pub use histogram::{Histogram, Quantiles};

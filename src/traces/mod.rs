@@ -1,0 +1,1 @@
+//! Sockets for telemetry, in and out.
