@@ -1,3 +1,7 @@
-//! The `hotspan` command.
+//! The `hotspan` command: hands its arguments to [`hotspan::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hotspan::cli::main()
+}

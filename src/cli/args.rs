@@ -1,0 +1,276 @@
+//! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A load tester that says why it was slow.
+#[derive(Debug, Parser)]
+#[command(name = "hotspan", version, about, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Start here:
+  hotspan demo                                        a shop with a fault, load on it, and the report
+  hotspan run http://127.0.0.1:8080/ --rate 100 --duration 30s
+  hotspan run shop.yaml                               journeys, stages and thresholds from a file
+
+Your service only has to export OTLP to 127.0.0.1:4317 (gRPC) or :4318 (HTTP), the defaults of every OpenTelemetry SDK.
+
+Exit status: 0 passed, 1 could not run, 2 usage, 3 the result cannot carry a verdict, 99 a threshold failed,
+130 interrupted (with a partial report).")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put load on a service, take in its spans, and say why it was slow.
+    Run(RunArgs),
+    /// Analyse a run folder again: same folder, same report.
+    Analyze(AnalyzeArgs),
+    /// Print the report of a run folder in another format.
+    Report(ReportArgs),
+    /// Start a shop with a fault, put load on it, and report: works on a bare machine.
+    Demo(DemoArgs),
+    /// One process of the demo shop.
+    #[command(hide = true)]
+    DemoService(DemoServiceArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan run http://127.0.0.1:8080/products --users 20 --duration 30s
+  hotspan run http://127.0.0.1:8080/products --rate 200 --duration 1m --forward http://127.0.0.1:14317
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14317 hotspan run shop.yaml --otlp-grpc 127.0.0.1:4317
+
+With OTEL_EXPORTER_OTLP_ENDPOINT set (or `telemetry:` in the scenario) hotspan exports its own client spans and metrics
+there, so that a trace in your backend starts at the client.")]
+pub struct RunArgs {
+    /// A scenario file, or a URL to load with GET.
+    #[arg(value_name = "SCENARIO|URL")]
+    pub what: String,
+    /// Target of the scenario, instead of the one in the file.
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    #[command(flatten)]
+    pub receive: ReceiveArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Seed of everything random: the same seed gives the same requests.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads that make load [default: cores − 1, at least 1].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Load for the URL form.
+#[derive(Debug, Args)]
+pub struct ShapeArgs {
+    /// Virtual users (closed model); for a URL [default: 10].
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    pub users: Option<u32>,
+    /// Requests per second (open model: due times are fixed by the schedule alone).
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// How long; for a URL [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// Where server spans come from and go to.
+#[derive(Debug, Args)]
+pub struct ReceiveArgs {
+    /// Where server spans come from.
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Receiver)]
+    pub traces_from: Source,
+    /// Address of the OTLP/gRPC receiver.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    pub otlp_grpc: SocketAddr,
+    /// Address of the OTLP/HTTP receiver.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    pub otlp_http: SocketAddr,
+    /// Hand on all that is received to a Collector or Jaeger (gRPC; with a path or port 4318: HTTP).
+    #[arg(long, value_name = "URL")]
+    pub forward: Option<String>,
+    /// Longest wait for late spans after the load.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub wait: Duration,
+    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
+    pub quiet_period: Duration,
+}
+
+/// Where server spans come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// hotspan's own OTLP receiver.
+    Receiver,
+    /// No source: the client's side alone.
+    None,
+}
+
+/// Where results go and how they look.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Folder that run folders are made in.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub print: PrintArgs,
+    /// Plain progress lines instead of one that is redrawn.
+    #[arg(long)]
+    pub no_ui: bool,
+    /// No progress; the report is printed all the same.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// How the report is printed.
+#[derive(Clone, Debug, Args)]
+pub struct PrintArgs {
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    pub format: Format,
+    /// Colour.
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, at most 100 columns.
+    Terminal,
+    /// For a pull request.
+    Markdown,
+    /// report.json.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// When standard output is a terminal and NO_COLOR is not set.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub struct AnalyzeArgs {
+    /// A run folder, e.g. runs/20261124T101500Z-shop; a folder of runs means the newest in it.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub print: PrintArgs,
+    /// Passes over the folder, to bound memory [default: one for each five million spans].
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<u32>,
+    /// Instead of the report: blame beside the target's own `Server-Timing`, as JSON.
+    #[arg(long)]
+    pub truth: bool,
+    /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A run folder; a folder of runs means the newest in it.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan demo                          an N+1 query, found
+  hotspan demo --fault none             a clean bill
+  hotspan demo --fault cpu,slow_external
+  hotspan demo --database-url postgres://user@127.0.0.1:5432/shop")]
+pub struct DemoArgs {
+    /// Faults to switch on, separated by commas; `none` for a healthy shop, `list` to see them all.
+    #[arg(long, value_name = "NAMES", default_value = "n_plus_one")]
+    pub fault: String,
+    /// PostgreSQL for the shop, instead of an embedded SQLite file.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Virtual users.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub users: u32,
+    /// How long to put load on the shop.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "20s")]
+    pub duration: Duration,
+    /// Address of the OTLP/gRPC receiver [default: a free port].
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub otlp_grpc: SocketAddr,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoServiceArgs {
+    /// Arguments of the service, as the demo passes them to itself.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub argv: Vec<String>,
+}
+
+/// `30s`, `500ms`, `1m30s`, `2h`; a bare number is refused because its unit would be a guess.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return Err("is empty; write for example 30s".into());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_len);
+        let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a time; write for example 30s or 1m30s"))?;
+        let seconds = match unit.trim() {
+            "ms" => number / 1e3,
+            "s" => number,
+            "m" | "min" => number * 60.0,
+            "h" => number * 3600.0,
+            "" => return Err(format!("`{text}` has no unit; write {text}s for seconds")),
+            other => return Err(format!("`{other}` is not a unit of time; use ms, s, m or h")),
+        };
+        total += Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is too long"))?;
+        rest = next;
+    }
+    if total.is_zero() { Err("must be longer than nothing".into()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert!(parse_duration("30").unwrap_err().contains("write 30s"));
+        assert!(parse_duration("30x").unwrap_err().contains("`x` is not a unit"));
+        assert!(parse_duration("0s").is_err());
+        assert!(parse_duration("").is_err());
+    }
+}

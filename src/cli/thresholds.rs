@@ -1,0 +1,175 @@
+//! Evaluates a scenario's thresholds against an analysis.
+//!
+//! Each condition becomes one result. A condition whose subject was never seen has no value and does not hold: a gate
+//! that passes because nothing was measured would be a false pass.
+
+use crate::analysis::result::{Analysis, Category, Operation, StepResult};
+use crate::record::{Nanos, StepId};
+use crate::report::{Actual, ThresholdResult, Unit};
+use crate::scenario::threshold::{Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
+use crate::stats::Histogram;
+
+/// All conditions of all thresholds, in the scenario's order.
+pub fn evaluate(thresholds: &[Threshold], analysis: &Analysis) -> Vec<ThresholdResult> {
+    thresholds
+        .iter()
+        .flat_map(|t| t.conditions.iter().map(|condition| one(&t.subject, condition, analysis)))
+        .collect()
+}
+
+/// Whether any threshold needs server spans to be measured.
+pub fn need_spans(thresholds: &[Threshold]) -> bool {
+    let on_blame = |c: &Condition| {
+        matches!(
+            c.metric,
+            Metric::Category(..) | Metric::SpanDuration(_) | Metric::SpanCalls | Metric::SpanErrorRate
+        )
+    };
+    thresholds.iter().any(|t| t.conditions.iter().any(on_blame))
+}
+
+fn one(subject: &Subject, condition: &Condition, analysis: &Analysis) -> ThresholdResult {
+    let expression = match subject {
+        Subject::Run => condition.text.clone(),
+        Subject::Step { name, .. } => format!("{name}: {}", condition.text),
+        Subject::Span(pattern) => format!("span(\"{pattern}\"): {}", condition.text),
+    };
+    let actual = match subject {
+        Subject::Run => of_steps(condition.metric, &|_| true, analysis),
+        Subject::Step { steps, .. } => of_steps(condition.metric, &|id| steps.contains(&id), analysis),
+        Subject::Span(pattern) => of_spans(condition.metric, pattern, analysis),
+    };
+    let passed = actual.is_some_and(|actual| condition.comparison.holds(actual.value, limit(condition.limit)));
+    ThresholdResult { expression, actual, passed }
+}
+
+/// In the unit of the matching [`Actual`].
+fn limit(limit: Limit) -> f64 {
+    match limit {
+        Limit::Time(time) => time.as_millis_f64(),
+        Limit::Ratio(number) | Limit::Number(number) => number,
+    }
+}
+
+fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis) -> Option<Actual> {
+    let steps: Vec<&StepResult> = analysis.steps.iter().filter(|s| wanted(s.step)).collect();
+    let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
+    let sum = |of: fn(&StepResult) -> u64| steps.iter().map(|s| of(s)).sum::<u64>();
+    let merged = |of: fn(&StepResult) -> &Histogram| {
+        let mut all = Histogram::new();
+        steps.iter().for_each(|s| all.merge(of(s)));
+        all
+    };
+    if exchanges == 0 && !matches!(metric, Metric::Exchanges | Metric::Rate) {
+        return None;
+    }
+    match metric {
+        Metric::Latency(statistic) => Some(time(&merged(|s| &s.latency), statistic)),
+        Metric::ServiceTime(statistic) => Some(time(&merged(|s| &s.service_time), statistic)),
+        Metric::ScheduleDelay(statistic) => Some(time(&analysis.load.schedule_delay, statistic)),
+        Metric::Category(name, part) => {
+            let category = Category::from_name(name)?;
+            let owned: Nanos = steps.iter().map(|s| s.categories.get(category)).sum();
+            let latency: Nanos = steps.iter().map(|s| s.latency_sum).sum();
+            Some(match part {
+                Part::Mean => ms(owned.as_millis_f64() / exchanges as f64),
+                Part::Share => share(owned.0, latency.0),
+            })
+        }
+        Metric::ErrorRate => Some(share(sum(|s| s.errors), exchanges)),
+        Metric::CheckFailureRate => Some(share(sum(|s| s.checks_failed), exchanges)),
+        Metric::Rate => {
+            let seconds = analysis.load.duration.as_secs_f64();
+            (seconds > 0.0).then(|| Actual { value: exchanges as f64 / seconds, unit: Unit::PerSecond })
+        }
+        Metric::Exchanges => Some(count(exchanges as f64)),
+        Metric::Errors => Some(count(sum(|s| s.errors) as f64)),
+        // The parser gives these to spans only.
+        Metric::SpanDuration(_) | Metric::SpanCalls | Metric::SpanErrorRate => None,
+    }
+}
+
+fn of_spans(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual> {
+    let found: Vec<&Operation> = analysis.operations.iter().filter(|o| matches_wildcard(pattern, &o.name)).collect();
+    let calls: u64 = found.iter().map(|o| o.calls).sum();
+    match metric {
+        // No call at all is a fact where traces were seen: `calls < 5` then holds.
+        Metric::SpanCalls if analysis.telemetry.joined > 0 => {
+            Some(count(calls as f64 / analysis.telemetry.joined as f64))
+        }
+        _ if calls == 0 => None,
+        Metric::SpanDuration(statistic) => {
+            let mut all = Histogram::new();
+            found.iter().for_each(|o| all.merge(&o.duration));
+            Some(time(&all, statistic))
+        }
+        Metric::SpanErrorRate => Some(share(found.iter().map(|o| o.errors).sum(), calls)),
+        _ => None,
+    }
+}
+
+fn time(histogram: &Histogram, statistic: Statistic) -> Actual {
+    let nanos = match statistic {
+        Statistic::Mean => histogram.mean(),
+        Statistic::Max => histogram.quantiles().max,
+        Statistic::Quantile(q) => histogram.quantile(q),
+    };
+    ms(nanos.as_millis_f64())
+}
+
+fn ms(value: f64) -> Actual {
+    Actual { value, unit: Unit::Milliseconds }
+}
+
+fn count(value: f64) -> Actual {
+    Actual { value, unit: Unit::Count }
+}
+
+fn share(part: u64, whole: u64) -> Actual {
+    let value = if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    Actual { value, unit: Unit::Share }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any text. Linear: one backtracking point suffices.
+fn matches_wildcard(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if p < pattern.len() && pattern[p] == b'*' {
+            star = Some((p, t));
+            p += 1;
+        } else if p < pattern.len() && pattern[p] == text[t] {
+            p += 1;
+            t += 1;
+        } else if let Some((after, from)) = star {
+            p = after + 1;
+            t = from + 1;
+            star = Some((after, from + 1));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_stand_for_any_text() {
+        for (pattern, text, expected) in [
+            ("SELECT product", "SELECT product", true),
+            ("SELECT product", "SELECT products", false),
+            ("SELECT *", "SELECT product", true),
+            ("*product*", "SELECT product WHERE", true),
+            ("a*b*c", "axxbyybzzc", true),
+            ("a*b*c", "axxbyybzz", false),
+            ("*", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches_wildcard(pattern, text), expected, "{pattern} ~ {text}");
+        }
+    }
+}
