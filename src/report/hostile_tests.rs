@@ -1,0 +1,1 @@
+//! Foreign text that tries to act on terminals, Markdown renderers and readers.

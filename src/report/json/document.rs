@@ -1,0 +1,643 @@
+//! The structs behind `report.json`: field order is key order. Every key is described in `docs/report.schema.json`.
+
+use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, Finding, StepResult};
+use crate::record::{Nanos, RunState, SpanKind, WaitEnd};
+use crate::report::number;
+use crate::report::view::{self, Owner, Part, StepView, Tail, View};
+use crate::report::wording::{self, Level, finding, verdict};
+use crate::stats::Quantiles;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use std::collections::BTreeMap;
+
+/// Most contributors of a step; a service whose span names are not normalised can have any number.
+const CONTRIBUTORS_MAX: usize = 200;
+/// Most operations.
+const OPERATIONS_MAX: usize = 500;
+
+/// Keys and values in an order of our own.
+struct Map<V>(Vec<(&'static str, V)>);
+
+impl<V: Serialize> Serialize for Map<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The whole document.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    schema: &'static str,
+    run: Run<'a>,
+    telemetry: Telemetry<'a>,
+    load: Load,
+    steps: Vec<Step<'a>>,
+    operations: Vec<Operation<'a>>,
+    operations_omitted: usize,
+    findings: Vec<FindingJson<'a>>,
+    saturation: Saturation,
+    thresholds: Vec<Threshold<'a>>,
+    verdict: VerdictJson,
+}
+
+#[derive(Serialize)]
+struct Run<'a> {
+    id: &'a str,
+    name: &'a str,
+    state: &'static str,
+    started_at: String,
+    duration_s: f64,
+    target: &'a str,
+    hotspan_version: &'a str,
+    git_commit: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Telemetry<'a> {
+    exchanges: u64,
+    traced: u64,
+    joined: u64,
+    coverage: f64,
+    span_cover: Option<f64>,
+    spans_received: u64,
+    spans_rejected: u64,
+    spans_dropped: u64,
+    spans: u64,
+    spans_foreign: u64,
+    duplicates: u64,
+    orphans: u64,
+    clipped: u64,
+    shifted: u64,
+    async_tail_ms: f64,
+    clock_skew_max_ms: f64,
+    services: BTreeMap<&'a str, u64>,
+    wait: Option<Wait>,
+    export: Option<Export<'a>>,
+    warnings: Vec<String>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Wait {
+    waited_ms: f64,
+    end: &'static str,
+    joined: u64,
+    traced: u64,
+}
+
+#[derive(Serialize)]
+struct Export<'a> {
+    endpoint: &'a str,
+    spans_offered: u64,
+    spans_sent: u64,
+    spans_dropped: u64,
+    metric_exports: u64,
+    last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Load {
+    open_model: bool,
+    offered: u64,
+    sent: u64,
+    not_sent: u64,
+    iterations: u64,
+    offered_per_s: Option<f64>,
+    achieved_per_s: Option<f64>,
+    users_max: u32,
+    schedule_delay_p99_ms: f64,
+    generator_cpu_share: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Step<'a> {
+    journey: &'a str,
+    name: &'a str,
+    exchanges: u64,
+    joined: u64,
+    errors: u64,
+    checks_failed: u64,
+    rate_per_s: f64,
+    latency_ms: Latency,
+    service_time_ms: Latency,
+    categories: Map<Shares>,
+    contributors: Vec<ContributorJson<'a>>,
+    contributors_omitted: Omitted,
+    bands: Vec<BandJson>,
+    tail: Vec<TailJson<'a>>,
+    statuses: BTreeMap<u16, u64>,
+    failures: Vec<Failure<'a>>,
+    checks: Vec<Check<'a>>,
+    exemplars: Vec<ExemplarJson>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p95: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+#[derive(Serialize)]
+struct Shares {
+    mean_ms: f64,
+    share: f64,
+    tail_share: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct ContributorJson<'a> {
+    category: &'static str,
+    service: &'a str,
+    system: &'a str,
+    name: &'a str,
+    code: &'a str,
+    exchanges: u64,
+    calls_per_exchange: f64,
+    mean_ms: f64,
+    share: f64,
+    tail_share: Option<f64>,
+    call_p50_ms: Option<f64>,
+    call_p95_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Omitted {
+    count: usize,
+    mean_ms: f64,
+    share: f64,
+    tail_share: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct BandJson {
+    band: &'static str,
+    exchanges: u64,
+    mean_ms: f64,
+    categories: Map<f64>,
+}
+
+#[derive(Serialize)]
+struct TailJson<'a> {
+    slowest_percent: u32,
+    exchanges: u64,
+    typical_exchanges: u64,
+    gap_ms: f64,
+    excess_ms: Map<f64>,
+    main: Option<TailMain<'a>>,
+}
+
+#[derive(Serialize)]
+struct TailMain<'a> {
+    contributor: Owned<'a>,
+    excess_ms: f64,
+}
+
+#[derive(Serialize)]
+struct Owned<'a> {
+    category: &'static str,
+    service: &'a str,
+    system: &'a str,
+    name: &'a str,
+    code: &'a str,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    class: &'static str,
+    count: u64,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    check: &'a str,
+    count: u64,
+    seen: &'a str,
+}
+
+#[derive(Serialize)]
+struct ExemplarJson {
+    role: &'static str,
+    trace_id: String,
+    latency_ms: f64,
+    at: String,
+    joined: bool,
+}
+
+#[derive(Serialize)]
+struct Operation<'a> {
+    service: &'a str,
+    name: &'a str,
+    kind: &'static str,
+    category: &'static str,
+    calls: u64,
+    errors: u64,
+    exchanges: u64,
+    own_ms: f64,
+    duration_ms: Latency,
+}
+
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    kind: &'static str,
+    severity: &'static str,
+    title: String,
+    step: StepName<'a>,
+    service: &'a str,
+    contributor: Owned<'a>,
+    evidence: BTreeMap<&'static str, f64>,
+    impact_ms: ImpactJson,
+    confidence: ConfidenceJson,
+    exemplars: Vec<String>,
+    advice: String,
+}
+
+#[derive(Serialize)]
+struct StepName<'a> {
+    journey: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct ImpactJson {
+    mean: f64,
+    p95: f64,
+    p99: f64,
+}
+
+#[derive(Serialize)]
+struct ConfidenceJson {
+    level: &'static str,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Saturation {
+    levels: [u8; 0],
+    knee_per_s: Option<f64>,
+    limiting: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct Threshold<'a> {
+    expression: &'a str,
+    actual: Option<f64>,
+    unit: Option<&'static str>,
+    passed: bool,
+}
+
+#[derive(Serialize)]
+struct VerdictJson {
+    kind: &'static str,
+    headline: String,
+    categories: Map<f64>,
+}
+
+/// Milliseconds to the microsecond.
+fn ms(value: f64) -> f64 {
+    rounded(value, 1e3)
+}
+
+fn nanos(value: Nanos) -> f64 {
+    ms(value.as_millis_f64())
+}
+
+/// Shares to a hundredth of a per cent.
+fn share(value: f64) -> f64 {
+    rounded(value, 1e4)
+}
+
+/// Never -0.0, so that equal numbers are equal bytes; what is not finite has no place in JSON.
+fn rounded(value: f64, scale: f64) -> f64 {
+    let rounded = (value * scale).round() / scale;
+    if rounded.is_finite() && rounded != 0.0 { rounded } else { 0.0 }
+}
+
+impl<'a> Document<'a> {
+    /// Everything that a report says, rounded.
+    pub fn new(view: &'a View<'a>) -> Document<'a> {
+        let analysis = view.analysis();
+        let total = analysis.categories.total();
+        let of_total = |c| share(view::share(analysis.categories.get(c), total).unwrap_or(0.0));
+        Document {
+            schema: super::SCHEMA,
+            run: Run::new(view),
+            telemetry: Telemetry::new(view),
+            load: Load::new(view),
+            steps: view.steps.iter().map(Step::new).collect(),
+            operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
+            operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
+            findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
+            saturation: Saturation { levels: [], knee_per_s: None, limiting: None },
+            thresholds: view
+                .report
+                .thresholds
+                .iter()
+                .map(|t| Threshold {
+                    expression: &t.expression,
+                    actual: t.actual.map(|a| rounded(a.value, 1e4)),
+                    unit: t.actual.map(|a| a.unit.name()),
+                    passed: t.passed,
+                })
+                .collect(),
+            verdict: VerdictJson {
+                kind: verdict::name(&analysis.verdict),
+                headline: verdict::headline(view).plain(),
+                categories: Map(Category::ALL.into_iter().map(|c| (c.name(), of_total(c))).collect()),
+            },
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(view: &View<'a>) -> Run<'a> {
+        let run = view.run();
+        let duration = run.ended_at.map_or(view.analysis().load.duration, |end| end.since(run.started_at));
+        Run {
+            id: &run.id,
+            name: &run.name,
+            state: match run.state {
+                RunState::Running => "running",
+                RunState::Complete => "complete",
+                RunState::Interrupted => "interrupted",
+                RunState::Aborted => "aborted",
+            },
+            started_at: number::rfc3339(run.started_at),
+            duration_s: rounded(duration.as_secs_f64(), 1e3),
+            target: &run.target,
+            hotspan_version: &run.hotspan_version,
+            git_commit: run.git_commit.as_deref(),
+        }
+    }
+}
+
+impl<'a> Telemetry<'a> {
+    fn new(view: &View<'a>) -> Telemetry<'a> {
+        let run = view.run();
+        let t = &view.analysis().telemetry;
+        let messages = wording::messages(view);
+        let texts = |level| messages.iter().filter(|m| m.level == level).map(|m| m.whole().plain()).collect();
+        Telemetry {
+            exchanges: t.exchanges,
+            traced: t.traced,
+            joined: t.joined,
+            coverage: share(t.coverage()),
+            span_cover: view.span_cover().map(share),
+            spans_received: view.spans_received(),
+            spans_rejected: run.receiver.spans_rejected,
+            spans_dropped: run.receiver.spans_dropped,
+            spans: t.spans,
+            spans_foreign: t.spans_foreign,
+            duplicates: t.duplicates,
+            orphans: t.orphans,
+            clipped: t.clipped,
+            shifted: t.shifted,
+            async_tail_ms: nanos(t.async_tail),
+            clock_skew_max_ms: nanos(t.clock_skew_max),
+            services: t.services.iter().map(|(name, spans)| (&**name, *spans)).collect(),
+            wait: run.wait.map(|w| Wait {
+                waited_ms: nanos(w.waited),
+                end: match w.end {
+                    WaitEnd::Complete => "complete",
+                    WaitEnd::Quiet => "quiet",
+                    WaitEnd::Deadline => "deadline",
+                    WaitEnd::Interrupted => "interrupted",
+                },
+                joined: w.joined,
+                traced: w.traced,
+            }),
+            export: run.export.endpoint.as_deref().map(|endpoint| Export {
+                endpoint,
+                spans_offered: run.export.spans_offered,
+                spans_sent: run.export.spans_sent,
+                spans_dropped: run.export.spans_dropped,
+                metric_exports: run.export.metric_exports,
+                last_error: run.export.last_error.as_deref(),
+            }),
+            warnings: texts(Level::Warning),
+            notes: texts(Level::Note),
+        }
+    }
+}
+
+impl Load {
+    fn new(view: &View) -> Load {
+        let load = &view.run().load;
+        Load {
+            open_model: load.open_model,
+            offered: load.offered,
+            sent: load.sent,
+            not_sent: load.not_sent,
+            iterations: load.iterations,
+            offered_per_s: view.offered_per_s().map(ms),
+            achieved_per_s: view.achieved_per_s().map(ms),
+            users_max: load.users_max,
+            schedule_delay_p99_ms: nanos(view.analysis().load.schedule_delay.quantile(0.99)),
+            generator_cpu_share: view.generator_cpu_share().map(share),
+        }
+    }
+}
+
+impl<'a> Step<'a> {
+    fn new(step: &'a StepView<'a>) -> Step<'a> {
+        let result = step.result;
+        let omitted: Vec<&Owner> = step.contributors.iter().skip(CONTRIBUTORS_MAX).collect();
+        let rest = view::sum(&omitted);
+        Step {
+            journey: step.journey,
+            name: &step.name,
+            exchanges: result.exchanges,
+            joined: result.joined,
+            errors: result.errors,
+            checks_failed: result.checks_failed,
+            rate_per_s: ms(step.rate),
+            latency_ms: Latency::new(&step.latency),
+            service_time_ms: Latency::new(&step.service),
+            categories: Map(step.categories.iter().map(|p| (p.category.name(), Shares::new(p))).collect()),
+            contributors: step.contributors.iter().take(CONTRIBUTORS_MAX).map(ContributorJson::new).collect(),
+            contributors_omitted: Omitted {
+                count: omitted.len(),
+                mean_ms: ms(rest.mean_ms),
+                share: share(rest.share),
+                tail_share: rest.tail_share.map(share),
+            },
+            bands: bands(result),
+            tail: step.tails.iter().map(|t| TailJson::new(t, step)).collect(),
+            statuses: result.statuses.clone(),
+            failures: result
+                .failures
+                .iter()
+                .map(|(class, (count, message))| Failure { class: class.name(), count: *count, message })
+                .collect(),
+            checks: result
+                .checks
+                .iter()
+                .map(|(check, (count, seen))| Check { check, count: *count, seen })
+                .collect(),
+            exemplars: step
+                .exemplars()
+                .iter()
+                .map(|e| ExemplarJson {
+                    role: match e.role {
+                        ExemplarRole::Typical => "typical",
+                        ExemplarRole::Slow => "slow",
+                        ExemplarRole::Worst => "worst",
+                    },
+                    trace_id: e.trace_id.to_string(),
+                    latency_ms: nanos(e.latency),
+                    at: number::rfc3339(e.at),
+                    joined: e.joined,
+                })
+                .collect(),
+        }
+    }
+}
+
+fn bands(result: &StepResult) -> Vec<BandJson> {
+    Band::ALL
+        .into_iter()
+        .map(|band| {
+            let b = &result.bands[band as usize];
+            let mean = |c| ms(view::mean_ms(b.categories.get(c), b.exchanges));
+            BandJson {
+                band: match band {
+                    Band::Typical => "to_p50",
+                    Band::Above => "p50_to_p90",
+                    Band::Slow => "p90_to_p99",
+                    Band::Worst => "above_p99",
+                },
+                exchanges: b.exchanges,
+                mean_ms: ms(view::mean_ms(b.latency_sum, b.exchanges)),
+                categories: Map(Category::ALL.into_iter().map(|c| (c.name(), mean(c))).collect()),
+            }
+        })
+        .collect()
+}
+
+impl<'a> TailJson<'a> {
+    fn new(tail: &Tail, step: &StepView<'a>) -> TailJson<'a> {
+        TailJson {
+            slowest_percent: tail.percent,
+            exchanges: tail.exchanges,
+            typical_exchanges: tail.typical_exchanges,
+            gap_ms: ms(tail.gap_ms()),
+            excess_ms: Map(tail.categories.iter().map(|p| (p.category.name(), ms(p.excess_ms()))).collect()),
+            main: tail.main.and_then(|(index, excess)| {
+                let contributor = &step.contributors.get(index)?.result.contributor;
+                Some(TailMain { contributor: Owned::new(contributor), excess_ms: ms(excess) })
+            }),
+        }
+    }
+}
+
+impl Latency {
+    fn new(q: &Quantiles) -> Latency {
+        Latency {
+            mean: nanos(q.mean),
+            p50: nanos(q.p50),
+            p90: nanos(q.p90),
+            p95: nanos(q.p95),
+            p99: nanos(q.p99),
+            p999: nanos(q.p999),
+            max: nanos(q.max),
+        }
+    }
+}
+
+impl Shares {
+    fn new(part: &Part) -> Shares {
+        Shares { mean_ms: ms(part.mean_ms), share: share(part.share), tail_share: part.tail_share.map(share) }
+    }
+}
+
+impl<'a> Owned<'a> {
+    fn new(c: &'a Contributor) -> Owned<'a> {
+        Owned {
+            category: c.category.name(),
+            service: &c.service,
+            system: &c.system,
+            name: &c.name,
+            code: &c.code,
+        }
+    }
+}
+
+impl<'a> ContributorJson<'a> {
+    fn new(owner: &'a Owner<'a>) -> ContributorJson<'a> {
+        let c = &owner.result.contributor;
+        let duration = &owner.result.call_duration;
+        let quantile = |q| (!duration.is_empty()).then(|| nanos(duration.quantile(q)));
+        ContributorJson {
+            category: c.category.name(),
+            service: &c.service,
+            system: &c.system,
+            name: &c.name,
+            code: &c.code,
+            exchanges: owner.result.exchanges,
+            calls_per_exchange: ms(owner.calls),
+            mean_ms: ms(owner.part.mean_ms),
+            share: share(owner.part.share),
+            tail_share: owner.part.tail_share.map(share),
+            call_p50_ms: quantile(0.5),
+            call_p95_ms: quantile(0.95),
+        }
+    }
+}
+
+impl<'a> Operation<'a> {
+    fn new(o: &'a crate::analysis::result::Operation) -> Operation<'a> {
+        Operation {
+            service: &o.service,
+            name: &o.name,
+            kind: match o.kind {
+                SpanKind::Unspecified => "unspecified",
+                SpanKind::Internal => "internal",
+                SpanKind::Server => "server",
+                SpanKind::Client => "client",
+                SpanKind::Producer => "producer",
+                SpanKind::Consumer => "consumer",
+            },
+            category: o.category.name(),
+            calls: o.calls,
+            errors: o.errors,
+            exchanges: o.exchanges,
+            own_ms: nanos(o.own),
+            duration_ms: Latency::new(&o.duration.quantiles()),
+        }
+    }
+}
+
+impl<'a> FindingJson<'a> {
+    fn new(f: &'a Finding, view: &'a View<'a>) -> FindingJson<'a> {
+        let step = view.step(f.step);
+        FindingJson {
+            kind: f.kind.name(),
+            severity: finding::severity(f.severity),
+            title: finding::title(f, view).plain(),
+            step: StepName { journey: step.map_or("", |s| s.journey), name: step.map_or("", |s| &s.name) },
+            service: &f.contributor.service,
+            contributor: Owned::new(&f.contributor),
+            evidence: f.evidence.iter().map(|(key, value)| (*key, rounded(*value, 1e4))).collect(),
+            impact_ms: ImpactJson {
+                mean: nanos(f.impact.mean),
+                p95: nanos(f.impact.p95),
+                p99: nanos(f.impact.p99),
+            },
+            confidence: ConfidenceJson {
+                level: finding::confidence_name(f.confidence),
+                reason: finding::confidence(f.confidence, step).replace(number::NBSP, " "),
+            },
+            exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
+            advice: finding::advice(f, view).plain(),
+        }
+    }
+}

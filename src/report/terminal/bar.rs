@@ -1,0 +1,105 @@
+//! Bars out of character cells. Each category has one colour and, without colour, one pattern or letter everywhere.
+
+use super::screen::{Paint, Row, Screen};
+use crate::analysis::result::Category;
+
+/// A bar of `cells` cells, divided in proportion by largest remainder, so that the cells add up.
+pub fn stacked(parts: &[(Category, f64)], cells: usize, screen: &Screen) -> Row {
+    let total: f64 = parts.iter().map(|(_, value)| value.max(0.0)).sum();
+    if total <= 0.0 || cells == 0 {
+        return Row::new();
+    }
+    let exact: Vec<f64> = parts.iter().map(|(_, value)| value.max(0.0) / total * cells as f64).collect();
+    let mut sizes: Vec<usize> = exact.iter().map(|e| e.floor() as usize).collect();
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    let rest = |i: &usize| exact[*i] - exact[*i].floor();
+    order.sort_by(|a, b| rest(b).total_cmp(&rest(a)));
+    let missing = cells.saturating_sub(sizes.iter().sum());
+    for i in order.into_iter().take(missing) {
+        sizes[i] += 1;
+    }
+    parts.iter().zip(sizes).filter(|(_, size)| *size > 0).fold(Row::new(), |row, ((category, _), size)| {
+        row.push(mark(*category, screen).to_string().repeat(size), Paint::Category(*category))
+    })
+}
+
+/// A bar for one share (0..=1) of `cells` cells; anything above nothing shows as one cell.
+pub fn single(category: Category, share: f64, cells: usize, screen: &Screen) -> Row {
+    let size = if share <= 0.0 { 0 } else { ((share * cells as f64).round() as usize).clamp(1, cells) };
+    Row::of(mark(category, screen).to_string().repeat(size), Paint::Category(category))
+}
+
+/// What a category's cells look like.
+pub fn mark(category: Category, screen: &Screen) -> char {
+    match (screen.unicode(), screen.color()) {
+        (true, true) => '█',
+        (true, false) => pattern(category),
+        (false, _) => letter(category),
+    }
+}
+
+const fn pattern(category: Category) -> char {
+    match category {
+        Category::Generator => '!',
+        Category::Connection => '+',
+        Category::Network => '░',
+        Category::Queue => '╳',
+        Category::App => '▒',
+        Category::Database => '█',
+        Category::Cache => '▚',
+        Category::Search => '≈',
+        Category::Messaging => '◊',
+        Category::External => '▓',
+        Category::Transfer => '═',
+        Category::Untraced => '?',
+    }
+}
+
+const fn letter(category: Category) -> char {
+    match category {
+        Category::Generator => 'G',
+        Category::Connection => '+',
+        Category::Network => 'N',
+        Category::Queue => 'Q',
+        Category::App => 'A',
+        Category::Database => 'D',
+        Category::Cache => 'C',
+        Category::Search => 'S',
+        Category::Messaging => 'M',
+        Category::External => 'E',
+        Category::Transfer => 'T',
+        Category::Untraced => '?',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Style;
+
+    #[test]
+    fn cells_add_up_and_marks_differ() {
+        let screen = Screen::new(Style { color: false, width: 100, unicode: false });
+        let parts = [(Category::Database, 1.0), (Category::App, 1.0), (Category::Network, 1.0)];
+        for cells in 0..50 {
+            assert_eq!(stacked(&parts, cells, &screen).width(), cells);
+        }
+        let text: String = stacked(&parts, 4, &screen).0.into_iter().map(|(text, _)| text).collect();
+        assert_eq!(text, "DDAN");
+        assert_eq!(stacked(&[(Category::App, 0.0)], 9, &screen), Row::new());
+        for unicode in [true, false] {
+            let screen = Screen::new(Style { color: false, width: 100, unicode });
+            let marks: std::collections::BTreeSet<char> =
+                Category::ALL.iter().map(|c| mark(*c, &screen)).collect();
+            assert_eq!(marks.len(), Category::ALL.len(), "two categories look alike");
+        }
+    }
+
+    #[test]
+    fn a_small_share_still_shows() {
+        let screen = Screen::new(Style::default());
+        assert_eq!(single(Category::App, 0.001, 10, &screen).width(), 1);
+        assert_eq!(single(Category::App, 0.0, 10, &screen).width(), 0);
+        assert_eq!(single(Category::App, 1.0, 10, &screen).width(), 10);
+    }
+}

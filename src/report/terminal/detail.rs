@@ -1,0 +1,160 @@
+//! One step in detail: who owns its time, and what its slowest requests spend more.
+
+use super::bar;
+use super::screen::{Paint, Row, Screen};
+use super::table::{Column, Table};
+use crate::analysis::result::{Band, Category};
+use crate::report::number::{self, count, counted, ms, nanos, percent, signed};
+use crate::report::text;
+use crate::report::view::{self, Owner, StepView, TAIL_MIN, Tail, View};
+use crate::report::wording::{self, contributor_name};
+
+/// Cells of the bar beside a share.
+const BAR: usize = 12;
+
+/// Contributors and tail of one step.
+pub fn section(step: &StepView, view: &View, screen: &mut Screen) {
+    let title = screen.foreign(&view.step_name(step.result.step), 60);
+    let slow = step.result.bands[Band::Slow as usize].exchanges;
+    let at_p95 = match slow {
+        0 => String::new(),
+        n => format!("; “at p95” is among the {} between p90 and p99", counted(n, "request", "requests")),
+    };
+    let aside = format!(
+        "{}, mean {}, p95 {}{at_p95}",
+        counted(step.result.exchanges, "request", "requests"),
+        nanos(step.latency.mean),
+        nanos(step.latency.p95)
+    );
+    screen.heading(&title, &aside.into());
+    contributors(step, slow > 0, screen);
+    tail(step, screen);
+}
+
+fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
+    let mut table = Table::new(vec![
+        Column::left("category"),
+        Column::flexible("what"),
+        Column::left("service").optional(2),
+        Column::right("calls"),
+        Column::right("mean ms"),
+        Column::right("share"),
+        Column::left("").optional(3),
+        Column::right(if at_p95 { "at p95" } else { "" }),
+    ]);
+    let (shown, rest) = step.shown();
+    for owner in &shown {
+        table.cells(owner_cells(owner, screen));
+    }
+    let plain = |text: String| Row::of(text, Paint::Dim);
+    if !rest.is_empty() {
+        let sum = view::sum(&rest);
+        table.cells(vec![
+            Row::new(),
+            plain(format!("{} more", count(rest.len() as u64))),
+            Row::new(),
+            Row::new(),
+            plain(ms(sum.mean_ms)),
+            plain(percent(sum.share)),
+            Row::new(),
+            plain(sum.tail_share.map(percent).unwrap_or_default()),
+        ]);
+    }
+    table.cells(vec![
+        Row::new(),
+        plain("all".into()),
+        Row::new(),
+        Row::new(),
+        plain(ms(step.latency.mean.as_millis_f64())),
+        plain(percent(1.0)),
+        Row::new(),
+        plain(if at_p95 { percent(1.0) } else { String::new() }),
+    ]);
+    table.render(screen);
+}
+
+fn owner_cells(owner: &Owner, screen: &Screen) -> Vec<Row> {
+    let c = &owner.result.contributor;
+    let plain = |text: String| Row::of(text, Paint::Plain);
+    let name = text::statement(&text::clean(contributor_name(c)));
+    vec![
+        Row::of(c.category.name(), Paint::Category(c.category)),
+        plain(screen.foreign(&name, 200)),
+        plain(screen.foreign(&c.service, 16)),
+        plain(if owner.calls > 0.0 { number::calls(owner.calls) } else { String::new() }),
+        plain(ms(owner.part.mean_ms)),
+        plain(percent(owner.part.share)),
+        bar::single(c.category, owner.part.share, BAR, screen),
+        plain(owner.part.tail_share.map(percent).unwrap_or_default()),
+    ]
+}
+
+/// The slowest 10 % and 1 % against the typical half: the excess of each category, summing to the gap.
+fn tail(step: &StepView, screen: &mut Screen) {
+    let tails: Vec<&Tail> = step.tails.iter().filter(|t| t.exchanges >= TAIL_MIN).collect();
+    let Some(first) = tails.first() else { return };
+    screen.blank();
+    let mut table = Table::new(columns(&tails));
+    table.cells(head_cells(first, &tails));
+    let largest = tails.iter().map(|t| t.mean_ms).fold(first.typical_mean_ms, f64::max);
+    let digits = number::digits_for(largest);
+    let worth = |i: usize| {
+        tails.iter().any(|t| {
+            let part = &t.categories[i];
+            part.typical_ms.max(part.tail_ms) >= largest * 0.02
+        })
+    };
+    let (shown, rest): (Vec<usize>, Vec<usize>) = (0..Category::ALL.len()).partition(|i| worth(*i));
+    for i in shown {
+        let category = Category::ALL[i];
+        table.cells(tail_cells(
+            Row::of(category.name(), Paint::Category(category)),
+            &[i],
+            &tails,
+            digits,
+            Paint::Plain,
+        ));
+    }
+    if rest.iter().any(|i| tails.iter().any(|t| t.categories[*i].typical_ms + t.categories[*i].tail_ms > 0.0))
+    {
+        table.cells(tail_cells(Row::of("other", Paint::Plain), &rest, &tails, digits, Paint::Plain));
+    }
+    let all: Vec<usize> = (0..Category::ALL.len()).collect();
+    table.cells(tail_cells(Row::of("all", Paint::Dim), &all, &tails, digits, Paint::Dim));
+    table.render(screen);
+    if let Some(main) = wording::main_excess(step, first) {
+        screen.prose(Row::of("  ", Paint::Plain), &main, Paint::Plain);
+    }
+}
+
+fn columns(tails: &[&Tail]) -> Vec<Column> {
+    let mut columns = vec![Column::left("mean ms"), Column::right("typical half")];
+    for tail in tails {
+        let title = if tail.percent == 10 { "slowest 10 %" } else { "slowest 1 %" };
+        columns.extend([Column::right(title), Column::right("more")]);
+    }
+    columns
+}
+
+/// How many requests each column is the mean of.
+fn head_cells(first: &Tail, tails: &[&Tail]) -> Vec<Row> {
+    let n = |n: u64| Row::of(format!("n = {}", count(n)), Paint::Dim);
+    let mut cells = vec![Row::new(), n(first.typical_exchanges)];
+    for tail in tails {
+        cells.extend([n(tail.exchanges), Row::new()]);
+    }
+    cells
+}
+
+fn tail_cells(name: Row, categories: &[usize], tails: &[&Tail], digits: usize, paint: Paint) -> Vec<Row> {
+    let typical = |t: &Tail| categories.iter().map(|i| t.categories[*i].typical_ms).sum::<f64>();
+    let slow = |t: &Tail| categories.iter().map(|i| t.categories[*i].tail_ms).sum::<f64>();
+    let mut cells = vec![name];
+    cells.extend(tails.first().map(|t| Row::of(number::grouped(typical(t), digits), paint)));
+    for t in tails {
+        cells.push(Row::of(number::grouped(slow(t), digits), paint));
+        let more = if paint == Paint::Plain { Paint::Bold } else { paint };
+        cells.push(Row::of(signed(slow(t) - typical(t), digits), more));
+    }
+    cells
+}

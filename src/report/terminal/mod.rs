@@ -1,0 +1,62 @@
+//! The report as terminal text: the answer first, then what it rests on.
+//!
+//! Nothing is said by colour alone, no line is wider than asked for, and foreign text cannot act on the terminal.
+
+mod bar;
+mod detail;
+mod evidence;
+mod findings;
+mod screen;
+mod steps;
+mod table;
+
+use super::view::View;
+use super::wording::{self, Level, Message, ledger};
+use super::{Report, Style, number};
+use screen::{Paint, Row, Screen};
+
+/// The report as text of at most `style.width` columns.
+pub fn terminal(report: &Report, style: Style) -> String {
+    let view = View::new(report);
+    let messages = wording::messages(&view);
+    let mut screen = Screen::new(style);
+    screen.prose(Row::new(), &wording::verdict::headline(&view), Paint::Bold);
+    screen.blank();
+    facts(&view, &messages, &mut screen);
+    steps::section(&view, &mut screen);
+    steps::failures(&view, &mut screen);
+    for step in view.detailed() {
+        detail::section(step, &view, &mut screen);
+    }
+    findings::section(&view, &mut screen);
+    findings::thresholds(&view, &mut screen);
+    evidence::section(&view, &mut screen);
+    evidence::messages(&messages, &mut screen);
+    evidence::traces(&view, &mut screen);
+    evidence::files(&view, &mut screen);
+    screen.finish()
+}
+
+/// What was run, in two lines.
+fn facts(view: &View, messages: &[Message], screen: &mut Screen) {
+    screen.prose(margin(), &ledger::run(view), Paint::Dim);
+    screen.prose(margin(), &ledger::totals(view), Paint::Plain);
+    let warnings = messages.iter().filter(|m| m.level == Level::Warning).count();
+    if warnings > 0 {
+        let words = number::counted(warnings as u64, "warning", "warnings");
+        screen.prose(
+            margin(),
+            &format!("{words} below: read them before you trust the numbers").into(),
+            Paint::Caution,
+        );
+    }
+    let failed = view.report.thresholds.iter().filter(|t| !t.passed).count();
+    if failed > 0 {
+        let all = number::counted(view.report.thresholds.len() as u64, "threshold", "thresholds");
+        screen.prose(margin(), &format!("{failed} of {all} failed").into(), Paint::Bad);
+    }
+}
+
+fn margin() -> Row {
+    Row::of("  ", Paint::Plain)
+}

@@ -1,0 +1,254 @@
+//! Findings as sentences: what was seen, what shows it, what it costs, how sure that is, what to do.
+
+use super::{calls_per_request, contributor_name};
+use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind, Severity};
+use crate::record::Nanos;
+use crate::report::number::{self, counted, ms, nanos, percent};
+use crate::report::prose::Prose;
+use crate::report::view::{StepView, View};
+
+/// Stable name of a severity, as in `report.json`.
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    }
+}
+
+/// Stable name of a confidence, as in `report.json`.
+pub fn confidence_name(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::High => "high",
+        Confidence::PartlyTraced(_) => "medium",
+        Confidence::FewRequests(_) => "low",
+    }
+}
+
+/// How sure, and why not surer.
+pub fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
+    match (confidence, step) {
+        (Confidence::High, Some(step)) => {
+            format!("high: {} with server spans show it", counted(step.result.joined, "request", "requests"))
+        }
+        (Confidence::High, None) => "high".to_owned(),
+        (Confidence::FewRequests(n), _) => {
+            format!("low: only {} show it; run longer", counted(n, "request", "requests"))
+        }
+        (Confidence::PartlyTraced(per_mille), _) => {
+            format!(
+                "medium: only {} of the requests have server spans",
+                percent(f64::from(per_mille) / 1_000.0)
+            )
+        }
+    }
+}
+
+/// One line that names the problem and where it is.
+pub fn title(finding: &Finding, view: &View) -> Prose {
+    let step = view.step_name(finding.step);
+    let c = &finding.contributor;
+    let name = contributor_name(c);
+    let start = |what: &str| Prose::new().own(what).own(" in ").name(&step).own(": ");
+    let calls = view.step(finding.step).and_then(|s| s.owner(c)).and_then(|o| calls_per_request(o.calls));
+    let with_calls = |out: Prose| match &calls {
+        Some(calls) => out.own(", ").own(calls),
+        None => out,
+    };
+    match finding.kind {
+        FindingKind::NPlusOneQuery => with_calls(start("N+1 query").name(name)),
+        FindingKind::NPlusOneCall => with_calls(start("N+1 call").name(name)),
+        FindingKind::SlowQuery => start("Slow query").name(name),
+        FindingKind::SlowExternal => start("Slow external call").name(name),
+        FindingKind::RateLimited => start("Rate limit").name(name),
+        FindingKind::PoolWait => start("Waiting for a connection of a pool").name(name),
+        FindingKind::Queueing => start("Queueing").name(name),
+        FindingKind::SlowCode => start("Slow code").name(name),
+        FindingKind::LargePayload => Prose::new().own("Large answers of ").name(&step),
+        FindingKind::SlowNetwork => match c.service.is_empty() {
+            true => Prose::new().own("Time between client and server of ").name(&step),
+            false => start("Time between services").name(name),
+        },
+        FindingKind::ConnectionChurn => {
+            Prose::new().own("Connections opened again and again for ").name(&step)
+        }
+    }
+}
+
+/// Whose time it is and where in the code: `shop → sqlite, at src/reviews.rs:41`; nothing where nothing is known.
+pub fn place(contributor: &Contributor) -> Option<Prose> {
+    let mut out = Prose::new();
+    let mut known = false;
+    if !contributor.service.is_empty() {
+        out = out.short_name(&contributor.service, 32);
+        known = true;
+    }
+    if !contributor.system.is_empty() && *contributor.system != *contributor.name {
+        out = out.own(if known { " → " } else { "" }).short_name(&contributor.system, 24);
+        known = true;
+    }
+    if !contributor.code.is_empty() {
+        out = out.own(if known { ", at " } else { "at " }).name(&contributor.code);
+        known = true;
+    }
+    known.then_some(out)
+}
+
+/// The numbers that show it, as `label value` pairs.
+pub fn evidence(finding: &Finding) -> Vec<(String, String)> {
+    finding.evidence.iter().map(|(key, value)| evidence_pair(key, *value)).collect()
+}
+
+/// The unit of a number is in its name: `_ms`, `_share`, `_bytes`, `_per_s`; else it is a plain number.
+fn evidence_pair(key: &str, value: f64) -> (String, String) {
+    let words = |stem: &str| {
+        stem.replace('_', " ").replace("per exchange", "per request").replace("exchanges", "requests")
+    };
+    if let Some(stem) = key.strip_suffix("_ms") {
+        return (words(stem), number::ms_unit(value));
+    }
+    if key == "share" || key.ends_with("_share") {
+        return (words(key), percent(value));
+    }
+    if let Some(stem) = key.strip_suffix("_bytes") {
+        return (words(stem), number::bytes(value));
+    }
+    if let Some(stem) = key.strip_suffix("_per_s") {
+        return (words(stem), format!("{}/s", number::rate(value)));
+    }
+    (words(key), number::calls(value))
+}
+
+/// What a fix could gain at best.
+pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
+    let i = &finding.impact;
+    if i.mean == Nanos::ZERO && i.p95 == Nanos::ZERO && i.p99 == Nanos::ZERO {
+        return "no measurable gain by itself".to_owned();
+    }
+    let p95 = match step {
+        Some(step) => {
+            let after = step.latency.p95.0.saturating_sub(i.p95.0);
+            format!(" ({} → {})", ms(step.latency.p95.as_millis_f64()), nanos(Nanos(after)))
+        }
+        None => String::new(),
+    };
+    format!(
+        "would save at most {} of p95{p95}, {} of the mean, {} of p99",
+        nanos(i.p95),
+        nanos(i.mean),
+        nanos(i.p99)
+    )
+}
+
+/// What to do, in one or two sentences.
+pub fn advice(finding: &Finding, view: &View) -> Prose {
+    let c = &finding.contributor;
+    match finding.kind {
+        FindingKind::NPlusOneQuery => n_plus_one_query(c),
+        FindingKind::NPlusOneCall => Prose::from(
+            "Ask for all items in one call, if the peer has such an endpoint, or send the calls at the same time instead of one after the other.",
+        ),
+        FindingKind::SlowQuery => slow_query(c),
+        FindingKind::SlowExternal => Prose::from("What ")
+            .name(contributor_name(c))
+            .own(" does inside is not known, because it sends no spans. Keep its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
+        FindingKind::RateLimited => Prose::from(
+            "The peer asks to come back later and the request waits for that. Send it fewer calls (keep its answers, put several in one), or get a higher limit.",
+        ),
+        FindingKind::PoolWait => Prose::from(
+            "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
+        ),
+        FindingKind::Queueing => queueing(c),
+        FindingKind::SlowCode => slow_code(c),
+        FindingKind::LargePayload => large_payload(finding, view),
+        FindingKind::SlowNetwork => slow_network(c),
+        FindingKind::ConnectionChurn => Prose::from(
+            "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
+        ),
+    }
+}
+
+fn n_plus_one_query(c: &Contributor) -> Prose {
+    let out = Prose::from(match c.category {
+        Category::Cache => "Get all keys in one round trip (a multi-get or a pipeline)",
+        Category::Search => "Put the searches into one request (a multi-search)",
+        _ => "Fetch all rows with one statement: a join, WHERE … IN (…), or the ORM's eager loading",
+    });
+    match c.code.is_empty() {
+        true => out.own("; look for the loop that runs it."),
+        false => out.own("; the loop is around ").name(&c.code).own("."),
+    }
+}
+
+fn slow_query(c: &Contributor) -> Prose {
+    let system = c.system.to_ascii_lowercase();
+    let plan = match system.as_str() {
+        "postgresql" => "EXPLAIN (ANALYZE, BUFFERS)",
+        "mysql" | "mariadb" => "EXPLAIN ANALYZE",
+        "sqlite" => "EXPLAIN QUERY PLAN",
+        "mongodb" => "explain(\"executionStats\")",
+        "microsoft.sql_server" | "mssql" => "SET STATISTICS XML ON",
+        "oracle.db" | "oracle" => "DBMS_XPLAN.DISPLAY_CURSOR",
+        _ => "",
+    };
+    match (c.category, plan) {
+        (Category::Search, _) => "Profile this search in the search engine; narrow its filters, and fetch fewer fields and hits.".into(),
+        (Category::Cache, _) => "See what makes this command slow: large values, a scan over many keys, or a busy cache server.".into(),
+        (_, "") => "Look at its plan: a scan of the whole table wants an index on the columns that it filters and sorts by; else fetch fewer rows.".into(),
+        (_, plan) => Prose::new().own(format!(
+            "Look at its plan with {plan}: a scan of the whole table wants an index on the columns that it filters and sorts by. If the plan is good, look for locks, or fetch fewer rows."
+        )),
+    }
+}
+
+fn queueing(c: &Contributor) -> Prose {
+    Prose::from("Requests wait their turn at ")
+        .name(contributor_name(c))
+        .own(". Shorten the work that is done while it is held, or let more of it go on at once.")
+}
+
+fn slow_code(c: &Contributor) -> Prose {
+    let out = Prose::from("The time is in ");
+    let out = if c.service.is_empty() {
+        out.own("the service's")
+    } else {
+        out.short_name(&c.service, 32).own("’s")
+    };
+    let out = out.own(" own code, under no finer span. Profile it under this load");
+    match c.code.is_empty() {
+        true => out.own(", or put spans around its parts to see which one it is."),
+        false => out.own(", starting at ").name(&c.code).own(", or put spans around its parts."),
+    }
+}
+
+fn large_payload(finding: &Finding, _view: &View) -> Prose {
+    let size = finding
+        .evidence
+        .iter()
+        .find(|(key, _)| key.ends_with("bytes"))
+        .map(|(_, value)| number::bytes(*value));
+    let out = match size {
+        Some(size) => Prose::new().own(format!("An answer has {size} on average. ")),
+        None => Prose::new(),
+    };
+    out.own("Return fewer fields or a page at a time, or compress it.")
+}
+
+fn slow_network(c: &Contributor) -> Prose {
+    let side = if c.service.is_empty() {
+        Prose::from("the client")
+    } else {
+        Prose::new().short_name(&c.service, 32)
+    };
+    Prose::from("This is time that ")
+        .then(side)
+        .own(" waited while the callee had no span open: a full accept queue or too few workers there, a proxy between, or a slow line. Compare with the callee's busy workers first.")
+}
+
+/// `calls per request 26; share 70 %`.
+pub fn evidence_line(finding: &Finding) -> Option<Prose> {
+    let pairs = evidence(finding);
+    let words: Vec<String> =
+        pairs.into_iter().map(|(label, value)| format!("{} {value}", label.replace(' ', "\u{a0}"))).collect();
+    (!words.is_empty()).then(|| words.join("; ").replace("; ", ", ").into())
+}

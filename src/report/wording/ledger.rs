@@ -1,0 +1,301 @@
+//! The books of a run as sentences: what was offered, sent, received, lost, and how the wait for spans ended.
+
+use super::{Message, verdict};
+use crate::record::{RunState, WaitEnd};
+use crate::report::number::{self, counted, percent, seconds};
+use crate::report::prose::Prose;
+use crate::report::view::View;
+
+/// Below so many exchanges a p99 is one or two requests.
+const P99_MIN: u64 = 200;
+
+/// All messages that the run's own books give.
+pub fn messages(view: &View) -> Vec<Message> {
+    let mut out = Vec::new();
+    out.extend(state(view));
+    out.extend(load(view));
+    receiver(view, &mut out);
+    out.extend(export(view));
+    out.extend(wait_warning(view));
+    out
+}
+
+fn state(view: &View) -> Option<Message> {
+    let run = view.run();
+    let planned =
+        if run.load.planned.0 > 0 { format!(" of {}", seconds(run.load.planned)) } else { String::new() };
+    let after = format!("{}{planned}", seconds(view.analysis().load.duration));
+    match run.state {
+        RunState::Complete => None,
+        RunState::Running => Some(Message::warning(format!(
+            "This run has no end: hotspan was killed while it ran. The report covers what was on disk, {after}."
+        ))),
+        RunState::Interrupted => Some(Message::warning(format!(
+            "The run was stopped by the user after {after}; the report covers that part."
+        ))),
+        RunState::Aborted => Some(Message::warning(format!(
+            "hotspan ended the run after {after}, because it made no sense to go on; the report covers that part."
+        ))),
+    }
+}
+
+fn load(view: &View) -> Option<Message> {
+    let load = &view.run().load;
+    (load.not_sent > 0).then(|| {
+        Message::warning(format!(
+            "{} of {} that were due {} never sent, so the service had less load than was asked for.",
+            counted(load.not_sent, "request", "requests"),
+            counted(load.offered, "request", "requests"),
+            if load.not_sent == 1 { "was" } else { "were" },
+        ))
+        .instead(format!("To offer it all: {}.", verdict::generator_way_out(view)))
+    })
+}
+
+fn receiver(view: &View, out: &mut Vec<Message>) {
+    let facts = &view.run().receiver;
+    if facts.spans_dropped > 0 {
+        out.push(
+            Message::warning(format!(
+                "hotspan lost {} of {} received, because they could not be written.",
+                counted(facts.spans_dropped, "span", "spans"),
+                counted(facts.spans_received, "span", "spans")
+            ))
+            .instead("Free space on the disk of the run folder, or name another with --out."),
+        );
+    }
+    if facts.spans_rejected > 0 {
+        out.push(Message::warning(format!(
+            "{} refused, because the trace or span id is not valid; the sender was told.",
+            format_args!(
+                "{} {}",
+                counted(facts.spans_rejected, "span", "spans"),
+                if facts.spans_rejected == 1 { "was" } else { "were" }
+            )
+        )));
+    }
+    if facts.bad_requests > 0 {
+        out.push(
+            Message::warning(format!(
+                "{} to the receiver {} not OTLP.",
+                counted(facts.bad_requests, "request", "requests"),
+                if facts.bad_requests == 1 { "was" } else { "were" }
+            ))
+            .instead("gRPC goes to the port of --otlp-grpc (4317), protobuf and JSON over HTTP to that of --otlp-http (4318)."),
+        );
+    }
+    if facts.forward_dropped > 0 {
+        out.push(
+            Message::warning(format!(
+                "{} of {} could not be handed on; hotspan's own copy is complete.",
+                counted(facts.forward_dropped, "span", "spans"),
+                counted(facts.forwarded + facts.forward_dropped, "span", "spans")
+            ))
+            .instead("Check that the address of --forward takes OTLP."),
+        );
+    }
+}
+
+fn export(view: &View) -> Option<Message> {
+    let facts = &view.run().export;
+    let endpoint = facts.endpoint.as_deref()?;
+    let reason = |text: Prose| match &facts.last_error {
+        Some(error) => text.own(": ").foreign(error).own("."),
+        None => text.own("."),
+    };
+    if facts.spans_dropped > 0 {
+        let text = Prose::new()
+            .own(format!(
+                "{} of {} did not reach ",
+                counted(facts.spans_dropped, "client span", "client spans"),
+                counted(facts.spans_offered, "client span", "client spans")
+            ))
+            .name(endpoint);
+        let out = Message::warning(reason(text));
+        return Some(out.instead("The report does not need them; traces there lack their first span."));
+    }
+    facts.last_error.as_ref().map(|_| {
+        let text =
+            Prose::from("All client spans reached ").name(endpoint).own(", after an export that failed");
+        Message::note(reason(text))
+    })
+}
+
+fn wait_warning(view: &View) -> Option<Message> {
+    let wait = view.run().wait.as_ref()?;
+    let missing = wait.traced.saturating_sub(wait.joined);
+    match wait.end {
+        WaitEnd::Deadline if missing > 0 => Some(Message::warning(format!(
+            "Spans still came when the wait for them ended after {}; {} then without.",
+            seconds(wait.waited),
+            format_args!(
+                "{} {}",
+                counted(missing, "request", "requests"),
+                if missing == 1 { "was" } else { "were" }
+            )
+        ))),
+        WaitEnd::Interrupted if missing > 0 => Some(Message::warning(format!(
+            "The wait for late spans was cut short after {}; {} then without.",
+            seconds(wait.waited),
+            format_args!(
+                "{} {}",
+                counted(missing, "request", "requests"),
+                if missing == 1 { "was" } else { "were" }
+            )
+        ))),
+        WaitEnd::Complete | WaitEnd::Quiet | WaitEnd::Deadline | WaitEnd::Interrupted => None,
+    }
+}
+
+/// How the wait for late spans ended, as a fact.
+pub fn wait(view: &View) -> Option<String> {
+    let wait = view.run().wait.as_ref()?;
+    let why = match wait.end {
+        WaitEnd::Complete => "every traced request had its server span",
+        WaitEnd::Quiet => "nothing more came",
+        WaitEnd::Deadline => "the time limit was reached",
+        WaitEnd::Interrupted => "it was cut short by the user",
+    };
+    Some(format!("{} for late spans, until {why}", seconds(wait.waited)))
+}
+
+/// What was joined, as a fact.
+pub fn joined(view: &View) -> String {
+    let telemetry = &view.analysis().telemetry;
+    let mut out = if telemetry.traced == 0 {
+        "no request was traced".to_owned()
+    } else {
+        format!(
+            "{} of {} have server spans ({})",
+            counted(telemetry.joined, "request", "requests"),
+            counted(telemetry.traced, "traced request", "traced requests"),
+            percent(telemetry.coverage())
+        )
+    };
+    if telemetry.traced > 0 && telemetry.traced < telemetry.exchanges {
+        out.push_str(&format!("; {} in all", counted(telemetry.exchanges, "request", "requests")));
+    }
+    if let Some(cover) = view.span_cover() {
+        out.push_str(&format!("; spans cover {} of their time", percent(cover)));
+    }
+    out
+}
+
+/// Which services sent spans, largest first.
+pub fn services(view: &View) -> Option<Prose> {
+    let mut services: Vec<_> = view.analysis().telemetry.services.iter().collect();
+    services.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    let more = services.len().saturating_sub(6);
+    let mut out = Prose::new();
+    for (i, (name, spans)) in services.iter().take(6).enumerate() {
+        out = out.own(if i > 0 { ", " } else { "" }).short_name(name, 32);
+        out = out.own(format!(" {}", counted(**spans, "span", "spans")));
+    }
+    if more > 0 {
+        out = out.own(format!(" and {}", counted(more as u64, "more", "more")));
+    }
+    (!services.is_empty()).then_some(out)
+}
+
+/// What was sent out over OTLP, as a fact.
+pub fn exported(view: &View) -> Option<Prose> {
+    let facts = &view.run().export;
+    let endpoint = facts.endpoint.as_deref()?;
+    let lost = if facts.spans_dropped == 0 { ", none lost".to_owned() } else { String::new() };
+    Some(
+        Prose::new()
+            .own(format!("{} to ", counted(facts.spans_sent, "client span", "client spans")))
+            .name(endpoint)
+            .own(lost),
+    )
+}
+
+/// Steps whose p99 rests on too few requests.
+pub fn small_samples(view: &View) -> Option<Message> {
+    let few: Vec<_> = view.steps.iter().filter(|s| (1..P99_MIN).contains(&s.result.exchanges)).collect();
+    let first = few.first()?;
+    let mut text = Prose::from("The p99 of ").name(&view.step_name(first.result.step));
+    if few.len() > 1 {
+        text = text.own(format!(" and {}", counted(few.len() as u64 - 1, "other step", "other steps")));
+    }
+    let least = few.iter().map(|s| s.result.exchanges).min().unwrap_or(0);
+    let n = if few.len() > 1 {
+        format!("as few as {}", counted(least, "request", "requests"))
+    } else {
+        counted(least, "request", "requests")
+    };
+    Some(Message::note(text.own(format!(" rests on {n}; run longer to trust it."))))
+}
+
+/// `shop at http://127.0.0.1:8080, 20 users, 30 s, from 2026-11-24 15:03:12 UTC`.
+pub fn run(view: &View) -> Prose {
+    let run = view.run();
+    let mut out = Prose::new().name(&run.name).own(" at ").name(&run.target);
+    if run.load.users_max > 0 {
+        let (one, many) =
+            if run.load.open_model { ("request at once", "requests at once") } else { ("user", "users") };
+        let most = if run.load.open_model { "at most " } else { "" };
+        out = out.own(format!(", {most}{}", number::counted(u64::from(run.load.users_max), one, many)));
+    }
+    let started = number::rfc3339(run.started_at);
+    let started = started.get(..19).unwrap_or(&started).replace('T', &number::NBSP.to_string());
+    out.own(format!(", {} from {started}{}UTC", number::seconds(view.analysis().load.duration), number::NBSP))
+}
+
+/// `12,345 requests (411/s), no errors; 99.8 % of the traced ones have server spans`.
+pub fn totals(view: &View) -> Prose {
+    let (exchanges, errors) = view.totals();
+    let mut out = number::counted(exchanges, "request", "requests");
+    if view.seconds > 0.0 && exchanges > 0 {
+        out.push_str(&format!(" ({}/s)", number::rate(exchanges as f64 / view.seconds)));
+    }
+    out.push_str(&match errors {
+        0 => ", no errors".to_owned(),
+        n => format!(
+            ", {} ({})",
+            number::counted(n, "error", "errors"),
+            number::percent(n as f64 / exchanges.max(1) as f64)
+        ),
+    });
+    if view.analysis().telemetry.traced > 0 {
+        out.push_str(&format!("; {} joined with server spans", number::percent(view.coverage())));
+    }
+    out.into()
+}
+
+/// Labels and sentences, for terminal and Markdown.
+pub fn facts(view: &View) -> Vec<(&'static str, Prose)> {
+    let mut out = vec![("joined", Prose::from(joined(view)))];
+    out.extend(services(view).map(|s| ("services", s)));
+    out.extend(wait(view).map(|w| ("waited", w.into())));
+    out.extend(exported(view).map(|e| ("exported", e)));
+    out.extend(generator(view).map(|l| ("load", l.into())));
+    out
+}
+
+/// What hotspan itself did: rate, delay, CPU.
+fn generator(view: &View) -> Option<String> {
+    let delay = &view.analysis().load.schedule_delay;
+    let mut words = Vec::new();
+    if let (Some(offered), Some(achieved)) = (view.offered_per_s(), view.achieved_per_s()) {
+        words.push(match view.run().load.open_model {
+            true => format!("{}/s were due, {}/s sent", number::rate(offered), number::rate(achieved)),
+            false => format!("{}/s sent", number::rate(achieved)),
+        });
+    }
+    if view.run().load.open_model && !delay.is_empty() {
+        words.push(format!("sent {} late at p99", number::nanos(delay.quantile(0.99))));
+    }
+    if let Some(cpu) = view.generator_cpu_share() {
+        let cores = number::counted(u64::from(view.run().load.threads), "core", "cores");
+        words.push(format!("hotspan used {} of {cores}", number::percent(cpu)));
+    }
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// The run folder and what is in it.
+pub fn files(view: &View) -> Prose {
+    Prose::from("Run folder ").short_name(&view.run().id, 80).own(
+        ": report.json and report.md hold this report, exchanges/ and spans/ what it was made from; hotspan analyze makes it again.",
+    )
+}

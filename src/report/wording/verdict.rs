@@ -1,0 +1,239 @@
+//! The first line: the answer, or why there is none and what to do.
+
+use super::{calls_per_request, cause, contributor_name, note};
+use crate::analysis::result::{Category, Finding, FindingKind, Verdict};
+use crate::record::{FailureClass, RunState, StepId};
+use crate::report::number;
+use crate::report::prose::Prose;
+use crate::report::view::{StepView, View};
+
+/// Columns of a contributor's name in the headline.
+const NAME_COLUMNS: usize = 48;
+
+/// The answer in one sentence, without a full stop.
+pub fn headline(view: &View) -> Prose {
+    match &view.analysis().verdict {
+        Verdict::NoData => no_data(view),
+        Verdict::GeneratorBound(share) => generator_bound(view, *share),
+        Verdict::Failing { step, class, status } => failing(view, *step, *class, *status),
+        Verdict::Untraced { step } => untraced(view, *step),
+        Verdict::Bottleneck(index) => match view.analysis().findings.get(*index) {
+            Some(finding) => bottleneck(view, finding),
+            None => "A bottleneck was named, but its finding is missing from this result".into(),
+        },
+        Verdict::Healthy { step } => healthy(view, *step),
+    }
+}
+
+/// Stable name of the verdict, as in `report.json`.
+pub fn name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::NoData => "no_data",
+        Verdict::GeneratorBound(_) => "generator_bound",
+        Verdict::Failing { .. } => "failing",
+        Verdict::Untraced { .. } => "untraced",
+        Verdict::Bottleneck(_) => "bottleneck",
+        Verdict::Healthy { .. } => "healthy",
+    }
+}
+
+fn bottleneck(view: &View, finding: &Finding) -> Prose {
+    let contributor = &finding.contributor;
+    let mut out = Prose::new().name(&view.step_name(finding.step)).own(" is slow because of ");
+    out = match finding.kind {
+        FindingKind::RateLimited => out.own("a rate limit"),
+        FindingKind::PoolWait => out.own("waiting for a connection of a pool"),
+        FindingKind::LargePayload => out.own("the size of its answers"),
+        FindingKind::SlowCode if !contributor.service.is_empty() => {
+            out.own("the code of ").short_name(&contributor.service, 24)
+        }
+        FindingKind::NPlusOneQuery
+        | FindingKind::NPlusOneCall
+        | FindingKind::SlowQuery
+        | FindingKind::SlowExternal
+        | FindingKind::Queueing
+        | FindingKind::SlowCode
+        | FindingKind::SlowNetwork
+        | FindingKind::ConnectionChurn => out.own(cause(contributor.category)),
+    };
+    match view.step(finding.step) {
+        Some(step) => out.own(": ").then(share_of_latency(step, finding)),
+        None => out,
+    }
+}
+
+/// `71 % of 184 ms p95, mostly SELECT … FROM review, 26 calls per request`. The share and the contributor's part of it
+/// are of the same requests: those between p90 and p99, or all where there are none such.
+fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
+    let part = step.part(finding.contributor.category);
+    let owner = step.owner(&finding.contributor);
+    let (share, latency, of, own_share) = match part.tail_share {
+        Some(share) => (share, step.latency.p95, "p95", owner.and_then(|o| o.part.tail_share)),
+        None => (part.share, step.latency.mean, "mean", owner.map(|o| o.part.share)),
+    };
+    let out = Prose::new().own(format!("{} of {} {of}", number::percent(share), number::nanos(latency)));
+    let Some(owner) =
+        owner.filter(|o| !matches!(o.part.category, Category::Connection | Category::Generator))
+    else {
+        return out;
+    };
+    let name = contributor_name(&finding.contributor);
+    let out = match own_share {
+        Some(own) if own * 2.0 < share => out
+            .own(", the largest part ")
+            .short_name(name, NAME_COLUMNS)
+            .own(format!(" ({})", number::percent(own))),
+        _ => out.own(", mostly ").short_name(name, NAME_COLUMNS),
+    };
+    match calls_per_request(owner.calls) {
+        Some(calls) => out.own(", ").own(calls),
+        None => out,
+    }
+}
+
+fn healthy(view: &View, id: StepId) -> Prose {
+    let (exchanges, errors) = view.totals();
+    let mut out = Prose::new().own("No bottleneck: slowest step ").name(&view.step_name(id));
+    if let Some(step) = view.step(id) {
+        out = out.own(format!(", p95 {}", number::nanos(step.latency.p95)));
+    }
+    out = out.own(format!("; {}, ", number::counted(exchanges, "request", "requests")));
+    out = match errors {
+        0 => out.own("no errors"),
+        n => out.own(number::counted(n, "error", "errors")),
+    };
+    if view.coverage() < 0.9 {
+        out = out.own(format!("; only {} of them have server spans", number::percent(joined_share(view))));
+    }
+    out
+}
+
+fn joined_share(view: &View) -> f64 {
+    let (exchanges, _) = view.totals();
+    if exchanges == 0 { 0.0 } else { view.analysis().telemetry.joined as f64 / exchanges as f64 }
+}
+
+fn no_data(view: &View) -> Prose {
+    let run = view.run();
+    let out = Prose::from("There is nothing to explain, because no request was recorded: ");
+    match (run.state, run.load.offered) {
+        (RunState::Running, _) => out.own("hotspan was killed before the first one ended; run it again"),
+        (RunState::Interrupted, _) => {
+            out.own("the run was stopped before the first one ended; let it run longer")
+        }
+        (RunState::Aborted, _) => out.own("the run ended early; the warnings say why"),
+        (RunState::Complete, 0) => {
+            out.own("the scenario's load stages ask for none; give it users or a rate and a duration")
+        }
+        (RunState::Complete, n) => {
+            out.own(format!("{} due, none sent; the warnings say why", number::counted(n, "was", "were")))
+        }
+    }
+}
+
+fn generator_bound(view: &View, share: f64) -> Prose {
+    let out = Prose::new().own(format!(
+        "The load generator was late, so these latencies are not the service's: {} of them is waiting to be sent; ",
+        number::percent(share)
+    ));
+    out.own(generator_way_out(view))
+}
+
+/// What helps a late generator; never more cores where the ones it has were idle.
+pub fn generator_way_out(view: &View) -> String {
+    let threads = u64::from(view.run().load.threads);
+    match view.generator_cpu_share() {
+        Some(busy) if busy < 0.6 => format!(
+            "its {} busy only {} of the time, so find what else takes this machine's CPU, or lower the rate",
+            if threads == 1 {
+                "core was".to_owned()
+            } else {
+                format!("{} were", number::counted(threads, "core", "cores"))
+            },
+            number::percent(busy)
+        ),
+        Some(_) => format!(
+            "lower the rate, or make the load on a machine with more than {}",
+            number::counted(threads, "core", "cores")
+        ),
+        None => "lower the rate, or make the load on a faster machine".to_owned(),
+    }
+}
+
+fn failing(view: &View, id: StepId, class: Option<FailureClass>, status: Option<u16>) -> Prose {
+    let mut out = Prose::new().name(&view.step_name(id)).own(" fails");
+    if let Some(step) = view.step(id) {
+        out = out.own(format!(
+            ": {} of {}",
+            number::percent(step.error_share()),
+            number::counted(step.result.exchanges, "request", "requests")
+        ));
+    }
+    match (class, status) {
+        (Some(class), _) => {
+            out = out.own(format!(", mostly because {}; ", failure(class)));
+            failure_way_out(out, class, &view.run().target)
+        }
+        (None, Some(status)) => {
+            out.own(format!(", mostly with HTTP status {status}; ")).own(status_way_out(status))
+        }
+        (None, None) => out.own("; see what the checks of the scenario expect"),
+    }
+}
+
+/// What a class of failure means, after "because".
+pub fn failure(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Template => "the request could not be made from its template",
+        FailureClass::Dns => "the host name did not resolve",
+        FailureClass::ConnectRefused => "the connection was refused",
+        FailureClass::ConnectTimeout => "no connection came up in time",
+        FailureClass::Connect => "connecting failed",
+        FailureClass::Tls => "the TLS handshake failed",
+        FailureClass::Reset => "the connection was closed before the answer",
+        FailureClass::Timeout => "no answer came in time",
+        FailureClass::InvalidResponse => "the answer was not valid HTTP",
+        FailureClass::BodyTruncated => "the answer's body ended too early",
+        FailureClass::NotSent => "the run ended before they were sent",
+        FailureClass::Cancelled => "the run was stopped while they were under way",
+    }
+}
+
+fn failure_way_out(out: Prose, class: FailureClass, target: &str) -> Prose {
+    match class {
+        FailureClass::Template => out.own("correct that template in the scenario"),
+        FailureClass::Dns => out.own("check the host in ").name(target),
+        FailureClass::ConnectRefused => {
+            out.own("start the service, or correct the target if it is not at ").name(target)
+        }
+        FailureClass::ConnectTimeout | FailureClass::Connect => {
+            out.own("check that this machine can reach ").name(target)
+        }
+        FailureClass::Tls => out.own("check the certificate of ").name(target),
+        FailureClass::Reset => out.own("look in the server's log for restarts and connection limits"),
+        FailureClass::Timeout => out.own("look at what the server does meanwhile, or lower the load"),
+        FailureClass::InvalidResponse => out.own("check that an HTTP server answers at ").name(target),
+        FailureClass::BodyTruncated => out.own("look in the log of the server and of proxies before it"),
+        FailureClass::NotSent | FailureClass::Cancelled => out.own("let the run go to its end"),
+    }
+}
+
+fn status_way_out(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "check the scenario's credentials, and that its login step comes first",
+        404 | 405 => "check the step's path and method",
+        429 => "the target limits the rate: lower it, or raise that limit",
+        500..=599 => "look in the server's log, and at the traces below",
+        300..=399 => "redirects are not followed: let the step expect it, or request its destination",
+        _ => "check what the step sends and what it expects",
+    }
+}
+
+fn untraced(view: &View, id: StepId) -> Prose {
+    let mut out = Prose::new().name(&view.step_name(id));
+    out = match view.step(id) {
+        Some(step) => out.own(format!(" takes {} at p95", number::nanos(step.latency.p95))),
+        None => out.own(" is the slowest step"),
+    };
+    out.own(", but no server span says why: ").then(note::no_spans_way_out(view))
+}
