@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -140,13 +142,25 @@ class Suite:
         """Counts one check and prints it; a failed one does not end the suite, so that a run shows all that is wrong."""
         self.passed += bool(holds)
         self.failed += not holds
-        print(f"  {'ok  ' if holds else 'FAIL'} {what}{': ' + seen if seen and not holds else ''}", flush=True)
-        return bool(holds)
-
-    def finish(self) -> int:
+        # Written each time: a suite that falls over later has still counted what came before.
         counts = os.environ.get("HOTSPAN_STACK_COUNTS")
         if counts:
             Path(counts).write_text(f"{self.passed} {self.failed}\n")
+        print(f"  {'ok  ' if holds else 'FAIL'} {what}{': ' + seen if seen and not holds else ''}", flush=True)
+        return bool(holds)
+
+    @contextmanager
+    def case(self, name: str):
+        """One part of a suite: what goes wrong in it is a failed check, and the next part still runs."""
+        try:
+            yield
+        except Skip:
+            raise
+        except Exception as problem:
+            traceback.print_exc(file=sys.stdout)
+            self.check(f"{name}: runs to its end", False, f"{type(problem).__name__}: {problem}")
+
+    def finish(self) -> int:
         print(f"suite {self.name}: {self.passed} checks held, {self.failed} did not", flush=True)
         return 0 if self.failed == 0 and self.passed > 0 else 1
 

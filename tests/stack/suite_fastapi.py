@@ -43,7 +43,7 @@ def truth(path: Path) -> dict[str, dict[str, float]]:
 
 
 def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, database: str):
-    """One application process, one partner, one `hotspan run`; gives what it printed, the report and the truth."""
+    """One application process, one partner, one `hotspan run`; gives the report and the truth."""
     folder = suite.folder / protocol.replace("/", "-")
     folder.mkdir()
     app_port, partner_port, grpc_port, http_port = free_ports(4)
@@ -77,7 +77,7 @@ def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, databas
     print("\n".join("    " + line for line in ran.text.splitlines()[:40]), flush=True)
     if not suite.check(f"{protocol}: hotspan run exits with 0", ran.code == 0, str(ran)):
         print(suite.log(f"app-{folder.name}"))
-    return ran, read_report(run_folder(folder / "runs")), truth(folder / "timings.csv")
+    return read_report(run_folder(folder / "runs")), truth(folder / "timings.csv")
 
 
 def check_blame(suite: Suite, protocol: str, report: dict, timers: dict) -> None:
@@ -132,32 +132,41 @@ def check_headline(suite: Suite, protocol: str, report: dict, *words: str) -> No
     suite.check(f"{protocol}: the headline names {', '.join(words)}", not missing, headline)
 
 
+def slow_database(suite: Suite, database: str) -> None:
+    report, timers = run_one(suite, "grpc", "slow_database.yaml", 60, database)
+    check_blame(suite, "grpc", report, timers)
+    check_top(suite, "grpc", report, "books", "database", "review")
+    check_top(suite, "grpc", report, "orders", "database", "orders")
+    check_top(suite, "grpc", report, "recommendations", "external", "127.0.0.1")
+    check_top(suite, "grpc", report, "price", "app", "price")
+    reviews = [c for c in step_named(report, "books")["contributors"] if "review" in c["name"].lower()]
+    suite.check(
+        "grpc: books: the review query is one contributor with 8 calls per request",
+        len(reviews) == 1 and abs(reviews[0]["calls_per_exchange"] - 8) < 0.01,
+        str(reviews),
+    )
+    check_headline(suite, "grpc", report, "books", "database", "review")
+    suite.check(
+        "grpc: the N+1 is a finding",
+        any(f["kind"] == "n_plus_one_query" and f["step"] == "books" for f in report["findings"]),
+        str([(f["kind"], f["step"]) for f in report["findings"]]),
+    )
+
+
+def slow_partner(suite: Suite, database: str) -> None:
+    report, timers = run_one(suite, "http/protobuf", "slow_partner.yaml", 250, database)
+    check_blame(suite, "http/protobuf", report, timers)
+    check_top(suite, "http/protobuf", report, "recommendations", "external", "127.0.0.1")
+    check_headline(suite, "http/protobuf", report, "recommendations", "external")
+
+
 def main() -> int:
     with Suite("fastapi") as suite:
         database = start_postgresql(suite, APP / "schema.sql")
-        _, report, timers = run_one(suite, "grpc", "slow_database.yaml", 60, database)
-        check_blame(suite, "grpc", report, timers)
-        check_top(suite, "grpc", report, "books", "database", "review")
-        check_top(suite, "grpc", report, "orders", "database", "orders")
-        check_top(suite, "grpc", report, "recommendations", "external", "127.0.0.1")
-        check_top(suite, "grpc", report, "price", "app", "price")
-        reviews = [c for c in step_named(report, "books")["contributors"] if "review" in c["name"].lower()]
-        suite.check(
-            "grpc: books: the review query is one contributor with 8 calls per request",
-            len(reviews) == 1 and abs(reviews[0]["calls_per_exchange"] - 8) < 0.01,
-            str(reviews),
-        )
-        check_headline(suite, "grpc", report, "books", "database", "review")
-        suite.check(
-            "grpc: the N+1 is a finding",
-            any(f["kind"] == "n_plus_one_query" and f["step"] == "books" for f in report["findings"]),
-            str([(f["kind"], f["step"]) for f in report["findings"]]),
-        )
-
-        _, report, timers = run_one(suite, "http/protobuf", "slow_partner.yaml", 250, database)
-        check_blame(suite, "http/protobuf", report, timers)
-        check_top(suite, "http/protobuf", report, "recommendations", "external", "127.0.0.1")
-        check_headline(suite, "http/protobuf", report, "recommendations", "external")
+        with suite.case("slow database, OTLP/gRPC"):
+            slow_database(suite, database)
+        with suite.case("slow partner, OTLP/HTTP"):
+            slow_partner(suite, database)
     return suite.finish()
 
 
