@@ -143,10 +143,14 @@ def full_disk(suite: Suite, url: str) -> None:
     ran = suite.hotspan("run", url, "--rate", 1000, "--duration", "10s", "--no-ui", "--out", disk, *ports(), timeout=90)
     says(suite, "full disk", ran, (1, 3), "disk|No space left|space", str(disk))
     folder = run_folder(disk)
-    again = suite.hotspan("analyze", folder, "--no-ui", "--out", suite.folder / "rescued", timeout=60)
+    rescued = suite.folder / "rescued"
+    shutil.copytree(folder, rescued)
+    again = suite.hotspan("analyze", rescued, timeout=60)
     suite.check("full disk: what was written can be analysed", again.code in (0, 1, 3), str(again))
     crash = [word for word in CRASH if word in again.text]
     suite.check("full disk: no crash in the analysis", not crash, str(again))
+    kept = read_report(rescued)["telemetry"]["exchanges"]
+    suite.check("full disk: what was measured before it was full is kept", kept >= 100, f"{kept} exchanges")
 
 
 def target_dies(suite: Suite) -> None:
