@@ -23,7 +23,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 lock = threading.Lock()
 seen: set[bytes] = set()
-counts = {"requests": 0, "spans": 0, "kinds": {}, "metric_requests": 0, "data_points": 0, "metrics": {}, "names": {}}
+counts: dict = {
+    "requests": 0,
+    "spans": 0,
+    "kinds": {},
+    "names": {},
+    "metric_requests": 0,
+    "data_points": 0,
+    # By name: unit, kind of data, and the attribute keys of its points.
+    "metrics": {},
+    # Attribute keys of the resource that metrics came from.
+    "resource": [],
+}
 
 
 def take_spans(raw: bytes) -> None:
@@ -50,7 +61,13 @@ def take_metrics(raw: bytes) -> None:
                 for metric in scope.metrics:
                     data = getattr(metric, metric.WhichOneof("data"))
                     counts["data_points"] += len(data.data_points)
-                    counts["metrics"][metric.name] = metric.WhichOneof("data")
+                    known = counts["metrics"].setdefault(metric.name, {"unit": metric.unit, "attributes": []})
+                    known["kind"] = metric.WhichOneof("data")
+                    known["monotonic"] = getattr(data, "is_monotonic", False)
+                    for point in data.data_points:
+                        keys = {each.key for each in point.attributes} | set(known["attributes"])
+                        known["attributes"] = sorted(keys)
+            counts["resource"] = sorted({each.key for each in resource.resource.attributes} | set(counts["resource"]))
 
 
 class Sink(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ whole length, OTLP/HTTP for a third of it.
 
 import json
 import os
+import re
 import sys
 import urllib.request
 
@@ -92,7 +93,7 @@ def one_round(suite: Suite, protocol: str, seconds: int, target: int) -> None:
         f"offered to the exporter {export['spans_offered']}, sent {export['spans_sent']}, dropped "
         f"{export['spans_dropped']}; the sink has {counts['kinds'].get(CLIENT, 0)} client spans in "
         f"{counts['requests']} requests, {counts['spans']} spans, {counts['unique']} different; metrics "
-        f"{counts['metrics']}"
+        f"{', '.join(sorted(counts['metrics']))}"
     )
     clients, dropped = counts["kinds"].get(CLIENT, 0), export["spans_dropped"]
     suite.check(
@@ -120,9 +121,38 @@ def one_round(suite: Suite, protocol: str, seconds: int, target: int) -> None:
     )
     suite.check(
         f"{protocol}: http.client.request.duration arrived as a histogram",
-        "istogram" in counts["metrics"].get("http.client.request.duration", ""),
+        "istogram" in counts["metrics"].get("http.client.request.duration", {}).get("kind", ""),
         str(counts["metrics"]),
     )
+    if protocol == "grpc":
+        check_dashboards(suite, counts)
+
+
+def check_dashboards(suite: Suite, counts: dict) -> None:
+    """Every series and label that a dashboard asks for is one that hotspan exports, under the names that Prometheus
+    gives them (OTLP translation with escaped names and unit suffixes)."""
+    suffixes = {"s": "_seconds", "By": "_bytes", "1": "_ratio", "%": "_percent"}
+    labels_of = {}
+    for name, metric in counts["metrics"].items():
+        series = re.sub(r"\W", "_", name)
+        suffix = suffixes.get(metric["unit"], "")
+        series += suffix if not series.endswith(suffix) and not (suffix == "_ratio" and metric["kind"] != "gauge") else ""
+        series += "_total" if metric["kind"] == "sum" and metric.get("monotonic") else ""
+        labels_of[series] = {re.sub(r"\W", "_", key) for key in (*metric["attributes"], *counts["resource"])}
+    for path in sorted((HERE.parent.parent / "dashboards").glob("*.json")):
+        text = path.read_text()
+        for expression in sorted({t["expr"] for panel in json.loads(text)["panels"] for t in panel["targets"]}):
+            for series, selector in re.findall(r"\b(\w+)\{([^}]*)\}", expression):
+                known = labels_of.get(series)
+                if not suite.check(
+                    f"{path.name}: {series} is exported", known is not None, f"there are {', '.join(sorted(labels_of))}"
+                ):
+                    continue
+                asked = set(re.findall(r"(\w+)(?==~?|!=)", selector))
+                asked |= {each.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for each in group.split(",")}
+                # Labels that only failures have are absent from a run without failures.
+                missing = asked - known - {"error_type", "hotspan_check", "hotspan_outcome"}
+                suite.check(f"{path.name}: {series} has the labels asked for", not missing, f"{missing} not in {known}")
 
 
 def main() -> int:
