@@ -16,6 +16,7 @@ PINNED = re.compile(r"^[\w./-]+:v?\d+(\.\d+)+[\w.-]*(@sha256:[0-9a-f]{64})?$")
 
 
 def compose(suite: Suite) -> None:
+    users = ("./runs", "./scenario.yaml")  # the user's own, not of this repository
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     for name, service in services.items():
         if "build" not in service:
@@ -25,7 +26,7 @@ def compose(suite: Suite) -> None:
         for volume in service.get("volumes", []):
             source = str(volume).split(":")[0]
             if source.startswith("."):
-                suite.check(f"compose: {name}: {source} exists", (ROOT / source).exists() or source == "./runs")
+                suite.check(f"compose: {name}: {source} exists", (ROOT / source).exists() or source in users)
         for other in service.get("depends_on", []):
             suite.check(f"compose: {name}: depends on {other}, which is there", other in services)
     for path in (ROOT / "collector").glob("*.yaml"):

@@ -151,7 +151,7 @@ def check_dashboards(suite: Suite, counts: dict) -> None:
                 asked = set(re.findall(r"(\w+)(?==~?|!=)", selector))
                 asked |= {each.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for each in group.split(",")}
                 # Labels that only failures have are absent from a run without failures.
-                missing = asked - known - {"error_type", "hotspan_check", "hotspan_outcome"}
+                missing = asked - known - {"error_type", "hotspan_check", "hotspan_check_result"}
                 suite.check(f"{path.name}: {series} has the labels asked for", not missing, f"{missing} not in {known}")
 
 
