@@ -1,0 +1,137 @@
+"""Every fault of the demo shop: is it found, and is the blame what the shop's own timers say?
+
+For each fault and for none of them, `hotspan demo --fault X` with 20 users for HOTSPAN_FAULT_SECONDS (default 20).
+Checked: the step's largest excess is blamed on the right category and contributor, the headline is about it, and for
+every step each category's mean is within 5 % of the mean latency of the shop's `Server-Timing` (measured with plain
+timers, apart from its spans). With no fault, nothing may be called a problem. The closing table is Markdown.
+"""
+
+import json
+import os
+import sys
+
+from harness import Suite, read_report, run_folder
+
+SECONDS = int(os.environ.get("HOTSPAN_FAULT_SECONDS", "20"))
+USERS = 20
+TOLERANCE = 0.05
+# Parts of the server's own account. What lies outside the server (network, connection, transfer, generator) is what
+# they leave of the latency: the identity of the segments covers it.
+PARTS = ("database", "cache", "external", "queue", "app")
+# Fault: the step that it slows down most clearly, the category that owns the lost time, part of the contributor's name.
+EXPECTED = {
+    "n_plus_one": ("products", "database", "review"),
+    "missing_index": ("search", "database", "search_term"),
+    "slow_external": ("checkout", "external", "/v1/charges"),
+    "rate_limited_external": ("checkout", "queue", "/v1/charges"),
+    "cpu": ("login", "app", "hash password"),
+    "pool_exhausted": ("products", "queue", "pool acquire"),
+    "lock_contention": ("basket_add", "database", "warehouse"),
+    "sequential_calls": ("product", "network", "/stock/{product_id}"),
+    "cache_off": ("home", "database", "order_item"),
+    "cold_start": ("search", "app", "load catalogue"),
+    "large_payload": ("products", "transfer", ""),
+    "static_by_app": ("static", "app", "compress static file"),
+}
+
+
+def run_demo(suite: Suite, fault: str):
+    """One run of the demo; gives what it printed, the report, and truth and blame by step."""
+    out = suite.folder / fault
+    ran = suite.hotspan(
+        "demo", "--fault", fault, "--users", USERS, "--duration", f"{SECONDS}s", "--no-ui", "--out", out,
+        timeout=SECONDS + 180,
+    )  # fmt: skip
+    suite.check(f"{fault}: hotspan demo exits with 0", ran.code == 0, str(ran))
+    folder = run_folder(out)
+    told = suite.hotspan("analyze", folder, "--truth", timeout=180)
+    if not suite.check(f"{fault}: analyze --truth exits with 0", told.code == 0, str(told)):
+        raise RuntimeError("no truth to hold the blame against")
+    return ran, read_report(folder), json.loads(told.out)
+
+
+def check_truth(suite: Suite, fault: str, truth: list) -> list:
+    """Every step and part within the tolerance; gives (difference, step, part, truth, blamed, latency), worst first."""
+    lines = []
+    for step in truth:
+        suite.check(
+            f"{fault}: {step['name']}: segments sum to the latency of each of {step['exchanges']} exchanges",
+            step["identity_violations"] == 0,
+            f"{step['identity_violations']} do not",
+        )
+        if step["exchanges"] < 20:
+            continue
+        latency = step["latency_mean_ms"]
+        for part in PARTS:
+            real, blamed = step["truth_mean_ms"].get(part, 0.0), step["blame_mean_ms"].get(part, 0.0)
+            lines.append(((blamed - real) / latency, step["name"], part, real, blamed, latency))
+    lines.sort(key=lambda line: -abs(line[0]))
+    suite.check(f"{fault}: there are steps with truth to compare with", len(lines) >= len(PARTS))
+    for difference, step, part, real, blamed, latency in lines:
+        if abs(difference) > TOLERANCE:
+            suite.check(
+                f"{fault}: {step}: {part} within {TOLERANCE:.0%} of latency", False,
+                f"truth {real:.2f} ms, blamed {blamed:.2f} ms, latency {latency:.2f} ms",
+            )  # fmt: skip
+    if lines and abs(lines[0][0]) <= TOLERANCE:
+        suite.check(f"{fault}: all {len(lines)} means within {TOLERANCE:.0%} of latency", True)
+    return lines
+
+
+def check_found(suite: Suite, fault: str, report: dict) -> str:
+    """The expected step's largest contributor is the fault's, and the headline is about it."""
+    step_name, category, contributor = EXPECTED[fault]
+    step = next(step for step in report["steps"] if step["name"] == step_name)
+    top = max(step["contributors"], key=lambda each: each["mean_ms"])
+    seen = f"{top['category']} {top['name']!r} {top['mean_ms']:.1f} of {step['latency_ms']['mean']:.1f} ms"
+    suite.check(
+        f"{fault}: {step_name} is blamed on {category} {contributor}",
+        top["category"] == category and contributor.lower() in top["name"].lower(),
+        seen,
+    )
+    found = [f for f in report["findings"] if f["contributor"] and contributor.lower() in json.dumps(f).lower()]
+    suite.check(
+        f"{fault}: a finding names it", any(json.dumps(category) in json.dumps(f) for f in found),
+        str([(f["kind"], f["step"], f["title"]) for f in report["findings"]]),
+    )  # fmt: skip
+    suite.check(
+        f"{fault}: the headline is about it", category in report["verdict"]["headline"].lower(),
+        report["verdict"]["headline"],
+    )  # fmt: skip
+    return seen
+
+
+def table(rows: list) -> None:
+    print("\n| fault | step | blamed on | part | truth ms | blamed ms | latency ms | worst difference of the run |")
+    print("|---|---|---|---|---|---|---|---|")
+    for fault, seen, lines in rows:
+        step_name, category, _ = EXPECTED.get(fault, (None, None, None))
+        worst = f"{lines[0][0]:+.1%} ({lines[0][1]}, {lines[0][2]})" if lines else "-"
+        own = [line for line in lines if line[1] == step_name and (line[2] == category or line[3] + line[4] > 0.05 * line[5])]
+        for _, step, part, real, blamed, latency in own or [(0, "-", "-", 0, 0, 0)]:
+            print(f"| {fault} | {step} | {seen} | {part} | {real:.2f} | {blamed:.2f} | {latency:.2f} | {worst} |")
+    print()
+
+
+def main() -> int:
+    faults = os.environ.get("HOTSPAN_FAULTS", "").replace(",", " ").split() or ["none", *EXPECTED]
+    rows = []
+    with Suite("faults") as suite:
+        for fault in faults:
+            with suite.case(fault):
+                ran, report, truth = run_demo(suite, fault)
+                print(f"    {report['verdict']['headline']}", flush=True)
+                lines = check_truth(suite, fault, truth)
+                coverage = report["telemetry"]["coverage"]
+                suite.check(f"{fault}: coverage is at least 0.99", coverage >= 0.99, f"{coverage}")
+                if fault == "none":
+                    suite.check("none: nothing is called a problem", report["findings"] == [], ran.text[-2000:])
+                    rows.append((fault, "nothing", lines))
+                else:
+                    rows.append((fault, check_found(suite, fault, report), lines))
+        table(rows)
+    return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
