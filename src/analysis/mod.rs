@@ -3,3 +3,4 @@
 //! No I/O and nothing that can fail: real traces are broken, and a broken one is a note.
 
 pub mod result;
+pub mod statement;
