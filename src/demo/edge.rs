@@ -13,8 +13,7 @@ use tracing::{Instrument, Span, info_span};
 /// Runs the rest of the service inside a SERVER span. The span and the clock begin when the request's head is read and end
 /// when the answer is handed to the HTTP layer: with its body, unless the body is a stream.
 pub(super) async fn traced(mut request: Request, next: Next) -> Response {
-    let clock = Clock::start();
-    let span = server_span(&request);
+    let (clock, span) = server_span(&request);
     continue_trace(&span, request.headers());
     request.extensions_mut().insert(clock.clone());
     let (mut response, total) = async {
@@ -34,15 +33,19 @@ pub(super) async fn traced(mut request: Request, next: Next) -> Response {
     response
 }
 
-fn server_span(request: &Request) -> Span {
+/// A span and a clock that begin together.
+fn server_span(request: &Request) -> (Clock, Span) {
     let headers = request.headers();
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).map(plain_template);
     let method = request.method().as_str();
     let (address, port) = host(headers);
-    info_span!(
+    let name = route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let clock = Clock::start();
+    let span = info_span!(
         parent: None,
         "request",
-        otel.name = route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
+        otel.name = name,
         otel.kind = "server",
         otel.status_code = Empty,
         "http.request.method" = method,
@@ -54,9 +57,10 @@ fn server_span(request: &Request) -> Span {
         "server.address" = address,
         "server.port" = port,
         "network.protocol.version" = version(request.version()),
-        "user_agent.original" = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()),
+        "user_agent.original" = agent,
         "error.type" = Empty,
-    )
+    );
+    (clock, span)
 }
 
 /// `/static/{*path}` is axum's spelling; the conventions' examples have `/static/{path}`.

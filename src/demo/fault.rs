@@ -101,12 +101,18 @@ impl Fault {
             Fault::SequentialCalls => {
                 "The product page asks the inventory for one item at a time, one call after the other, instead of all at once."
             }
-            Fault::CacheOff => "Nothing is read from the cache: the start page computes its bestsellers from all order lines.",
+            Fault::CacheOff => {
+                "Nothing is read from the cache: the start page computes its bestsellers from all order lines."
+            }
             Fault::ColdStart => {
                 "The shop recycles its workers every few requests: the next request loads the catalogue again and others wait for it."
             }
-            Fault::LargePayload => "The product list lost its page limit and sends the whole catalogue, several megabytes.",
-            Fault::StaticByApp => "Static files are read from disk and compressed by the shop for every single request.",
+            Fault::LargePayload => {
+                "The product list lost its page limit and sends the whole catalogue, several megabytes."
+            }
+            Fault::StaticByApp => {
+                "Static files are read from disk and compressed by the shop for every single request."
+            }
         }
     }
 

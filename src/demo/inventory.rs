@@ -92,7 +92,9 @@ async fn stock_of_one(State(inventory): State<Inventory>, Path(product_id): Path
     let pieces = inventory.snapshot.read().unwrap_or_else(PoisonError::into_inner).get(&product_id).copied();
     match pieces {
         Some(pieces) => Json(serde_json::json!({"product_id": product_id, "pieces": pieces})).into_response(),
-        None => (StatusCode::NOT_FOUND, Json(serde_json::json!({"error": "no such product"}))).into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, Json(serde_json::json!({"error": "no such product"}))).into_response()
+        }
     }
 }
 

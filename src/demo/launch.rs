@@ -5,7 +5,7 @@ use super::error::DemoError;
 use super::fault::Faults;
 use super::options::{DATABASE_URL, Role, ServeOptions, Service};
 use super::outbound::http_client;
-use super::password;
+use super::password::{new_token, seed_password};
 use super::telemetry::Telemetry;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,8 +22,6 @@ pub const SERVICE_COMMAND: &str = "demo-service";
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-const PASSWORD: &str = "secret";
-const SALT: &str = "hotspan-demo";
 /// Lines of a child's complaints that are kept.
 const LINES: usize = 50;
 
@@ -65,12 +63,11 @@ impl Demo {
             Some(url) => Database::Postgres { url },
             None => Database::Sqlite { path: directory.0.join("shop.db") },
         };
-        let stored = password::Stored::derive(PASSWORD, SALT, password::ROUNDS);
-        seed::fill(&database, seed::Password { salt: stored.salt, hash: stored.hash, rounds: stored.rounds }).await?;
-
         let mut starter = Starter { options: &options, processes: Vec::new() };
+        // What needs no data first: if the program cannot be started at all, nobody waits for the data to hear of it.
         let cache = starter.spawn(Service::Cache, 0).await?;
         let payment = url_of(starter.spawn(Service::Payment, 0).await?);
+        seed::fill(&database, &seed_password()).await?;
         let inventory = url_of(starter.spawn(Service::Inventory { database: database.clone() }, 0).await?);
         let shop = Service::Shop {
             database: database.clone(),
@@ -292,7 +289,7 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new() -> Result<Directory, DemoError> {
-        let token = password::new_token().unwrap_or_else(|| std::process::id().to_string());
+        let token = new_token().unwrap_or_else(|| std::process::id().to_string());
         let path = std::env::temp_dir().join(format!("hotspan-demo-{token}"));
         match std::fs::create_dir(&path) {
             Ok(()) => Ok(Directory(path)),
@@ -305,5 +302,39 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // What cannot be removed is left to the system's cleaning of temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn error_of(exe: &str) -> String {
+        let options = DemoOptions {
+            exe: exe.into(),
+            database_url: None,
+            faults: Faults::NONE,
+            otlp_endpoint: None,
+            shop_port: 0,
+        };
+        Demo::start(options).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_is_named() {
+        let message = error_of("/nowhere/hotspan").await;
+        assert!(message.starts_with("cannot start /nowhere/hotspan as the cache service: "), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_service_that_ends_at_once_is_quoted() {
+        let directory = tempfile::tempdir().unwrap();
+        let exe = directory.path().join("complains");
+        std::fs::write(&exe, "#!/bin/sh\necho no room for $2 >&2\nexit 3\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&exe, mode).unwrap();
+        let message = error_of(&exe.to_string_lossy()).await;
+        assert_eq!(message, "the cache service did not get ready: exit status: 3: no room for cache");
     }
 }

@@ -211,7 +211,9 @@ impl Given {
         match (self.take("--sqlite")?, url) {
             (Some(path), _) => Ok(Database::Sqlite { path: path.into() }),
             (None, Some(url)) => Ok(Database::Postgres { url }),
-            (None, None) => Err(self.wrong(format!("--sqlite FILE is missing, and {DATABASE_URL} is not set"))),
+            (None, None) => {
+                Err(self.wrong(format!("--sqlite FILE is missing, and {DATABASE_URL} is not set")))
+            }
         }
     }
 
@@ -272,10 +274,19 @@ mod tests {
             let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             ServeOptions::from_args(&args, None).unwrap_err().to_string()
         };
-        assert_eq!(error("till"), "`till` is not a service of the demo; known are shop, inventory, payment, cache");
-        assert_eq!(error("payment --listen here"), "demo-service payment: --listen here: expected an address such as 127.0.0.1:8080");
+        assert_eq!(
+            error("till"),
+            "`till` is not a service of the demo; known are shop, inventory, payment, cache"
+        );
+        assert_eq!(
+            error("payment --listen here"),
+            "demo-service payment: --listen here: expected an address such as 127.0.0.1:8080"
+        );
         assert_eq!(error("payment --listen"), "demo-service payment: expected `--name value` at `--listen`");
-        assert_eq!(error("payment --sqlite x"), "demo-service payment: --sqlite is not an option of this service");
+        assert_eq!(
+            error("payment --sqlite x"),
+            "demo-service payment: --sqlite is not an option of this service"
+        );
         assert_eq!(error("shop --listen 127.0.0.1:0"), "demo-service shop: --cache is missing");
         assert_eq!(
             error("inventory"),

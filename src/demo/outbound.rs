@@ -83,12 +83,13 @@ impl Peer {
     }
 
     async fn attempt(&self, call: &Call<'_>) -> (Result<Answer, reqwest::Error>, Duration) {
-        let started = Instant::now();
         let url = format!("{}{}", self.base, call.path);
         let method = call.method.as_str();
+        let name = format!("{method} {}", call.template);
+        let started = Instant::now();
         let span = info_span!(
             "call",
-            otel.name = format!("{method} {}", call.template),
+            otel.name = name,
             otel.kind = "client",
             otel.status_code = Empty,
             "http.request.method" = method,

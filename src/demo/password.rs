@@ -32,6 +32,11 @@ impl Stored {
     }
 }
 
+/// The password of every user of the shop, as its table holds it. Derived once: 5,000 users would cost seconds.
+pub(super) fn seed_password() -> Stored {
+    Stored::derive("secret", "hotspan-demo", ROUNDS)
+}
+
 /// 128 random bits in hexadecimal; `None` if the system has no randomness to give.
 pub(super) fn new_token() -> Option<String> {
     let mut bytes = [0; 16];

@@ -21,7 +21,7 @@ const SLOW_CHARGE: Duration = Duration::from_millis(400);
 const SCREENED_CHARGE: Duration = Duration::from_millis(250);
 const SETTLEMENTS: Duration = Duration::from_millis(80);
 /// Charges a second under the rate_limited_external fault, and how many may come at once.
-const CHARGES_PER_SECOND: f64 = 1.5;
+const CHARGES_PER_SECOND: f64 = 2.0;
 const BURST: f64 = 1.0;
 
 #[derive(Clone)]
@@ -128,9 +128,8 @@ mod tests {
         assert_eq!(bucket.take(start), Err(Duration::from_millis(500)));
         assert_eq!(bucket.take(start + Duration::from_millis(250)), Err(Duration::from_millis(250)));
         assert_eq!(bucket.take(start + Duration::from_millis(500)), Ok(()));
-        let taken = (0..100).filter(|tenth| {
-            bucket.take(start + Duration::from_millis(500 + 100 * (tenth + 1))).is_ok()
-        });
+        let taken = (0..100)
+            .filter(|tenth| bucket.take(start + Duration::from_millis(500 + 100 * (tenth + 1))).is_ok());
         assert_eq!(taken.count(), 20, "ten seconds at two a second");
     }
 

@@ -46,7 +46,7 @@ journeys:
       - name: logout
         post: /logout
   assets:
-    weight: 2
+    weight: 3
     think: 300ms..900ms
     steps:
       - name: static

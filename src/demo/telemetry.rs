@@ -11,13 +11,14 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use std::time::Duration;
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 /// Spans that wait for export at most.
 const QUEUE: usize = 262_144;
@@ -65,20 +66,12 @@ impl Exporting {
                 BatchSpanProcessor::builder(exporter).with_batch_config(batch_config().build()).build(),
             )
             .build();
-        // Locations are given by hand where they say something: those of the macros are all in here.
-        let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("hotspan-demo"))
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_tracked_inactivity(false)
-            .with_context_activation(false)
-            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("hotspan::demo")));
+        let spans = layer(provider.tracer("hotspan-demo"));
         let complaints = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(false)
             .with_filter(filter_fn(|metadata| metadata.is_event() && *metadata.level() <= Level::WARN));
-        let subscriber = tracing_subscriber::registry().with(layer).with(complaints);
+        let subscriber = tracing_subscriber::registry().with(spans).with(complaints);
         tracing::subscriber::set_global_default(subscriber).map_err(|error| failed(error.to_string()))?;
         Ok(Exporting(Some(provider)))
     }
@@ -90,6 +83,25 @@ impl Exporting {
             let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         }
     }
+}
+
+/// Turns the spans of the demo into OpenTelemetry's. Locations are given by hand where they say something: those of the
+/// macros all lie in the instrumentation.
+pub(super) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+{
+    let ours = |metadata: &tracing::Metadata<'_>| {
+        metadata.is_span() && metadata.target().starts_with("hotspan::demo")
+    };
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(filter_fn(ours))
 }
 
 /// The shop's sizes, except where the environment names another. The SDK reads the environment itself, so only absent
@@ -152,9 +164,7 @@ struct HeadersMut<'a>(&'a mut http::HeaderMap);
 
 impl Injector for HeadersMut<'_> {
     fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) =
-            (http::HeaderName::try_from(key), http::HeaderValue::try_from(value))
-        {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(key), http::HeaderValue::try_from(value)) {
             self.0.insert(name, value);
         }
     }

@@ -81,10 +81,10 @@ impl Clock {
         other: impl AsyncFnOnce(Clock) -> B,
     ) -> (A, B) {
         let (clock_a, clock_b) = (Clock::start(), Clock::start());
-        let ((a, a_end), (b, b_end)) = tokio::join!(
-            async { (one(clock_a.clone()).await, Instant::now()) },
-            async { (other(clock_b.clone()).await, Instant::now()) },
-        );
+        let ((a, a_end), (b, b_end)) =
+            tokio::join!(async { (one(clock_a.clone()).await, Instant::now()) }, async {
+                (other(clock_b.clone()).await, Instant::now())
+            },);
         let last = if a_end > b_end { clock_a } else { clock_b };
         for part in Part::ALL {
             self.add(part, last.get(part));
@@ -188,7 +188,10 @@ mod tests {
         assert_eq!(caller.get(Part::Database), micros(700));
         assert_eq!(caller.get(Part::Network), micros(450));
         let header = caller.server_timing(micros(2_000));
-        assert!(header.ends_with("network;dur=0.450, app;dur=0.850"), "the callee's own code is app: {header}");
+        assert!(
+            header.ends_with("network;dur=0.450, app;dur=0.850"),
+            "the callee's own code is app: {header}"
+        );
     }
 
     #[test]
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(Measured::parse(""), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn of_two_things_at_once_only_the_last_to_finish_counts() {
         let clock = Clock::start();
         let (a, b) = clock

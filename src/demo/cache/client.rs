@@ -39,7 +39,14 @@ impl Cache {
     }
 
     /// Keeps a value for some seconds.
-    pub(in crate::demo) async fn set(&self, clock: &Clock, prefix: &str, key: &str, value: &[u8], seconds: u32) {
+    pub(in crate::demo) async fn set(
+        &self,
+        clock: &Clock,
+        prefix: &str,
+        key: &str,
+        value: &[u8],
+        seconds: u32,
+    ) {
         let full = format!("{prefix}{key}");
         let seconds = seconds.to_string();
         self.call(clock, "SET", prefix, &[b"SET", full.as_bytes(), value, b"EX", seconds.as_bytes()]).await;
@@ -58,8 +65,9 @@ impl Cache {
         prefix: &str,
         words: &[&[u8]],
     ) -> Option<Reply> {
-        let started = Instant::now();
         let arguments = if operation == "SET" { "? ? EX ?" } else { "?" };
+        let (text, address) = (format!("{operation} {prefix}{arguments}"), self.address.ip().to_string());
+        let started = Instant::now();
         let span = info_span!(
             "cache",
             otel.name = operation,
@@ -68,8 +76,8 @@ impl Cache {
             "db.system.name" = "redis",
             "db.namespace" = "0",
             "db.operation.name" = operation,
-            "db.query.text" = format!("{operation} {prefix}{arguments}"),
-            "server.address" = %self.address.ip(),
+            "db.query.text" = text,
+            "server.address" = address,
             "server.port" = i64::from(self.address.port()),
             "error.type" = Empty,
         );

@@ -128,10 +128,7 @@ fn read_number(input: &BytesMut, at: &mut usize, kind: u8) -> Result<Option<i64>
 
 /// The range of a bulk string's bytes: outer `None` while bytes are missing, inner for the null bulk string.
 #[allow(clippy::type_complexity)]
-fn read_bulk(
-    input: &BytesMut,
-    at: &mut usize,
-) -> Result<Option<Option<std::ops::Range<usize>>>, Malformed> {
+fn read_bulk(input: &BytesMut, at: &mut usize) -> Result<Option<Option<std::ops::Range<usize>>>, Malformed> {
     let length = match read_number(input, at, b'$')? {
         None => return Ok(None),
         Some(-1) => return Ok(Some(None)),
@@ -157,7 +154,7 @@ mod tests {
     fn a_command_is_read_back_however_it_is_cut() {
         let mut wire = BytesMut::new();
         write_command(&[b"SET", b"key", b"a\r\nb", b"EX", b"60"], &mut wire);
-        assert_eq!(&wire[..20], b"*5\r\n$3\r\nSET\r\n$3\r\nke");
+        assert_eq!(&wire[..20], b"*5\r\n$3\r\nSET\r\n$3\r\nkey");
         for cut in 0..wire.len() {
             let mut input = BytesMut::from(&wire[..cut]);
             assert_eq!(read_command(&mut input).unwrap(), None, "cut at {cut}");
@@ -195,7 +192,15 @@ mod tests {
 
     #[test]
     fn malformed_bytes_are_errors_not_waits() {
-        for wire in ["GET key\r\n", "*99\r\n", "*-1\r\n", "*1\r\n$-1\r\n", "*1\r\n$99999999\r\n", "*1\r\n$1\r\nabc\r\n", "*x\r\n"] {
+        for wire in [
+            "GET key\r\n",
+            "*99\r\n",
+            "*-1\r\n",
+            "*1\r\n$-1\r\n",
+            "*1\r\n$99999999\r\n",
+            "*1\r\n$1\r\nabc\r\n",
+            "*x\r\n",
+        ] {
             assert!(read_command(&mut BytesMut::from(wire)).is_err(), "{wire:?}");
         }
         assert!(read_reply(&mut BytesMut::from("!?\r\n")).is_err());

@@ -66,7 +66,7 @@ impl Pool {
             "db.client.connection.pool.name" = self.shared.name,
             "code.function.name" = "hotspan::demo::database::pool::Pool::acquire",
             "code.file.path" = file!(),
-            "code.line.number" = line!() as i64,
+            "code.line.number" = i64::from(line!()),
         );
         let (connection, waited) = async {
             let connection = self.take().await;
@@ -80,8 +80,7 @@ impl Pool {
 
     /// The same, for work that no request waits for: neither traced nor timed.
     pub(crate) async fn take(&self) -> Result<Connection, DatabaseError> {
-        let permit =
-            self.shared.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?;
+        let permit = self.shared.permits.clone().acquire_owned().await.map_err(|_| DatabaseError::Closed)?;
         let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let backend = match idle {
             Some(backend) if !backend.is_closed() => backend,
@@ -145,8 +144,9 @@ impl Connection {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Vec<Row>, DatabaseError> {
-        let started = Instant::now();
         let identity = &self.shared.identity;
+        let server = identity.server.as_ref();
+        let started = Instant::now();
         let span = info_span!(
             "query",
             otel.name = statement.summary,
@@ -158,8 +158,8 @@ impl Connection {
             "db.collection.name" = (!statement.collection.is_empty()).then_some(statement.collection),
             "db.query.summary" = statement.summary,
             "db.query.text" = statement.sql(),
-            "server.address" = identity.server.as_ref().map(|(host, _)| host.as_str()),
-            "server.port" = identity.server.as_ref().map(|(_, port)| i64::from(*port)),
+            "server.address" = server.map(|(host, _)| host.as_str()),
+            "server.port" = server.map(|(_, port)| i64::from(*port)),
             "error.type" = Empty,
         );
         let backend = self.held.as_mut().map(|(backend, _)| backend).ok_or(DatabaseError::Closed)?;
@@ -222,13 +222,81 @@ impl Drop for Connection {
 
 fn error_type(error: &DatabaseError) -> String {
     match error {
-        DatabaseError::Sqlite(error) => error
-            .sqlite_error_code()
-            .map_or_else(|| "sqlite".to_owned(), |code| format!("{code:?}")),
+        DatabaseError::Sqlite(error) => {
+            error.sqlite_error_code().map_or_else(|| "sqlite".to_owned(), |code| format!("{code:?}"))
+        }
         DatabaseError::Postgres(error) => {
             error.code().map_or_else(|| "postgresql".to_owned(), |code| code.code().to_owned())
         }
         DatabaseError::Column(_) => "column".to_owned(),
         DatabaseError::Closed => "closed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pool(size: usize) -> (Pool, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::Sqlite { path: directory.path().join("test.db") };
+        let pool = Pool::open("test", &database, size).await.unwrap();
+        pool.take().await.unwrap().run("CREATE TABLE t (n BIGINT NOT NULL)", &[]).await.unwrap();
+        (pool, directory)
+    }
+
+    async fn rows(pool: &Pool) -> i64 {
+        let mut connection = pool.take().await.unwrap();
+        connection.run("SELECT COUNT(*) FROM t", &[]).await.unwrap()[0].int(0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_lowered_limit_waits_for_connections_in_use_and_can_be_raised_again() {
+        let (pool, _directory) = pool(3).await;
+        let held = [pool.take().await.unwrap(), pool.take().await.unwrap()];
+        assert_eq!(pool.free(), 1);
+        let lowering = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.limit(1).await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!lowering.is_finished(), "two of the three are in use");
+        drop(held);
+        lowering.await.unwrap();
+        assert_eq!(pool.free(), 1);
+        pool.limit(99).await.unwrap();
+        assert_eq!(pool.free(), 3, "never more than were opened");
+        pool.limit(0).await.unwrap();
+        assert_eq!(pool.free(), 1, "never none");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_given_up_leaves_nothing() {
+        let (pool, _directory) = pool(1).await;
+        let clock = Clock::start();
+        let insert = "INSERT INTO t (n) VALUES ($1)";
+        let mut connection = pool.take().await.unwrap();
+        connection.begin(&clock).await.unwrap();
+        connection.run(insert, &[1.into()]).await.unwrap();
+        drop(connection);
+        assert_eq!(rows(&pool).await, 0);
+        let mut connection = pool.take().await.unwrap();
+        connection.begin(&clock).await.unwrap();
+        connection.run(insert, &[2.into()]).await.unwrap();
+        connection.commit(&clock).await.unwrap();
+        drop(connection);
+        assert_eq!(rows(&pool).await, 1);
+        assert!(clock.get(Part::Database) > std::time::Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_failed_statement_is_an_error_and_the_connection_stays() {
+        let (pool, _directory) = pool(1).await;
+        let wrong = Statement::new("SELECT", "nowhere", "SELECT nowhere", "SELECT * FROM nowhere");
+        let mut connection = pool.acquire(&Clock::start()).await.unwrap();
+        let error = connection.query(&Clock::start(), &wrong, &[]).await.unwrap_err().to_string();
+        assert!(error.starts_with("SQLite: no such table: nowhere"), "{error}");
+        drop(connection);
+        assert_eq!(rows(&pool).await, 0);
     }
 }

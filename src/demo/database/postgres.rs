@@ -52,7 +52,8 @@ impl PostgresConnection {
                 statement
             }
         };
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let values: Vec<&(dyn ToSql + Sync)> =
+            values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         let rows = self.client.query(&statement, &values).await?;
         rows.iter().map(row_of).collect()
     }

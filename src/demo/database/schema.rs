@@ -82,7 +82,11 @@ pub(super) const TABLES: [Table; 9] = [
     },
     Table {
         name: "search_term",
-        columns: &[("term", "TEXT NOT NULL"), ("product_id", "BIGINT NOT NULL"), ("weight", "BIGINT NOT NULL")],
+        columns: &[
+            ("term", "TEXT NOT NULL"),
+            ("product_id", "BIGINT NOT NULL"),
+            ("weight", "BIGINT NOT NULL"),
+        ],
         rows: PRODUCTS * TERMS_PER_PRODUCT,
     },
     Table {

@@ -84,7 +84,8 @@ fn run(connection: &rusqlite::Connection, sql: &str, values: &[Value]) -> Result
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
     let mut answer = Vec::new();
     while let Some(row) = rows.next()? {
-        let values = (0..columns).map(|column| row.get_ref(column).map(value_of)).collect::<Result<_, _>>()?;
+        let values =
+            (0..columns).map(|column| row.get_ref(column).map(value_of)).collect::<Result<_, _>>()?;
         answer.push(Row(values));
     }
     Ok(answer)
@@ -94,7 +95,9 @@ fn value_of(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Integer(value) => Value::Int(value),
         ValueRef::Real(value) => Value::Real(value),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Value::Text(String::from_utf8_lossy(bytes).into_owned())
+        }
         ValueRef::Null => Value::Null,
     }
 }

@@ -38,7 +38,9 @@ fn credentials(headers: &HeaderMap, body: &[u8]) -> Result<Credentials, Failure>
     } else {
         serde_urlencoded::from_bytes(body).map_err(drop)
     };
-    read.map_err(|()| Failure::Refused(StatusCode::BAD_REQUEST, "send user and password, as a form or as JSON"))
+    read.map_err(|()| {
+        Failure::Refused(StatusCode::BAD_REQUEST, "send user and password, as a form or as JSON")
+    })
 }
 
 pub(super) async fn login(
@@ -71,7 +73,7 @@ async fn hash_password(stored: password::Stored, password: String, policy: u32) 
         otel.kind = "internal",
         "code.function.name" = "hotspan::demo::shop::account::hash_password",
         "code.file.path" = file!(),
-        "code.line.number" = line!() as i64,
+        "code.line.number" = i64::from(line!()),
     );
     let hashing = tokio::task::spawn_blocking(move || {
         let right = stored.verify(&password);

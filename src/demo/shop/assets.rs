@@ -19,7 +19,7 @@ use tracing::{Instrument, info_span};
 
 /// Name, media type and size of the files that the shop brings along.
 const FILES: [(&str, &str, usize); 2] =
-    [("app.js", "text/javascript", 1_500_000), ("style.css", "text/css", 20_000)];
+    [("app.js", "text/javascript", 1_000_000), ("style.css", "text/css", 20_000)];
 
 struct File {
     path: PathBuf,
@@ -67,10 +67,9 @@ pub(super) async fn serve_file(
     let file = shop.assets.0.get(path.as_str());
     let file = file.ok_or(Failure::Refused(StatusCode::NOT_FOUND, "no such file"))?;
     let head = [(CONTENT_TYPE, file.media_type), (VARY, "accept-encoding")];
-    let takes_gzip = headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .any(|value| value.to_str().is_ok_and(|list| list.split(',').any(|coding| coding.trim().starts_with("gzip"))));
+    let takes_gzip = headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
+        value.to_str().is_ok_and(|list| list.split(',').any(|coding| coding.trim().starts_with("gzip")))
+    });
     if !takes_gzip {
         return Ok((head, file.plain.clone()).into_response());
     }
@@ -90,7 +89,7 @@ async fn compress(path: PathBuf) -> Result<Bytes, Failure> {
         otel.kind = "internal",
         "code.function.name" = "hotspan::demo::shop::assets::compress",
         "code.file.path" = file!(),
-        "code.line.number" = line!() as i64,
+        "code.line.number" = i64::from(line!()),
     );
     let work = tokio::task::spawn_blocking(move || std::fs::read(&path).and_then(|plain| gzip(&plain)));
     let compressed = work.instrument(span).await?.map_err(|_| Failure::Broken)?;
@@ -105,8 +104,10 @@ fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
 
 /// Text that compresses as scripts do, the same each time.
 fn script(size: usize) -> String {
-    const WORDS: [&str; 12] =
-        ["function", "return", "const", "value", "item", "price", "render", "state", "props", "await", "basket", "event"];
+    const WORDS: [&str; 12] = [
+        "function", "return", "const", "value", "item", "price", "render", "state", "props", "await",
+        "basket", "event",
+    ];
     let mut random = SplitMix(size as u64);
     let mut text = String::with_capacity(size + 64);
     while text.len() < size {
@@ -127,7 +128,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let assets = Assets::read(directory.path()).unwrap();
         let file = &assets.0["app.js"];
-        assert_eq!(file.plain.len(), 1_500_000);
+        assert_eq!(file.plain.len(), 1_000_000);
         let mut back = Vec::new();
         flate2::read::GzDecoder::new(&file.gzip[..]).read_to_end(&mut back).unwrap();
         assert_eq!(back, file.plain);

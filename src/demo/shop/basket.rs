@@ -71,10 +71,10 @@ pub(super) async fn add(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<serde_json::Value>), Failure> {
-    let wish: Wish = serde_json::from_slice(&body)
-        .ok()
-        .filter(|wish: &Wish| (1..=100).contains(&wish.quantity))
-        .ok_or(Failure::Refused(StatusCode::BAD_REQUEST, "send product_id and quantity (1 to 100) as JSON"))?;
+    let wish: Wish =
+        serde_json::from_slice(&body).ok().filter(|wish: &Wish| (1..=100).contains(&wish.quantity)).ok_or(
+            Failure::Refused(StatusCode::BAD_REQUEST, "send product_id and quantity (1 to 100) as JSON"),
+        )?;
     let (session, _) = session(&shop, &clock, &headers).await?;
     let mut connection = shop.connection(&clock).await?;
     connection.begin(&clock).await?;

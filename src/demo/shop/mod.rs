@@ -14,9 +14,7 @@ mod settlement;
 mod start_page;
 
 use super::cache::Cache;
-use super::database::{
-    Connection, Database, DatabaseError, Pool, create_search_index, drop_search_index,
-};
+use super::database::{Connection, Database, DatabaseError, Pool, create_search_index, drop_search_index};
 use super::edge::traced;
 use super::error::DemoError;
 use super::fault::{Fault, FaultSwitch, Faults};

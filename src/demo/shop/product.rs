@@ -1,6 +1,6 @@
 //! `GET /products/{id}`: one product, its reviews, and what the inventory has of it and of related products.
 
-use super::super::database::{DatabaseError, Statement};
+use super::super::database::{DatabaseError, Row, Statement};
 use super::super::fault::Fault;
 use super::super::outbound::Call;
 use super::super::timing::Clock;
@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 const KEPT_SECONDS: u32 = 300;
 
@@ -41,8 +41,14 @@ pub(super) async fn show(
     }
     let product = describe(&shop, &clock, id).await?;
     // Neither needs the other, so both are asked at once.
-    let (reviews, stock) =
-        clock.race(async |clock| reviews(&shop, &clock, id).await, async |clock| stock(&shop, &clock, &ids).await).await;
+    // Both spans begin before either does anything, as both waits do: the second may get the processor late.
+    let (reviews_span, stock_span) = (reviews_span(), stock_span());
+    let (reviews, stock) = clock
+        .race(
+            async |clock| reviews(&shop, &clock, id).instrument(reviews_span).await,
+            async |clock| stock(&shop, &clock, &ids).instrument(stock_span).await,
+        )
+        .await;
     let product: &RawValue = serde_json::from_slice(&product).map_err(|_| Failure::Broken)?;
     Ok(Json(json!({"product": product, "reviews": reviews?, "stock": stock?})))
 }
@@ -51,10 +57,8 @@ pub(super) async fn show(
 async fn describe(shop: &Shop, clock: &Clock, id: i64) -> Result<Bytes, Failure> {
     let key = id.to_string();
     let uncached = shop.faults.is_on(Fault::CacheOff);
-    if !uncached {
-        if let Some(known) = shop.cache.get(clock, "product:", &key).await {
-            return Ok(known);
-        }
+    if !uncached && let Some(known) = shop.cache.get(clock, "product:", &key).await {
+        return Ok(known);
     }
     let rows = shop.connection(clock).await?.query(clock, &PRODUCT, &[id.into()]).await?;
     let row = rows.first().ok_or(Failure::Refused(StatusCode::NOT_FOUND, "no such product"))?;
@@ -69,51 +73,53 @@ async fn describe(shop: &Shop, clock: &Clock, id: i64) -> Result<Bytes, Failure>
     Ok(Bytes::from(json))
 }
 
-async fn reviews(shop: &Shop, clock: &Clock, id: i64) -> Result<Vec<serde_json::Value>, DatabaseError> {
-    let span = info_span!(
+fn reviews_span() -> Span {
+    info_span!(
         "load reviews",
         otel.kind = "internal",
         "code.function.name" = "hotspan::demo::shop::product::reviews",
         "code.file.path" = file!(),
-        "code.line.number" = line!() as i64,
-    );
-    async {
-        let rows = shop.connection(clock).await?.query(clock, &REVIEWS, &[id.into()]).await?;
-        rows.iter()
-            .map(|row| Ok(json!({"id": row.int(0)?, "rating": row.int(1)?, "body": row.text(2)?, "user_id": row.int(3)?})))
-            .collect()
-    }
-    .instrument(span)
-    .await
+        "code.line.number" = i64::from(line!()),
+    )
 }
 
-async fn stock(shop: &Shop, clock: &Clock, ids: &[i64]) -> Result<Vec<serde_json::Value>, Failure> {
-    let span = info_span!(
+async fn reviews(shop: &Shop, clock: &Clock, id: i64) -> Result<Vec<serde_json::Value>, DatabaseError> {
+    let rows = shop.connection(clock).await?.query(clock, &REVIEWS, &[id.into()]).await?;
+    let review = |row: &Row| {
+        Ok(json!({"id": row.int(0)?, "rating": row.int(1)?, "body": row.text(2)?, "user_id": row.int(3)?}))
+    };
+    rows.iter().map(review).collect()
+}
+
+fn stock_span() -> Span {
+    info_span!(
         "load stock",
         otel.kind = "internal",
         "code.function.name" = "hotspan::demo::shop::product::stock",
         "code.file.path" = file!(),
-        "code.line.number" = line!() as i64,
-    );
-    async {
-        if !shop.faults.is_on(Fault::SequentialCalls) {
-            let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-            return ask(shop, clock, format!("/stock?ids={list}"), "/stock").await.map(|all| vec![all]);
-        }
-        let mut answers = Vec::with_capacity(ids.len());
-        for id in ids {
-            answers.push(ask(shop, clock, format!("/stock/{id}"), "/stock/{product_id}").await?);
-        }
-        Ok(answers)
+        "code.line.number" = i64::from(line!()),
+    )
+}
+
+async fn stock(shop: &Shop, clock: &Clock, ids: &[i64]) -> Result<Vec<serde_json::Value>, Failure> {
+    if !shop.faults.is_on(Fault::SequentialCalls) {
+        let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        return ask(shop, clock, format!("/stock?ids={list}"), "/stock").await.map(|all| vec![all]);
     }
-    .instrument(span)
-    .await
+    let mut answers = Vec::with_capacity(ids.len());
+    for id in ids {
+        answers.push(ask(shop, clock, format!("/stock/{id}"), "/stock/{product_id}").await?);
+    }
+    Ok(answers)
 }
 
 async fn ask(shop: &Shop, clock: &Clock, path: String, template: &str) -> Result<serde_json::Value, Failure> {
     let call = Call { method: Method::GET, path, template, json: None, resend: 0 };
-    let answer =
-        shop.inventory.call_traced(clock, call).await.map_err(|error| Failure::Neighbour("inventory", error))?;
+    let answer = shop
+        .inventory
+        .call_traced(clock, call)
+        .await
+        .map_err(|error| Failure::Neighbour("inventory", error))?;
     if answer.status != StatusCode::OK {
         return Err(Failure::BadAnswer("inventory", answer.status));
     }

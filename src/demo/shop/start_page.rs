@@ -16,9 +16,10 @@ const BESTSELLERS: Statement = Statement::new(
     "SELECT",
     "order_item",
     "SELECT order_item product",
-    "SELECT i.product_id, p.name, CAST(SUM(i.quantity * i.price_cents) AS BIGINT) AS revenue \
-     FROM order_item i JOIN product p ON p.id = i.product_id \
-     GROUP BY i.product_id, p.name ORDER BY revenue DESC, i.product_id LIMIT 10",
+    "SELECT b.product_id, p.name, b.revenue FROM \
+     (SELECT product_id, CAST(SUM(quantity * price_cents) AS BIGINT) AS revenue FROM order_item \
+     GROUP BY product_id ORDER BY revenue DESC, product_id LIMIT 10) b \
+     JOIN product p ON p.id = b.product_id ORDER BY b.revenue DESC, b.product_id",
 );
 
 pub(super) async fn show(
@@ -34,10 +35,8 @@ pub(super) async fn show(
 /// The bestsellers as JSON.
 pub(super) async fn bestsellers(shop: &Shop, clock: &Clock) -> Result<Bytes, DatabaseError> {
     let uncached = shop.faults.is_on(Fault::CacheOff);
-    if !uncached {
-        if let Some(known) = shop.cache.get(clock, "page:", "bestsellers").await {
-            return Ok(known);
-        }
+    if !uncached && let Some(known) = shop.cache.get(clock, "page:", "bestsellers").await {
+        return Ok(known);
     }
     let rows = shop.connection(clock).await?.query(clock, &BESTSELLERS, &[]).await?;
     let mut list = Vec::with_capacity(rows.len());
