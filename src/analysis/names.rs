@@ -311,11 +311,6 @@ impl Names {
         &self.contributors[id as usize]
     }
 
-    /// How many contributors there are.
-    pub fn contributors(&self) -> usize {
-        self.contributors.len()
-    }
-
     /// The group of a contributor: the same work wherever in the code it is done. [`NONE`] for work that stands alone.
     pub fn group(&self, id: u32) -> u32 {
         self.groups[id as usize]
@@ -326,32 +321,41 @@ impl Names {
         &self.ops[id as usize]
     }
 
-    /// How many operations there are.
-    pub fn operations(&self) -> usize {
-        self.ops.len()
-    }
-
-    /// Time between a caller (0: the client) and a traced service.
-    pub fn network(&mut self, caller: Option<u32>, callee: u32) -> u32 {
-        let key = u64::from(caller.map_or(NONE, |c| c)) << 32 | u64::from(callee);
+    /// Time between the client and the service that it reaches.
+    pub fn network_of_client(&mut self, callee: u32) -> u32 {
+        let key = u64::from(NONE) << 32 | u64::from(callee);
         if let Some(id) = self.networks.get(&key) {
             return *id;
         }
-        let unnamed = |text: &Arc<str>| if text.is_empty() { "unknown_service".to_owned() } else { text.to_string() };
-        let from = caller.map_or_else(|| "client".to_owned(), |c| unnamed(self.str(c)));
-        let name = format!("{from} → {}", unnamed(self.str(callee)));
-        let id = self.contributor(Category::Network, caller.unwrap_or(0), "", &name, "");
+        let name = format!("client{ARROW}{}", unnamed(self.str(callee)));
+        let id = self.contributor(Category::Network, 0, "", &name, "");
         self.networks.insert(key, id);
         id
     }
 
-    /// Waiting of `service` until `peer` may be asked again.
-    pub fn retry_wait(&mut self, service: u32, peer: u32) -> u32 {
-        let key = u64::from(service) << 32 | u64::from(peer);
+    /// Time between a service and an operation of another traced service that it calls.
+    pub fn network(&mut self, caller: u32, callee_op: u32) -> u32 {
+        let key = u64::from(caller) << 32 | u64::from(callee_op);
+        if let Some(id) = self.networks.get(&key) {
+            return *id;
+        }
+        let Op { service, name, .. } = self.ops[callee_op as usize];
+        let [from, to, name] = [caller, service, name].map(|id| unnamed(self.str(id)));
+        let name = format!("{from}{ARROW}{to} {name}");
+        let id = self.contributor(Category::Network, caller, "", &name, "");
+        self.networks.insert(key, id);
+        id
+    }
+
+    /// Waiting of a service until a peer may be asked again; `call` is the owner of the refused call.
+    pub fn retry_wait(&mut self, service: u32, peer: u32, call: u32) -> u32 {
+        let key = u64::from(service) << 32 | u64::from(call);
         if let Some(id) = self.retries.get(&key) {
             return *id;
         }
-        let name = format!("{RETRY_WAIT}{}", self.str(peer));
+        let call = self.who(call);
+        let what = if call.category == Category::Network { self.str(peer) } else { &call.name };
+        let name = format!("{RETRY_WAIT}{what}");
         let id = self.contributor(Category::Queue, service, "", &name, "");
         self.retries.insert(key, id);
         id
@@ -372,6 +376,17 @@ impl Names {
 
 /// How the name of a retry's wait begins.
 pub(super) const RETRY_WAIT: &str = "retry wait: ";
+/// Between caller and callee in the name of a way.
+const ARROW: &str = " → ";
+
+fn unnamed(text: &str) -> &str {
+    if text.is_empty() { "unknown_service" } else { text }
+}
+
+/// The service that a way leads to.
+pub(super) fn callee(way: &Contributor) -> &str {
+    way.name.split_once(ARROW).map_or("", |(_, to)| to.split(' ').next().unwrap_or_default())
+}
 
 /// Whether the same work from several places in the code belongs together.
 fn grouped(category: Category) -> bool {

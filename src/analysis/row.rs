@@ -44,7 +44,6 @@ pub(super) struct Asked {
     pub end: u64,
     pub trace: u32,
     pub step: u16,
-    pub sampled: bool,
     /// Owner of the time up to `sent`, as far as `Opened` does not tell more.
     pub before_sent: u8,
 }
@@ -87,7 +86,6 @@ impl Asked {
             end,
             trace,
             step: exchange.step.0,
-            sampled: exchange.sampled,
             before_sent: before_sent(exchange, opened.is_some()) as u8,
         };
         (asked, opened)

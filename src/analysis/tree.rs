@@ -489,8 +489,7 @@ impl Forest {
         };
         let callee = if calls { self.kids(i).iter().filter(called).min_by_key(|k| self.by_time(**k)) } else { None };
         if let Some(callee) = callee {
-            let callee = self.nodes[*callee as usize].service;
-            let owner = names.network(Some(node.service), callee);
+            let owner = names.network(node.service, self.nodes[*callee as usize].op);
             let this = &mut self.nodes[i as usize];
             this.owner = owner;
             this.flags |= HOP;

@@ -1,0 +1,1 @@
+//! Aggregates, findings and verdicts of small made-up runs.
