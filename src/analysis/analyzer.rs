@@ -151,7 +151,8 @@ impl Analyzer {
         };
         let span_id = u64::from_be_bytes(span.span_id.0);
         let slot = &self.slots[trace as usize];
-        let answers = matches!(span.kind, crate::record::SpanKind::Server | crate::record::SpanKind::Consumer);
+        let answers =
+            matches!(span.kind, crate::record::SpanKind::Server | crate::record::SpanKind::Consumer);
         if slot.exchanges == 1 && slot.only == span_id && !answers {
             // hotspan's own client span, come back through a Collector.
             self.seen.own += 1;
@@ -204,7 +205,8 @@ impl Analyzer {
         self.latencies = Vec::new();
         self.slot_of = MixedMap::default();
         let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
-        let (first_asked, asked_order) = group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
+        let (first_asked, asked_order) =
+            group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
         let mut sums = Sums::new(limits, slowest);
         let mut blamer = Blamer::default();
         let mut asked: Vec<Asked> = Vec::new();

@@ -239,7 +239,10 @@ fn time_in_queue(key: &str, value: &Value<'_>) -> Option<u64> {
         Some((name, "s" | "seconds")) => (name, 1e9),
         _ => (last, 0.0),
     };
-    if !matches!(name, "time_in_queue" | "queue_time" | "queue_duration" | "queue_wait" | "wait_time" | "queued") {
+    if !matches!(
+        name,
+        "time_in_queue" | "queue_time" | "queue_duration" | "queue_wait" | "wait_time" | "queued"
+    ) {
         return None;
     }
     let number = match value {
@@ -277,7 +280,10 @@ mod tests {
         ];
         span("x", SpanKind::Client, &attributes, |s| {
             let f = Facts::of(s);
-            assert_eq!((f.status, f.throttled, f.resend, f.port, f.queued), (429, true, true, 8080, 250_000_000));
+            assert_eq!(
+                (f.status, f.throttled, f.resend, f.port, f.queued),
+                (429, true, true, 8080, 250_000_000)
+            );
         });
     }
 }

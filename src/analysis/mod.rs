@@ -26,5 +26,5 @@ mod verdict;
 
 pub use analyzer::{Analyzer, Partition};
 pub use partial::Partial;
-pub use segments::{Blame, Segment, blame_exchange, blame_trace};
 pub use path::{PathSegment, PathSpan, critical_path};
+pub use segments::{Blame, Segment, blame_exchange, blame_trace};

@@ -3,8 +3,8 @@
 use super::analyzer::{Analyzer, Seen};
 use super::findings;
 use super::result::{
-    Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole, LoadResult, Note,
-    Operation, StepResult, Telemetry,
+    Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
+    LoadResult, Note, Operation, StepResult, Telemetry,
 };
 use super::sums::Sums;
 use super::tally::{OpTally, Part, StepTally, add_counts};
@@ -221,7 +221,11 @@ fn contributors(parts: BTreeMap<Contributor, Part>, latency: &Histogram) -> Vec<
         exchanges: part.exchanges,
         total: Nanos(part.total),
         bands: part.bands.map(Nanos),
-        without: if at < WITHOUT { latency.exchanged(&part.touched, &part.without) } else { Histogram::new() },
+        without: if at < WITHOUT {
+            latency.exchanged(&part.touched, &part.without)
+        } else {
+            Histogram::new()
+        },
         call_duration: part.call_duration,
     };
     parts.into_iter().enumerate().map(result).collect()
@@ -246,4 +250,3 @@ fn operations(ops: BTreeMap<OpKey, OpTally>) -> Vec<Operation> {
     ops.truncate(OPERATIONS);
     ops
 }
-

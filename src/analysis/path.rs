@@ -123,10 +123,8 @@ impl PathSegment {
 pub fn critical_path(spans: &[PathSpan]) -> Vec<PathSegment> {
     let number = |id: &SpanId| u64::from_be_bytes(id.0);
     let known: BTreeSet<SpanId> = spans.iter().map(|s| s.id).collect();
-    let top = spans
-        .iter()
-        .filter(|s| s.parent.is_none_or(|p| !known.contains(&p)))
-        .min_by_key(|s| (s.start, s.id));
+    let top =
+        spans.iter().filter(|s| s.parent.is_none_or(|p| !known.contains(&p))).min_by_key(|s| (s.start, s.id));
     let Some(top) = top else { return Vec::new() };
     let mut names = Names::new("");
     let row = |s: &PathSpan| Row {
@@ -146,7 +144,12 @@ pub fn critical_path(spans: &[PathSpan]) -> Vec<PathSegment> {
     // The root span stands where an exchange would.
     let rows: Vec<Row> = spans.iter().filter(|s| s.id != top.id).map(row).collect();
     let members: Vec<u32> = (0..rows.len() as u32).collect();
-    let root = Root { span_id: number(&top.id), from: top.start.0, to: top.end.0.max(top.start.0), first_byte: top.end.0 };
+    let root = Root {
+        span_id: number(&top.id),
+        from: top.start.0,
+        to: top.end.0.max(top.start.0),
+        first_byte: top.end.0,
+    };
     let mut forest = Forest::default();
     forest.build_plain(root, top.kind, &rows, &members, &mut names);
     let mut out = Vec::new();
@@ -154,7 +157,9 @@ pub fn critical_path(spans: &[PathSpan]) -> Vec<PathSegment> {
         NONE => top.id,
         row => SpanId(rows[row as usize].span_id.to_be_bytes()),
     };
-    let own = |node, start, end| out.push(PathSegment { span: id(node), start: Timestamp(start), end: Timestamp(end) });
+    let own = |node, start, end| {
+        out.push(PathSegment { span: id(node), start: Timestamp(start), end: Timestamp(end) })
+    };
     Walk::default().run(&forest, 0, own, |_, _, _| {});
     out.reverse();
     out
@@ -186,7 +191,13 @@ mod tests {
                 _ => SpanKind::Internal,
             };
             let id = SpanId([0, 0, 0, 0, 0, 0, 0, name.bytes().next().unwrap()]);
-            let span = PathSpan { id, parent, kind, start: Timestamp(start as u64), end: Timestamp(bar.len() as u64) };
+            let span = PathSpan {
+                id,
+                parent,
+                kind,
+                start: Timestamp(start as u64),
+                end: Timestamp(bar.len() as u64),
+            };
             spans.push((indent, span));
         }
         spans.into_iter().map(|(_, s)| s).collect()
@@ -194,7 +205,9 @@ mod tests {
 
     /// One letter for each unit of the root's time: whose it is.
     fn letters(path: &[PathSegment]) -> String {
-        path.iter().flat_map(|s| std::iter::repeat_n(char::from(s.span.0[7]), s.length().0 as usize)).collect()
+        path.iter()
+            .flat_map(|s| std::iter::repeat_n(char::from(s.span.0[7]), s.length().0 as usize))
+            .collect()
     }
 
     #[track_caller]
@@ -278,7 +291,13 @@ mod tests {
     }
 
     /// The definition, moment by moment and recursively: slow and obvious.
-    fn oracle(spans: &[PathSpan], at: usize, window: (u64, u64), clipped: (u64, u64), out: &mut Vec<(u64, SpanId)>) {
+    fn oracle(
+        spans: &[PathSpan],
+        at: usize,
+        window: (u64, u64),
+        clipped: (u64, u64),
+        out: &mut Vec<(u64, SpanId)>,
+    ) {
         let this = &spans[at];
         let mut kids: Vec<(usize, u64, u64)> = (0..spans.len())
             .filter(|i| spans[*i].parent == Some(this.id) && *i != at)
@@ -293,9 +312,9 @@ mod tests {
         let mut moment = window.1;
         while moment > window.0 {
             kids.retain(|(_, start, _)| *start < moment);
-            let latest = kids.iter().max_by(|a, b| {
-                (a.2.cmp(&b.2)).then(b.1.cmp(&a.1)).then(spans[b.0].id.cmp(&spans[a.0].id))
-            });
+            let latest = kids
+                .iter()
+                .max_by(|a, b| (a.2.cmp(&b.2)).then(b.1.cmp(&a.1)).then(spans[b.0].id.cmp(&spans[a.0].id)));
             match latest.copied().filter(|(_, _, end)| *end > window.0) {
                 Some((kid, start, end)) if end >= moment => {
                     let from = start.max(window.0);
@@ -314,7 +333,13 @@ mod tests {
         let span = (any::<prop::sample::Index>(), 0u64..24, 0u64..16, 0u8..8);
         prop::collection::vec(span, 0..14).prop_map(|raw| {
             let id = |n: usize| SpanId((n as u64 + 1).to_be_bytes());
-            let root = PathSpan { id: id(0), parent: None, kind: SpanKind::Server, start: Timestamp(4), end: Timestamp(20) };
+            let root = PathSpan {
+                id: id(0),
+                parent: None,
+                kind: SpanKind::Server,
+                start: Timestamp(4),
+                end: Timestamp(20),
+            };
             let rest = raw.iter().enumerate().map(|(i, (parent, start, length, kind))| PathSpan {
                 id: id(i + 1),
                 parent: Some(id(parent.index(i + 1))),

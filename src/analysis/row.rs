@@ -44,6 +44,10 @@ pub(super) struct Asked {
     pub end: u64,
     pub trace: u32,
     pub step: u16,
+    /// A request left the client.
+    pub was_sent: bool,
+    /// The server was asked to record.
+    pub sampled: bool,
     /// Owner of the time up to `sent`, as far as `Opened` does not tell more.
     pub before_sent: u8,
 }
@@ -75,8 +79,12 @@ impl Asked {
         let tls_done = next(p.tls_done.map(|t| t.0));
         let sent = next(Some(p.sent.map_or(end, |t| t.0)));
         let first_byte = next(Some(p.first_byte.map_or(end, |t| t.0)));
-        let opened = (p.resolved.or(p.connected).or(p.tls_done).is_some())
-            .then_some(Opened { exchange: index, resolved, connected, tls_done });
+        let opened = (p.resolved.or(p.connected).or(p.tls_done).is_some()).then_some(Opened {
+            exchange: index,
+            resolved,
+            connected,
+            tls_done,
+        });
         let asked = Asked {
             span_id: u64::from_be_bytes(exchange.span_id.0),
             intended,
@@ -86,6 +94,8 @@ impl Asked {
             end,
             trace,
             step: exchange.step.0,
+            was_sent: exchange.was_sent(),
+            sampled: exchange.sampled,
             before_sent: before_sent(exchange, opened.is_some()) as u8,
         };
         (asked, opened)

@@ -154,9 +154,12 @@ fn external_name(span_name: &str, peer: &str, facts: &Facts<'_>) -> (String, Str
     let method = facts.text(Text::Method);
     if !method.is_empty() {
         let url = facts.text(Text::Url);
-        let url_path = url.split_once("://").map_or(url, |(_, rest)| rest.find('/').map_or("", |slash| &rest[slash..]));
+        let url_path =
+            url.split_once("://").map_or(url, |(_, rest)| rest.find('/').map_or("", |slash| &rest[slash..]));
         let template = match facts.first(&[Text::UrlTemplate, Text::Route]) {
-            "" => statement::path_template(if url_path.is_empty() { facts.text(Text::Path) } else { url_path }),
+            "" => {
+                statement::path_template(if url_path.is_empty() { facts.text(Text::Path) } else { url_path })
+            }
             template => template.to_owned(),
         };
         let slash = if template.is_empty() || template.starts_with('/') { "" } else { "/" };
@@ -233,11 +236,33 @@ enum Waiting {
 /// connection. Whole words only, so that an online shop's `checkout` is not taken for a pool's.
 fn waiting(name: &str, database: bool) -> Option<Waiting> {
     const VERBS: [&str; 12] = [
-        "acquire", "acquiring", "checkout", "borrow", "lease", "wait", "waiting", "get", "obtain", "request", "connect",
+        "acquire",
+        "acquiring",
+        "checkout",
+        "borrow",
+        "lease",
+        "wait",
+        "waiting",
+        "get",
+        "obtain",
+        "request",
+        "connect",
         "take",
     ];
-    const THINGS: [&str; 12] =
-        ["pool", "connection", "conn", "connections", "permit", "semaphore", "lock", "mutex", "slot", "latch", "rwlock", "limiter"];
+    const THINGS: [&str; 12] = [
+        "pool",
+        "connection",
+        "conn",
+        "connections",
+        "permit",
+        "semaphore",
+        "lock",
+        "mutex",
+        "slot",
+        "latch",
+        "rwlock",
+        "limiter",
+    ];
     let words = words(name);
     let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
     if has(&["dns", "tcp", "tls", "ssl"]) && has(&["connect", "lookup", "handshake", "resolve"])
@@ -248,11 +273,16 @@ fn waiting(name: &str, database: bool) -> Option<Waiting> {
     let retry = has(&["backoff"])
         || (has(&["retry", "retrying", "rate", "throttle"]) && has(&["wait", "waiting", "delay", "sleep"]));
     let alone = |list: &[&str]| words.len() == 1 && has(list);
-    let queue = has(&["queue", "queued", "queueing", "queuing"]) && has(&["wait", "waiting", "time", "in", "delay"]);
-    let acquire = has(&VERBS) && has(&THINGS) && (!has(&["request", "get", "take"]) || has(&["pool", "connection", "conn", "permit", "lock"]));
+    let queue =
+        has(&["queue", "queued", "queueing", "queuing"]) && has(&["wait", "waiting", "time", "in", "delay"]);
+    let acquire = has(&VERBS)
+        && has(&THINGS)
+        && (!has(&["request", "get", "take"]) || has(&["pool", "connection", "conn", "permit", "lock"]));
     let of_a_database = database && alone(&["connect", "checkout", "acquire"]);
-    let begins = database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
-    (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"])).then_some(Waiting::Queue)
+    let begins =
+        database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
+    (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"]))
+        .then_some(Waiting::Queue)
 }
 
 /// Lower-case words of a name: letters and digits, split where a capital follows a small letter.
@@ -283,7 +313,8 @@ mod tests {
     /// Category, system and name of a span.
     #[track_caller]
     fn check(kind: SpanKind, name: &str, attributes: &[(&str, &str)], want: (Category, &str, &str)) {
-        let values: Vec<_> = attributes.iter().map(|(k, v)| (*k, v.parse().map_or(Value::Str(v), Value::Int))).collect();
+        let values: Vec<_> =
+            attributes.iter().map(|(k, v)| (*k, v.parse().map_or(Value::Str(v), Value::Int))).collect();
         span(name, kind, &values, |s| {
             let class = classify(s.kind, s.name, &Facts::of(s));
             assert_eq!((class.category, &*class.system, &*class.name), want, "{name} {attributes:?}");
@@ -298,19 +329,32 @@ mod tests {
         let want = (Database, "postgresql", "SELECT * FROM product WHERE id = ?");
         client(&[("db.system", "postgresql"), ("db.statement", sql)], want);
         client(&[("db.system.name", "postgresql"), ("db.query.text", sql)], want);
-        client(&[("db.system", "mssql"), ("db.statement", "SELECT 1")], (Database, "microsoft.sql_server", "SELECT ?"));
+        client(
+            &[("db.system", "mssql"), ("db.statement", "SELECT 1")],
+            (Database, "microsoft.sql_server", "SELECT ?"),
+        );
         client(&[("db.system", "cache"), ("db.statement", "SELECT 1")], (Database, "cache", "SELECT ?"));
         client(&[("db.system", "redis"), ("db.statement", "GET user:17")], (Cache, "redis", "GET user:?"));
         client(&[("db.system.name", "valkey"), ("db.operation.name", "GET")], (Cache, "valkey", "GET"));
         client(
-            &[("db.system", "mongodb"), ("db.operation", "find"), ("db.mongodb.collection", "users"), ("db.statement", "{\"find\":1}")],
+            &[
+                ("db.system", "mongodb"),
+                ("db.operation", "find"),
+                ("db.mongodb.collection", "users"),
+                ("db.statement", "{\"find\":1}"),
+            ],
             (Database, "mongodb", "find users"),
         );
         client(
             &[("db.system", "elasticsearch"), ("db.operation", "search"), ("db.collection.name", "products")],
             (Search, "elasticsearch", "search products"),
         );
-        check(SpanKind::Internal, "load", &[("db.system", "sqlite"), ("db.statement", "SELECT 1")], (Database, "sqlite", "SELECT ?"));
+        check(
+            SpanKind::Internal,
+            "load",
+            &[("db.system", "sqlite"), ("db.statement", "SELECT 1")],
+            (Database, "sqlite", "SELECT ?"),
+        );
         check(SpanKind::Server, "GET /x", &[("db.system", "sqlite")], (Category::App, "", "GET /x"));
     }
 
@@ -318,11 +362,20 @@ mod tests {
     fn calls_by_host_and_template() {
         let call = |attributes: &[(&str, &str)], want| check(SpanKind::Client, "POST", attributes, want);
         call(
-            &[("http.request.method", "POST"), ("url.full", "https://pay.example/charge/17?x=secret"), ("server.address", "pay.example"), ("server.port", "443")],
+            &[
+                ("http.request.method", "POST"),
+                ("url.full", "https://pay.example/charge/17?x=secret"),
+                ("server.address", "pay.example"),
+                ("server.port", "443"),
+            ],
             (Category::External, "http", "POST pay.example/charge/{id}"),
         );
         call(
-            &[("http.method", "POST"), ("http.url", "http://u:p@127.0.0.1:9001/charge"), ("net.peer.name", "127.0.0.1")],
+            &[
+                ("http.method", "POST"),
+                ("http.url", "http://u:p@127.0.0.1:9001/charge"),
+                ("net.peer.name", "127.0.0.1"),
+            ],
             (Category::External, "http", "POST 127.0.0.1:9001/charge"),
         );
         call(
@@ -330,46 +383,97 @@ mod tests {
             (Category::External, "http", "GET billing/bill/{n}"),
         );
         call(
-            &[("rpc.system", "grpc"), ("rpc.service", "Shop"), ("rpc.method", "Get"), ("server.address", "shop")],
+            &[
+                ("rpc.system", "grpc"),
+                ("rpc.service", "Shop"),
+                ("rpc.method", "Get"),
+                ("server.address", "shop"),
+            ],
             (Category::External, "grpc", "shop Shop/Get"),
         );
         call(
-            &[("gen_ai.provider.name", "acme"), ("gen_ai.operation.name", "chat"), ("gen_ai.request.model", "m-1"), ("http.request.method", "POST")],
+            &[
+                ("gen_ai.provider.name", "acme"),
+                ("gen_ai.operation.name", "chat"),
+                ("gen_ai.request.model", "m-1"),
+                ("http.request.method", "POST"),
+            ],
             (Category::External, "acme", "chat m-1"),
         );
         call(&[("faas.invoked_name", "resize")], (Category::External, "faas", "resize"));
         check(
             SpanKind::Producer,
             "orders send",
-            &[("messaging.system", "kafka"), ("messaging.operation.type", "send"), ("messaging.destination.name", "orders")],
+            &[
+                ("messaging.system", "kafka"),
+                ("messaging.operation.type", "send"),
+                ("messaging.destination.name", "orders"),
+            ],
             (Category::Messaging, "kafka", "send orders"),
         );
-        check(SpanKind::Consumer, "orders process", &[("messaging.system", "kafka")], (Category::App, "", "orders process"));
+        check(
+            SpanKind::Consumer,
+            "orders process",
+            &[("messaging.system", "kafka")],
+            (Category::App, "", "orders process"),
+        );
     }
 
     #[test]
     fn spans_without_a_kind_are_judged_by_what_they_name() {
         let kind = SpanKind::Unspecified;
         let method = ("http.method", "GET");
-        check(kind, "GET", &[method, ("http.url", "http://a.example/x")], (Category::External, "http", "GET a.example/x"));
-        check(kind, "GET /x", &[method, ("http.route", "/x"), ("net.peer.name", "c")], (Category::App, "", "GET /x"));
+        check(
+            kind,
+            "GET",
+            &[method, ("http.url", "http://a.example/x")],
+            (Category::External, "http", "GET a.example/x"),
+        );
+        check(
+            kind,
+            "GET /x",
+            &[method, ("http.route", "/x"), ("net.peer.name", "c")],
+            (Category::App, "", "GET /x"),
+        );
         check(kind, "work", &[], (Category::App, "", "work"));
     }
 
     #[test]
     fn waiting_is_known_by_whole_words() {
         let db = [("db.system", "postgresql")];
-        for name in ["pg-pool.connect", "getConnection", "HTTP wait_for_connection 10.0.0.7:80", "pool acquire", "acquire lock",
-            "wait for connection", "queue wait", "backoff", "retry delay", "connect", "lock.acquire", "checkout connection"]
-        {
+        for name in [
+            "pg-pool.connect",
+            "getConnection",
+            "HTTP wait_for_connection 10.0.0.7:80",
+            "pool acquire",
+            "acquire lock",
+            "wait for connection",
+            "queue wait",
+            "backoff",
+            "retry delay",
+            "connect",
+            "lock.acquire",
+            "checkout connection",
+        ] {
             span(name, SpanKind::Internal, &[], |s| {
                 assert_eq!(classify(s.kind, s.name, &Facts::of(s)).category, Category::Queue, "{name}");
             });
         }
         check(SpanKind::Client, "connect", &db, (Category::Queue, "postgresql", "connect"));
         check(SpanKind::Client, "checkout", &db, (Category::Queue, "postgresql", "checkout"));
-        for name in ["checkout", "POST /checkout", "enqueue", "get connections page", "unlock", "wait", "queue", "disconnect", "request handler"] {
-            let want = if matches!(name, "queue" | "get connections page") { continue } else { Category::App };
+        for name in [
+            "checkout",
+            "POST /checkout",
+            "enqueue",
+            "get connections page",
+            "unlock",
+            "wait",
+            "queue",
+            "disconnect",
+            "request handler",
+        ] {
+            let want =
+                if matches!(name, "queue" | "get connections page") { continue } else { Category::App };
             span(name, SpanKind::Internal, &[], |s| {
                 assert_eq!(classify(s.kind, s.name, &Facts::of(s)).category, want, "{name}");
             });
@@ -383,15 +487,26 @@ mod tests {
 
     #[test]
     fn operations_and_code() {
-        let route = [("http.request.method", "GET"), ("http.route", "/products/{id}"), ("url.path", "/products/17")];
+        let route =
+            [("http.request.method", "GET"), ("http.route", "/products/{id}"), ("url.path", "/products/17")];
         check(SpanKind::Server, "GET", &route, (Category::App, "", "GET /products/{id}"));
         check(SpanKind::Server, "GET", &route[..1], (Category::App, "", "GET"));
         check(SpanKind::Server, "GET", &[route[0], route[2]], (Category::App, "", "GET /products/{id}"));
-        span("x", SpanKind::Internal, &[("code.filepath", Value::Str("src/a.rs")), ("code.lineno", Value::Int(7))], |s| {
-            assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "src/a.rs:7");
-        });
-        span("x", SpanKind::Internal, &[("code.namespace", Value::Str("A")), ("code.function", Value::Str("f"))], |s| {
-            assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "A.f");
-        });
+        span(
+            "x",
+            SpanKind::Internal,
+            &[("code.filepath", Value::Str("src/a.rs")), ("code.lineno", Value::Int(7))],
+            |s| {
+                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "src/a.rs:7");
+            },
+        );
+        span(
+            "x",
+            SpanKind::Internal,
+            &[("code.namespace", Value::Str("A")), ("code.function", Value::Str("f"))],
+            |s| {
+                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "A.f");
+            },
+        );
     }
 }

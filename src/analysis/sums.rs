@@ -57,7 +57,12 @@ impl Table {
         &mut self.parts[index[column] as usize].2
     }
 
-    fn named(self, names: &Names, steps: &mut [StepTally], field: fn(&mut StepTally) -> &mut BTreeMap<Contributor, Part>) {
+    fn named(
+        self,
+        names: &Names,
+        steps: &mut [StepTally],
+        field: fn(&mut StepTally) -> &mut BTreeMap<Contributor, Part>,
+    ) {
         for (step, number, part) in self.parts {
             field(&mut steps[usize::from(step)]).insert(names.who(number).clone(), part);
         }
@@ -134,7 +139,8 @@ impl Sums {
         self.root_of.resize(forest.nodes.len(), 0);
         for &i in &forest.order {
             let node = &forest.nodes[i as usize];
-            self.root_of[i as usize] = if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
+            self.root_of[i as usize] =
+                if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
         }
         for node in &forest.nodes[exchanges..] {
             *self.services.entry(rows[node.row as usize].service).or_default() += 1;
@@ -158,7 +164,9 @@ impl Sums {
                 part.calls += 1;
                 part.call_duration.record(Nanos(row.end - row.start));
             }
-            seen.push(u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0));
+            seen.push(
+                u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
+            );
         }
         seen.sort_unstable();
         seen.dedup();
@@ -200,8 +208,10 @@ impl Sums {
                 self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time);
             }
         }
-        let joined = !blamer.forest.kids(index as u32).is_empty();
+        let joined = asked.was_sent && !blamer.forest.kids(index as u32).is_empty();
         if joined {
+            // Recorded although nobody asked: traced by the server's own decision.
+            step.traced += u64::from(!asked.sampled);
             step.joined += 1;
             step.joined_bands[band].0 += 1;
             step.joined_bands[band].1 += latency;
@@ -246,7 +256,15 @@ impl Sums {
         self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
     }
 
-    fn find_series(&mut self, blamer: &Blamer, root: u32, step: u16, band: usize, latency: u64, trace: TraceId) {
+    fn find_series(
+        &mut self,
+        blamer: &Blamer,
+        root: u32,
+        step: u16,
+        band: usize,
+        latency: u64,
+        trace: TraceId,
+    ) {
         let from = self.calls.partition_point(|c| c.root < root);
         let to = self.calls.partition_point(|c| c.root <= root);
         for same in self.calls[from..to].chunk_by(|a, b| a.key == b.key) {

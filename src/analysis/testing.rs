@@ -1,13 +1,19 @@
 //! Spans and exchanges for this room's tests, made from few words.
 
 use crate::record::{
-    Attribute, Exchange, Host, Outcome, Phases, Protocol, Resource, Run, Scope, Span, SpanId, SpanKind, Status, StepId,
-    StepInfo, Timestamp, TraceId, Value,
+    Attribute, Exchange, Host, Outcome, Phases, Protocol, Resource, Run, Scope, Span, SpanId, SpanKind,
+    Status, StepId, StepInfo, Timestamp, TraceId, Value,
 };
 
 /// Calls `f` with a span of that name, kind and attributes.
-pub(super) fn span<R>(name: &str, kind: SpanKind, attributes: &[(&str, Value<'_>)], f: impl FnOnce(&Span<'_>) -> R) -> R {
-    let attributes: Vec<_> = attributes.iter().map(|(key, value)| Attribute { key, value: value.clone() }).collect();
+pub(super) fn span<R>(
+    name: &str,
+    kind: SpanKind,
+    attributes: &[(&str, Value<'_>)],
+    f: impl FnOnce(&Span<'_>) -> R,
+) -> R {
+    let attributes: Vec<_> =
+        attributes.iter().map(|(key, value)| Attribute { key, value: value.clone() }).collect();
     let (resource, scope) = (Resource::default(), Scope::default());
     f(&Span { name, kind, attributes: &attributes, ..blank(&resource, &scope) })
 }
@@ -64,7 +70,15 @@ pub(super) struct Owned {
 
 impl Owned {
     /// A span of a service that gives no host.
-    pub fn new(id: u64, parent: u64, kind: SpanKind, service: &str, name: &str, start: u64, end: u64) -> Owned {
+    pub fn new(
+        id: u64,
+        parent: u64,
+        kind: SpanKind,
+        service: &str,
+        name: &str,
+        start: u64,
+        end: u64,
+    ) -> Owned {
         Owned {
             trace: trace(1),
             id,

@@ -123,7 +123,14 @@ impl Forest {
 
     /// One tree of spans below a root of that kind, as all of one process: no orphans, wrappers, clocks or owners. What
     /// hangs from no known parent is left out.
-    pub fn build_plain(&mut self, root: Root, kind: SpanKind, rows: &[Row], members: &[u32], names: &mut Names) {
+    pub fn build_plain(
+        &mut self,
+        root: Root,
+        kind: SpanKind,
+        rows: &[Row],
+        members: &[u32],
+        names: &mut Names,
+    ) {
         self.repairs = Repairs::default();
         self.plant(&[root]);
         self.nodes[0].kind = kind;
@@ -194,7 +201,8 @@ impl Forest {
             let id = self.sorted[at].0;
             let to = at + self.sorted[at..].iter().take_while(|s| s.0 == id).count();
             if to - at > 1 {
-                self.sorted[at..to].sort_by(|a, b| by_content(&rows[a.1 as usize], &rows[b.1 as usize], names));
+                self.sorted[at..to]
+                    .sort_by(|a, b| by_content(&rows[a.1 as usize], &rows[b.1 as usize], names));
             }
             let exchange = self.root_of(id);
             let mut kept: [Option<u32>; 2] = [None; 2];
@@ -296,8 +304,9 @@ impl Forest {
         let mut attached = vec![false; self.nodes.len()];
         self.order.iter().for_each(|n| attached[*n as usize] = true);
         self.cut_cycles(&attached);
-        let orphans: Vec<u32> =
-            (0..self.nodes.len() as u32).filter(|n| *n as usize >= self.roots && self.nodes[*n as usize].parent == NONE).collect();
+        let orphans: Vec<u32> = (0..self.nodes.len() as u32)
+            .filter(|n| *n as usize >= self.roots && self.nodes[*n as usize].parent == NONE)
+            .collect();
         self.repairs.orphans += orphans.len() as u64;
         let homes = self.homes(&orphans);
         for (orphan, home) in orphans.iter().zip(homes) {
@@ -358,12 +367,16 @@ impl Forest {
         };
         let clients: Vec<Candidate> = known.iter().filter(lonely_client).map(candidate).collect();
         let others: Vec<Candidate> = known.iter().filter(inner).map(candidate).collect();
-        let by_client = shortest_containing(&clients, &orphans.iter().map(|o| query(o, true)).collect::<Vec<_>>());
-        let by_other = shortest_containing(&others, &orphans.iter().map(|o| query(o, false)).collect::<Vec<_>>());
+        let by_client =
+            shortest_containing(&clients, &orphans.iter().map(|o| query(o, true)).collect::<Vec<_>>());
+        let by_other =
+            shortest_containing(&others, &orphans.iter().map(|o| query(o, false)).collect::<Vec<_>>());
         let exchanges = self.nearest_exchanges(orphans);
         let choices = by_client.into_iter().zip(by_other).zip(exchanges);
         choices
-            .map(|((client, other), exchange)| [client, other].into_iter().find(|n| *n != NONE).unwrap_or(exchange))
+            .map(|((client, other), exchange)| {
+                [client, other].into_iter().find(|n| *n != NONE).unwrap_or(exchange)
+            })
             .collect()
     }
 
@@ -392,10 +405,17 @@ impl Forest {
                 let root = &self.nodes[*r as usize];
                 (start.saturating_sub(root.to) + root.from.saturating_sub(start), root.span_id)
             };
-            around.into_iter().flatten().filter_map(|i| by_start.get(i).copied()).min_by_key(distance).unwrap_or(0)
+            around
+                .into_iter()
+                .flatten()
+                .filter_map(|i| by_start.get(i).copied())
+                .min_by_key(distance)
+                .unwrap_or(0)
         };
         let found = orphans.iter().zip(inside);
-        found.map(|(o, inside)| if inside == NONE { nearest(self.nodes[*o as usize].from) } else { inside }).collect()
+        found
+            .map(|(o, inside)| if inside == NONE { nearest(self.nodes[*o as usize].from) } else { inside })
+            .collect()
     }
 
     /// A childless INTERNAL sibling of the same service that covers nine tenths of a sibling with children is that
@@ -487,7 +507,8 @@ impl Forest {
             SpanKind::Unspecified => node.flags & ENTRY == 0 && self.kids(i).iter().all(|k| called(&k)),
             _ => false,
         };
-        let callee = if calls { self.kids(i).iter().filter(called).min_by_key(|k| self.by_time(**k)) } else { None };
+        let callee =
+            if calls { self.kids(i).iter().filter(called).min_by_key(|k| self.by_time(**k)) } else { None };
         if let Some(callee) = callee {
             let owner = names.network(node.service, self.nodes[*callee as usize].op);
             let this = &mut self.nodes[i as usize];
@@ -502,8 +523,12 @@ impl Forest {
         let above = names.who(parent.owner);
         let same = leaf(category) && above.category == category;
         let carried = category == Category::External
-            && (matches!(above.category, Category::Database | Category::Cache | Category::Search | Category::Messaging)
-                || (same && &*names.who(node.owner).system == "http" && !matches!(&*above.system, "" | "http")));
+            && (matches!(
+                above.category,
+                Category::Database | Category::Cache | Category::Search | Category::Messaging
+            ) || (same
+                && &*names.who(node.owner).system == "http"
+                && !matches!(&*above.system, "" | "http")));
         if carried && parent.flags & HOP == 0 {
             let this = &mut self.nodes[i as usize];
             this.owner = parent.owner;
@@ -531,7 +556,8 @@ impl Forest {
             };
             let (from, to) = (moved(node.from, delta), moved(node.to, delta));
             // An exchange's `end` is its first byte; its window goes on to the last.
-            let (lower, upper) = if of_exchange { (parent.from, parent.to) } else { (parent.start, parent.end) };
+            let (lower, upper) =
+                if of_exchange { (parent.from, parent.to) } else { (parent.start, parent.end) };
             let waited = match (node.kind, parent.kind) {
                 (SpanKind::Consumer, SpanKind::Producer) => false,
                 (SpanKind::Consumer, _) => to <= parent.to,
@@ -570,7 +596,10 @@ impl Forest {
         let (from, to) = (moved(node.from, inherited), moved(node.to, inherited));
         let overlap = to.min(parent.to).saturating_sub(from.max(parent.from));
         let waits = of_exchange || parent.flags & HOP != 0;
-        if same == Some(true) || node.kind == SpanKind::Consumer || !(waits || (same == Some(false) && overlap == 0)) {
+        if same == Some(true)
+            || node.kind == SpanKind::Consumer
+            || !(waits || (same == Some(false) && overlap == 0))
+        {
             return inherited;
         }
         if inside(0) {
@@ -651,12 +680,15 @@ fn difference(to: u64, from: u64) -> i64 {
 
 /// Zipkin-style: both ends of a call under one id.
 fn share_an_id(a: &Row, b: &Row) -> bool {
-    (a.kind == SpanKind::Client && b.kind == SpanKind::Server) || (a.service != b.service && a.kind != SpanKind::Server)
+    (a.kind == SpanKind::Client && b.kind == SpanKind::Server)
+        || (a.service != b.service && a.kind != SpanKind::Server)
 }
 
 /// An order of rows with the same span id that depends on what they say alone: callers first.
 fn by_content(a: &Row, b: &Row, names: &Names) -> Ordering {
     let key = |r: &Row| (r.kind == SpanKind::Server, r.start, Reverse(r.end), r.kind, r.flags, r.parent_id);
-    let texts = |r: &Row| (names.str(r.service), names.str(names.operation(r.op).name), names.who(r.owner), names.str(r.peer));
+    let texts = |r: &Row| {
+        (names.str(r.service), names.str(names.operation(r.op).name), names.who(r.owner), names.str(r.peer))
+    };
     key(a).cmp(&key(b)).then_with(|| texts(a).cmp(&texts(b)))
 }

@@ -55,7 +55,11 @@ fn failed(steps: &[StepTally]) -> Verdict {
     let tally = &steps[worst];
     let class = tally.failures.iter().map(|(class, messages)| (messages.values().sum::<u64>(), *class));
     let class: Option<(u64, FailureClass)> = class.max_by_key(|(n, class)| (*n, std::cmp::Reverse(*class)));
-    let status = tally.error_statuses.iter().map(|(status, n)| (*n, *status)).max_by_key(|(n, s)| (*n, std::cmp::Reverse(*s)));
+    let status = tally
+        .error_statuses
+        .iter()
+        .map(|(status, n)| (*n, *status))
+        .max_by_key(|(n, s)| (*n, std::cmp::Reverse(*s)));
     let by_class = class.map_or(0, |c| c.0) >= status.map_or(0, |s| s.0);
     Verdict::Failing {
         step: StepId(worst as u16),

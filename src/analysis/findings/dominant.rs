@@ -1,7 +1,8 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View, mean_ms, share,
+    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View,
+    mean_ms, share,
 };
 use crate::analysis::names::RETRY_WAIT;
 use crate::analysis::result::{Category, Contributor, FindingKind};
@@ -30,11 +31,16 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let mut evidence = BTreeMap::from([("share", owned), ("mean_ms", mean)]);
     let of_tail = tail.as_ref().is_some_and(Tail::is_a_problem);
     if let Some(tail) = tail.filter(|_| of_tail) {
-        evidence.extend([("tail_excess_ms", tail.excess_ms), ("tail_gap_ms", tail.gap_ms), ("tail_share", tail.share())]);
+        evidence.extend([
+            ("tail_excess_ms", tail.excess_ms),
+            ("tail_gap_ms", tail.gap_ms),
+            ("tail_share", tail.share()),
+        ]);
     }
     add_calls(&mut evidence, view, who, n);
     if kind == FindingKind::LargePayload {
-        evidence.insert("answer_bytes", view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64);
+        evidence
+            .insert("answer_bytes", view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64);
     }
     if owned >= DOMINANT_SHARE && mean >= DOMINANT_MEAN.as_millis_f64() {
         Some(view.found(kind, who, part, part.total, evidence))
@@ -120,4 +126,3 @@ fn queue_kind(name: &str, system: &str) -> FindingKind {
         FindingKind::Queueing
     }
 }
-

@@ -7,9 +7,7 @@ mod dominant;
 mod merge;
 mod series;
 
-use super::result::{
-    Category, Confidence, Contributor, Finding, FindingKind, Impact, Severity,
-};
+use super::result::{Category, Confidence, Contributor, Finding, FindingKind, Impact, Severity};
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, StepId};
 use std::cmp::Ordering;
@@ -75,7 +73,8 @@ impl View<'_> {
     /// The exchanges that could show a contributor's time, and their latency: what only server spans show, joined
     /// exchanges alone can.
     pub fn basis(&self, who: &Contributor) -> (u64, u64) {
-        let of_client = who.service.is_empty() && matches!(who.category, Category::Connection | Category::Transfer);
+        let of_client =
+            who.service.is_empty() && matches!(who.category, Category::Connection | Category::Transfer);
         let bands = self.tally.bands.iter().map(|b| (b.exchanges, b.latency_sum.0));
         let joined = self.tally.joined_bands.iter().copied();
         let add = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
@@ -138,7 +137,8 @@ impl View<'_> {
     /// A group's place in the code, where all of its members agree on one or one of them has most of the time.
     fn with_code(&self, who: &Contributor) -> Contributor {
         let members = self.tally.parts.iter().filter(|(c, _)| {
-            (c.category, &c.service, &c.system, &c.name) == (who.category, &who.service, &who.system, &who.name)
+            (c.category, &c.service, &c.system, &c.name)
+                == (who.category, &who.service, &who.system, &who.name)
         });
         let largest = members.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0)));
         largest.map_or_else(|| who.clone(), |(c, _)| c.clone())

@@ -41,7 +41,9 @@ fn parse(picture: &str) -> (Exchange, Vec<Owned>) {
                     let (name, by) = rest.split_once('+').unwrap_or((rest, "0"));
                     (host, ahead) = (name.to_owned(), by.parse().unwrap());
                 }
-                ("!", status) => attributes.push(("http.response.status_code", Value::Int(status.parse().unwrap()))),
+                ("!", status) => {
+                    attributes.push(("http.response.status_code", Value::Int(status.parse().unwrap())))
+                }
                 ("~", _) => attributes.push(("http.request.resend_count", Value::Int(1))),
                 ("^", _) => parent = 999,
                 other => panic!("{other:?} in {line}"),
@@ -89,7 +91,8 @@ fn letters(blame: &Blame) -> String {
         Category::Cache => 'h',
         other => char::from(other.name().as_bytes()[0]),
     };
-    let moments = |s: &crate::analysis::Segment| std::iter::repeat_n(letter(s.owner.category), s.length().0 as usize);
+    let moments =
+        |s: &crate::analysis::Segment| std::iter::repeat_n(letter(s.owner.category), s.length().0 as usize);
     blame.segments.iter().flat_map(moments).collect()
 }
 
@@ -321,13 +324,13 @@ fn a_server_longer_than_its_caller_is_clipped() {
 
 #[test]
 fn orphans_join_the_shortest_span_that_contains_them() {
-    // The SERVER span of `stock` never came: its statement is found under the client span that waited for it.
+    // The SERVER span of `stock` never came: its statement is found under the client span that waited, which thereby is a way.
     check(
         "X              |============|
           S shop       | ========== |
             C shop     |   =======  |
               D stock ^|     ===    |",
-        "naaeedddeean",
+        "naanndddnnan",
     );
     // A SERVER span whose caller never came joins the handler that ran then.
     check(
