@@ -2,5 +2,29 @@
 //!
 //! No I/O and nothing that can fail: real traces are broken, and a broken one is a note.
 
+mod analyzer;
+mod blame;
+mod contain;
+mod facts;
+mod findings;
+mod names;
+mod partial;
+mod path;
 pub mod result;
+mod row;
+mod segments;
+mod semantics;
 pub mod statement;
+mod sums;
+mod tally;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod verdict;
+
+pub use analyzer::{Analyzer, Partition};
+pub use partial::Partial;
+pub use path::{PathSegment, PathSpan, critical_path};
+pub use segments::{Blame, Segment, blame_exchange, blame_trace};

@@ -23,11 +23,15 @@ struct Dialect {
 impl Dialect {
     fn of(system: &str) -> Dialect {
         let mysql = matches!(system, "mysql" | "mariadb");
-        let backslash =
-            mysql || matches!(system, "clickhouse" | "gcp.spanner" | "hive" | "trino" | "spark" | "neo4j" | "cosmosdb");
+        let backslash = mysql
+            || matches!(
+                system,
+                "clickhouse" | "gcp.spanner" | "hive" | "trino" | "spark" | "neo4j" | "cosmosdb"
+            );
         Dialect {
             backslash,
-            double_is_string: mysql || matches!(system, "neo4j" | "gcp.spanner" | "influxdb" | "azure.cosmosdb"),
+            double_is_string: mysql
+                || matches!(system, "neo4j" | "gcp.spanner" | "influxdb" | "azure.cosmosdb"),
             brackets: matches!(system, "microsoft.sql_server"),
             hash_comment: mysql,
         }
@@ -341,8 +345,8 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 /// Words after which a sign belongs to the number that follows.
 fn ends_with_keyword(text: &str) -> bool {
     const BEFORE_A_VALUE: [&str; 16] = [
-        "SELECT", "WHERE", "AND", "OR", "NOT", "THEN", "ELSE", "WHEN", "LIMIT", "OFFSET", "BETWEEN", "LIKE", "IN",
-        "BY", "RETURN", "SET",
+        "SELECT", "WHERE", "AND", "OR", "NOT", "THEN", "ELSE", "WHEN", "LIMIT", "OFFSET", "BETWEEN", "LIKE",
+        "IN", "BY", "RETURN", "SET",
     ];
     BEFORE_A_VALUE.iter().any(|w| ends_with_word(text, w))
 }
@@ -377,8 +381,21 @@ fn key_commands(text: &str) -> String {
         // What stands first after these is no key but a secret, a script or a setting.
         let keyless = matches!(
             form.as_str(),
-            "AUTH" | "HELLO" | "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "SCRIPT" | "CONFIG" | "ECHO" | "PING"
-                | "SELECT" | "CLIENT" | "ACL" | "?"
+            "AUTH"
+                | "HELLO"
+                | "EVAL"
+                | "EVALSHA"
+                | "EVAL_RO"
+                | "EVALSHA_RO"
+                | "FCALL"
+                | "SCRIPT"
+                | "CONFIG"
+                | "ECHO"
+                | "PING"
+                | "SELECT"
+                | "CLIENT"
+                | "ACL"
+                | "?"
         );
         if let (false, Some(key)) = (keyless, words.next()) {
             form.push(' ');
@@ -408,7 +425,8 @@ fn key_pattern(key: &str) -> String {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=40).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphabetic() || matches!(c, b'_' | b'-'))
+    (1..=40).contains(&text.len())
+        && text.bytes().all(|c| c.is_ascii_alphabetic() || matches!(c, b'_' | b'-'))
 }
 
 /// JSON (MongoDB, Elasticsearch): keys stay, every value becomes `?`, lists keep their first element.
@@ -494,7 +512,8 @@ fn identifies(segment: &str) -> bool {
     let digits = bytes.iter().filter(|c| c.is_ascii_digit()).count();
     let letters = bytes.iter().filter(|c| c.is_ascii_alphabetic()).count();
     let hex = bytes.iter().all(|c| c.is_ascii_hexdigit() || *c == b'-');
-    let number = digits > 0 && bytes.iter().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b'_' | b',' | b'+' | b':'));
+    let number = digits > 0
+        && bytes.iter().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b'_' | b',' | b'+' | b':'));
     number
         || (hex && digits > 0 && bytes.len() >= 10)
         || (bytes.len() >= 20 && digits >= 3 && letters >= 3)
@@ -515,46 +534,82 @@ mod tests {
     #[test]
     fn literals_and_placeholders_of_every_style_are_one() {
         let want = "SELECT * FROM product WHERE id = ? AND name = ?";
-        for (id, name) in [("17", "'O''Hara'"), ("$1", "$2"), ("%s", "%s"), ("?", "?2"), (":id", ":name"), ("@p0", "@p1"), ("%(id)s", "%(n)s"), ("-1.5e-3", "N'x'"), ("0xFF", "E'a\\'b'"), ("$$a'b$$", "$q$it's$q$")] {
-            let text = format!("SELECT *\n\tFROM product -- by id\nWHERE id = {id} /* 2 */ AND name = {name};");
+        for (id, name) in [
+            ("17", "'O''Hara'"),
+            ("$1", "$2"),
+            ("%s", "%s"),
+            ("?", "?2"),
+            (":id", ":name"),
+            ("@p0", "@p1"),
+            ("%(id)s", "%(n)s"),
+            ("-1.5e-3", "N'x'"),
+            ("0xFF", "E'a\\'b'"),
+            ("$$a'b$$", "$q$it's$q$"),
+        ] {
+            let text =
+                format!("SELECT *\n\tFROM product -- by id\nWHERE id = {id} /* 2 */ AND name = {name};");
             assert_eq!(normalise("postgresql", &text), want, "{text}");
         }
     }
 
     #[test]
     fn lists_are_cut_to_one_value() {
-        check("postgresql", &[
-            ("SELECT a FROM t WHERE id IN ( 1, 2,3 , 4 )", "SELECT a FROM t WHERE id IN (?)"),
-            ("SELECT a FROM t WHERE id in ($1,$2)", "SELECT a FROM t WHERE id in (?)"),
-            ("SELECT a FROM t WHERE id = ANY(ARRAY[1,2])", "SELECT a FROM t WHERE id = ANY(ARRAY[?])"),
-            ("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y'), (3,'z')", "INSERT INTO t (a, b) VALUES (?, ?)"),
-            ("SELECT f(1, 2), (SELECT 3)", "SELECT f(?, ?), (SELECT ?)"),
-        ]);
+        check(
+            "postgresql",
+            &[
+                ("SELECT a FROM t WHERE id IN ( 1, 2,3 , 4 )", "SELECT a FROM t WHERE id IN (?)"),
+                ("SELECT a FROM t WHERE id in ($1,$2)", "SELECT a FROM t WHERE id in (?)"),
+                ("SELECT a FROM t WHERE id = ANY(ARRAY[1,2])", "SELECT a FROM t WHERE id = ANY(ARRAY[?])"),
+                (
+                    "INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y'), (3,'z')",
+                    "INSERT INTO t (a, b) VALUES (?, ?)",
+                ),
+                ("SELECT f(1, 2), (SELECT 3)", "SELECT f(?, ?), (SELECT ?)"),
+            ],
+        );
     }
 
     #[test]
     fn identifiers_stay_and_operators_are_no_signs() {
-        check("postgresql", &[
-            ("SELECT \"Order\".\"2nd\" FROM \"Order\"", "SELECT \"Order\".\"2nd\" FROM \"Order\""),
-            ("SELECT c3po, a::int8 FROM t2 WHERE a-1 > b - 2 LIMIT -1", "SELECT c3po, a::int8 FROM t2 WHERE a-? > b - ? LIMIT ?"),
-            ("SELECT x ?| y, arr[1] FROM größe", "SELECT x ?| y, arr[?] FROM größe"),
-        ]);
-        check("mysql", &[
-            ("SELECT `a b` FROM t WHERE n = \"se'cret\" AND m = 'it\\'s' # done", "SELECT `a b` FROM t WHERE n = ? AND m = ?"),
-            ("SELECT @@version, _utf8'x', @u", "SELECT @@version, ?, ?"),
-        ]);
-        check("microsoft.sql_server", &[("SELECT [Order 1] FROM [t] WHERE a = 1", "SELECT [Order 1] FROM [t] WHERE a = ?")]);
+        check(
+            "postgresql",
+            &[
+                ("SELECT \"Order\".\"2nd\" FROM \"Order\"", "SELECT \"Order\".\"2nd\" FROM \"Order\""),
+                (
+                    "SELECT c3po, a::int8 FROM t2 WHERE a-1 > b - 2 LIMIT -1",
+                    "SELECT c3po, a::int8 FROM t2 WHERE a-? > b - ? LIMIT ?",
+                ),
+                ("SELECT x ?| y, arr[1] FROM größe", "SELECT x ?| y, arr[?] FROM größe"),
+            ],
+        );
+        check(
+            "mysql",
+            &[
+                (
+                    "SELECT `a b` FROM t WHERE n = \"se'cret\" AND m = 'it\\'s' # done",
+                    "SELECT `a b` FROM t WHERE n = ? AND m = ?",
+                ),
+                ("SELECT @@version, _utf8'x', @u", "SELECT @@version, ?, ?"),
+            ],
+        );
+        check(
+            "microsoft.sql_server",
+            &[("SELECT [Order 1] FROM [t] WHERE a = 1", "SELECT [Order 1] FROM [t] WHERE a = ?")],
+        );
     }
 
     #[test]
     fn data_that_is_cut_off_is_data_still() {
-        check("sqlite", &[
-            ("SELECT a FROM t WHERE b = 'secre", "SELECT a FROM t WHERE b = ?"),
-            ("SELECT a /* not closed", "SELECT a"),
-            ("SELECT \"a", "SELECT \"a"),
-            ("", ""),
-            ("'", "?"),
-        ]);
+        check(
+            "sqlite",
+            &[
+                ("SELECT a FROM t WHERE b = 'secre", "SELECT a FROM t WHERE b = ?"),
+                ("SELECT a /* not closed", "SELECT a"),
+                ("SELECT \"a", "SELECT \"a"),
+                ("", ""),
+                ("'", "?"),
+            ],
+        );
         let long = format!("SELECT {}", "column_é, ".repeat(500));
         let name = normalise("sqlite", &long);
         assert!(name.len() <= LONGEST + 3 && name.ends_with('…'), "{}", name.len());
@@ -562,17 +617,24 @@ mod tests {
 
     #[test]
     fn keys_and_documents() {
-        check("redis", &[
-            ("GET user:123", "GET user:?"),
-            ("set session:abc \"secret value\"", "SET session:?"),
-            ("AUTH hunter2", "AUTH"),
-            ("MGET a:1\nMGET a:2\nDEL b", "MGET a:?; DEL b"),
-            ("GET 12345", "GET ?"),
-            ("", ""),
-        ]);
-        check("mongodb", &[
-            (r#"{"find": "users", "filter": {"age": {"$gt": 30}, "tags": ["a", "b"]}}"#, r#"{"find":?, "filter":{"age":{"$gt":?}, "tags":[?]}}"#),
-        ]);
+        check(
+            "redis",
+            &[
+                ("GET user:123", "GET user:?"),
+                ("set session:abc \"secret value\"", "SET session:?"),
+                ("AUTH hunter2", "AUTH"),
+                ("MGET a:1\nMGET a:2\nDEL b", "MGET a:?; DEL b"),
+                ("GET 12345", "GET ?"),
+                ("", ""),
+            ],
+        );
+        check(
+            "mongodb",
+            &[(
+                r#"{"find": "users", "filter": {"age": {"$gt": 30}, "tags": ["a", "b"]}}"#,
+                r#"{"find":?, "filter":{"age":{"$gt":?}, "tags":[?]}}"#,
+            )],
+        );
     }
 
     #[test]

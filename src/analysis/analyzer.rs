@@ -1,0 +1,276 @@
+//! Takes in a run, exchanges first and then spans, and keeps both in rows of fixed size until everything has come.
+
+use super::blame::Blamer;
+use super::facts::Facts;
+use super::names::{MixedMap, Names};
+use super::partial::Partial;
+use super::row::{Asked, ERROR, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, group_by};
+use super::sums::Sums;
+use super::tally::StepTally;
+use crate::record::{Exchange, Nanos, Run, Span, Status, Timestamp, TraceId};
+use crate::stats::Histogram;
+
+/// A share of the run's traces: those whose id falls to `index` when divided among `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Which share, from 0.
+    pub index: u32,
+    /// How many shares; 0 counts as 1.
+    pub of: u32,
+}
+
+impl Partition {
+    /// The whole run.
+    pub const WHOLE: Partition = Partition { index: 0, of: 1 };
+
+    /// Whether a trace belongs to it.
+    pub fn holds(&self, trace: &TraceId) -> bool {
+        self.of <= 1 || partition_hash(trace) % u64::from(self.of) == u64::from(self.index)
+    }
+}
+
+fn partition_hash(trace: &TraceId) -> u64 {
+    let (high, low) = (u128::from_be_bytes(trace.0) >> 64, u128::from_be_bytes(trace.0) as u64);
+    // Ids need not be random (old SDKs put the time first): mixed before they are divided.
+    ((high as u64) ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+}
+
+/// One trace of the run.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    pub trace_id: TraceId,
+    /// Its exchange, while it has only one.
+    only: u64,
+    exchanges: u32,
+}
+
+/// Facts about spans that are counted as they come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub spans: u64,
+    pub foreign: u64,
+    pub own: u64,
+    pub negative: u64,
+    pub sdk_dropped: u64,
+    pub sampled_known: u64,
+    pub sampled_unknown: u64,
+}
+
+/// The analysis of one share of a run. First every exchange of the run, then every span, in any order; then
+/// [`Analyzer::finish`].
+///
+/// Memory: 64 B per span and about 150 B per exchange of the share, plus what names and histograms need.
+pub struct Analyzer {
+    partition: Partition,
+    pub(super) names: Names,
+    pub(super) steps: Vec<StepTally>,
+    /// Latencies of the whole run by step, whatever the partition: band limits come from here.
+    latencies: Vec<Histogram>,
+    pub(super) asked: Vec<Asked>,
+    pub(super) opened: Vec<Opened>,
+    pub(super) slots: Vec<Slot>,
+    slot_of: MixedMap<TraceId, u32>,
+    pub(super) rows: Vec<Row>,
+    pub(super) queued: Vec<(u32, u64)>,
+    pub(super) seen: Seen,
+    pub(super) period: Option<(Timestamp, Timestamp)>,
+    pub(super) schedule_delay: Histogram,
+}
+
+impl Analyzer {
+    /// For a share of a run's traces.
+    pub fn new(run: &Run, partition: Partition) -> Analyzer {
+        Analyzer {
+            partition,
+            names: Names::new(&run.host.name),
+            steps: vec![StepTally::default(); run.steps.len()],
+            latencies: vec![Histogram::new(); run.steps.len()],
+            asked: Vec::new(),
+            opened: Vec::new(),
+            slots: Vec::new(),
+            slot_of: MixedMap::default(),
+            rows: Vec::new(),
+            queued: Vec::new(),
+            seen: Seen::default(),
+            period: None,
+            schedule_delay: Histogram::new(),
+        }
+    }
+
+    /// Takes in an exchange of the run, whichever share it belongs to. All exchanges come before the first span.
+    pub fn exchange(&mut self, exchange: &Exchange) {
+        let step = usize::from(exchange.step.0);
+        if step >= self.steps.len() {
+            // A run folder that was cut off may know more steps than its `run.json`.
+            self.steps.resize_with(step + 1, StepTally::default);
+            self.latencies.resize_with(step + 1, Histogram::new);
+        }
+        self.latencies[step].record(exchange.corrected_latency());
+        if !self.partition.holds(&exchange.trace_id) {
+            return;
+        }
+        self.steps[step].exchange(exchange);
+        let (from, to) = self.period.unwrap_or((exchange.intended, exchange.phases.end));
+        self.period = Some((from.min(exchange.intended), to.max(exchange.phases.end)));
+        if exchange.was_sent() {
+            self.schedule_delay.record(exchange.schedule_delay());
+        }
+        let slot = self.slot(exchange);
+        let (asked, opened) = Asked::of(exchange, slot, self.asked.len() as u32);
+        self.asked.push(asked);
+        self.opened.extend(opened);
+    }
+
+    fn slot(&mut self, exchange: &Exchange) -> u32 {
+        let new = self.slots.len() as u32;
+        let slot = *self.slot_of.entry(exchange.trace_id).or_insert(new);
+        if slot == new {
+            self.slots.push(Slot { trace_id: exchange.trace_id, only: 0, exchanges: 0 });
+        }
+        let at = &mut self.slots[slot as usize];
+        at.only = u64::from_be_bytes(exchange.span_id.0);
+        at.exchanges += 1;
+        slot
+    }
+
+    /// Whether a span of this trace would be kept: for readers that can skip the rest cheaply. Spans that are skipped so
+    /// are not counted as foreign.
+    pub fn wants(&self, trace: &TraceId) -> bool {
+        self.partition.holds(trace) && self.slot_of.contains_key(trace)
+    }
+
+    /// Takes in a server span.
+    pub fn span(&mut self, span: &Span<'_>) {
+        if !self.partition.holds(&span.trace_id) {
+            return;
+        }
+        self.seen.spans += 1;
+        let Some(trace) = self.slot_of.get(&span.trace_id).copied() else {
+            self.seen.foreign += 1;
+            return;
+        };
+        let span_id = u64::from_be_bytes(span.span_id.0);
+        let slot = &self.slots[trace as usize];
+        let answers =
+            matches!(span.kind, crate::record::SpanKind::Server | crate::record::SpanKind::Consumer);
+        if slot.exchanges == 1 && slot.only == span_id && !answers {
+            // hotspan's own client span, come back through a Collector.
+            self.seen.own += 1;
+            return;
+        }
+        self.row(trace, span_id, span);
+    }
+
+    fn row(&mut self, trace: u32, span_id: u64, span: &Span<'_>) {
+        let facts = Facts::of(span);
+        let origin = self.names.origin(span.resource);
+        let class = self.names.class(origin, span, &facts);
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        self.seen.negative += u64::from(span.end < span.start);
+        self.seen.sdk_dropped += u64::from(span.dropped);
+        match sampling(span.trace_state) {
+            Some(true) => self.seen.sampled_known += 1,
+            None if facts.sampler => self.seen.sampled_unknown += 1,
+            _ => {}
+        }
+        if facts.queued > 0 {
+            self.queued.push((self.rows.len() as u32, facts.queued));
+        }
+        self.rows.push(Row {
+            span_id,
+            parent_id: span.parent_id.map_or(0, |p| u64::from_be_bytes(p.0)),
+            start: span.start.0,
+            end: span.end.0.max(span.start.0),
+            trace,
+            owner: class.owner,
+            op: class.op,
+            peer: class.peer,
+            service: origin.service,
+            host: origin.host,
+            kind: span.kind,
+            flags: flag(span.status == Status::Error, ERROR)
+                | flag(facts.throttled, THROTTLED)
+                | flag(facts.resend, RESEND)
+                | flag(facts.queued > 0, QUEUED)
+                | flag(span.end < span.start, NEGATIVE),
+        });
+    }
+
+    /// Joins, blames and adds up the share.
+    pub fn finish(mut self) -> Partial {
+        // Latest latency of each band but the last.
+        let limits: Vec<[Nanos; 3]> =
+            self.latencies.iter().map(|h| [h.quantile(0.5), h.quantile(0.9), h.quantile(0.99)]).collect();
+        let slowest: Vec<Nanos> = self.latencies.iter().map(|h| h.quantile(0.95)).collect();
+        self.latencies = Vec::new();
+        self.slot_of = MixedMap::default();
+        let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
+        let (first_asked, asked_order) =
+            group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
+        let mut sums = Sums::new(limits, slowest);
+        let mut blamer = Blamer::default();
+        let mut asked: Vec<Asked> = Vec::new();
+        for slot in 0..self.slots.len() {
+            let rows = &members[first_row[slot] as usize..first_row[slot + 1] as usize];
+            let numbers = &asked_order[first_asked[slot] as usize..first_asked[slot + 1] as usize];
+            asked.clear();
+            asked.extend(numbers.iter().map(|n| self.asked[*n as usize]));
+            blamer.take(&asked, &self.rows, rows, &self.queued, &mut self.names);
+            sums.trace(&blamer, &self.rows, asked.len(), &self.names);
+            for (index, number) in numbers.iter().enumerate() {
+                let opened = self.opened_of(*number);
+                blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
+                let step = &mut self.steps[usize::from(asked[index].step)];
+                sums.exchange(&blamer, index, &asked[index], self.slots[slot].trace_id, step, &self.names);
+            }
+            sums.end_trace(&blamer, &self.rows, &asked);
+        }
+        Partial::new(self, sums)
+    }
+
+    pub(super) fn opened_of(&self, exchange: u32) -> Option<Opened> {
+        let at = self.opened.partition_point(|o| o.exchange < exchange);
+        self.opened.get(at).filter(|o| o.exchange == exchange).copied()
+    }
+}
+
+/// Whether a `tracestate` tells a sampling probability below one: `Some(true)`; of one: `Some(false)`; nothing: `None`.
+/// (`ot=th:<hex>`, OpenTelemetry's consistent probability sampling: the threshold's share is dropped.)
+fn sampling(trace_state: &str) -> Option<bool> {
+    let ot = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="))?;
+    let threshold = ot.split(';').find_map(|part| part.strip_prefix("th:"))?;
+    Some(threshold.bytes().any(|c| c != b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing::trace;
+
+    #[test]
+    fn every_trace_belongs_to_one_partition_and_they_are_of_like_size() {
+        let mut sizes = [0u32; 7];
+        for n in 0..7_000 {
+            let holders: Vec<u32> =
+                (0..7).filter(|i| Partition { index: *i, of: 7 }.holds(&trace(n))).collect();
+            assert_eq!(holders.len(), 1);
+            sizes[holders[0] as usize] += 1;
+        }
+        assert!(sizes.iter().all(|s| (800..1200).contains(s)), "{sizes:?}");
+        assert!(Partition::WHOLE.holds(&trace(1)) && Partition { index: 0, of: 0 }.holds(&trace(1)));
+    }
+
+    #[test]
+    fn tracestate_tells_the_sampling_probability() {
+        for (state, want) in [
+            ("", None),
+            ("dd=s:1", None),
+            ("ot=rv:01234567890123", None),
+            ("ot=th:0", Some(false)),
+            ("vendor=x, ot=rv:1;th:c", Some(true)),
+            ("ot=th:fd70a4", Some(true)),
+        ] {
+            assert_eq!(sampling(state), want, "{state}");
+        }
+    }
+}

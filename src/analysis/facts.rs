@@ -1,0 +1,289 @@
+//! What a span's attributes say, read in one pass under their old and their stable names.
+//!
+//! Old and stable conventions coexist, within one span even (`OTEL_SEMCONV_STABILITY_OPT_IN=…/dup`): the stable name wins,
+//! whatever the order. Which work a span is, `semantics` decides.
+
+use crate::record::{Attribute, Span, SpanKind, Value};
+
+/// A text that some attribute gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Text {
+    Method,
+    Url,
+    UrlTemplate,
+    Path,
+    Route,
+    Host,
+    Address,
+    Socket,
+    Peer,
+    DbSystem,
+    DbText,
+    DbOperation,
+    DbCollection,
+    DbNamespace,
+    DbSummary,
+    DbProcedure,
+    RpcSystem,
+    RpcService,
+    RpcMethod,
+    MessagingSystem,
+    MessagingOperation,
+    Destination,
+    Invoked,
+    GenAiSystem,
+    GenAiOperation,
+    GenAiModel,
+    CodeFunction,
+    CodeNamespace,
+    CodeFile,
+}
+
+const TEXTS: usize = Text::CodeFile as usize + 1;
+
+/// The attributes that matter, by meaning.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    texts: [&'a str; TEXTS],
+    /// HTTP status, 0 where there is none.
+    pub status: u16,
+    /// The peer said "not now": HTTP 429 or 503, gRPC RESOURCE_EXHAUSTED or UNAVAILABLE.
+    pub throttled: bool,
+    /// Sent again (`http.request.resend_count` at least 1).
+    pub resend: bool,
+    /// The peer's port, 0 where there is none.
+    pub port: u16,
+    /// Line in the code, 0 where there is none.
+    pub line: u32,
+    /// Nanoseconds at the span's start that an attribute says were spent in a queue.
+    pub queued: u64,
+    /// A sampler other than "always" recorded it, by its own attribute (Jaeger's `sampler.type`).
+    pub sampler: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads the attributes of a span.
+    pub fn of(span: &Span<'a>) -> Facts<'a> {
+        let mut facts = Facts {
+            texts: [""; TEXTS],
+            status: 0,
+            throttled: false,
+            resend: false,
+            port: 0,
+            line: 0,
+            queued: 0,
+            sampler: false,
+        };
+        let mut stable = [false; TEXTS];
+        for attribute in span.attributes {
+            match &attribute.value {
+                Value::Str(text) => {
+                    if let Some((slot, is_stable)) = text_slot(attribute.key) {
+                        if (is_stable || !stable[slot as usize]) && !text.is_empty() {
+                            facts.texts[slot as usize] = text;
+                            stable[slot as usize] = is_stable;
+                        }
+                    } else {
+                        facts.number(attribute);
+                    }
+                }
+                Value::Int(_) | Value::Double(_) => facts.number(attribute),
+                _ => {}
+            }
+        }
+        facts.forget_what_cannot_matter(span.kind);
+        facts
+    }
+
+    /// A text, empty where no attribute gave it.
+    pub fn text(&self, slot: Text) -> &'a str {
+        self.texts[slot as usize]
+    }
+
+    /// The first of these that is given.
+    pub fn first(&self, slots: &[Text]) -> &'a str {
+        slots.iter().map(|s| self.text(*s)).find(|t| !t.is_empty()).unwrap_or_default()
+    }
+
+    /// Every text, for a fingerprint.
+    pub fn texts(&self) -> &[&'a str] {
+        &self.texts
+    }
+
+    fn number(&mut self, attribute: &Attribute<'_>) {
+        let value = &attribute.value;
+        let int = || value.as_int().unwrap_or(0);
+        match attribute.key {
+            "http.response.status_code" | "http.status_code" => {
+                self.status = u16::try_from(int()).unwrap_or(0);
+                self.throttled |= matches!(self.status, 429 | 503);
+            }
+            "rpc.grpc.status_code" => self.throttled |= matches!(int(), 8 | 14),
+            "rpc.status_code" | "rpc.response.status_code" => {
+                self.throttled |= matches!(value.as_str(), Some("RESOURCE_EXHAUSTED" | "UNAVAILABLE"));
+            }
+            "http.request.resend_count" | "http.resend_count" => self.resend = int() > 0,
+            "server.port" | "net.peer.port" => self.port = u16::try_from(int()).unwrap_or(0),
+            "code.line.number" | "code.lineno" => self.line = u32::try_from(int()).unwrap_or(0),
+            "sampler.type" => self.sampler = !matches!(value.as_str(), None | Some("const")),
+            key => self.queued = self.queued.max(time_in_queue(key, value).unwrap_or(0)),
+        }
+    }
+
+    /// Addresses and paths that differ from request to request but say nothing about this kind of span would make every
+    /// span look new to the memory of classes.
+    fn forget_what_cannot_matter(&mut self, kind: SpanKind) {
+        let mut forget = |slots: &[Text]| slots.iter().for_each(|s| self.texts[*s as usize] = "");
+        match kind {
+            SpanKind::Server | SpanKind::Consumer | SpanKind::Internal => {
+                forget(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]);
+            }
+            _ => {}
+        }
+        if !self.text(Text::Route).is_empty() || !self.text(Text::UrlTemplate).is_empty() {
+            self.texts[Text::Path as usize] = "";
+        }
+        let url = self.text(Text::Url);
+        self.texts[Text::Url as usize] = url.split(['?', '#']).next().unwrap_or(url);
+    }
+}
+
+/// Which text an attribute gives, and whether that is its stable (or most specific) name.
+fn text_slot(key: &str) -> Option<(Text, bool)> {
+    let (namespace, _) = key.split_once('.')?;
+    Some(match namespace {
+        "http" | "url" => match key {
+            "http.request.method" => (Text::Method, true),
+            "http.method" => (Text::Method, false),
+            "http.route" => (Text::Route, true),
+            "url.template" => (Text::UrlTemplate, true),
+            "url.full" => (Text::Url, true),
+            "http.url" => (Text::Url, false),
+            "url.path" => (Text::Path, true),
+            "http.target" => (Text::Path, false),
+            "http.host" => (Text::Host, true),
+            _ => return None,
+        },
+        "server" | "net" | "network" | "peer" | "service" => match key {
+            "server.address" => (Text::Address, true),
+            "net.peer.name" => (Text::Address, false),
+            "network.peer.address" => (Text::Socket, true),
+            "net.sock.peer.addr" | "net.peer.ip" => (Text::Socket, false),
+            "service.peer.name" => (Text::Peer, true),
+            "peer.service" => (Text::Peer, false),
+            _ => return None,
+        },
+        "db" => match key {
+            "db.system.name" => (Text::DbSystem, true),
+            "db.system" => (Text::DbSystem, false),
+            "db.query.text" => (Text::DbText, true),
+            "db.statement" => (Text::DbText, false),
+            "db.operation.name" => (Text::DbOperation, true),
+            "db.operation" => (Text::DbOperation, false),
+            "db.collection.name" => (Text::DbCollection, true),
+            "db.sql.table" | "db.mongodb.collection" | "db.cassandra.table" | "db.cosmosdb.container" => {
+                (Text::DbCollection, false)
+            }
+            "db.namespace" => (Text::DbNamespace, true),
+            "db.name" | "db.redis.database_index" => (Text::DbNamespace, false),
+            "db.query.summary" => (Text::DbSummary, true),
+            "db.stored_procedure.name" => (Text::DbProcedure, true),
+            _ => return None,
+        },
+        "rpc" => match key {
+            "rpc.system.name" => (Text::RpcSystem, true),
+            "rpc.system" => (Text::RpcSystem, false),
+            "rpc.service" => (Text::RpcService, true),
+            "rpc.method" => (Text::RpcMethod, true),
+            _ => return None,
+        },
+        "messaging" => match key {
+            "messaging.system" => (Text::MessagingSystem, true),
+            "messaging.operation.type" => (Text::MessagingOperation, true),
+            "messaging.operation" | "messaging.operation.name" => (Text::MessagingOperation, false),
+            "messaging.destination.template" => (Text::Destination, true),
+            "messaging.destination.name" | "messaging.destination" => (Text::Destination, false),
+            _ => return None,
+        },
+        "faas" => match key {
+            "faas.invoked_name" => (Text::Invoked, true),
+            _ => return None,
+        },
+        "gen_ai" => match key {
+            "gen_ai.provider.name" => (Text::GenAiSystem, true),
+            "gen_ai.system" => (Text::GenAiSystem, false),
+            "gen_ai.operation.name" => (Text::GenAiOperation, true),
+            "gen_ai.request.model" => (Text::GenAiModel, true),
+            _ => return None,
+        },
+        "code" => match key {
+            "code.function.name" => (Text::CodeFunction, true),
+            "code.function" => (Text::CodeFunction, false),
+            "code.namespace" => (Text::CodeNamespace, true),
+            "code.file.path" => (Text::CodeFile, true),
+            "code.filepath" => (Text::CodeFile, false),
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Nanoseconds that an attribute such as `http.client.request.time_in_queue` or `queue_time_ms` gives. Without a unit in
+/// the name a number is in seconds, as OpenTelemetry has it, and only a fractional one is believed.
+fn time_in_queue(key: &str, value: &Value<'_>) -> Option<u64> {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let (name, unit) = match last.rsplit_once('_') {
+        Some((name, "ns")) => (name, 1.0),
+        Some((name, "us")) => (name, 1e3),
+        Some((name, "ms")) => (name, 1e6),
+        Some((name, "s" | "seconds")) => (name, 1e9),
+        _ => (last, 0.0),
+    };
+    if !matches!(
+        name,
+        "time_in_queue" | "queue_time" | "queue_duration" | "queue_wait" | "wait_time" | "queued"
+    ) {
+        return None;
+    }
+    let number = match value {
+        Value::Int(n) if unit > 0.0 => *n as f64,
+        Value::Double(n) => *n,
+        _ => return None,
+    };
+    let ns = number * if unit > 0.0 { unit } else { 1e9 };
+    // A day in a queue is a wrong unit.
+    (0.0..8.64e13).contains(&ns).then_some(ns as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing::span;
+
+    #[test]
+    fn the_stable_name_wins_in_either_order() {
+        let (old, new) = (("http.method", Value::Str("GET")), ("http.request.method", Value::Str("POST")));
+        for attributes in [[old.clone(), new.clone()], [new, old]] {
+            span("x", SpanKind::Client, &attributes, |s| assert_eq!(Facts::of(s).text(Text::Method), "POST"));
+        }
+    }
+
+    #[test]
+    fn numbers_and_queue_times() {
+        let attributes = [
+            ("http.status_code", Value::Str("429")),
+            ("http.request.resend_count", Value::Int(2)),
+            ("server.port", Value::Int(8080)),
+            ("http.client.request.time_in_queue", Value::Double(0.25)),
+            ("job.queue_time_ms", Value::Int(40)),
+            ("wait_time", Value::Int(7)),
+        ];
+        span("x", SpanKind::Client, &attributes, |s| {
+            let f = Facts::of(s);
+            assert_eq!(
+                (f.status, f.throttled, f.resend, f.port, f.queued),
+                (429, true, true, 8080, 250_000_000)
+            );
+        });
+    }
+}

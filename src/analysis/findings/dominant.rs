@@ -1,0 +1,128 @@
+//! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
+
+use super::{
+    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View,
+    mean_ms, share,
+};
+use crate::analysis::names::RETRY_WAIT;
+use crate::analysis::result::{Category, Contributor, FindingKind};
+use crate::analysis::tally::Part;
+use std::collections::BTreeMap;
+
+/// The groups of the step (same statement wherever in the code, all of opening connections, …) and what has no group.
+pub(super) fn find(view: &View<'_>) -> Vec<Found> {
+    let grouped = |who: &Contributor| {
+        view.tally.groups.contains_key(&Contributor { code: "".into(), ..who.clone() })
+            || (who.category == Category::Connection && who.service.is_empty())
+    };
+    let alone = view.tally.parts.iter().filter(|(who, _)| !grouped(who));
+    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
+}
+
+fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
+    let kind = kind(who)?;
+    if part.exchanges < MIN_REQUESTS {
+        return None;
+    }
+    let (n, latency) = view.basis(who);
+    let owned = share(part.total, latency);
+    let mean = mean_ms(part.total, n);
+    let tail = Tail::of(view, part);
+    let mut evidence = BTreeMap::from([("share", owned), ("mean_ms", mean)]);
+    let of_tail = tail.as_ref().is_some_and(Tail::is_a_problem);
+    if let Some(tail) = tail.filter(|_| of_tail) {
+        evidence.extend([
+            ("tail_excess_ms", tail.excess_ms),
+            ("tail_gap_ms", tail.gap_ms),
+            ("tail_share", tail.share()),
+        ]);
+    }
+    add_calls(&mut evidence, view, who, n);
+    if kind == FindingKind::LargePayload {
+        evidence
+            .insert("answer_bytes", view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64);
+    }
+    if owned >= DOMINANT_SHARE && mean >= DOMINANT_MEAN.as_millis_f64() {
+        Some(view.found(kind, who, part, part.total, evidence))
+    } else if of_tail {
+        let lost = part.bands[2] + part.bands[3];
+        Some(view.found(kind, who, part, lost, evidence))
+    } else {
+        None
+    }
+}
+
+fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &Contributor, n: u64) {
+    let members = view.tally.parts.iter().filter(|(c, _)| {
+        (c.category, &c.service, &c.system, &c.name) == (who.category, &who.service, &who.system, &who.name)
+    });
+    let mut calls = 0;
+    let mut duration = crate::stats::Histogram::coarse();
+    for (_, part) in members {
+        calls += part.calls;
+        duration.merge(&part.call_duration);
+    }
+    if calls > 0 {
+        evidence.insert("calls_per_exchange", calls as f64 / n.max(1) as f64);
+        evidence.insert("call_p95_ms", duration.quantile(0.95).as_millis_f64());
+    }
+}
+
+/// A contributor's part in the tail: how much longer it is in the slow requests than in the typical ones, and how much
+/// longer those are.
+struct Tail {
+    excess_ms: f64,
+    gap_ms: f64,
+}
+
+impl Tail {
+    /// From the requests above p99 where they are enough, else from those above p90.
+    fn of(view: &View<'_>, part: &Part) -> Option<Tail> {
+        let bands = &view.tally.joined_bands;
+        let sum = |from: usize| {
+            let n: u64 = bands[from..].iter().map(|b| b.0).sum();
+            let latency: u64 = bands[from..].iter().map(|b| b.1).sum();
+            (n, latency, part.bands[from..].iter().sum::<u64>())
+        };
+        let (n, latency, owned) = [3, 2].into_iter().map(sum).find(|s| s.0 >= TAIL_REQUESTS)?;
+        let (typical_n, typical_latency) = bands[0];
+        Some(Tail {
+            excess_ms: mean_ms(owned, n) - mean_ms(part.bands[0], typical_n),
+            gap_ms: mean_ms(latency, n) - mean_ms(typical_latency, typical_n),
+        })
+    }
+
+    fn share(&self) -> f64 {
+        if self.gap_ms > 0.0 { (self.excess_ms / self.gap_ms).min(1.0) } else { 0.0 }
+    }
+
+    fn is_a_problem(&self) -> bool {
+        self.excess_ms >= TAIL_EXCESS.as_millis_f64() && self.share() >= TAIL_SHARE
+    }
+}
+
+/// What a contributor's time would be a problem of; nothing for what is not the system's.
+fn kind(who: &Contributor) -> Option<FindingKind> {
+    Some(match who.category {
+        Category::Database | Category::Cache | Category::Search => FindingKind::SlowQuery,
+        Category::External | Category::Messaging => FindingKind::SlowExternal,
+        Category::Queue => queue_kind(&who.name, &who.system),
+        Category::App => FindingKind::SlowCode,
+        Category::Network => FindingKind::SlowNetwork,
+        Category::Connection => FindingKind::ConnectionChurn,
+        Category::Transfer => FindingKind::LargePayload,
+        Category::Generator | Category::Untraced => return None,
+    })
+}
+
+fn queue_kind(name: &str, system: &str) -> FindingKind {
+    let name = name.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|w| name.contains(w));
+    if name.starts_with(RETRY_WAIT) || says(&["backoff", "rate limit", "retry", "throttle"]) {
+        FindingKind::RateLimited
+    } else if !system.is_empty() || says(&["pool", "connection", "connect"]) {
+        FindingKind::PoolWait
+    } else {
+        FindingKind::Queueing
+    }
+}

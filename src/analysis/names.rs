@@ -1,0 +1,395 @@
+//! Everything that has a name, once: services, hosts, contributors and operations by number.
+//!
+//! Numbers depend on the order of arrival and never leave this room; whatever must not depend on it compares the names.
+
+use super::facts::Facts;
+use super::result::{Category, Contributor};
+use super::semantics::{self, Class};
+use crate::record::{Resource, Span, SpanKind};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+/// Contributors that need no span, by their fixed numbers.
+pub(super) mod own {
+    pub const GENERATOR: u32 = 0;
+    pub const WAIT: u32 = 1;
+    pub const DNS: u32 = 2;
+    pub const TCP: u32 = 3;
+    pub const TLS: u32 = 4;
+    pub const READY: u32 = 5;
+    pub const TRANSFER: u32 = 6;
+    pub const UNTRACED: u32 = 7;
+    /// All connection phases together.
+    pub const CONNECTION: u32 = 8;
+}
+
+/// No number.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A classified span is remembered by a fingerprint of what classified it; more than this many are forgotten at once, so
+/// that statements with literals in them cannot fill the memory.
+const MEMO_LIMIT: usize = 200_000;
+
+/// A hasher for keys that are well mixed already.
+#[derive(Default)]
+pub(super) struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        let (lanes, rest) = bytes.as_chunks::<8>();
+        lanes.iter().for_each(|lane| self.write_u64(u64::from_le_bytes(*lane)));
+        rest.iter().for_each(|b| self.write_u64(u64::from(*b)));
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = fold(self.0 ^ n, 0x9E37_79B9_7F4A_7C15);
+    }
+    fn write_u128(&mut self, n: u128) {
+        self.0 = n as u64;
+    }
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+}
+
+pub(super) type MixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixed>>;
+
+fn fold(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a) * u128::from(b);
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
+
+/// Two independent 64-bit hashes of texts: with 128 bits a collision is less likely than a fault of the memory.
+struct Fingerprint(u64, u64);
+
+impl Fingerprint {
+    fn add_number(&mut self, n: u64) {
+        self.0 = fold(self.0 ^ n, 0x9E37_79B9_7F4A_7C15);
+        self.1 = fold(self.1.wrapping_add(n), 0xD1B5_4A32_D192_ED03).wrapping_add(n.rotate_left(29));
+    }
+
+    fn add(&mut self, text: &str) {
+        let (lanes, rest) = text.as_bytes().as_chunks::<8>();
+        lanes.iter().for_each(|lane| self.add_number(u64::from_le_bytes(*lane)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.add_number(u64::from_le_bytes(last));
+        self.add_number(text.len() as u64 + 1);
+    }
+}
+
+/// A process's marks of the clock that it uses; string numbers, 0 where not given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Host {
+    id: u32,
+    name: u32,
+    instance: u32,
+}
+
+/// A server operation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Op {
+    pub service: u32,
+    pub name: u32,
+    pub kind: SpanKind,
+    pub category: Category,
+}
+
+/// What is remembered of a class.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub owner: u32,
+    pub op: u32,
+    pub peer: u32,
+}
+
+/// Who recorded a span.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub service: u32,
+    pub host: u32,
+}
+
+/// The tables.
+pub(super) struct Names {
+    texts: Vec<Arc<str>>,
+    text_ids: HashMap<Arc<str>, u32>,
+    contributors: Vec<Contributor>,
+    contributor_ids: HashMap<Contributor, u32>,
+    groups: Vec<u32>,
+    ops: Vec<Op>,
+    op_ids: HashMap<Op, u32>,
+    hosts: Vec<Host>,
+    host_ids: HashMap<Host, u32>,
+    memo: MixedMap<u128, Known>,
+    networks: MixedMap<u64, u32>,
+    retries: MixedMap<u64, u32>,
+    queues: MixedMap<u64, u32>,
+}
+
+impl Names {
+    pub fn new(client_host: &str) -> Names {
+        let mut names = Names {
+            texts: vec![Arc::from("")],
+            text_ids: HashMap::from([(Arc::from(""), 0)]),
+            contributors: Vec::new(),
+            contributor_ids: HashMap::new(),
+            groups: Vec::new(),
+            ops: Vec::new(),
+            op_ids: HashMap::new(),
+            hosts: Vec::new(),
+            host_ids: HashMap::new(),
+            memo: MixedMap::default(),
+            networks: MixedMap::default(),
+            retries: MixedMap::default(),
+            queues: MixedMap::default(),
+        };
+        for (category, name) in [
+            (Category::Generator, "schedule delay"),
+            (Category::Connection, "wait for a connection"),
+            (Category::Connection, "DNS lookup"),
+            (Category::Connection, "TCP connect"),
+            (Category::Connection, "TLS handshake"),
+            (Category::Connection, "connection ready"),
+            (Category::Transfer, "answer body"),
+            (Category::Untraced, "no server span"),
+            (Category::Connection, "opening connections"),
+        ] {
+            names.contributor(category, 0, "", name, "");
+        }
+        names.groups[own::WAIT as usize..=own::READY as usize].fill(own::CONNECTION);
+        let name = names.text(client_host);
+        // Host 0 is the client's own.
+        names.host(Host { name, ..Host::default() });
+        names
+    }
+
+    /// The number of a text.
+    pub fn text(&mut self, text: &str) -> u32 {
+        if let Some(id) = self.text_ids.get(text) {
+            return *id;
+        }
+        let id = self.texts.len() as u32;
+        let text: Arc<str> = Arc::from(text);
+        self.texts.push(text.clone());
+        self.text_ids.insert(text, id);
+        id
+    }
+
+    /// The text of a number.
+    pub fn str(&self, id: u32) -> &Arc<str> {
+        &self.texts[id as usize]
+    }
+
+    fn host(&mut self, host: Host) -> u32 {
+        if let Some(id) = self.host_ids.get(&host) {
+            return *id;
+        }
+        let id = self.hosts.len() as u32;
+        self.hosts.push(host);
+        self.host_ids.insert(host, id);
+        id
+    }
+
+    /// Service and host of a resource.
+    pub fn origin(&mut self, resource: &Resource<'_>) -> Origin {
+        let (mut service, mut id, mut name, mut instance) = ("", "", "", "");
+        for attribute in &resource.attributes {
+            let slot = match attribute.key {
+                "service.name" => &mut service,
+                "host.id" => &mut id,
+                "host.name" => &mut name,
+                "service.instance.id" => &mut instance,
+                _ => continue,
+            };
+            *slot = attribute.value.as_str().unwrap_or_default();
+        }
+        let service = self.text(service);
+        let host = Host { id: self.text(id), name: self.text(name), instance: self.text(instance) };
+        Origin { service, host: self.host(host) }
+    }
+
+    /// Whether two hosts share a clock; `None` where their marks do not tell.
+    pub fn same_clock(&self, a: u32, b: u32) -> Option<bool> {
+        let (a, b) = (&self.hosts[a as usize], &self.hosts[b as usize]);
+        [(a.id, b.id), (a.name, b.name), (a.instance, b.instance)]
+            .into_iter()
+            .find(|(a, b)| *a != 0 && *b != 0)
+            .map(|(a, b)| a == b)
+    }
+
+    /// Owner, operation and peer of a span.
+    pub fn class(&mut self, origin: Origin, span: &Span<'_>, facts: &Facts<'_>) -> Known {
+        let mut print = Fingerprint(0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344);
+        print.add_number(u64::from(origin.service) << 8 | span.kind as u64);
+        print.add_number(u64::from(facts.port) << 32 | u64::from(facts.line));
+        print.add(span.name);
+        for (slot, text) in facts.texts().iter().enumerate() {
+            if !text.is_empty() {
+                print.add_number(slot as u64);
+                print.add(text);
+            }
+        }
+        let key = u128::from(print.0) << 64 | u128::from(print.1);
+        if let Some(known) = self.memo.get(&key) {
+            return *known;
+        }
+        let class = semantics::classify(span.kind, span.name, facts);
+        let known = self.learn(origin.service, span.kind, &class);
+        if self.memo.len() >= MEMO_LIMIT {
+            self.memo.clear();
+        }
+        self.memo.insert(key, known);
+        known
+    }
+
+    fn learn(&mut self, service: u32, kind: SpanKind, class: &Class) -> Known {
+        let owner = self.contributor(class.category, service, &class.system, &class.name, &class.code);
+        let name = self.text(&class.operation);
+        let op = self.op(Op { service, name, kind, category: class.category });
+        Known { owner, op, peer: self.text(&class.peer) }
+    }
+
+    /// Owner and operation of a span whose kind was missing, once the tree shows that it is its service's entry.
+    pub fn entry_class(&mut self, owner: u32, op: u32) -> (u32, u32) {
+        let Op { service, name, kind, category } = self.ops[op as usize];
+        if category == Category::App {
+            return (owner, op);
+        }
+        let class = semantics::as_entry(&Class {
+            category,
+            system: String::new(),
+            name: String::new(),
+            code: self.contributors[owner as usize].code.to_string(),
+            operation: self.str(name).to_string(),
+            peer: String::new(),
+        });
+        let known = self.learn(service, kind, &class);
+        (known.owner, known.op)
+    }
+
+    fn op(&mut self, op: Op) -> u32 {
+        if let Some(id) = self.op_ids.get(&op) {
+            return *id;
+        }
+        let id = self.ops.len() as u32;
+        self.ops.push(op);
+        self.op_ids.insert(op, id);
+        id
+    }
+
+    /// The number of a contributor, and of the group that it belongs to.
+    fn contributor(&mut self, category: Category, service: u32, system: &str, name: &str, code: &str) -> u32 {
+        let mut shared = |text: &str| {
+            let id = self.text(text);
+            self.texts[id as usize].clone()
+        };
+        let (system, name, code) = (shared(system), shared(name), shared(code));
+        let service = self.texts[service as usize].clone();
+        let contributor = Contributor { category, service, system, name, code };
+        if let Some(id) = self.contributor_ids.get(&contributor) {
+            return *id;
+        }
+        let id = self.contributors.len() as u32;
+        self.contributors.push(contributor.clone());
+        self.contributor_ids.insert(contributor.clone(), id);
+        self.groups.push(if grouped(category) { id } else { NONE });
+        if grouped(category) && !contributor.code.is_empty() {
+            let whole = Contributor { code: self.texts[0].clone(), ..contributor };
+            let service = self.text(&whole.service.clone());
+            self.groups[id as usize] =
+                self.contributor(category, service, &whole.system.clone(), &whole.name.clone(), "");
+        }
+        id
+    }
+
+    /// The contributor of a number.
+    pub fn who(&self, id: u32) -> &Contributor {
+        &self.contributors[id as usize]
+    }
+
+    /// The group of a contributor: the same work wherever in the code it is done. [`NONE`] for work that stands alone.
+    pub fn group(&self, id: u32) -> u32 {
+        self.groups[id as usize]
+    }
+
+    /// The operation of a number.
+    pub fn operation(&self, id: u32) -> &Op {
+        &self.ops[id as usize]
+    }
+
+    /// Time between the client and the service that it reaches.
+    pub fn network_of_client(&mut self, callee: u32) -> u32 {
+        let key = u64::from(NONE) << 32 | u64::from(callee);
+        if let Some(id) = self.networks.get(&key) {
+            return *id;
+        }
+        let name = format!("client{ARROW}{}", unnamed(self.str(callee)));
+        let id = self.contributor(Category::Network, 0, "", &name, "");
+        self.networks.insert(key, id);
+        id
+    }
+
+    /// Time between a service and an operation of another traced service that it calls.
+    pub fn network(&mut self, caller: u32, callee_op: u32) -> u32 {
+        let key = u64::from(caller) << 32 | u64::from(callee_op);
+        if let Some(id) = self.networks.get(&key) {
+            return *id;
+        }
+        let Op { service, name, .. } = self.ops[callee_op as usize];
+        let [from, to, name] = [caller, service, name].map(|id| unnamed(self.str(id)));
+        let name = format!("{from}{ARROW}{to} {name}");
+        let id = self.contributor(Category::Network, caller, "", &name, "");
+        self.networks.insert(key, id);
+        id
+    }
+
+    /// Waiting of a service until a peer may be asked again; `call` is the owner of the refused call.
+    pub fn retry_wait(&mut self, service: u32, peer: u32, call: u32) -> u32 {
+        let key = u64::from(service) << 32 | u64::from(call);
+        if let Some(id) = self.retries.get(&key) {
+            return *id;
+        }
+        let call = self.who(call);
+        let what = if call.category == Category::Network { self.str(peer) } else { &call.name };
+        let name = format!("{RETRY_WAIT}{what}");
+        let id = self.contributor(Category::Queue, service, "", &name, "");
+        self.retries.insert(key, id);
+        id
+    }
+
+    /// Time in a queue that an attribute of this operation gives.
+    pub fn time_in_queue(&mut self, op: u32) -> u32 {
+        if let Some(id) = self.queues.get(&u64::from(op)) {
+            return *id;
+        }
+        let Op { service, name, .. } = self.ops[op as usize];
+        let name = format!("time in queue: {}", self.str(name));
+        let id = self.contributor(Category::Queue, service, "", &name, "");
+        self.queues.insert(u64::from(op), id);
+        id
+    }
+}
+
+/// How the name of a retry's wait begins.
+pub(super) const RETRY_WAIT: &str = "retry wait: ";
+/// Between caller and callee in the name of a way.
+const ARROW: &str = " → ";
+
+fn unnamed(text: &str) -> &str {
+    if text.is_empty() { "unknown_service" } else { text }
+}
+
+/// The service that a way leads to.
+pub(super) fn callee(way: &Contributor) -> &str {
+    way.name.split_once(ARROW).map_or("", |(_, to)| to.split(' ').next().unwrap_or_default())
+}
+
+/// Whether the same work from several places in the code belongs together.
+fn grouped(category: Category) -> bool {
+    use Category::{Cache, Connection, Database, External, Messaging, Queue, Search};
+    matches!(category, Connection | Queue | Database | Cache | Search | Messaging | External)
+}

@@ -1,0 +1,252 @@
+//! What one share of a run came to: by name, so that shares can be added, and then turned into the result.
+
+use super::analyzer::{Analyzer, Seen};
+use super::findings;
+use super::result::{
+    Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
+    LoadResult, Note, Operation, StepResult, Telemetry,
+};
+use super::sums::Sums;
+use super::tally::{OpTally, Part, StepTally, add_counts};
+use super::tree::Repairs;
+use super::verdict;
+use crate::record::{Nanos, Run, SpanKind, StepId, Timestamp};
+use crate::stats::Histogram;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Contributors of a step that get a histogram of the latencies without them.
+const WITHOUT: usize = 20;
+/// Contributors of a step that are listed; the rest of each category is added up under one name, so that a service that
+/// puts ids into its span names cannot make a result of unbounded size.
+const LISTED: usize = 300;
+/// Operations that are listed.
+const OPERATIONS: usize = 1_000;
+
+/// Service, name, kind and category of an operation.
+type OpKey = (Arc<str>, Arc<str>, SpanKind, Category);
+
+/// A share of a run, joined, blamed and added up. Shares add in any order to the same whole.
+pub struct Partial {
+    pub(super) steps: Vec<StepTally>,
+    ops: BTreeMap<OpKey, OpTally>,
+    services: BTreeMap<Arc<str>, u64>,
+    repairs: Repairs,
+    pub(super) seen: Seen,
+    covered: u64,
+    coverable: u64,
+    period: Option<(Timestamp, Timestamp)>,
+    schedule_delay: Histogram,
+}
+
+impl Partial {
+    pub(super) fn new(analyzer: Analyzer, mut sums: Sums) -> Partial {
+        let Analyzer { names, mut steps, seen, period, schedule_delay, .. } = analyzer;
+        let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
+        for (key, tally) in std::mem::take(&mut sums.ops) {
+            let op = names.operation((key >> 1) as u32);
+            let category = if key & 1 == 1 { Category::Network } else { op.category };
+            let key = (names.str(op.service).clone(), names.str(op.name).clone(), op.kind, category);
+            ops.entry(key).or_default().merge(&tally);
+        }
+        let named = |(service, n): (u32, u64)| (names.str(service).clone(), n);
+        let services = std::mem::take(&mut sums.services).into_iter().map(named).collect();
+        let (repairs, covered, coverable) = (sums.repairs, sums.covered, sums.coverable);
+        sums.name(&names, &mut steps);
+        Partial { steps, ops, services, repairs, seen, covered, coverable, period, schedule_delay }
+    }
+
+    /// Adds another share of the same run.
+    pub fn merge(&mut self, other: Partial) {
+        if other.steps.len() > self.steps.len() {
+            self.steps.resize_with(other.steps.len(), StepTally::default);
+        }
+        for (mine, theirs) in self.steps.iter_mut().zip(other.steps) {
+            mine.merge(theirs);
+        }
+        for (key, tally) in other.ops {
+            self.ops.entry(key).or_default().merge(&tally);
+        }
+        add_counts(&mut self.services, other.services);
+        self.repairs.merge(&other.repairs);
+        self.seen.spans += other.seen.spans;
+        self.seen.foreign += other.seen.foreign;
+        self.seen.own += other.seen.own;
+        self.seen.negative += other.seen.negative;
+        self.seen.sdk_dropped += other.seen.sdk_dropped;
+        self.seen.sampled_known += other.seen.sampled_known;
+        self.seen.sampled_unknown += other.seen.sampled_unknown;
+        self.covered += other.covered;
+        self.coverable += other.coverable;
+        self.period = match (self.period, other.period) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        self.schedule_delay.merge(&other.schedule_delay);
+    }
+
+    /// The result of the run that all shares were of.
+    pub fn into_analysis(self, run: &Run) -> Analysis {
+        let telemetry = self.telemetry();
+        let mut findings = findings::find(&self.steps);
+        findings.sort_by(findings::Found::worst_first);
+        let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
+        let notes = self.notes(&telemetry);
+        let verdict = verdict::verdict(&self.steps, &telemetry, &findings);
+        let Partial { steps, ops, period, schedule_delay, .. } = self;
+        let mut categories = ByCategory::default();
+        steps.iter().for_each(|s| categories.merge(&s.categories()));
+        // The run's steps, and those that only the exchanges know of.
+        let mut steps: Vec<StepResult> =
+            steps.into_iter().enumerate().map(|(i, s)| step_result(StepId(i as u16), s)).collect();
+        for missing in steps.len()..run.steps.len() {
+            steps.push(step_result(StepId(missing as u16), StepTally::default()));
+        }
+        let duration = period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
+        Analysis {
+            telemetry,
+            load: LoadResult { duration, schedule_delay },
+            steps,
+            categories,
+            operations: operations(ops),
+            findings,
+            verdict,
+            notes,
+        }
+    }
+
+    fn telemetry(&self) -> Telemetry {
+        let sum = |f: fn(&StepTally) -> u64| self.steps.iter().map(f).sum();
+        Telemetry {
+            exchanges: sum(|s| s.exchanges),
+            traced: sum(|s| s.traced),
+            joined: sum(|s| s.joined),
+            spans: self.seen.spans - self.seen.own - self.repairs.own,
+            spans_foreign: self.seen.foreign,
+            duplicates: self.repairs.duplicates,
+            orphans: self.repairs.orphans,
+            clipped: self.repairs.clipped,
+            async_tail: Nanos(self.repairs.async_tail),
+            shifted: self.repairs.shifted,
+            clock_skew_max: Nanos(self.repairs.skew_max),
+            covered: Nanos(self.covered),
+            coverable: Nanos(self.coverable),
+            services: self.services.clone(),
+        }
+    }
+
+    fn notes(&self, telemetry: &Telemetry) -> Vec<Note> {
+        let count = |n: u64, note: fn(u64) -> Note| (n > 0).then(|| note(n));
+        let late = verdict::generator_share(&self.steps);
+        let skew = telemetry.clock_skew_max >= verdict::SKEW_WORTH_A_NOTE;
+        let known = self.seen.sampled_known;
+        let unknown = self.seen.sampled_unknown;
+        let notes = [
+            (telemetry.traced > 0 && telemetry.coverage() < verdict::COVERAGE_MIN)
+                .then_some(Note::LowCoverage { joined: telemetry.joined, traced: telemetry.traced }),
+            (late > verdict::GENERATOR_SHARE_MAX).then_some(Note::GeneratorLate { share: late }),
+            count(self.repairs.orphans, Note::Orphans),
+            count(self.repairs.duplicates, Note::Duplicates),
+            count(self.seen.foreign, Note::Foreign),
+            skew.then_some(Note::ClockSkew { spans: telemetry.shifted, max: telemetry.clock_skew_max }),
+            count(self.seen.negative, Note::NegativeDuration),
+            count(self.repairs.cycles, Note::Cycles),
+            count(self.seen.sdk_dropped, Note::SdkDropped),
+            (known + unknown > 0).then_some(Note::Sampling { known, unknown }),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+}
+
+fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
+    let exemplars = [ExemplarRole::Typical, ExemplarRole::Slow, ExemplarRole::Worst]
+        .into_iter()
+        .zip(tally.exemplars)
+        .filter_map(|(role, found)| {
+            let (_, _, at, trace_id, latency, joined) = found?;
+            Some(Exemplar { role, trace_id, latency: Nanos(latency), at, joined })
+        })
+        .collect();
+    let categories = tally.categories();
+    let contributors = contributors(std::mem::take(&mut tally.parts), &tally.latency);
+    // The commonest message of a class; of equally common ones the first in the alphabet.
+    let commonest = |messages: BTreeMap<Arc<str>, u64>| {
+        let n = messages.values().sum();
+        let message = messages.into_iter().max_by_key(|(text, n)| (*n, Reverse(text.clone())));
+        (n, message.map_or_else(|| Arc::from(""), |(text, _)| text))
+    };
+    StepResult {
+        step,
+        exchanges: tally.exchanges,
+        errors: tally.errors,
+        checks_failed: tally.checks_failed,
+        joined: tally.joined,
+        latency_sum: Nanos(tally.bands.iter().map(|b: &BandResult| b.latency_sum.0).sum()),
+        latency: tally.latency,
+        service_time: tally.service_time,
+        bands: tally.bands,
+        categories,
+        contributors,
+        statuses: tally.statuses,
+        failures: tally.failures.into_iter().map(|(class, messages)| (class, commonest(messages))).collect(),
+        checks: tally.checks,
+        exemplars,
+    }
+}
+
+fn contributors(parts: BTreeMap<Contributor, Part>, latency: &Histogram) -> Vec<ContributorResult> {
+    let mut parts: Vec<(Contributor, Part)> = parts.into_iter().collect();
+    // Largest first; the map's order breaks ties, as the sort is stable.
+    parts.sort_by_key(|(_, part)| Reverse(part.total));
+    if parts.len() > LISTED {
+        let mut rest: BTreeMap<Category, (u64, Part)> = BTreeMap::new();
+        for (who, part) in parts.drain(LISTED..) {
+            let (n, sum) = rest.entry(who.category).or_default();
+            *n += 1;
+            // Of these together no latency without them is known: one exchange may hold several.
+            sum.merge(&Part { touched: Histogram::new(), without: Histogram::new(), ..part });
+        }
+        let empty: Arc<str> = Arc::from("");
+        parts.extend(rest.into_iter().map(|(category, (n, part))| {
+            let name = Arc::from(format!("{n} others"));
+            let (service, system, code) = (empty.clone(), empty.clone(), empty.clone());
+            (Contributor { category, service, system, name, code }, part)
+        }));
+        parts.sort_by_key(|(_, part)| Reverse(part.total));
+    }
+    let result = |(at, (contributor, part)): (usize, (Contributor, Part))| ContributorResult {
+        contributor,
+        calls: part.calls,
+        exchanges: part.exchanges,
+        total: Nanos(part.total),
+        bands: part.bands.map(Nanos),
+        without: if at < WITHOUT {
+            latency.exchanged(&part.touched, &part.without)
+        } else {
+            Histogram::new()
+        },
+        call_duration: part.call_duration,
+    };
+    parts.into_iter().enumerate().map(result).collect()
+}
+
+fn operations(ops: BTreeMap<OpKey, OpTally>) -> Vec<Operation> {
+    let mut ops: Vec<Operation> = ops
+        .into_iter()
+        .map(|((service, name, kind, category), tally)| Operation {
+            service,
+            name,
+            kind,
+            category,
+            calls: tally.calls,
+            errors: tally.errors,
+            exchanges: tally.exchanges,
+            duration: tally.duration,
+            own: Nanos(tally.own),
+        })
+        .collect();
+    ops.sort_by_key(|op| Reverse(op.own));
+    ops.truncate(OPERATIONS);
+    ops
+}

@@ -1,0 +1,159 @@
+//! Spans and exchanges as they are kept until their trace is complete: fixed size, names by number.
+
+use super::names::{NONE, own};
+use crate::record::{Exchange, FailureClass, Outcome, SpanKind};
+
+/// A span: 64 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub span_id: u64,
+    /// 0 where there is none.
+    pub parent_id: u64,
+    pub start: u64,
+    pub end: u64,
+    /// Slot of its trace.
+    pub trace: u32,
+    pub owner: u32,
+    pub op: u32,
+    pub peer: u32,
+    pub service: u32,
+    pub host: u32,
+    pub kind: SpanKind,
+    pub flags: u8,
+}
+
+/// The span has an error status.
+pub(super) const ERROR: u8 = 1;
+/// The peer answered "not now".
+pub(super) const THROTTLED: u8 = 2;
+/// The request was sent again.
+pub(super) const RESEND: u8 = 4;
+/// An attribute tells of time in a queue; how much is kept apart.
+pub(super) const QUEUED: u8 = 8;
+/// Its end was before its start.
+pub(super) const NEGATIVE: u8 = 16;
+
+/// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub span_id: u64,
+    pub intended: u64,
+    pub start: u64,
+    pub sent: u64,
+    pub first_byte: u64,
+    pub end: u64,
+    pub trace: u32,
+    pub step: u16,
+    /// A request left the client.
+    pub was_sent: bool,
+    /// The server was asked to record.
+    pub sampled: bool,
+    /// Owner of the time up to `sent`, as far as `Opened` does not tell more.
+    pub before_sent: u8,
+}
+
+/// When the parts of opening a connection ended, for the exchanges that opened one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    /// Index of the exchange.
+    pub exchange: u32,
+    pub resolved: u64,
+    pub connected: u64,
+    pub tls_done: u64,
+}
+
+impl Asked {
+    /// The row of an exchange in a trace's slot, and its connection phases where it opened a connection.
+    pub fn of(exchange: &Exchange, trace: u32, index: u32) -> (Asked, Option<Opened>) {
+        let p = &exchange.phases;
+        let intended = exchange.intended.0;
+        let end = p.end.0.max(intended);
+        let mut last = intended;
+        let mut next = |moment: Option<u64>| {
+            last = moment.map_or(last, |m| m.clamp(last, end));
+            last
+        };
+        let start = next(Some(p.start.0));
+        let resolved = next(p.resolved.map(|t| t.0));
+        let connected = next(p.connected.map(|t| t.0));
+        let tls_done = next(p.tls_done.map(|t| t.0));
+        let sent = next(Some(p.sent.map_or(end, |t| t.0)));
+        let first_byte = next(Some(p.first_byte.map_or(end, |t| t.0)));
+        let opened = (p.resolved.or(p.connected).or(p.tls_done).is_some()).then_some(Opened {
+            exchange: index,
+            resolved,
+            connected,
+            tls_done,
+        });
+        let asked = Asked {
+            span_id: u64::from_be_bytes(exchange.span_id.0),
+            intended,
+            start,
+            sent,
+            first_byte,
+            end,
+            trace,
+            step: exchange.step.0,
+            was_sent: exchange.was_sent(),
+            sampled: exchange.sampled,
+            before_sent: before_sent(exchange, opened.is_some()) as u8,
+        };
+        (asked, opened)
+    }
+
+    /// From the intended start.
+    pub fn latency(&self) -> u64 {
+        self.end - self.intended
+    }
+}
+
+/// Whose time it was from the last known phase until the request was sent (or the exchange failed before that).
+fn before_sent(exchange: &Exchange, opened: bool) -> u32 {
+    use FailureClass::{Connect, ConnectRefused, ConnectTimeout, Dns, NotSent, Template, Tls};
+    let failure = match &exchange.outcome {
+        Outcome::Failed { failure, .. } if !exchange.was_sent() => Some(failure.class),
+        _ => None,
+    };
+    match failure {
+        Some(Template | NotSent) => own::GENERATOR,
+        Some(Dns) => own::DNS,
+        Some(ConnectRefused | ConnectTimeout | Connect) => own::TCP,
+        Some(Tls) => own::TLS,
+        _ if opened => own::READY,
+        _ => own::WAIT,
+    }
+}
+
+/// The pieces of an exchange before its request was sent: owner and half-open interval, in order, empty ones too.
+pub(super) fn before(asked: &Asked, opened: Option<&Opened>) -> [(u32, u64, u64); 5] {
+    let Asked { intended, start, sent, .. } = *asked;
+    let (resolved, connected, tls_done) =
+        opened.map_or((start, start, start), |o| (o.resolved, o.connected, o.tls_done));
+    [
+        (own::GENERATOR, intended, start),
+        (own::DNS, start, resolved),
+        (own::TCP, resolved, connected),
+        (own::TLS, connected, tls_done),
+        (u32::from(asked.before_sent), tls_done, sent),
+    ]
+}
+
+/// Indices `0..n` grouped by `key` (below `keys`), keeping their order within a group: the offsets of the groups, and the
+/// indices.
+pub(super) fn group_by(n: usize, keys: usize, key: impl Fn(usize) -> u32) -> (Vec<u32>, Vec<u32>) {
+    let mut first = vec![0u32; keys + 1];
+    (0..n).map(&key).filter(|k| *k != NONE).for_each(|k| first[k as usize + 1] += 1);
+    for k in 0..keys {
+        first[k + 1] += first[k];
+    }
+    let mut next = first.clone();
+    let mut order = vec![0; first[keys] as usize];
+    for i in 0..n {
+        let k = key(i);
+        if k != NONE {
+            order[next[k as usize] as usize] = i as u32;
+            next[k as usize] += 1;
+        }
+    }
+    (first, order)
+}

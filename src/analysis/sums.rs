@@ -1,0 +1,327 @@
+//! Adds the blame of each exchange to the tallies. Scratch tables are indexed by number and cleared by the list of what
+//! was touched, so that an exchange costs what it has pieces, not what the run has names.
+
+use super::blame::Blamer;
+use super::names::{MixedMap, NONE, Names};
+use super::result::Contributor;
+use super::row::{Asked, ERROR, Row};
+use super::tally::{Candidate, OpTally, Part, StepTally};
+use super::tree::{HOP, OUTER, Repairs, TRANSPORT, leaf};
+use crate::record::{Nanos, Timestamp, TraceId};
+use std::collections::BTreeMap;
+
+/// Calls of one kind, one after the other within one request of a service, from which they count as a series.
+pub(super) const SERIES_MIN: usize = 5;
+
+/// Sums of one share of a run, by number.
+pub(super) struct Sums {
+    limits: Vec<[Nanos; 3]>,
+    slow: Vec<Nanos>,
+    parts: Table,
+    groups: Table,
+    series: Table,
+    pub ops: MixedMap<u64, OpTally>,
+    pub services: BTreeMap<u32, u64>,
+    pub repairs: Repairs,
+    pub covered: u64,
+    pub coverable: u64,
+    own: Scratch,
+    group: Scratch,
+    op_own: Scratch,
+    op_seen: Vec<u64>,
+    root_of: Vec<u32>,
+    calls: Vec<Call>,
+}
+
+/// Parts by step and number.
+#[derive(Default)]
+struct Table {
+    index: Vec<Vec<u32>>,
+    parts: Vec<(u16, u32, Part)>,
+}
+
+impl Table {
+    fn part(&mut self, step: u16, number: u32) -> &mut Part {
+        let (row, column) = (usize::from(step), number as usize);
+        if row >= self.index.len() {
+            self.index.resize_with(row + 1, Vec::new);
+        }
+        let index = &mut self.index[row];
+        if column >= index.len() {
+            index.resize(column + 1, NONE);
+        }
+        if index[column] == NONE {
+            index[column] = self.parts.len() as u32;
+            self.parts.push((step, number, Part::default()));
+        }
+        &mut self.parts[index[column] as usize].2
+    }
+
+    fn named(
+        self,
+        names: &Names,
+        steps: &mut [StepTally],
+        field: fn(&mut StepTally) -> &mut BTreeMap<Contributor, Part>,
+    ) {
+        for (step, number, part) in self.parts {
+            field(&mut steps[usize::from(step)]).insert(names.who(number).clone(), part);
+        }
+    }
+}
+
+/// A sum for each number, and which numbers have one.
+#[derive(Default)]
+struct Scratch {
+    sums: Vec<u64>,
+    touched: Vec<u32>,
+}
+
+impl Scratch {
+    fn add(&mut self, number: u32, value: u64) {
+        let at = number as usize;
+        if at >= self.sums.len() {
+            self.sums.resize(at + 1, 0);
+        }
+        if self.sums[at] == 0 {
+            self.touched.push(number);
+        }
+        self.sums[at] += value;
+    }
+
+    fn drain(&mut self, mut f: impl FnMut(u32, u64)) {
+        for number in self.touched.drain(..) {
+            f(number, std::mem::take(&mut self.sums[number as usize]));
+        }
+    }
+}
+
+/// A call that can be part of a series.
+#[derive(Clone, Copy)]
+struct Call {
+    root: u32,
+    /// The request of a service that made it.
+    caller: u32,
+    /// What was called.
+    key: u32,
+    end: u64,
+    start: u64,
+    node: u32,
+    span_id: u64,
+}
+
+impl Sums {
+    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>) -> Sums {
+        Sums {
+            limits,
+            slow,
+            parts: Table::default(),
+            groups: Table::default(),
+            series: Table::default(),
+            ops: MixedMap::default(),
+            services: BTreeMap::new(),
+            repairs: Repairs::default(),
+            covered: 0,
+            coverable: 0,
+            own: Scratch::default(),
+            group: Scratch::default(),
+            op_own: Scratch::default(),
+            op_seen: Vec::new(),
+            root_of: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Takes in a trace's trees before its exchanges are blamed.
+    pub fn trace(&mut self, blamer: &Blamer, rows: &[Row], exchanges: usize, names: &Names) {
+        let forest = &blamer.forest;
+        self.repairs.merge(&forest.repairs);
+        self.root_of.clear();
+        self.root_of.resize(forest.nodes.len(), 0);
+        for &i in &forest.order {
+            let node = &forest.nodes[i as usize];
+            self.root_of[i as usize] =
+                if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
+        }
+        for node in &forest.nodes[exchanges..] {
+            *self.services.entry(rows[node.row as usize].service).or_default() += 1;
+        }
+        self.collect_calls(blamer, names);
+    }
+
+    /// Counts the spans of a trace by contributor and by operation, on the path or not, each call of a contributor once;
+    /// its exchanges have been blamed.
+    pub fn end_trace(&mut self, blamer: &Blamer, rows: &[Row], asked: &[Asked]) {
+        let forest = &blamer.forest;
+        let mut seen = std::mem::take(&mut self.op_seen);
+        for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
+            let row = &rows[node.row as usize];
+            let op = self.ops.entry(u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0)).or_default();
+            op.calls += 1;
+            op.errors += u64::from(row.flags & ERROR != 0);
+            op.duration.record(Nanos(row.end - row.start));
+            if node.flags & (OUTER | TRANSPORT) == 0 {
+                let part = self.parts.part(asked[self.root_of[i] as usize].step, node.owner);
+                part.calls += 1;
+                part.call_duration.record(Nanos(row.end - row.start));
+            }
+            seen.push(
+                u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
+            );
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        for key in seen.drain(..) {
+            self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += 1;
+        }
+        self.op_seen = seen;
+        let Sums { op_own, ops, .. } = self;
+        op_own.drain(|key, time| ops.entry(u64::from(key)).or_default().own += time);
+    }
+
+    /// Takes in an exchange that was just blamed.
+    pub fn exchange(
+        &mut self,
+        blamer: &Blamer,
+        index: usize,
+        asked: &Asked,
+        trace: TraceId,
+        step: &mut StepTally,
+        names: &Names,
+    ) {
+        let latency = asked.latency();
+        let limits = self.limits.get(usize::from(asked.step)).copied().unwrap_or_default();
+        let band = limits.iter().filter(|limit| latency > limit.0).count();
+        let result = &mut step.bands[band];
+        result.exchanges += 1;
+        result.latency_sum += Nanos(latency);
+        let mut covered = 0;
+        for piece in &blamer.pieces {
+            let time = piece.end - piece.start;
+            result.categories.add(names.who(piece.owner).category, Nanos(time));
+            self.own.add(piece.owner, time);
+            if piece.node != NONE {
+                covered += time;
+                let node = &blamer.forest.nodes[piece.node as usize];
+                if node.owner != piece.owner {
+                    continue;
+                }
+                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time);
+            }
+        }
+        let joined = asked.was_sent && !blamer.forest.kids(index as u32).is_empty();
+        if joined {
+            // Recorded although nobody asked: traced by the server's own decision.
+            step.traced += u64::from(!asked.sampled);
+            step.joined += 1;
+            step.joined_bands[band].0 += 1;
+            step.joined_bands[band].1 += latency;
+            self.covered += covered;
+            self.coverable += asked.end - asked.sent;
+        }
+        let Sums { parts, groups, own, group, .. } = self;
+        own.drain(|number, time| {
+            parts.part(asked.step, number).add(time, time, band, latency, trace);
+            let whole = names.group(number);
+            if whole != NONE {
+                group.add(whole, time);
+            }
+        });
+        group.drain(|number, time| groups.part(asked.step, number).add(time, time, band, latency, trace));
+        self.find_series(blamer, index as u32, asked.step, band, latency, trace);
+        self.exemplars(asked, trace, joined, step);
+    }
+
+    /// Calls that a series can be made of: work of something that sends no spans, and requests to traced services.
+    fn collect_calls(&mut self, blamer: &Blamer, names: &Names) {
+        let forest = &blamer.forest;
+        self.calls.clear();
+        for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
+            let hop = node.flags & HOP != 0;
+            if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(names.who(node.owner).category)) {
+                continue;
+            }
+            self.calls.push(Call {
+                root: self.root_of[i],
+                caller: node.entry,
+                key: if hop { node.owner } else { names.group(node.owner) },
+                end: node.to,
+                start: node.from,
+                node: i as u32,
+                span_id: node.span_id,
+            });
+        }
+        if self.calls.len() < SERIES_MIN {
+            self.calls.clear();
+        }
+        self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
+    }
+
+    fn find_series(
+        &mut self,
+        blamer: &Blamer,
+        root: u32,
+        step: u16,
+        band: usize,
+        latency: u64,
+        trace: TraceId,
+    ) {
+        let from = self.calls.partition_point(|c| c.root < root);
+        let to = self.calls.partition_point(|c| c.root <= root);
+        for same in self.calls[from..to].chunk_by(|a, b| a.key == b.key) {
+            let (mut calls, mut time, mut removable) = (0, 0, 0);
+            for made in same.chunk_by(|a, b| a.caller == b.caller) {
+                let in_turn = longest_series(made);
+                if in_turn >= SERIES_MIN {
+                    let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
+                    calls += made.len() as u64;
+                    time += spent;
+                    // One call in place of many is what a fix can reach.
+                    removable += spent - spent / made.len() as u64;
+                }
+            }
+            if calls > 0 {
+                let part = self.series.part(step, same[0].key);
+                part.calls += calls;
+                part.add(time, removable, band, latency, trace);
+            }
+        }
+    }
+
+    fn exemplars(&self, asked: &Asked, trace: TraceId, joined: bool, step: &mut StepTally) {
+        let latency = asked.latency();
+        let at = Timestamp(asked.intended);
+        let number = usize::from(asked.step);
+        let typical = self.limits.get(number).map_or(0, |l| l[0].0);
+        let slow = self.slow.get(number).map_or(0, |l| l.0);
+        let candidates: [Candidate; 3] = [
+            (!joined, latency.abs_diff(typical), at, trace, latency, joined),
+            (!joined, latency.abs_diff(slow), at, trace, latency, joined),
+            (false, u64::MAX - latency, at, trace, latency, joined),
+        ];
+        for (best, new) in step.exemplars.iter_mut().zip(candidates) {
+            *best = [*best, Some(new)].into_iter().flatten().min();
+        }
+    }
+
+    /// Gives the sums their names.
+    pub fn name(self, names: &Names, steps: &mut [StepTally]) {
+        self.parts.named(names, steps, |s| &mut s.parts);
+        self.groups.named(names, steps, |s| &mut s.groups);
+        self.series.named(names, steps, |s| &mut s.series);
+    }
+}
+
+/// Most calls that do not overlap; they are sorted by end.
+fn longest_series(calls: &[Call]) -> usize {
+    let mut free = 0;
+    calls
+        .iter()
+        .filter(|c| {
+            let next = c.start >= free;
+            if next {
+                free = c.end;
+            }
+            next
+        })
+        .count()
+}

@@ -1,0 +1,208 @@
+//! Sums over exchanges. Everything here is a count, an integer sum, an exact histogram or an extreme chosen by content, so
+//! adding in any order and in any number of parts gives the same result to the bit.
+
+use super::result::{BandResult, ByCategory, Contributor};
+use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
+use crate::stats::Histogram;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A contributor's part in a step, or a group's.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub calls: u64,
+    pub exchanges: u64,
+    pub total: u64,
+    pub bands: [u64; 4],
+    pub call_duration: Histogram,
+    /// Latencies of the exchanges in which it had time, as they were and without that time.
+    pub touched: Histogram,
+    pub without: Histogram,
+    /// Most time in one exchange, and which.
+    pub worst: Option<(u64, Reverse<TraceId>)>,
+}
+
+impl Default for Part {
+    fn default() -> Part {
+        Part {
+            calls: 0,
+            exchanges: 0,
+            total: 0,
+            bands: [0; 4],
+            call_duration: Histogram::coarse(),
+            touched: Histogram::new(),
+            without: Histogram::new(),
+            worst: None,
+        }
+    }
+}
+
+impl Part {
+    /// Counts one exchange in which it had time, and how much shorter that exchange could have been.
+    pub fn add(&mut self, time: u64, removable: u64, band: usize, latency: u64, trace: TraceId) {
+        self.exchanges += 1;
+        self.total += time;
+        self.bands[band] += time;
+        self.touched.record(Nanos(latency));
+        self.without.record(Nanos(latency - removable.min(latency)));
+        self.worst = self.worst.max(Some((time, Reverse(trace))));
+    }
+
+    pub fn merge(&mut self, other: &Part) {
+        self.calls += other.calls;
+        self.exchanges += other.exchanges;
+        self.total += other.total;
+        self.bands.iter_mut().zip(other.bands).for_each(|(a, b)| *a += b);
+        self.call_duration.merge(&other.call_duration);
+        self.touched.merge(&other.touched);
+        self.without.merge(&other.without);
+        self.worst = self.worst.max(other.worst);
+    }
+}
+
+/// A candidate for an exemplar: the smallest is the best.
+pub(super) type Candidate = (bool, u64, Timestamp, TraceId, u64, bool);
+
+/// One step.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepTally {
+    pub exchanges: u64,
+    pub errors: u64,
+    pub checks_failed: u64,
+    /// Bytes of the answers' bodies.
+    pub bytes_received: u64,
+    pub traced: u64,
+    pub joined: u64,
+    /// Corrected latency of the joined exchanges, by band: how many, how much.
+    pub joined_bands: [(u64, u64); 4],
+    pub latency: Histogram,
+    pub service_time: Histogram,
+    pub bands: [BandResult; 4],
+    pub statuses: BTreeMap<u16, u64>,
+    pub failures: BTreeMap<FailureClass, BTreeMap<Arc<str>, u64>>,
+    pub checks: BTreeMap<Arc<str>, (u64, Arc<str>)>,
+    /// Error exchanges by status, for those that were answered.
+    pub error_statuses: BTreeMap<u16, u64>,
+    /// Typical, slow, worst.
+    pub exemplars: [Option<Candidate>; 3],
+    pub parts: BTreeMap<Contributor, Part>,
+    pub groups: BTreeMap<Contributor, Part>,
+    /// Calls made many times one after the other in one exchange; `total` is the time that they and all below them took.
+    pub series: BTreeMap<Contributor, Part>,
+}
+
+impl StepTally {
+    /// Counts what the client alone knows.
+    pub fn exchange(&mut self, exchange: &Exchange) {
+        self.exchanges += 1;
+        self.traced += u64::from(exchange.sampled && exchange.was_sent());
+        self.checks_failed += u64::from(!exchange.checks_failed.is_empty());
+        self.bytes_received += exchange.bytes_received;
+        self.latency.record(exchange.corrected_latency());
+        self.service_time.record(exchange.service_time());
+        if let Some(status) = exchange.status() {
+            *self.statuses.entry(status).or_default() += 1;
+        }
+        if exchange.is_error() {
+            self.errors += 1;
+            if let Outcome::Answered(status) = exchange.outcome {
+                *self.error_statuses.entry(status).or_default() += 1;
+            }
+        }
+        if let Outcome::Failed { failure, .. } = &exchange.outcome {
+            let messages = self.failures.entry(failure.class).or_default();
+            *messages.entry(failure.message.clone()).or_default() += 1;
+        }
+        for check in &exchange.checks_failed {
+            let (n, seen) = self.checks.entry(check.check.clone()).or_insert_with(|| (0, check.seen.clone()));
+            *n += 1;
+            if check.seen < *seen {
+                *seen = check.seen.clone();
+            }
+        }
+    }
+
+    pub fn merge(&mut self, other: StepTally) {
+        self.exchanges += other.exchanges;
+        self.errors += other.errors;
+        self.checks_failed += other.checks_failed;
+        self.bytes_received += other.bytes_received;
+        self.traced += other.traced;
+        self.joined += other.joined;
+        self.latency.merge(&other.latency);
+        self.service_time.merge(&other.service_time);
+        for (mine, theirs) in self.joined_bands.iter_mut().zip(other.joined_bands) {
+            *mine = (mine.0 + theirs.0, mine.1 + theirs.1);
+        }
+        for (mine, theirs) in self.bands.iter_mut().zip(other.bands) {
+            mine.exchanges += theirs.exchanges;
+            mine.latency_sum += theirs.latency_sum;
+            mine.categories.merge(&theirs.categories);
+        }
+        for (mine, theirs) in self.exemplars.iter_mut().zip(other.exemplars) {
+            *mine = [*mine, theirs].into_iter().flatten().min();
+        }
+        add_counts(&mut self.statuses, other.statuses);
+        add_counts(&mut self.error_statuses, other.error_statuses);
+        for (class, messages) in other.failures {
+            add_counts(self.failures.entry(class).or_default(), messages);
+        }
+        for (check, (n, seen)) in other.checks {
+            let mine = self.checks.entry(check).or_insert_with(|| (0, seen.clone()));
+            mine.0 += n;
+            if seen < mine.1 {
+                mine.1 = seen;
+            }
+        }
+        merge_parts(&mut self.parts, other.parts);
+        merge_parts(&mut self.groups, other.groups);
+        merge_parts(&mut self.series, other.series);
+    }
+
+    /// Over all bands.
+    pub fn categories(&self) -> ByCategory {
+        let mut all = ByCategory::default();
+        self.bands.iter().for_each(|b| all.merge(&b.categories));
+        all
+    }
+}
+
+fn merge_parts(mine: &mut BTreeMap<Contributor, Part>, theirs: BTreeMap<Contributor, Part>) {
+    for (who, part) in theirs {
+        mine.entry(who).or_default().merge(&part);
+    }
+}
+
+/// Adds counts by key.
+pub(super) fn add_counts<K: Ord>(mine: &mut BTreeMap<K, u64>, theirs: BTreeMap<K, u64>) {
+    for (key, n) in theirs {
+        *mine.entry(key).or_default() += n;
+    }
+}
+
+/// An operation's sums.
+#[derive(Clone, Debug)]
+pub(super) struct OpTally {
+    pub calls: u64,
+    pub errors: u64,
+    pub exchanges: u64,
+    pub duration: Histogram,
+    pub own: u64,
+}
+
+impl Default for OpTally {
+    fn default() -> OpTally {
+        OpTally { calls: 0, errors: 0, exchanges: 0, duration: Histogram::coarse(), own: 0 }
+    }
+}
+
+impl OpTally {
+    pub fn merge(&mut self, other: &OpTally) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.exchanges += other.exchanges;
+        self.duration.merge(&other.duration);
+        self.own += other.own;
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
+
+mod laws;
+mod pictures;
+mod results;

@@ -1,0 +1,694 @@
+//! One trace as trees that hang from the exchanges that caused it.
+//!
+//! Real traces are broken: parents missing, ids shared, spans twice, parents in a circle, clocks apart. Everything is
+//! repaired here, on a copy, and counted; nothing is repaired twice and nothing depends on the order of arrival. All of it
+//! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
+
+use super::contain::{Candidate, Query, shortest_containing};
+use super::names::{NONE, Names};
+use super::result::Category;
+use super::row::Row;
+use crate::record::SpanKind;
+use std::cmp::{Ordering, Reverse};
+
+/// An exchange, as far as its spans are concerned: the window from sent to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Root {
+    pub span_id: u64,
+    pub from: u64,
+    pub to: u64,
+    /// A server that answers in one piece is done by then.
+    pub first_byte: u64,
+}
+
+/// A span in its place. The first nodes of a tree are the exchanges.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub span_id: u64,
+    /// Its interval on the exchange's clock.
+    pub from: u64,
+    pub to: u64,
+    /// The same clipped to its parent's; empty where the node is not on any path.
+    pub start: u64,
+    pub end: u64,
+    /// What was added to its own clock.
+    delta: i64,
+    pub parent: u32,
+    /// Index of its row; [`NONE`] for exchanges.
+    pub row: u32,
+    pub owner: u32,
+    pub op: u32,
+    pub service: u32,
+    host: u32,
+    /// The node at which its process was entered.
+    pub entry: u32,
+    pub kind: SpanKind,
+    pub flags: u8,
+}
+
+/// Not on the path, nor anything below it.
+pub(super) const OFF: u8 = 1;
+/// Its self time is the way to a traced service.
+pub(super) const HOP: u8 = 2;
+/// It enters a process: called by another service, or by the client.
+pub(super) const ENTRY: u8 = 4;
+/// It is the transport of its parent's call, not a call of its own.
+pub(super) const TRANSPORT: u8 = 8;
+/// Part of its own time belongs to someone else.
+pub(super) const SPLIT: u8 = 16;
+/// Another span describes the same call better: it is not counted.
+pub(super) const OUTER: u8 = 32;
+
+/// What was repaired, in one trace or many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Repairs {
+    pub duplicates: u64,
+    pub orphans: u64,
+    pub clipped: u64,
+    pub async_tail: u64,
+    pub shifted: u64,
+    pub skew_max: u64,
+    pub cycles: u64,
+    /// Spans of hotspan's own that came back.
+    pub own: u64,
+}
+
+impl Repairs {
+    pub fn merge(&mut self, other: &Repairs) {
+        self.duplicates += other.duplicates;
+        self.orphans += other.orphans;
+        self.clipped += other.clipped;
+        self.async_tail += other.async_tail;
+        self.shifted += other.shifted;
+        self.skew_max = self.skew_max.max(other.skew_max);
+        self.cycles += other.cycles;
+        self.own += other.own;
+    }
+}
+
+/// The trees of one trace, in buffers that are used again for the next.
+#[derive(Default)]
+pub(super) struct Forest {
+    pub nodes: Vec<Node>,
+    pub roots: usize,
+    first: Vec<u32>,
+    kids: Vec<u32>,
+    /// Every node after its parent.
+    pub order: Vec<u32>,
+    pub repairs: Repairs,
+    sorted: Vec<(u64, u32)>,
+    ids: Vec<u64>,
+    root_ids: Vec<(u64, u32)>,
+}
+
+impl Forest {
+    /// Builds the trees of a trace from its rows (indices into `rows`, any order) and its exchanges.
+    pub fn build(&mut self, roots: &[Root], rows: &[Row], members: &[u32], names: &mut Names) {
+        self.repairs = Repairs::default();
+        self.plant(roots);
+        self.collect(rows, members, names);
+        self.link(rows);
+        self.connect();
+        if self.order.len() < self.nodes.len() {
+            self.repair();
+            self.connect();
+        }
+        if self.wrap(names) {
+            self.connect();
+        }
+        self.enter(names);
+        self.place(names);
+        self.sort_kids();
+    }
+
+    /// One tree of spans below a root of that kind, as all of one process: no orphans, wrappers, clocks or owners. What
+    /// hangs from no known parent is left out.
+    pub fn build_plain(
+        &mut self,
+        root: Root,
+        kind: SpanKind,
+        rows: &[Row],
+        members: &[u32],
+        names: &mut Names,
+    ) {
+        self.repairs = Repairs::default();
+        self.plant(&[root]);
+        self.nodes[0].kind = kind;
+        self.collect(rows, members, names);
+        self.link(rows);
+        self.connect();
+        self.place(names);
+        self.sort_kids();
+    }
+
+    /// Children of a node, latest end first (then earliest start, then span id); those that are off the path too.
+    pub fn kids(&self, node: u32) -> &[u32] {
+        let node = node as usize;
+        &self.kids[self.first[node] as usize..self.first[node + 1] as usize]
+    }
+
+    /// Index range of a node's children, for walking with a cursor.
+    pub fn kid_range(&self, node: u32) -> (u32, u32) {
+        (self.first[node as usize], self.first[node as usize + 1])
+    }
+
+    /// A child by its index.
+    pub fn kid(&self, index: u32) -> u32 {
+        self.kids[index as usize]
+    }
+
+    fn plant(&mut self, roots: &[Root]) {
+        self.nodes.clear();
+        self.roots = roots.len();
+        self.root_ids.clear();
+        for (i, root) in roots.iter().enumerate() {
+            self.root_ids.push((root.span_id, i as u32));
+            self.nodes.push(Node {
+                span_id: root.span_id,
+                from: root.from,
+                to: root.to,
+                start: root.from,
+                end: root.first_byte,
+                delta: 0,
+                parent: NONE,
+                row: NONE,
+                owner: NONE,
+                op: NONE,
+                service: NONE,
+                host: 0,
+                entry: i as u32,
+                kind: SpanKind::Client,
+                flags: 0,
+            });
+        }
+        self.root_ids.sort_unstable();
+    }
+
+    fn root_of(&self, span_id: u64) -> Option<u32> {
+        let at = self.root_ids.partition_point(|r| r.0 < span_id);
+        self.root_ids.get(at).filter(|r| r.0 == span_id).map(|r| r.1)
+    }
+
+    /// One node per span, sorted by span id. Spans that came twice are dropped; a client and a server that share an id
+    /// (Zipkin's way) are two spans.
+    fn collect(&mut self, rows: &[Row], members: &[u32], names: &Names) {
+        self.sorted.clear();
+        self.sorted.extend(members.iter().map(|m| (rows[*m as usize].span_id, *m)));
+        self.sorted.sort_unstable();
+        self.ids.clear();
+        let mut at = 0;
+        while at < self.sorted.len() {
+            let id = self.sorted[at].0;
+            let to = at + self.sorted[at..].iter().take_while(|s| s.0 == id).count();
+            if to - at > 1 {
+                self.sorted[at..to]
+                    .sort_by(|a, b| by_content(&rows[a.1 as usize], &rows[b.1 as usize], names));
+            }
+            let exchange = self.root_of(id);
+            let mut kept: [Option<u32>; 2] = [None; 2];
+            for &(_, member) in &self.sorted[at..to] {
+                let row = &rows[member as usize];
+                let answers = matches!(row.kind, SpanKind::Server | SpanKind::Consumer);
+                if exchange.is_some() && !answers {
+                    self.repairs.own += 1;
+                } else if kept[0].is_none() {
+                    kept[0] = Some(member);
+                } else if kept[1].is_none() && kept[0].is_some_and(|k| share_an_id(&rows[k as usize], row)) {
+                    kept[1] = Some(member);
+                } else {
+                    self.repairs.duplicates += 1;
+                }
+            }
+            for member in kept.into_iter().flatten() {
+                self.ids.push(id);
+                self.nodes.push(new_node(member, &rows[member as usize]));
+            }
+            at = to;
+        }
+    }
+
+    /// Parents by id. What stays [`NONE`] has no known parent.
+    fn link(&mut self, rows: &[Row]) {
+        for i in self.roots..self.nodes.len() {
+            let node = &self.nodes[i];
+            let row = &rows[node.row as usize];
+            let twin = i > self.roots && self.ids[i - self.roots] == self.ids[i - self.roots - 1];
+            let parent = if twin {
+                i as u32 - 1
+            } else if let Some(root) = self.root_of(row.parent_id).or(self.root_of(row.span_id)) {
+                root
+            } else {
+                self.find(row.parent_id, row.service, i)
+            };
+            self.nodes[i].parent = parent;
+            if twin {
+                // An id of its own, so that ties between the two can be broken.
+                self.nodes[i].span_id ^= 0x5A5A_5A5A_5A5A_5A5A;
+            }
+        }
+    }
+
+    fn find(&self, id: u64, service: u32, child: usize) -> u32 {
+        if id == 0 {
+            return NONE;
+        }
+        let at = self.ids.partition_point(|i| *i < id);
+        if self.ids.get(at) != Some(&id) {
+            return NONE;
+        }
+        let mut found = at + self.roots;
+        if self.ids.get(at + 1) == Some(&id) {
+            // Shared by a client and a server: what the client's own process did below it is the client's.
+            let (client, server) = (self.nodes[found].service, self.nodes[found + 1].service);
+            if server == service || client != service {
+                found += 1;
+            }
+        }
+        if found == child { NONE } else { found as u32 }
+    }
+
+    /// Children by parent, and an order from the exchanges downwards. What hangs from no exchange is not in the order.
+    fn connect(&mut self) {
+        let n = self.nodes.len();
+        self.first.clear();
+        self.first.resize(n + 1, 0);
+        for node in self.nodes.iter().filter(|n| n.parent != NONE) {
+            self.first[node.parent as usize + 1] += 1;
+        }
+        for i in 0..n {
+            self.first[i + 1] += self.first[i];
+        }
+        self.kids.clear();
+        self.kids.resize(self.first[n] as usize, 0);
+        // Filled from the back of each range, so that no second table of offsets is needed; put right below.
+        for (i, node) in self.nodes.iter().enumerate().rev().filter(|(_, n)| n.parent != NONE) {
+            let end = &mut self.first[node.parent as usize + 1];
+            *end -= 1;
+            self.kids[*end as usize] = i as u32;
+        }
+        // Each offset now holds its range's start, one place too far up.
+        self.first.remove(0);
+        self.first.push(self.kids.len() as u32);
+        self.order.clear();
+        self.order.extend(0..self.roots as u32);
+        let mut at = 0;
+        while let Some(&node) = self.order.get(at) {
+            let (from, to) = self.kid_range(node);
+            self.order.extend_from_slice(&self.kids[from as usize..to as usize]);
+            at += 1;
+        }
+    }
+
+    /// Cuts circles and joins what has no parent at the nearest known ancestor.
+    fn repair(&mut self) {
+        let mut attached = vec![false; self.nodes.len()];
+        self.order.iter().for_each(|n| attached[*n as usize] = true);
+        self.cut_cycles(&attached);
+        let orphans: Vec<u32> = (0..self.nodes.len() as u32)
+            .filter(|n| *n as usize >= self.roots && self.nodes[*n as usize].parent == NONE)
+            .collect();
+        self.repairs.orphans += orphans.len() as u64;
+        let homes = self.homes(&orphans);
+        for (orphan, home) in orphans.iter().zip(homes) {
+            self.nodes[*orphan as usize].parent = home;
+        }
+    }
+
+    /// A circle is cut above its earliest span, which is the likeliest to be the outermost.
+    fn cut_cycles(&mut self, attached: &[bool]) {
+        // 0: not seen; otherwise the climb that saw it first.
+        let mut seen = vec![0u32; self.nodes.len()];
+        let mut cut = false;
+        for start in self.roots..self.nodes.len() {
+            let (mut at, climb) = (start as u32, start as u32 + 1);
+            while at != NONE && !attached[at as usize] && seen[at as usize] == 0 {
+                seen[at as usize] = climb;
+                at = self.nodes[at as usize].parent;
+            }
+            if at == NONE || attached[at as usize] || seen[at as usize] != climb {
+                continue;
+            }
+            let (mut earliest, mut member) = (at, self.nodes[at as usize].parent);
+            while member != at {
+                let key = |n: u32| (self.nodes[n as usize].from, self.nodes[n as usize].span_id);
+                if key(member) < key(earliest) {
+                    earliest = member;
+                }
+                member = self.nodes[member as usize].parent;
+            }
+            self.nodes[earliest as usize].parent = NONE;
+            cut = true;
+        }
+        self.repairs.cycles += u64::from(cut);
+    }
+
+    /// For each orphan: the shortest span of the known trees that contains it in time, best a client span whose server
+    /// is missing, else a SERVER or INTERNAL one, else an exchange.
+    fn homes(&self, orphans: &[u32]) -> Vec<u32> {
+        let known = &self.order[self.roots..];
+        let candidate = |n: &u32| {
+            let node = &self.nodes[*n as usize];
+            Candidate { start: node.from, end: node.to, class: node.service, tie: node.span_id, node: *n }
+        };
+        let lonely_client = |n: &&u32| {
+            let kids = self.kids(**n);
+            self.nodes[**n as usize].kind == SpanKind::Client
+                && !kids.iter().any(|k| self.nodes[*k as usize].kind == SpanKind::Server)
+        };
+        let inner = |n: &&u32| {
+            let kind = self.nodes[**n as usize].kind;
+            matches!(kind, SpanKind::Server | SpanKind::Internal | SpanKind::Unspecified | SpanKind::Consumer)
+        };
+        let query = |orphan: &u32, across: bool| {
+            let node = &self.nodes[*orphan as usize];
+            // What is no server's entry lost a parent in its own process: a client of that process is not its caller.
+            let except = if across && node.kind != SpanKind::Server { node.service } else { NONE };
+            Query { start: node.from, end: node.to, except }
+        };
+        let clients: Vec<Candidate> = known.iter().filter(lonely_client).map(candidate).collect();
+        let others: Vec<Candidate> = known.iter().filter(inner).map(candidate).collect();
+        let by_client =
+            shortest_containing(&clients, &orphans.iter().map(|o| query(o, true)).collect::<Vec<_>>());
+        let by_other =
+            shortest_containing(&others, &orphans.iter().map(|o| query(o, false)).collect::<Vec<_>>());
+        let exchanges = self.nearest_exchanges(orphans);
+        let choices = by_client.into_iter().zip(by_other).zip(exchanges);
+        choices
+            .map(|((client, other), exchange)| {
+                [client, other].into_iter().find(|n| *n != NONE).unwrap_or(exchange)
+            })
+            .collect()
+    }
+
+    /// For each orphan the shortest exchange that contains it, else the one nearest to its start.
+    fn nearest_exchanges(&self, orphans: &[u32]) -> Vec<u32> {
+        if self.roots == 1 {
+            return vec![0; orphans.len()];
+        }
+        let exchanges: Vec<Candidate> = (0..self.roots)
+            .map(|i| {
+                let root = &self.nodes[i];
+                Candidate { start: root.from, end: root.to, class: NONE, tie: root.span_id, node: i as u32 }
+            })
+            .collect();
+        let query = |o: &u32| {
+            let node = &self.nodes[*o as usize];
+            Query { start: node.from, end: node.to, except: NONE }
+        };
+        let inside = shortest_containing(&exchanges, &orphans.iter().map(query).collect::<Vec<_>>());
+        let mut by_start: Vec<u32> = (0..self.roots as u32).collect();
+        by_start.sort_unstable_by_key(|r| (self.nodes[*r as usize].from, self.nodes[*r as usize].span_id));
+        let nearest = |start: u64| {
+            let after = by_start.partition_point(|r| self.nodes[*r as usize].from <= start);
+            let around = [after.checked_sub(1), Some(after)];
+            let distance = |r: &u32| {
+                let root = &self.nodes[*r as usize];
+                (start.saturating_sub(root.to) + root.from.saturating_sub(start), root.span_id)
+            };
+            around
+                .into_iter()
+                .flatten()
+                .filter_map(|i| by_start.get(i).copied())
+                .min_by_key(distance)
+                .unwrap_or(0)
+        };
+        let found = orphans.iter().zip(inside);
+        found
+            .map(|(o, inside)| if inside == NONE { nearest(self.nodes[*o as usize].from) } else { inside })
+            .collect()
+    }
+
+    /// A childless INTERNAL sibling of the same service that covers nine tenths of a sibling with children is that
+    /// sibling's wrapper. Whether any was found.
+    fn wrap(&mut self, names: &Names) -> bool {
+        let mut moves = Vec::new();
+        for parent in 0..self.nodes.len() as u32 {
+            let kids = self.kids(parent);
+            if kids.len() < 2 {
+                continue;
+            }
+            let childless = |n: &&u32| self.kids(**n).is_empty();
+            let wraps = |n: &&u32| {
+                let node = &self.nodes[**n as usize];
+                node.kind == SpanKind::Internal && names.who(node.owner).category == Category::App
+            };
+            let wrappers: Vec<u32> = kids.iter().filter(childless).filter(wraps).copied().collect();
+            if wrappers.is_empty() {
+                continue;
+            }
+            let wrapped: Vec<u32> = kids.iter().filter(|n| !childless(n)).copied().collect();
+            self.wrap_siblings(&wrappers, &wrapped, &mut moves);
+        }
+        for (child, wrapper) in &moves {
+            self.nodes[*child as usize].parent = *wrapper;
+        }
+        !moves.is_empty()
+    }
+
+    fn wrap_siblings(&self, wrappers: &[u32], wrapped: &[u32], moves: &mut Vec<(u32, u32)>) {
+        let candidates: Vec<Candidate> = wrappers
+            .iter()
+            .map(|w| {
+                let n = &self.nodes[*w as usize];
+                Candidate { start: n.from, end: n.to, class: n.service, tie: n.span_id, node: *w }
+            })
+            .collect();
+        // One that covers nine tenths contains what is left after a tenth is taken off at both ends.
+        let core = |n: &u32| {
+            let n = &self.nodes[*n as usize];
+            let tenth = (n.to - n.from) / 10;
+            Query { start: n.from + tenth, end: n.to - tenth, except: NONE }
+        };
+        let found = shortest_containing(&candidates, &wrapped.iter().map(core).collect::<Vec<_>>());
+        for (child, wrapper) in wrapped.iter().zip(found).filter(|(_, w)| *w != NONE) {
+            let (c, w) = (&self.nodes[*child as usize], &self.nodes[wrapper as usize]);
+            let covered = w.to.min(c.to).saturating_sub(w.from.max(c.from));
+            if w.service == c.service && c.to > c.from && covered * 10 >= (c.to - c.from) * 9 {
+                moves.push((*child, wrapper));
+            }
+        }
+    }
+
+    /// Where processes are entered, which calls go to traced services, and who owns what the tree alone can tell.
+    fn enter(&mut self, names: &mut Names) {
+        for at in self.roots..self.order.len() {
+            let i = self.order[at];
+            let node = self.nodes[i as usize];
+            let parent = self.nodes[node.parent as usize];
+            let entry = node.parent < self.roots as u32
+                || parent.service != node.service
+                || matches!(node.kind, SpanKind::Server | SpanKind::Consumer);
+            let this = &mut self.nodes[i as usize];
+            this.entry = if entry { i } else { parent.entry };
+            if entry {
+                this.flags |= ENTRY;
+                if node.kind == SpanKind::Unspecified {
+                    (this.owner, this.op) = names.entry_class(node.owner, node.op);
+                }
+            }
+        }
+        for at in self.roots..self.order.len() {
+            let i = self.order[at];
+            self.own(i, names);
+        }
+    }
+
+    /// Owner and flags of one node, its entry and its children's entries being known.
+    fn own(&mut self, i: u32, names: &mut Names) {
+        let node = self.nodes[i as usize];
+        let category = names.who(node.owner).category;
+        let called = |k: &&u32| {
+            let kid = &self.nodes[**k as usize];
+            kid.flags & ENTRY != 0 && kid.kind != SpanKind::Consumer
+        };
+        let calls = match node.kind {
+            SpanKind::Client => true,
+            // Without a kind: all of its children are other services', and it is no entry itself.
+            SpanKind::Unspecified => node.flags & ENTRY == 0 && self.kids(i).iter().all(|k| called(&k)),
+            _ => false,
+        };
+        let callee =
+            if calls { self.kids(i).iter().filter(called).min_by_key(|k| self.by_time(**k)) } else { None };
+        if let Some(callee) = callee {
+            let owner = names.network(node.service, self.nodes[*callee as usize].op);
+            let this = &mut self.nodes[i as usize];
+            this.owner = owner;
+            this.flags |= HOP;
+            return;
+        }
+        let parent = self.nodes[node.parent as usize];
+        if node.parent < self.roots as u32 || parent.service != node.service || node.flags & ENTRY != 0 {
+            return;
+        }
+        let above = names.who(parent.owner);
+        let same = leaf(category) && above.category == category;
+        let carried = category == Category::External
+            && (matches!(
+                above.category,
+                Category::Database | Category::Cache | Category::Search | Category::Messaging
+            ) || (same
+                && &*names.who(node.owner).system == "http"
+                && !matches!(&*above.system, "" | "http")));
+        if carried && parent.flags & HOP == 0 {
+            let this = &mut self.nodes[i as usize];
+            this.owner = parent.owner;
+            this.flags |= TRANSPORT;
+        } else if same {
+            self.nodes[node.parent as usize].flags |= OUTER;
+        }
+    }
+
+    fn by_time(&self, node: u32) -> (u64, u64) {
+        (self.nodes[node as usize].from, self.nodes[node as usize].span_id)
+    }
+
+    /// Intervals on the exchange's clock, clipped to the parent's, from the top down.
+    fn place(&mut self, names: &Names) {
+        for at in self.roots..self.order.len() {
+            let i = self.order[at] as usize;
+            let node = self.nodes[i];
+            let parent = self.nodes[node.parent as usize];
+            let of_exchange = node.parent < self.roots as u32;
+            let delta = if node.flags & ENTRY != 0 {
+                self.shift(&node, &parent, of_exchange, names)
+            } else {
+                parent.delta
+            };
+            let (from, to) = (moved(node.from, delta), moved(node.to, delta));
+            // An exchange's `end` is its first byte; its window goes on to the last.
+            let (lower, upper) =
+                if of_exchange { (parent.from, parent.to) } else { (parent.start, parent.end) };
+            let waited = match (node.kind, parent.kind) {
+                (SpanKind::Consumer, SpanKind::Producer) => false,
+                (SpanKind::Consumer, _) => to <= parent.to,
+                _ => true,
+            };
+            let (start, end) = (from.max(lower), to.min(upper));
+            let off = parent.flags & OFF != 0 || !waited || start > end || (start == end && from < to);
+            if parent.flags & OFF == 0 {
+                let late_from = if waited { from.max(parent.to) } else { from };
+                self.repairs.async_tail += to.saturating_sub(late_from);
+                self.repairs.clipped += u64::from(!off && (start, end) != (from, to));
+            }
+            let this = &mut self.nodes[i];
+            (this.from, this.to, this.delta) = (from, to, delta);
+            if off {
+                this.flags |= OFF;
+                (this.start, this.end) = (lower, lower);
+            } else {
+                (this.start, this.end) = (start, end);
+            }
+        }
+    }
+
+    /// How far the clock of an entered process is moved. Durations are trusted, clocks are not: what is shorter than its
+    /// caller's span but not inside it was recorded by another clock, unless the two are known to share one.
+    fn shift(&mut self, node: &Node, parent: &Node, of_exchange: bool, names: &Names) -> i64 {
+        let inherited = parent.delta;
+        let inside = |delta: i64| {
+            let (from, to) = (moved(node.from, delta), moved(node.to, delta));
+            parent.from <= from && to <= parent.to
+        };
+        if inside(inherited) {
+            return inherited;
+        }
+        let same = names.same_clock(node.host, parent.host);
+        let (from, to) = (moved(node.from, inherited), moved(node.to, inherited));
+        let overlap = to.min(parent.to).saturating_sub(from.max(parent.from));
+        let waits = of_exchange || parent.flags & HOP != 0;
+        if same == Some(true)
+            || node.kind == SpanKind::Consumer
+            || !(waits || (same == Some(false) && overlap == 0))
+        {
+            return inherited;
+        }
+        if inside(0) {
+            return self.skewed(0, inherited);
+        }
+        let length = node.to - node.from;
+        let window = parent.to - parent.from;
+        let target = if length > window {
+            // Longer than its caller's span (streaming, or the caller gave up): clipped, but not lost for its clock.
+            if overlap > 0 {
+                return inherited;
+            }
+            parent.from
+        } else if overlap * 2 >= length {
+            // Nearly inside: the smallest move.
+            if from < parent.from { parent.from } else { parent.to - length }
+        } else {
+            let until = if of_exchange { parent.end } else { parent.to };
+            let room = until.saturating_sub(parent.from).saturating_sub(length);
+            parent.from + room / 2
+        };
+        self.skewed(difference(target, node.from), inherited)
+    }
+
+    fn skewed(&mut self, delta: i64, inherited: i64) -> i64 {
+        self.repairs.shifted += 1;
+        self.repairs.skew_max = self.repairs.skew_max.max(delta.abs_diff(inherited));
+        delta
+    }
+
+    fn sort_kids(&mut self) {
+        let nodes = &self.nodes;
+        for pair in self.first.windows(2) {
+            let kids = &mut self.kids[pair[0] as usize..pair[1] as usize];
+            if kids.len() > 1 {
+                kids.sort_unstable_by_key(|k| {
+                    let n = &nodes[*k as usize];
+                    (Reverse(n.end), n.start, n.span_id)
+                });
+            }
+        }
+    }
+}
+
+/// Categories of spans that describe one call to something that sends no spans.
+pub(super) fn leaf(category: Category) -> bool {
+    use Category::{Cache, Database, External, Messaging, Search};
+    matches!(category, Database | Cache | Search | Messaging | External)
+}
+
+fn new_node(member: u32, row: &Row) -> Node {
+    Node {
+        span_id: row.span_id,
+        from: row.start,
+        to: row.end,
+        start: row.start,
+        end: row.end,
+        delta: 0,
+        parent: NONE,
+        row: member,
+        owner: row.owner,
+        op: row.op,
+        service: row.service,
+        host: row.host,
+        entry: NONE,
+        kind: row.kind,
+        flags: 0,
+    }
+}
+
+fn moved(at: u64, delta: i64) -> u64 {
+    at.saturating_add_signed(delta)
+}
+
+fn difference(to: u64, from: u64) -> i64 {
+    i64::try_from(i128::from(to) - i128::from(from)).unwrap_or(if to > from { i64::MAX } else { i64::MIN })
+}
+
+/// Zipkin-style: both ends of a call under one id.
+fn share_an_id(a: &Row, b: &Row) -> bool {
+    (a.kind == SpanKind::Client && b.kind == SpanKind::Server)
+        || (a.service != b.service && a.kind != SpanKind::Server)
+}
+
+/// An order of rows with the same span id that depends on what they say alone: callers first.
+fn by_content(a: &Row, b: &Row, names: &Names) -> Ordering {
+    let key = |r: &Row| (r.kind == SpanKind::Server, r.start, Reverse(r.end), r.kind, r.flags, r.parent_id);
+    let texts = |r: &Row| {
+        (names.str(r.service), names.str(names.operation(r.op).name), names.who(r.owner), names.str(r.peer))
+    };
+    key(a).cmp(&key(b)).then_with(|| texts(a).cmp(&texts(b)))
+}

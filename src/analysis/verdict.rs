@@ -1,0 +1,69 @@
+//! The answer in one value.
+
+use super::result::{Category, Finding, Telemetry, Verdict};
+use super::tally::StepTally;
+use crate::record::{FailureClass, Nanos, StepId};
+
+/// Share of latency from which a late generator makes the numbers worthless.
+pub(super) const GENERATOR_SHARE_MAX: f64 = 0.05;
+/// Share of joined exchanges below which the report doubts itself.
+pub(super) const COVERAGE_MIN: f64 = 0.9;
+/// Clocks that differ by less are no news: a server's span ends a little after its last byte arrived.
+pub(super) const SKEW_WORTH_A_NOTE: Nanos = Nanos::from_millis(1);
+/// Share of errors from which latency is not the question.
+const FAILING: f64 = 0.5;
+/// Share of errors that is the answer where nothing else is.
+const FAILING_WITH_NOTHING_ELSE: f64 = 0.1;
+
+/// Share of all latency that the load generator was late.
+pub(super) fn generator_share(steps: &[StepTally]) -> f64 {
+    let (mut late, mut all) = (0, 0);
+    for categories in steps.iter().map(StepTally::categories) {
+        late += categories.get(Category::Generator).0;
+        all += categories.total().0;
+    }
+    if all == 0 { 0.0 } else { late as f64 / all as f64 }
+}
+
+/// From what was found; `findings` are in the order of the result, worst first.
+pub(super) fn verdict(steps: &[StepTally], telemetry: &Telemetry, findings: &[Finding]) -> Verdict {
+    let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
+    let errors: u64 = steps.iter().map(|s| s.errors).sum();
+    let slowest = StepId(slowest(steps) as u16);
+    let late = generator_share(steps);
+    let failing = errors as f64 / exchanges.max(1) as f64;
+    match () {
+        _ if exchanges == 0 => Verdict::NoData,
+        _ if failing > FAILING => failed(steps),
+        _ if late > GENERATOR_SHARE_MAX => Verdict::GeneratorBound(late),
+        _ if telemetry.joined == 0 && failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
+        _ if telemetry.joined == 0 => Verdict::Untraced { step: slowest },
+        _ if !findings.is_empty() => Verdict::Bottleneck(0),
+        _ if failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
+        _ => Verdict::Healthy { step: slowest },
+    }
+}
+
+/// The step with the highest p95; the first of equals.
+fn slowest(steps: &[StepTally]) -> usize {
+    let p95 = |i: &usize| (steps[*i].latency.quantile(0.95), std::cmp::Reverse(*i));
+    (0..steps.len()).filter(|i| steps[*i].exchanges > 0).max_by_key(p95).unwrap_or(0)
+}
+
+fn failed(steps: &[StepTally]) -> Verdict {
+    let worst = (0..steps.len()).max_by_key(|i| (steps[*i].errors, std::cmp::Reverse(*i))).unwrap_or(0);
+    let tally = &steps[worst];
+    let class = tally.failures.iter().map(|(class, messages)| (messages.values().sum::<u64>(), *class));
+    let class: Option<(u64, FailureClass)> = class.max_by_key(|(n, class)| (*n, std::cmp::Reverse(*class)));
+    let status = tally
+        .error_statuses
+        .iter()
+        .map(|(status, n)| (*n, *status))
+        .max_by_key(|(n, s)| (*n, std::cmp::Reverse(*s)));
+    let by_class = class.map_or(0, |c| c.0) >= status.map_or(0, |s| s.0);
+    Verdict::Failing {
+        step: StepId(worst as u16),
+        class: class.filter(|_| by_class).map(|c| c.1),
+        status: status.filter(|_| !by_class).map(|s| s.1),
+    }
+}
