@@ -80,6 +80,16 @@ pub fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{}{NBSP}{}", count(value), if value == 1 { one } else { many })
 }
 
+/// `40 of 12,040 requests`, `all 900 requests`, `none of 900 requests`.
+pub fn part_of(part: u64, whole: u64, one: &str, many: &str) -> String {
+    let all = counted(whole, one, many);
+    match part {
+        0 => format!("none of {all}"),
+        p if p == whole && whole > 1 => format!("all {all}"),
+        p => format!("{} of {all}", count(p)),
+    }
+}
+
 /// A number of bytes: `812 B`, `14.2 kB`, `1.21 MB`.
 pub fn bytes(value: f64) -> String {
     let (scaled, unit) = match value {

@@ -208,20 +208,31 @@ impl<'a> View<'a> {
             Verdict::NoData | Verdict::GeneratorBound(_) => {}
         }
         ids.extend(analysis.findings.iter().map(|f| f.step));
-        let mut slow: Vec<&StepView> = self.steps.iter().filter(|s| s.result.exchanges > 0).collect();
+        // Where most requests failed, errors are the answer, and the time of failures explains nothing.
+        let answers = |s: &&StepView| s.result.exchanges > 0 && s.error_share() <= 0.5;
+        let mut slow: Vec<&StepView> = self.steps.iter().filter(answers).collect();
         // Stable: equal ones stay in the run's order.
         slow.sort_by(|a, b| b.latency.p95.cmp(&a.latency.p95));
         let bar = slow.first().map_or(0, |s| s.latency.p95.0 / 2);
         ids.extend(slow.iter().take_while(|s| s.latency.p95.0 >= bar).map(|s| s.result.step));
         let mut out: Vec<&StepView> = Vec::new();
         for id in ids {
-            let step = self.step(id).filter(|s| s.result.exchanges > 0);
+            let step = self.step(id).filter(answers);
             if let Some(step) = step.filter(|s| !out.iter().any(|o| o.result.step == s.result.step)) {
                 out.push(step);
             }
         }
         out.truncate(DETAILED_MAX);
         out
+    }
+
+    /// The steps whose exemplars are listed: a failing one, then those in detail.
+    pub fn to_look_at(&self) -> Vec<&StepView<'a>> {
+        let failing = match &self.analysis().verdict {
+            Verdict::Failing { step, .. } => self.step(*step),
+            _ => None,
+        };
+        failing.into_iter().chain(self.detailed()).filter(|s| !s.exemplars().is_empty()).collect()
     }
 
     /// Categories that own time anywhere, in the order of reports.
@@ -402,4 +413,19 @@ pub fn sum(owners: &[&Owner]) -> Part {
         share: all.share + owner.part.share,
         tail_share: owner.part.tail_share.map(|s| s + all.tail_share.unwrap_or(0.0)).or(all.tail_share),
     })
+}
+
+/// Indices of categories, those first that the slow ones spend more on.
+pub fn by_excess(mut categories: Vec<usize>, tail: &Tail) -> Vec<usize> {
+    // Stable: equal ones stay in the order of reports.
+    categories.sort_by(|a, b| tail.categories[*b].excess_ms().total_cmp(&tail.categories[*a].excess_ms()));
+    categories
+}
+
+/// The service of all contributors that have one, where it is the same.
+pub fn only_service<'s>(step: &'s StepView) -> Option<&'s str> {
+    let mut services =
+        step.contributors.iter().map(|o| &*o.result.contributor.service).filter(|s| !s.is_empty());
+    let first = services.next()?;
+    services.all(|s| s == first).then_some(first)
 }

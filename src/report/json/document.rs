@@ -637,7 +637,7 @@ impl<'a> FindingJson<'a> {
                 reason: finding::confidence(f.confidence, step).replace(number::NBSP, " "),
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
-            advice: finding::advice(f, view).plain(),
+            advice: finding::advice(f).plain(),
         }
     }
 }

@@ -10,32 +10,40 @@ use crate::report::view::{self, Owner, StepView, TAIL_MIN, Tail, View};
 use crate::report::wording::{self, contributor_name};
 
 /// Cells of the bar beside a share.
-const BAR: usize = 12;
+const BAR: usize = 8;
 
 /// Contributors and tail of one step.
 pub fn section(step: &StepView, view: &View, screen: &mut Screen) {
     let title = screen.foreign(&view.step_name(step.result.step), 60);
     let slow = step.result.bands[Band::Slow as usize].exchanges;
-    let at_p95 = match slow {
-        0 => String::new(),
-        n => format!("; “at p95” is among the {} between p90 and p99", counted(n, "request", "requests")),
+    let service = match view::only_service(step) {
+        Some(service) => format!(", all in {}", screen.foreign(service, 24)),
+        None => String::new(),
     };
     let aside = format!(
-        "{}, mean {}, p95 {}{at_p95}",
+        "{}, mean {}, p95 {}{service}",
         counted(step.result.exchanges, "request", "requests"),
         nanos(step.latency.mean),
         nanos(step.latency.p95)
     );
     screen.heading(&title, &aside.into());
     contributors(step, slow > 0, screen);
+    if let Some(text) = wording::at_p95(slow) {
+        screen.prose(Row::of("  ", Paint::Plain), &text.into(), Paint::Dim);
+    }
     tail(step, screen);
 }
 
 fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
+    // One service for all rows is said above the table once.
+    let service = match view::only_service(step) {
+        Some(_) => Column::hidden(),
+        None => Column::left("service").optional(2),
+    };
     let mut table = Table::new(vec![
         Column::left("category"),
         Column::flexible("what"),
-        Column::left("service").optional(2),
+        service,
         Column::right("calls"),
         Column::right("mean ms"),
         Column::right("share"),
@@ -105,7 +113,7 @@ fn tail(step: &StepView, screen: &mut Screen) {
         })
     };
     let (shown, rest): (Vec<usize>, Vec<usize>) = (0..Category::ALL.len()).partition(|i| worth(*i));
-    for i in shown {
+    for i in view::by_excess(shown, first) {
         let category = Category::ALL[i];
         table.cells(tail_cells(
             Row::of(category.name(), Paint::Category(category)),

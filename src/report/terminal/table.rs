@@ -17,6 +17,7 @@ pub struct Column {
 enum Align {
     Left,
     Right,
+    Hidden,
     /// Left, and takes what is left of the width; its text is elided in the middle.
     Flexible,
 }
@@ -35,6 +36,11 @@ impl Column {
     /// The one column of long names.
     pub const fn flexible(title: &'static str) -> Column {
         Column { title, align: Align::Flexible, optional: 0 }
+    }
+
+    /// Left out always.
+    pub const fn hidden() -> Column {
+        Column { title: "", align: Align::Hidden, optional: 0 }
     }
 
     /// May be left out where there is no room; the highest number goes first.
@@ -101,7 +107,8 @@ struct Layout {
 impl Layout {
     fn new(table: &Table, screen: &Screen) -> Layout {
         let natural: Vec<usize> = (0..table.columns.len()).map(|i| table.natural_width(i, screen)).collect();
-        let mut kept: Vec<usize> = (0..table.columns.len()).collect();
+        let mut kept: Vec<usize> =
+            (0..table.columns.len()).filter(|i| table.columns[*i].align != Align::Hidden).collect();
         let flexible = table.columns.iter().position(|c| c.align == Align::Flexible);
         let fixed = |kept: &[usize]| {
             let widths: usize = kept.iter().filter(|i| Some(**i) != flexible).map(|i| natural[*i]).sum();

@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, contributor_name};
 use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind, Severity};
-use crate::record::Nanos;
+use crate::record::{Nanos, TraceId};
 use crate::report::number::{self, counted, ms, nanos, percent};
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -141,7 +141,7 @@ pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
 }
 
 /// What to do, in one or two sentences.
-pub fn advice(finding: &Finding, view: &View) -> Prose {
+pub fn advice(finding: &Finding) -> Prose {
     let c = &finding.contributor;
     match finding.kind {
         FindingKind::NPlusOneQuery => n_plus_one_query(c),
@@ -160,7 +160,7 @@ pub fn advice(finding: &Finding, view: &View) -> Prose {
         ),
         FindingKind::Queueing => queueing(c),
         FindingKind::SlowCode => slow_code(c),
-        FindingKind::LargePayload => large_payload(finding, view),
+        FindingKind::LargePayload => large_payload(finding),
         FindingKind::SlowNetwork => slow_network(c),
         FindingKind::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
@@ -202,9 +202,9 @@ fn slow_query(c: &Contributor) -> Prose {
 }
 
 fn queueing(c: &Contributor) -> Prose {
-    Prose::from("Requests wait their turn at ")
+    Prose::from("Requests wait for their turn (")
         .name(contributor_name(c))
-        .own(". Shorten the work that is done while it is held, or let more of it go on at once.")
+        .own("). Shorten the work that holds up the others, or let more of it go on at once: more workers, finer locks, larger limits.")
 }
 
 fn slow_code(c: &Contributor) -> Prose {
@@ -221,7 +221,7 @@ fn slow_code(c: &Contributor) -> Prose {
     }
 }
 
-fn large_payload(finding: &Finding, _view: &View) -> Prose {
+fn large_payload(finding: &Finding) -> Prose {
     let size = finding
         .evidence
         .iter()
@@ -251,4 +251,15 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     let words: Vec<String> =
         pairs.into_iter().map(|(label, value)| format!("{} {value}", label.replace(' ', "\u{a0}"))).collect();
     (!words.is_empty()).then(|| words.join("; ").replace("; ", ", ").into())
+}
+
+/// Traces of a finding, unless the list of traces to look at has them all; at most three.
+pub fn own_traces(finding: &Finding, view: &View) -> Vec<String> {
+    let listed = |id: &TraceId| {
+        view.to_look_at().iter().any(|step| step.exemplars().iter().any(|e| e.trace_id == *id))
+    };
+    match finding.exemplars.iter().all(listed) {
+        true => Vec::new(),
+        false => finding.exemplars.iter().take(3).map(|id| id.to_string()).collect(),
+    }
 }

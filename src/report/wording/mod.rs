@@ -54,6 +54,15 @@ impl Message {
     }
 }
 
+/// With a capital first letter.
+fn sentence(fragment: &str) -> String {
+    let mut chars = fragment.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
+        None => String::new(),
+    }
+}
+
 /// All messages of a report: what the run could know, its ledgers, the analysis. Warnings first.
 pub fn messages(view: &View) -> Vec<Message> {
     let mut all: Vec<Message> = ledger::messages(view);
@@ -88,7 +97,14 @@ pub fn contributor_name(contributor: &Contributor) -> &str {
     [&*contributor.name, &*contributor.system, &*contributor.service]
         .into_iter()
         .find(|text| !text.trim().is_empty())
-        .unwrap_or_else(|| contributor.category.name())
+        .unwrap_or(match contributor.category {
+            Category::Generator => "sent late by hotspan",
+            Category::Connection => "DNS, TCP, TLS",
+            Category::Network => "under no span",
+            Category::Transfer => "first to last byte of the answer",
+            Category::Untraced => "waiting for a server without spans",
+            category => category.name(),
+        })
 }
 
 /// `26 calls per request`; nothing for time that comes from no span.
@@ -98,6 +114,12 @@ pub fn calls_per_request(calls: f64) -> Option<String> {
         let word = if text == "1" { "call" } else { "calls" };
         format!("{text} {word} per request")
     })
+}
+
+/// What the column "at p95" is; nothing where no request is between p90 and p99.
+pub fn at_p95(slow: u64) -> Option<String> {
+    let n = number::counted(slow, "request", "requests");
+    (slow > 0).then(|| format!("at p95: share of the latency of the {n} between p90 and p99"))
 }
 
 /// Why a request was chosen to be looked at.
@@ -139,7 +161,11 @@ pub fn main_excess(step: &StepView, tail: &Tail) -> Option<Prose> {
     let (index, excess) = tail.main?;
     let owner = step.contributors.get(index)?;
     let gap = tail.gap_ms();
-    if gap < tail.typical_mean_ms * 0.1 || excess < gap * 0.3 {
+    if gap < tail.typical_mean_ms * 0.1
+        || excess < gap * 0.3
+        || owner.part.category == Category::Untraced
+        || step.error_share() > 0.5
+    {
         return None;
     }
     Some(
