@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(Measured::parse(""), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn of_two_things_at_once_only_the_last_to_finish_counts() {
         let clock = Clock::start();
         let (a, b) = clock
