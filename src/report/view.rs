@@ -212,7 +212,7 @@ impl<'a> View<'a> {
         let answers = |s: &&StepView| s.result.exchanges > 0 && s.error_share() <= 0.5;
         let mut slow: Vec<&StepView> = self.steps.iter().filter(answers).collect();
         // Stable: equal ones stay in the run's order.
-        slow.sort_by(|a, b| b.latency.p95.cmp(&a.latency.p95));
+        slow.sort_by_key(|s| std::cmp::Reverse(s.latency.p95));
         let bar = slow.first().map_or(0, |s| s.latency.p95.0 / 2);
         ids.extend(slow.iter().take_while(|s| s.latency.p95.0 >= bar).map(|s| s.result.step));
         let mut out: Vec<&StepView> = Vec::new();

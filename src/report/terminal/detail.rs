@@ -102,7 +102,7 @@ fn tail(step: &StepView, screen: &mut Screen) {
     let tails: Vec<&Tail> = step.tails.iter().filter(|t| t.exchanges >= TAIL_MIN).collect();
     let Some(first) = tails.first() else { return };
     screen.blank();
-    let mut table = Table::new(columns(&tails));
+    let mut table = Table::new(columns(&tails, screen.width() < 80));
     table.cells(head_cells(first, &tails));
     let largest = tails.iter().map(|t| t.mean_ms).fold(first.typical_mean_ms, f64::max);
     let digits = number::digits_for(largest);
@@ -135,11 +135,16 @@ fn tail(step: &StepView, screen: &mut Screen) {
     }
 }
 
-fn columns(tails: &[&Tail]) -> Vec<Column> {
-    let mut columns = vec![Column::left("mean ms"), Column::right("typical half")];
+/// Where it is narrow the columns have the quantiles' names; where that is not enough, the slowest 1 % go.
+fn columns(tails: &[&Tail], narrow: bool) -> Vec<Column> {
+    let title = |wide, short| Column::right(if narrow { short } else { wide });
+    let mut columns = vec![Column::left("mean ms"), title("typical half", "≤ p50")];
     for tail in tails {
-        let title = if tail.percent == 10 { "slowest 10 %" } else { "slowest 1 %" };
-        columns.extend([Column::right(title), Column::right("more")]);
+        if tail.percent == 10 {
+            columns.extend([title("slowest 10 %", "> p90"), Column::right("more")]);
+        } else {
+            columns.extend([title("slowest 1 %", "> p99"), Column::right("more")].map(|c| c.optional(1)));
+        }
     }
     columns
 }
