@@ -207,7 +207,7 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
         number::nanos(step.latency.p95)
     );
     if let Some(text) = wording::at_p95(slow) {
-        let _ = write!(words, " The column {text}.");
+        let _ = write!(words, " {text}.");
     }
     doc.paragraph(&words.replace(NBSP, " "));
     let (shown, rest) = step.shown();

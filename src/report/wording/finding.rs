@@ -125,19 +125,19 @@ pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
     if i.mean == Nanos::ZERO && i.p95 == Nanos::ZERO && i.p99 == Nanos::ZERO {
         return "no measurable gain by itself".to_owned();
     }
-    let p95 = match step {
-        Some(step) => {
-            let after = step.latency.p95.0.saturating_sub(i.p95.0);
-            format!(" ({} → {})", ms(step.latency.p95.as_millis_f64()), nanos(Nanos(after)))
-        }
-        None => String::new(),
-    };
-    format!(
-        "would save at most {} of p95{p95}, {} of the mean, {} of p99",
-        nanos(i.p95),
-        nanos(i.mean),
-        nanos(i.p99)
-    )
+    let after = step.filter(|_| i.p95 > Nanos::ZERO).map(|step| {
+        let before = step.latency.p95;
+        format!(" ({} → {})", ms(before.as_millis_f64()), nanos(Nanos(before.0.saturating_sub(i.p95.0))))
+    });
+    let parts = [
+        (i.p95, "p95", after.unwrap_or_default()),
+        (i.mean, "the mean", String::new()),
+        (i.p99, "p99", String::new()),
+    ];
+    let saved = parts.iter().filter(|(time, ..)| *time > Nanos::ZERO);
+    let words: Vec<String> =
+        saved.map(|(time, of, after)| format!("{} of {of}{after}", nanos(*time))).collect();
+    format!("would save at most {}", words.join(", "))
 }
 
 /// What to do, in one or two sentences.
@@ -151,9 +151,9 @@ pub fn advice(finding: &Finding) -> Prose {
         FindingKind::SlowQuery => slow_query(c),
         FindingKind::SlowExternal => Prose::from("What ")
             .name(contributor_name(c))
-            .own(" does inside is not known, because it sends no spans. Keep its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
+            .own(" does inside is not known, because it sends no spans. Cache its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
         FindingKind::RateLimited => Prose::from(
-            "The peer asks to come back later and the request waits for that. Send it fewer calls (keep its answers, put several in one), or get a higher limit.",
+            "The peer asks to come back later and the request waits for that. Send it fewer calls (cache its answers, put several in one), or get a higher limit.",
         ),
         FindingKind::PoolWait => Prose::from(
             "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
@@ -212,7 +212,7 @@ fn slow_code(c: &Contributor) -> Prose {
     let out = if c.service.is_empty() {
         out.own("the service's")
     } else {
-        out.short_name(&c.service, 32).own("’s")
+        out.short_name(&c.service, 32).own("'s")
     };
     let out = out.own(" own code, under no finer span. Profile it under this load");
     match c.code.is_empty() {

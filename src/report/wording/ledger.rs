@@ -47,7 +47,7 @@ fn load(view: &View) -> Option<Message> {
             sentence(&part_of(load.not_sent, load.offered, "request", "requests")),
             if load.not_sent == 1 { "was" } else { "were" },
         ))
-        .instead(format!("To offer it all: {}.", verdict::generator_way_out(view)))
+        .instead(format!("{}.", sentence(&verdict::generator_way_out(view))))
     })
 }
 
@@ -127,22 +127,14 @@ fn wait_warning(view: &View) -> Option<Message> {
     let missing = wait.traced.saturating_sub(wait.joined);
     match wait.end {
         WaitEnd::Deadline if missing > 0 => Some(Message::warning(format!(
-            "Spans still came when the wait for them ended after {}; {} then without.",
+            "Spans still came when the wait for them ended after {}; {} had no server span by then.",
             seconds(wait.waited),
-            format_args!(
-                "{} {}",
-                counted(missing, "request", "requests"),
-                if missing == 1 { "was" } else { "were" }
-            )
+            counted(missing, "request", "requests")
         ))),
         WaitEnd::Interrupted if missing > 0 => Some(Message::warning(format!(
-            "The wait for late spans was cut short after {}; {} then without.",
+            "The wait for late spans was cut short after {}; {} had no server span by then.",
             seconds(wait.waited),
-            format_args!(
-                "{} {}",
-                counted(missing, "request", "requests"),
-                if missing == 1 { "was" } else { "were" }
-            )
+            counted(missing, "request", "requests")
         ))),
         WaitEnd::Complete | WaitEnd::Quiet | WaitEnd::Deadline | WaitEnd::Interrupted => None,
     }

@@ -6,6 +6,9 @@ pub mod ledger;
 pub mod note;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 use super::number;
 use super::prose::Prose;
 use super::view::{StepView, Tail, View};
@@ -119,7 +122,7 @@ pub fn calls_per_request(calls: f64) -> Option<String> {
 /// What the column "at p95" is; nothing where no request is between p90 and p99.
 pub fn at_p95(slow: u64) -> Option<String> {
     let n = number::counted(slow, "request", "requests");
-    (slow > 0).then(|| format!("at p95: share of the latency of the {n} between p90 and p99"))
+    (slow > 0).then(|| format!("“at p95” is the share of the latency of the {n} between p90 and p99"))
 }
 
 /// Why a request was chosen to be looked at.

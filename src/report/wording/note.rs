@@ -113,8 +113,7 @@ pub fn no_spans_way_out(view: &View) -> Prose {
         return "all spans that arrived had invalid ids; check what stands between the service and hotspan"
             .into();
     }
-    "none arrived; start the service with OpenTelemetry and OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317"
-        .into()
+    "none arrived; start the service with OpenTelemetry and OTEL_EXPORTER_OTLP_ENDPOINT set to hotspan's receiver (http://127.0.0.1:4317 unless --otlp-grpc says otherwise)".into()
 }
 
 /// Steps that no span covers explain low coverage best; else late spans; else lost ones.

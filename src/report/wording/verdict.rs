@@ -42,8 +42,11 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
     let mut out = Prose::new().name(&view.step_name(finding.step)).own(" is slow because of ");
     out = match finding.kind {
         FindingKind::RateLimited => out.own("a rate limit"),
-        FindingKind::PoolWait => out.own("waiting for a connection of a pool"),
+        FindingKind::PoolWait => out.own("the wait for a connection of the pool"),
         FindingKind::LargePayload => out.own("the size of its answers"),
+        FindingKind::NPlusOneCall if contributor.category != Category::External => {
+            out.own("calls to another service")
+        }
         FindingKind::SlowCode if !contributor.service.is_empty() => {
             out.own("the code of ").short_name(&contributor.service, 24)
         }
@@ -73,7 +76,7 @@ fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
     };
     let out = Prose::new().own(format!("{} of {} {of}", number::percent(share), number::nanos(latency)));
     let Some(owner) =
-        owner.filter(|o| !matches!(o.part.category, Category::Connection | Category::Generator))
+        owner.filter(|o| !o.result.contributor.name.is_empty() && o.part.category != Category::Connection)
     else {
         return out;
     };
@@ -84,6 +87,12 @@ fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
             .short_name(name, NAME_COLUMNS)
             .own(format!(" ({})", number::percent(own))),
         _ => out.own(", mostly ").short_name(name, NAME_COLUMNS),
+    };
+    let out = match owner.part.category {
+        Category::App if !finding.contributor.code.is_empty() => {
+            out.own(" at ").short_name(&finding.contributor.code, NAME_COLUMNS)
+        }
+        _ => out,
     };
     match calls_per_request(owner.calls) {
         Some(calls) => out.own(", ").own(calls),
@@ -223,7 +232,7 @@ fn status_way_out(status: u16) -> &'static str {
         401 | 403 => "check the scenario's credentials, and that its login step comes first",
         404 | 405 => "check the step's path and method",
         429 => "the target limits the rate: lower it, or raise that limit",
-        500..=599 => "look in the server's log, and at the traces below",
+        500..=599 => "look in the server's log, and at this step's traces",
         300..=399 => "redirects are not followed: let the step expect it, or request its destination",
         _ => "check what the step sends and what it expects",
     }
