@@ -217,7 +217,7 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
         .map(|owner| {
             let c = &owner.result.contributor;
             let calls = if owner.calls > 0.0 { escape(&number::calls(owner.calls)) } else { String::new() };
-            let name = text::statement(&text::clean(wording::contributor_name(c)));
+            let name = wording::contributor_label(owner, step);
             vec![
                 c.category.name().to_owned(),
                 cell(&name),

@@ -278,9 +278,21 @@ impl<'a> StepView<'a> {
         self.categories[category as usize]
     }
 
-    /// What a contributor owns, if it owns anything here.
-    pub fn owner(&self, contributor: &Contributor) -> Option<&Owner<'a>> {
-        self.contributors.iter().find(|o| o.result.contributor == *contributor)
+    /// Calls per exchange and time of a contributor, if it owns anything here. One without a place in the code stands for
+    /// the same work wherever in the code it is done.
+    pub fn held(&self, contributor: &Contributor) -> Option<(f64, Part)> {
+        let anywhere = contributor.code.is_empty();
+        let same = |c: &Contributor| c == contributor || (anywhere && same_work(c, contributor));
+        let owners: Vec<&Owner> = self.contributors.iter().filter(|o| same(&o.result.contributor)).collect();
+        let calls = owners.iter().map(|o| o.calls).sum();
+        (!owners.is_empty()).then(|| (calls, Part { category: contributor.category, ..sum(&owners) }))
+    }
+
+    /// The place in the code, where another contributor of the step differs in nothing else.
+    pub fn told_apart_by<'o>(&self, owner: &'o Owner) -> Option<&'o str> {
+        let c = &owner.result.contributor;
+        let twin = |o: &&Owner| o.result.contributor != *c && same_work(&o.result.contributor, c);
+        (!c.code.is_empty() && self.contributors.iter().any(|o| twin(&o))).then_some(&*c.code)
     }
 
     /// Categories with time, largest first.
@@ -420,6 +432,11 @@ pub fn by_excess(mut categories: Vec<usize>, tail: &Tail) -> Vec<usize> {
     // Stable: equal ones stay in the order of reports.
     categories.sort_by(|a, b| tail.categories[*b].excess_ms().total_cmp(&tail.categories[*a].excess_ms()));
     categories
+}
+
+/// Whether two contributors differ in their place in the code at most.
+fn same_work(a: &Contributor, b: &Contributor) -> bool {
+    (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
 }
 
 /// The service of all contributors that have one, where it is the same.

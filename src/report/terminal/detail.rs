@@ -5,9 +5,8 @@ use super::screen::{Paint, Row, Screen};
 use super::table::{Column, Table};
 use crate::analysis::result::{Band, Category};
 use crate::report::number::{self, count, counted, ms, nanos, percent, signed};
-use crate::report::text;
 use crate::report::view::{self, Owner, StepView, TAIL_MIN, Tail, View};
-use crate::report::wording::{self, contributor_name};
+use crate::report::wording;
 
 /// Cells of the bar beside a share.
 const BAR: usize = 8;
@@ -52,7 +51,7 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
     ]);
     let (shown, rest) = step.shown();
     for owner in &shown {
-        table.cells(owner_cells(owner, screen));
+        table.cells(owner_cells(owner, step, screen));
     }
     let plain = |text: String| Row::of(text, Paint::Dim);
     if !rest.is_empty() {
@@ -81,10 +80,10 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
     table.render(screen);
 }
 
-fn owner_cells(owner: &Owner, screen: &Screen) -> Vec<Row> {
+fn owner_cells(owner: &Owner, step: &StepView, screen: &Screen) -> Vec<Row> {
     let c = &owner.result.contributor;
     let plain = |text: String| Row::of(text, Paint::Plain);
-    let name = text::statement(&text::clean(contributor_name(c)));
+    let name = wording::contributor_label(owner, step);
     vec![
         Row::of(c.category.name(), Paint::Category(c.category)),
         plain(screen.foreign(&name, 200)),

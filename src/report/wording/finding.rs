@@ -50,7 +50,8 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
     let c = &finding.contributor;
     let name = contributor_name(c);
     let start = |what: &str| Prose::new().own(what).own(" in ").name(&step).own(": ");
-    let calls = view.step(finding.step).and_then(|s| s.owner(c)).and_then(|o| calls_per_request(o.calls));
+    let calls =
+        view.step(finding.step).and_then(|s| s.held(c)).and_then(|(calls, _)| calls_per_request(calls));
     let with_calls = |out: Prose| match &calls {
         Some(calls) => out.own(", ").own(calls),
         None => out,

@@ -11,7 +11,8 @@ mod tests;
 
 use super::number;
 use super::prose::Prose;
-use super::view::{StepView, Tail, View};
+use super::text;
+use super::view::{Owner, StepView, Tail, View};
 use super::{Actual, Unit};
 use crate::analysis::result::{Category, Contributor, Exemplar, ExemplarRole};
 
@@ -108,6 +109,15 @@ pub fn contributor_name(contributor: &Contributor) -> &str {
             Category::Untraced => "waiting for a server without spans",
             category => category.name(),
         })
+}
+
+/// The name for a table, cleaned and short; with the place in the code where a row above or below has the same name.
+pub fn contributor_label(owner: &Owner, step: &StepView) -> String {
+    let name = text::statement(&text::clean(contributor_name(&owner.result.contributor)));
+    match step.told_apart_by(owner) {
+        Some(code) => format!("{name} at {}", text::clean(code)),
+        None => name,
+    }
 }
 
 /// `26 calls per request`; nothing for time that comes from no span.

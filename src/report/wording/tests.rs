@@ -104,6 +104,25 @@ fn less_than_half_of_the_share_is_not_most_of_it() {
 }
 
 #[test]
+fn the_same_statement_from_two_places_is_one_cause_and_two_rows() {
+    let mut sample = sample::bottleneck();
+    let step = &mut sample.analysis.steps[0];
+    let mut other = step.contributors[0].clone();
+    other.contributor.code = "src/reviews.rs:99".into();
+    step.contributors.insert(1, other);
+    sample.analysis.findings[0].contributor.code = "".into();
+    let text = headline(&sample.report());
+    assert!(text.ends_with("52 calls per request"), "both places: {text}");
+    let out = crate::report::terminal(&sample.report(), crate::report::Style::default());
+    for place in ["41", "99"] {
+        assert!(
+            out.lines().any(|l| l.contains("database") && l.contains(&format!("eviews.rs:{place}"))),
+            "{out}"
+        );
+    }
+}
+
+#[test]
 fn a_finding_out_of_range_is_no_crash() {
     let mut sample = sample::bottleneck();
     sample.analysis.verdict = Verdict::Bottleneck(9);
