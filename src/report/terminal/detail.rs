@@ -40,7 +40,7 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
         None => Column::left("service").optional(2),
     };
     let mut table = Table::new(vec![
-        Column::left("category"),
+        Column::left("  category"),
         Column::flexible("what"),
         service,
         Column::right("calls"),
@@ -85,7 +85,7 @@ fn owner_cells(owner: &Owner, step: &StepView, screen: &Screen) -> Vec<Row> {
     let plain = |text: String| Row::of(text, Paint::Plain);
     let name = wording::contributor_label(owner, step);
     vec![
-        Row::of(c.category.name(), Paint::Category(c.category)),
+        bar::key(c.category, screen),
         plain(screen.foreign(&name, 200)),
         plain(screen.foreign(&c.service, 16)),
         plain(if owner.calls > 0.0 { number::calls(owner.calls) } else { String::new() }),
@@ -114,20 +114,14 @@ fn tail(step: &StepView, screen: &mut Screen) {
     let (shown, rest): (Vec<usize>, Vec<usize>) = (0..Category::ALL.len()).partition(|i| worth(*i));
     for i in view::by_excess(shown, first) {
         let category = Category::ALL[i];
-        table.cells(tail_cells(
-            Row::of(category.name(), Paint::Category(category)),
-            &[i],
-            &tails,
-            digits,
-            Paint::Plain,
-        ));
+        table.cells(tail_cells(bar::key(category, screen), &[i], &tails, digits, Paint::Plain));
     }
     if rest.iter().any(|i| tails.iter().any(|t| t.categories[*i].typical_ms + t.categories[*i].tail_ms > 0.0))
     {
-        table.cells(tail_cells(Row::of("other", Paint::Plain), &rest, &tails, digits, Paint::Plain));
+        table.cells(tail_cells(Row::of("  other", Paint::Plain), &rest, &tails, digits, Paint::Plain));
     }
     let all: Vec<usize> = (0..Category::ALL.len()).collect();
-    table.cells(tail_cells(Row::of("all", Paint::Dim), &all, &tails, digits, Paint::Dim));
+    table.cells(tail_cells(Row::of("  all", Paint::Dim), &all, &tails, digits, Paint::Dim));
     table.render(screen);
     if let Some(main) = wording::main_excess(step, first) {
         screen.prose(Row::of("  ", Paint::Plain), &main, Paint::Plain);
@@ -137,7 +131,7 @@ fn tail(step: &StepView, screen: &mut Screen) {
 /// Where it is narrow the columns have the quantiles' names; where that is not enough, the slowest 1 % go.
 fn columns(tails: &[&Tail], narrow: bool) -> Vec<Column> {
     let title = |wide, short| Column::right(if narrow { short } else { wide });
-    let mut columns = vec![Column::left("mean ms"), title("typical half", "≤ p50")];
+    let mut columns = vec![Column::left("  mean ms"), title("typical half", "≤ p50")];
     for tail in tails {
         if tail.percent == 10 {
             columns.extend([title("slowest 10 %", "> p90"), Column::right("more")]);

@@ -136,8 +136,14 @@ pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
         (i.p99, "p99", String::new()),
     ];
     let saved = parts.iter().filter(|(time, ..)| *time > Nanos::ZERO);
-    let words: Vec<String> =
-        saved.map(|(time, of, after)| format!("{} of {of}{after}", nanos(*time))).collect();
+    // The first number has the unit for all.
+    let words: Vec<String> = saved
+        .enumerate()
+        .map(|(i, (time, of, after))| {
+            let time = if i == 0 { nanos(*time) } else { ms(time.as_millis_f64()) };
+            format!("{time} of {of}{after}")
+        })
+        .collect();
     format!("would save at most {}", words.join(", "))
 }
 
