@@ -95,11 +95,6 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
     known.then_some(out)
 }
 
-/// The numbers that show it, as `label value` pairs.
-pub fn evidence(finding: &Finding) -> Vec<(String, String)> {
-    finding.evidence.iter().map(|(key, value)| evidence_pair(key, *value)).collect()
-}
-
 /// The unit of a number is in its name: `_ms`, `_share`, `_bytes`, `_per_s`; else it is a plain number.
 fn evidence_pair(key: &str, value: f64) -> (String, String) {
     let words = |stem: &str| {
@@ -252,12 +247,37 @@ fn slow_network(c: &Contributor) -> Prose {
         .own(" waited while the callee had no span open: a full accept queue or too few workers there, a proxy between, or a slow line. Compare with the callee's busy workers first.")
 }
 
-/// `calls per request 26; share 70 %`.
+/// The numbers that show it: the usual ones as words, in an order that reads, then any others by their names.
 pub fn evidence_line(finding: &Finding) -> Option<Prose> {
-    let pairs = evidence(finding);
-    let words: Vec<String> =
-        pairs.into_iter().map(|(label, value)| format!("{} {value}", label.replace(' ', "\u{a0}"))).collect();
-    (!words.is_empty()).then(|| words.join("; ").replace("; ", ", ").into())
+    let mut numbers = finding.evidence.clone();
+    let mut take = |key: &str| numbers.remove(key);
+    let mut words = Vec::new();
+    words.extend(take("calls_per_exchange").and_then(calls_per_request));
+    words.extend(take("call_mean_ms").map(|v| format!("{} per call", number::ms_unit(v))));
+    words.extend(take("call_p95_ms").map(|v| format!("{} per call at p95", number::ms_unit(v))));
+    words.extend(take("mean_ms").map(|v| format!("{} per request", number::ms_unit(v))));
+    words.extend(take("share").map(|v| format!("{} of the mean", percent(v))));
+    words.extend(
+        take("exchanges_share").filter(|v| *v < 0.9995).map(|v| format!("in {} of the requests", percent(v))),
+    );
+    words.extend(take("answer_bytes").map(|v| format!("{} per answer", number::bytes(v))));
+    words.extend(
+        take("pool_wait_ms").map(|v| format!("{} of waiting for its connection", number::ms_unit(v))),
+    );
+    let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));
+    if let (Some(excess), Some(gap), share) = tail {
+        let share = share.map(|s| format!(" ({})", percent(s))).unwrap_or_default();
+        words.push(format!(
+            "{} of the {} that the slowest take longer{share}",
+            number::ms_unit(excess),
+            number::ms_unit(gap)
+        ));
+    }
+    words.extend(numbers.iter().map(|(key, value)| {
+        let (label, value) = evidence_pair(key, *value);
+        format!("{label} {value}").replace(' ', "\u{a0}")
+    }));
+    (!words.is_empty()).then(|| words.join(", ").into())
 }
 
 /// Traces of a finding, unless the list of traces to look at has them all; at most three.
