@@ -5,7 +5,8 @@ use super::sample::{self, Sample};
 use super::{Style, headline, json, markdown, terminal};
 use std::path::PathBuf;
 
-fn check(file: &str, got: &str) {
+/// Compares with a golden file, or writes it.
+pub fn check(file: &str, got: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/report/golden").join(file);
     if std::env::var_os("HOTSPAN_BLESS").is_some() {
         std::fs::write(&path, got).unwrap();

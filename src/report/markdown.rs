@@ -101,7 +101,8 @@ fn code(foreign: &str, in_table: bool) -> String {
     let fence = "`".repeat(longest + 1);
     let pad = if clean.starts_with('`') || clean.ends_with('`') { " " } else { "" };
     // GFM takes a pipe as the end of a cell even within code; the backslash before it is removed again when it is shown.
-    let clean = if in_table { clean.replace('|', "\\|") } else { clean };
+    // Renderers disagree about a backslash before that, so such a pipe gives way to a broken bar.
+    let clean = if in_table { clean.replace("\\|", "\\¦").replace('|', "\\|") } else { clean };
     format!("{fence}{pad}{clean}{pad}{fence}")
 }
 
@@ -205,12 +206,8 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
         number::nanos(step.latency.mean),
         number::nanos(step.latency.p95)
     );
-    if slow > 0 {
-        let _ = write!(
-            words,
-            " “At p95” is the share among the {} between p90 and p99.",
-            number::counted(slow, "request", "requests")
-        );
+    if let Some(text) = wording::at_p95(slow) {
+        let _ = write!(words, " {text}.");
     }
     doc.paragraph(&words.replace(NBSP, " "));
     let (shown, rest) = step.shown();
@@ -220,7 +217,7 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
         .map(|owner| {
             let c = &owner.result.contributor;
             let calls = if owner.calls > 0.0 { escape(&number::calls(owner.calls)) } else { String::new() };
-            let name = text::statement(&text::clean(wording::contributor_name(c)));
+            let name = wording::contributor_label(owner, step);
             vec![
                 c.category.name().to_owned(),
                 cell(&name),
@@ -261,7 +258,8 @@ fn tail(step: &StepView, doc: &mut Document) {
     let largest = tails.iter().map(|t| t.mean_ms).fold(first.typical_mean_ms, f64::max);
     let digits = number::digits_for(largest);
     let mut rows = Vec::new();
-    for (i, category) in Category::ALL.iter().enumerate() {
+    for i in view::by_excess((0..Category::ALL.len()).collect(), first) {
+        let category = Category::ALL[i];
         if !tails.iter().any(|t| t.categories[i].typical_ms + t.categories[i].tail_ms > 0.0) {
             continue;
         }
@@ -303,9 +301,9 @@ fn findings(view: &View, doc: &mut Document) {
         }
         line("Impact", finding::impact(f, step).into());
         line("Confidence", finding::confidence(f.confidence, step).into());
-        line("Advice", finding::advice(f, view));
-        for id in f.exemplars.iter().take(3) {
-            line("Trace", Prose::new().name(&id.to_string()));
+        line("Advice", finding::advice(f));
+        for id in finding::own_traces(f, view) {
+            line("Trace", Prose::new().name(&id));
         }
         doc.end_list();
     }
@@ -336,7 +334,7 @@ fn messages(view: &View, doc: &mut Document) {
 
 fn traces(view: &View, doc: &mut Document) {
     let mut rows = Vec::new();
-    for step in view.detailed() {
+    for step in view.to_look_at() {
         for exemplar in step.exemplars() {
             let (role, latency, remark) = wording::exemplar(exemplar);
             let id = code(&exemplar.trace_id.to_string(), true);
@@ -367,6 +365,7 @@ mod tests {
             ("`", "`` ` ``"),
             ("``x", "``` ``x ```"),
             ("a|b", "`a\\|b`"),
+            ("a\\|b", "`a\\¦b`"),
             ("line\nbreak", "`line break`"),
             ("", ""),
         ];

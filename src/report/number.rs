@@ -11,7 +11,7 @@ pub const NBSP: char = '\u{a0}';
 pub fn ms(value: f64) -> String {
     let size = value.abs();
     let digits = match size {
-        _ if size == 0.0 => return "0".into(),
+        0.0 => return "0".into(),
         s if s < 0.0005 => return format!("{}<0.001", if value < 0.0 { "-" } else { "" }),
         s if s < 0.0995 => 3,
         s if s < 9.995 => 2,
@@ -40,7 +40,7 @@ fn percent_digits(p: f64) -> String {
     let size = p.abs();
     let sign = if p < 0.0 { "-" } else { "" };
     match size {
-        s if s == 0.0 => "0".into(),
+        0.0 => "0".into(),
         s if s < 0.1 => format!("{sign}<0.1"),
         s if s < 9.95 => format!("{sign}{s:.1}"),
         s if s < 99.45 => format!("{sign}{s:.0}"),
@@ -52,7 +52,7 @@ fn percent_digits(p: f64) -> String {
 /// Events per second without the unit: `0.42`, `12.4`, `4,012`.
 pub fn rate(value: f64) -> String {
     match value.abs() {
-        s if s == 0.0 => "0".into(),
+        0.0 => "0".into(),
         s if s < 9.995 => grouped(value, 2),
         s if s < 99.95 => grouped(value, 1),
         _ => grouped(value, 0),
@@ -62,7 +62,7 @@ pub fn rate(value: f64) -> String {
 /// A mean count such as calls per request: whole where it is whole, else one decimal (two below one).
 pub fn calls(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if (v - v.round()).abs() < 0.005 && v >= 0.995 => grouped(v, 0),
         v if v < 0.01 => "<0.01".into(),
         v if v < 0.995 => grouped(v, 2),
@@ -78,6 +78,16 @@ pub fn count(value: u64) -> String {
 /// `1 request`, `12,345 requests`.
 pub fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{}{NBSP}{}", count(value), if value == 1 { one } else { many })
+}
+
+/// `40 of 12,040 requests`, `all 900 requests`, `none of 900 requests`.
+pub fn part_of(part: u64, whole: u64, one: &str, many: &str) -> String {
+    let all = counted(whole, one, many);
+    match part {
+        0 => format!("none of {all}"),
+        p if p == whole && whole > 1 => format!("all {all}"),
+        p => format!("{} of {all}", count(p)),
+    }
 }
 
 /// A number of bytes: `812 B`, `14.2 kB`, `1.21 MB`.
@@ -136,7 +146,7 @@ pub fn grouped(value: f64, digits: usize) -> String {
 fn group_digits(digits: &str) -> String {
     let mut out = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 && c.is_ascii_digit() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) && c.is_ascii_digit() {
             out.push(',');
         }
         out.push(c);

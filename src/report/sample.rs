@@ -260,7 +260,7 @@ pub fn finding(kind: FindingKind, step: &StepResult, contributor: &Contributor) 
         evidence: BTreeMap::from([
             ("calls_per_exchange", owner.calls as f64 / step.joined.max(1) as f64),
             ("share", owner.total.0 as f64 / step.latency_sum.0 as f64),
-            ("time_per_exchange_ms", owner.total.as_millis_f64() / step.exchanges as f64),
+            ("mean_ms", owner.total.as_millis_f64() / step.exchanges as f64),
         ]),
         impact: Impact {
             mean: Nanos(step.latency.mean().0 - owner.without.mean().0),
@@ -505,6 +505,9 @@ pub fn everything() -> Sample {
     findings[2].severity = Severity::Info;
     findings[2].confidence = Confidence::PartlyTraced(430);
     findings[3].impact = Impact::default();
+    findings[4].evidence.extend([("tail_excess_ms", 21.3), ("tail_gap_ms", 93.1), ("tail_share", 0.229)]);
+    findings[0].evidence.extend([("call_mean_ms", 2.7), ("exchanges_share", 0.43), ("pool_wait_ms", 12.1)]);
+    findings[2].evidence.extend([("call_p95_ms", 8.81), ("exchanges_share", 1.0)]);
     findings[8].evidence =
         BTreeMap::from([("answer_bytes", 1_812_004.0), ("transfer_share", 0.62), ("rate_per_s", 13.2)]);
     let mut analysis = analysis(steps, findings, Verdict::Bottleneck(0));

@@ -96,8 +96,8 @@ pub fn elide_middle(text: &str, max: usize, ellipsis: &str) -> String {
     };
     let tail_room = room * 2 / 5;
     let head = at_word(take_columns(text, room - tail_room), room - tail_room);
-    let tail = take_last_columns(text, room - width(head));
-    format!("{head}{ellipsis}{}", tail.trim_start())
+    let tail = from_word(take_last_columns(text, room - width(head)), room);
+    format!("{head}{ellipsis}{tail}")
 }
 
 /// Cuts back to the last space when that costs little, so that words stay whole.
@@ -105,6 +105,14 @@ fn at_word(head: &str, room: usize) -> &str {
     match head.rfind(' ') {
         Some(at) if width(&head[..at]) + 1 + room / 5 >= room => &head[..=at],
         _ => head,
+    }
+}
+
+/// The same at the front, with the space kept.
+fn from_word(tail: &str, room: usize) -> &str {
+    match tail.find(' ') {
+        Some(at) if width(&tail[..at]) <= room / 5 => &tail[at..],
+        _ => tail,
     }
 }
 

@@ -208,20 +208,31 @@ impl<'a> View<'a> {
             Verdict::NoData | Verdict::GeneratorBound(_) => {}
         }
         ids.extend(analysis.findings.iter().map(|f| f.step));
-        let mut slow: Vec<&StepView> = self.steps.iter().filter(|s| s.result.exchanges > 0).collect();
+        // Where most requests failed, errors are the answer, and the time of failures explains nothing.
+        let answers = |s: &&StepView| s.result.exchanges > 0 && s.error_share() <= 0.5;
+        let mut slow: Vec<&StepView> = self.steps.iter().filter(answers).collect();
         // Stable: equal ones stay in the run's order.
-        slow.sort_by(|a, b| b.latency.p95.cmp(&a.latency.p95));
+        slow.sort_by_key(|s| std::cmp::Reverse(s.latency.p95));
         let bar = slow.first().map_or(0, |s| s.latency.p95.0 / 2);
         ids.extend(slow.iter().take_while(|s| s.latency.p95.0 >= bar).map(|s| s.result.step));
         let mut out: Vec<&StepView> = Vec::new();
         for id in ids {
-            let step = self.step(id).filter(|s| s.result.exchanges > 0);
+            let step = self.step(id).filter(answers);
             if let Some(step) = step.filter(|s| !out.iter().any(|o| o.result.step == s.result.step)) {
                 out.push(step);
             }
         }
         out.truncate(DETAILED_MAX);
         out
+    }
+
+    /// The steps whose exemplars are listed: a failing one, then those in detail.
+    pub fn to_look_at(&self) -> Vec<&StepView<'a>> {
+        let failing = match &self.analysis().verdict {
+            Verdict::Failing { step, .. } => self.step(*step),
+            _ => None,
+        };
+        failing.into_iter().chain(self.detailed()).filter(|s| !s.exemplars().is_empty()).collect()
     }
 
     /// Categories that own time anywhere, in the order of reports.
@@ -267,9 +278,21 @@ impl<'a> StepView<'a> {
         self.categories[category as usize]
     }
 
-    /// What a contributor owns, if it owns anything here.
-    pub fn owner(&self, contributor: &Contributor) -> Option<&Owner<'a>> {
-        self.contributors.iter().find(|o| o.result.contributor == *contributor)
+    /// Calls per exchange and time of a contributor, if it owns anything here. One without a place in the code stands for
+    /// the same work wherever in the code it is done.
+    pub fn held(&self, contributor: &Contributor) -> Option<(f64, Part)> {
+        let anywhere = contributor.code.is_empty();
+        let same = |c: &Contributor| c == contributor || (anywhere && same_work(c, contributor));
+        let owners: Vec<&Owner> = self.contributors.iter().filter(|o| same(&o.result.contributor)).collect();
+        let calls = owners.iter().map(|o| o.calls).sum();
+        (!owners.is_empty()).then(|| (calls, Part { category: contributor.category, ..sum(&owners) }))
+    }
+
+    /// The place in the code, where another contributor of the step differs in nothing else.
+    pub fn told_apart_by<'o>(&self, owner: &'o Owner) -> Option<&'o str> {
+        let c = &owner.result.contributor;
+        let twin = |o: &&Owner| o.result.contributor != *c && same_work(&o.result.contributor, c);
+        (!c.code.is_empty() && self.contributors.iter().any(|o| twin(&o))).then_some(&*c.code)
     }
 
     /// Categories with time, largest first.
@@ -402,4 +425,24 @@ pub fn sum(owners: &[&Owner]) -> Part {
         share: all.share + owner.part.share,
         tail_share: owner.part.tail_share.map(|s| s + all.tail_share.unwrap_or(0.0)).or(all.tail_share),
     })
+}
+
+/// Indices of categories, those first that the slow ones spend more on.
+pub fn by_excess(mut categories: Vec<usize>, tail: &Tail) -> Vec<usize> {
+    // Stable: equal ones stay in the order of reports.
+    categories.sort_by(|a, b| tail.categories[*b].excess_ms().total_cmp(&tail.categories[*a].excess_ms()));
+    categories
+}
+
+/// Whether two contributors differ in their place in the code at most.
+fn same_work(a: &Contributor, b: &Contributor) -> bool {
+    (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
+}
+
+/// The service of all contributors that have one, where it is the same.
+pub fn only_service<'s>(step: &'s StepView) -> Option<&'s str> {
+    let mut services =
+        step.contributors.iter().map(|o| &*o.result.contributor.service).filter(|s| !s.is_empty());
+    let first = services.next()?;
+    services.all(|s| s == first).then_some(first)
 }

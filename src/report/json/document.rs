@@ -1,32 +1,17 @@
 //! The structs behind `report.json`: field order is key order. Every key is described in `docs/report.schema.json`.
 
-use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, Finding, StepResult};
-use crate::record::{Nanos, RunState, SpanKind, WaitEnd};
+use super::step::{Latency, Owned, Step};
+use super::value::{Map, ms, nanos, rounded, share};
+use crate::analysis::result::{Category, Finding};
+use crate::record::{RunState, SpanKind, WaitEnd};
 use crate::report::number;
-use crate::report::view::{self, Owner, Part, StepView, Tail, View};
+use crate::report::view::{self, View};
 use crate::report::wording::{self, Level, finding, verdict};
-use crate::stats::Quantiles;
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 use std::collections::BTreeMap;
 
-/// Most contributors of a step; a service whose span names are not normalised can have any number.
-const CONTRIBUTORS_MAX: usize = 200;
 /// Most operations.
 const OPERATIONS_MAX: usize = 500;
-
-/// Keys and values in an order of our own.
-struct Map<V>(Vec<(&'static str, V)>);
-
-impl<V: Serialize> Serialize for Map<V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
-}
 
 /// The whole document.
 #[derive(Serialize)]
@@ -114,126 +99,6 @@ struct Load {
 }
 
 #[derive(Serialize)]
-struct Step<'a> {
-    journey: &'a str,
-    name: &'a str,
-    exchanges: u64,
-    joined: u64,
-    errors: u64,
-    checks_failed: u64,
-    rate_per_s: f64,
-    latency_ms: Latency,
-    service_time_ms: Latency,
-    categories: Map<Shares>,
-    contributors: Vec<ContributorJson<'a>>,
-    contributors_omitted: Omitted,
-    bands: Vec<BandJson>,
-    tail: Vec<TailJson<'a>>,
-    statuses: BTreeMap<u16, u64>,
-    failures: Vec<Failure<'a>>,
-    checks: Vec<Check<'a>>,
-    exemplars: Vec<ExemplarJson>,
-}
-
-#[derive(Serialize)]
-struct Latency {
-    mean: f64,
-    p50: f64,
-    p90: f64,
-    p95: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
-}
-
-#[derive(Serialize)]
-struct Shares {
-    mean_ms: f64,
-    share: f64,
-    tail_share: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct ContributorJson<'a> {
-    category: &'static str,
-    service: &'a str,
-    system: &'a str,
-    name: &'a str,
-    code: &'a str,
-    exchanges: u64,
-    calls_per_exchange: f64,
-    mean_ms: f64,
-    share: f64,
-    tail_share: Option<f64>,
-    call_p50_ms: Option<f64>,
-    call_p95_ms: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Omitted {
-    count: usize,
-    mean_ms: f64,
-    share: f64,
-    tail_share: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct BandJson {
-    band: &'static str,
-    exchanges: u64,
-    mean_ms: f64,
-    categories: Map<f64>,
-}
-
-#[derive(Serialize)]
-struct TailJson<'a> {
-    slowest_percent: u32,
-    exchanges: u64,
-    typical_exchanges: u64,
-    gap_ms: f64,
-    excess_ms: Map<f64>,
-    main: Option<TailMain<'a>>,
-}
-
-#[derive(Serialize)]
-struct TailMain<'a> {
-    contributor: Owned<'a>,
-    excess_ms: f64,
-}
-
-#[derive(Serialize)]
-struct Owned<'a> {
-    category: &'static str,
-    service: &'a str,
-    system: &'a str,
-    name: &'a str,
-    code: &'a str,
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    class: &'static str,
-    count: u64,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct Check<'a> {
-    check: &'a str,
-    count: u64,
-    seen: &'a str,
-}
-
-#[derive(Serialize)]
-struct ExemplarJson {
-    role: &'static str,
-    trace_id: String,
-    latency_ms: f64,
-    at: String,
-    joined: bool,
-}
-
-#[derive(Serialize)]
 struct Operation<'a> {
     service: &'a str,
     name: &'a str,
@@ -300,26 +165,6 @@ struct VerdictJson {
     kind: &'static str,
     headline: String,
     categories: Map<f64>,
-}
-
-/// Milliseconds to the microsecond.
-fn ms(value: f64) -> f64 {
-    rounded(value, 1e3)
-}
-
-fn nanos(value: Nanos) -> f64 {
-    ms(value.as_millis_f64())
-}
-
-/// Shares to a hundredth of a per cent.
-fn share(value: f64) -> f64 {
-    rounded(value, 1e4)
-}
-
-/// Never -0.0, so that equal numbers are equal bytes; what is not finite has no place in JSON.
-fn rounded(value: f64, scale: f64) -> f64 {
-    let rounded = (value * scale).round() / scale;
-    if rounded.is_finite() && rounded != 0.0 { rounded } else { 0.0 }
 }
 
 impl<'a> Document<'a> {
@@ -447,152 +292,6 @@ impl Load {
     }
 }
 
-impl<'a> Step<'a> {
-    fn new(step: &'a StepView<'a>) -> Step<'a> {
-        let result = step.result;
-        let omitted: Vec<&Owner> = step.contributors.iter().skip(CONTRIBUTORS_MAX).collect();
-        let rest = view::sum(&omitted);
-        Step {
-            journey: step.journey,
-            name: &step.name,
-            exchanges: result.exchanges,
-            joined: result.joined,
-            errors: result.errors,
-            checks_failed: result.checks_failed,
-            rate_per_s: ms(step.rate),
-            latency_ms: Latency::new(&step.latency),
-            service_time_ms: Latency::new(&step.service),
-            categories: Map(step.categories.iter().map(|p| (p.category.name(), Shares::new(p))).collect()),
-            contributors: step.contributors.iter().take(CONTRIBUTORS_MAX).map(ContributorJson::new).collect(),
-            contributors_omitted: Omitted {
-                count: omitted.len(),
-                mean_ms: ms(rest.mean_ms),
-                share: share(rest.share),
-                tail_share: rest.tail_share.map(share),
-            },
-            bands: bands(result),
-            tail: step.tails.iter().map(|t| TailJson::new(t, step)).collect(),
-            statuses: result.statuses.clone(),
-            failures: result
-                .failures
-                .iter()
-                .map(|(class, (count, message))| Failure { class: class.name(), count: *count, message })
-                .collect(),
-            checks: result
-                .checks
-                .iter()
-                .map(|(check, (count, seen))| Check { check, count: *count, seen })
-                .collect(),
-            exemplars: step
-                .exemplars()
-                .iter()
-                .map(|e| ExemplarJson {
-                    role: match e.role {
-                        ExemplarRole::Typical => "typical",
-                        ExemplarRole::Slow => "slow",
-                        ExemplarRole::Worst => "worst",
-                    },
-                    trace_id: e.trace_id.to_string(),
-                    latency_ms: nanos(e.latency),
-                    at: number::rfc3339(e.at),
-                    joined: e.joined,
-                })
-                .collect(),
-        }
-    }
-}
-
-fn bands(result: &StepResult) -> Vec<BandJson> {
-    Band::ALL
-        .into_iter()
-        .map(|band| {
-            let b = &result.bands[band as usize];
-            let mean = |c| ms(view::mean_ms(b.categories.get(c), b.exchanges));
-            BandJson {
-                band: match band {
-                    Band::Typical => "to_p50",
-                    Band::Above => "p50_to_p90",
-                    Band::Slow => "p90_to_p99",
-                    Band::Worst => "above_p99",
-                },
-                exchanges: b.exchanges,
-                mean_ms: ms(view::mean_ms(b.latency_sum, b.exchanges)),
-                categories: Map(Category::ALL.into_iter().map(|c| (c.name(), mean(c))).collect()),
-            }
-        })
-        .collect()
-}
-
-impl<'a> TailJson<'a> {
-    fn new(tail: &Tail, step: &StepView<'a>) -> TailJson<'a> {
-        TailJson {
-            slowest_percent: tail.percent,
-            exchanges: tail.exchanges,
-            typical_exchanges: tail.typical_exchanges,
-            gap_ms: ms(tail.gap_ms()),
-            excess_ms: Map(tail.categories.iter().map(|p| (p.category.name(), ms(p.excess_ms()))).collect()),
-            main: tail.main.and_then(|(index, excess)| {
-                let contributor = &step.contributors.get(index)?.result.contributor;
-                Some(TailMain { contributor: Owned::new(contributor), excess_ms: ms(excess) })
-            }),
-        }
-    }
-}
-
-impl Latency {
-    fn new(q: &Quantiles) -> Latency {
-        Latency {
-            mean: nanos(q.mean),
-            p50: nanos(q.p50),
-            p90: nanos(q.p90),
-            p95: nanos(q.p95),
-            p99: nanos(q.p99),
-            p999: nanos(q.p999),
-            max: nanos(q.max),
-        }
-    }
-}
-
-impl Shares {
-    fn new(part: &Part) -> Shares {
-        Shares { mean_ms: ms(part.mean_ms), share: share(part.share), tail_share: part.tail_share.map(share) }
-    }
-}
-
-impl<'a> Owned<'a> {
-    fn new(c: &'a Contributor) -> Owned<'a> {
-        Owned {
-            category: c.category.name(),
-            service: &c.service,
-            system: &c.system,
-            name: &c.name,
-            code: &c.code,
-        }
-    }
-}
-
-impl<'a> ContributorJson<'a> {
-    fn new(owner: &'a Owner<'a>) -> ContributorJson<'a> {
-        let c = &owner.result.contributor;
-        let duration = &owner.result.call_duration;
-        let quantile = |q| (!duration.is_empty()).then(|| nanos(duration.quantile(q)));
-        ContributorJson {
-            category: c.category.name(),
-            service: &c.service,
-            system: &c.system,
-            name: &c.name,
-            code: &c.code,
-            exchanges: owner.result.exchanges,
-            calls_per_exchange: ms(owner.calls),
-            mean_ms: ms(owner.part.mean_ms),
-            share: share(owner.part.share),
-            tail_share: owner.part.tail_share.map(share),
-            call_p50_ms: quantile(0.5),
-            call_p95_ms: quantile(0.95),
-        }
-    }
-}
-
 impl<'a> Operation<'a> {
     fn new(o: &'a crate::analysis::result::Operation) -> Operation<'a> {
         Operation {
@@ -637,7 +336,7 @@ impl<'a> FindingJson<'a> {
                 reason: finding::confidence(f.confidence, step).replace(number::NBSP, " "),
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
-            advice: finding::advice(f, view).plain(),
+            advice: finding::advice(f).plain(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! file can be looked at with any pager and still gives back the exact text.
 
 mod document;
+mod step;
+mod value;
 
 use super::Report;
 use super::text;

@@ -29,6 +29,13 @@ pub fn single(category: Category, share: f64, cells: usize, screen: &Screen) -> 
     Row::of(mark(category, screen).to_string().repeat(size), Paint::Category(category))
 }
 
+/// A category by its mark and its name. The name keeps the text's own colour: coloured words are hard to read on one
+/// background or the other.
+pub fn key(category: Category, screen: &Screen) -> Row {
+    Row::of(mark(category, screen), Paint::Category(category))
+        .push(format!(" {}", category.name()), Paint::Plain)
+}
+
 /// What a category's cells look like.
 pub fn mark(category: Category, screen: &Screen) -> char {
     match (screen.unicode(), screen.color()) {

@@ -5,37 +5,44 @@ use super::screen::{Paint, Row, Screen};
 use super::table::{Column, Table};
 use crate::analysis::result::{Band, Category};
 use crate::report::number::{self, count, counted, ms, nanos, percent, signed};
-use crate::report::text;
 use crate::report::view::{self, Owner, StepView, TAIL_MIN, Tail, View};
-use crate::report::wording::{self, contributor_name};
+use crate::report::wording;
 
 /// Cells of the bar beside a share.
-const BAR: usize = 12;
+const BAR: usize = 8;
 
 /// Contributors and tail of one step.
 pub fn section(step: &StepView, view: &View, screen: &mut Screen) {
     let title = screen.foreign(&view.step_name(step.result.step), 60);
     let slow = step.result.bands[Band::Slow as usize].exchanges;
-    let at_p95 = match slow {
-        0 => String::new(),
-        n => format!("; “at p95” is among the {} between p90 and p99", counted(n, "request", "requests")),
+    let service = match view::only_service(step) {
+        Some(service) => format!(", all in {}", screen.foreign(service, 24)),
+        None => String::new(),
     };
     let aside = format!(
-        "{}, mean {}, p95 {}{at_p95}",
+        "{}, mean {}, p95 {}{service}",
         counted(step.result.exchanges, "request", "requests"),
         nanos(step.latency.mean),
         nanos(step.latency.p95)
     );
     screen.heading(&title, &aside.into());
     contributors(step, slow > 0, screen);
+    if let Some(text) = wording::at_p95(slow) {
+        screen.prose(Row::of("  ", Paint::Plain), &text.into(), Paint::Dim);
+    }
     tail(step, screen);
 }
 
 fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
+    // One service for all rows is said above the table once.
+    let service = match view::only_service(step) {
+        Some(_) => Column::hidden(),
+        None => Column::left("service").optional(2),
+    };
     let mut table = Table::new(vec![
-        Column::left("category"),
+        Column::left("  category"),
         Column::flexible("what"),
-        Column::left("service").optional(2),
+        service,
         Column::right("calls"),
         Column::right("mean ms"),
         Column::right("share"),
@@ -44,7 +51,7 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
     ]);
     let (shown, rest) = step.shown();
     for owner in &shown {
-        table.cells(owner_cells(owner, screen));
+        table.cells(owner_cells(owner, step, screen));
     }
     let plain = |text: String| Row::of(text, Paint::Dim);
     if !rest.is_empty() {
@@ -73,12 +80,12 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
     table.render(screen);
 }
 
-fn owner_cells(owner: &Owner, screen: &Screen) -> Vec<Row> {
+fn owner_cells(owner: &Owner, step: &StepView, screen: &Screen) -> Vec<Row> {
     let c = &owner.result.contributor;
     let plain = |text: String| Row::of(text, Paint::Plain);
-    let name = text::statement(&text::clean(contributor_name(c)));
+    let name = wording::contributor_label(owner, step);
     vec![
-        Row::of(c.category.name(), Paint::Category(c.category)),
+        bar::key(c.category, screen),
         plain(screen.foreign(&name, 200)),
         plain(screen.foreign(&c.service, 16)),
         plain(if owner.calls > 0.0 { number::calls(owner.calls) } else { String::new() }),
@@ -94,7 +101,7 @@ fn tail(step: &StepView, screen: &mut Screen) {
     let tails: Vec<&Tail> = step.tails.iter().filter(|t| t.exchanges >= TAIL_MIN).collect();
     let Some(first) = tails.first() else { return };
     screen.blank();
-    let mut table = Table::new(columns(&tails));
+    let mut table = Table::new(columns(&tails, screen.width() < 80));
     table.cells(head_cells(first, &tails));
     let largest = tails.iter().map(|t| t.mean_ms).fold(first.typical_mean_ms, f64::max);
     let digits = number::digits_for(largest);
@@ -105,33 +112,32 @@ fn tail(step: &StepView, screen: &mut Screen) {
         })
     };
     let (shown, rest): (Vec<usize>, Vec<usize>) = (0..Category::ALL.len()).partition(|i| worth(*i));
-    for i in shown {
+    for i in view::by_excess(shown, first) {
         let category = Category::ALL[i];
-        table.cells(tail_cells(
-            Row::of(category.name(), Paint::Category(category)),
-            &[i],
-            &tails,
-            digits,
-            Paint::Plain,
-        ));
+        table.cells(tail_cells(bar::key(category, screen), &[i], &tails, digits, Paint::Plain));
     }
     if rest.iter().any(|i| tails.iter().any(|t| t.categories[*i].typical_ms + t.categories[*i].tail_ms > 0.0))
     {
-        table.cells(tail_cells(Row::of("other", Paint::Plain), &rest, &tails, digits, Paint::Plain));
+        table.cells(tail_cells(Row::of("  other", Paint::Plain), &rest, &tails, digits, Paint::Plain));
     }
     let all: Vec<usize> = (0..Category::ALL.len()).collect();
-    table.cells(tail_cells(Row::of("all", Paint::Dim), &all, &tails, digits, Paint::Dim));
+    table.cells(tail_cells(Row::of("  all", Paint::Dim), &all, &tails, digits, Paint::Dim));
     table.render(screen);
     if let Some(main) = wording::main_excess(step, first) {
         screen.prose(Row::of("  ", Paint::Plain), &main, Paint::Plain);
     }
 }
 
-fn columns(tails: &[&Tail]) -> Vec<Column> {
-    let mut columns = vec![Column::left("mean ms"), Column::right("typical half")];
+/// Where it is narrow the columns have the quantiles' names; where that is not enough, the slowest 1 % go.
+fn columns(tails: &[&Tail], narrow: bool) -> Vec<Column> {
+    let title = |wide, short| Column::right(if narrow { short } else { wide });
+    let mut columns = vec![Column::left("  mean ms"), title("typical half", "≤ p50")];
     for tail in tails {
-        let title = if tail.percent == 10 { "slowest 10 %" } else { "slowest 1 %" };
-        columns.extend([Column::right(title), Column::right("more")]);
+        if tail.percent == 10 {
+            columns.extend([title("slowest 10 %", "> p90"), Column::right("more")]);
+        } else {
+            columns.extend([title("slowest 1 %", "> p99"), Column::right("more")].map(|c| c.optional(1)));
+        }
     }
     columns
 }

@@ -34,7 +34,7 @@ pub fn messages(messages: &[Message], screen: &mut Screen) {
 
 /// Requests to look at in a trace viewer.
 pub fn traces(view: &View, screen: &mut Screen) {
-    let steps: Vec<_> = view.detailed().into_iter().filter(|s| !s.exemplars().is_empty()).collect();
+    let steps = view.to_look_at();
     if steps.is_empty() {
         return;
     }

@@ -54,10 +54,10 @@ fn one(number: usize, finding: &Finding, view: &View, screen: &mut Screen) {
     }
     line("impact", finding::impact(finding, step).into());
     line("confidence", finding::confidence(finding.confidence, step).into());
-    line("advice", finding::advice(finding, view));
-    if !finding.exemplars.is_empty() {
-        let ids = finding.exemplars.iter().take(3).map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
-        line("traces", ids.into());
+    line("advice", finding::advice(finding));
+    let ids = finding::own_traces(finding, view);
+    if !ids.is_empty() {
+        line("traces", ids.join(" ").into());
     }
 }
 

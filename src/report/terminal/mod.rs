@@ -17,6 +17,11 @@ use screen::{Paint, Row, Screen};
 
 /// The report as text of at most `style.width` columns.
 pub fn terminal(report: &Report, style: Style) -> String {
+    draw(report, style).finish()
+}
+
+/// Everything, drawn.
+fn draw(report: &Report, style: Style) -> Screen {
     let view = View::new(report);
     let messages = wording::messages(&view);
     let mut screen = Screen::new(style);
@@ -34,7 +39,7 @@ pub fn terminal(report: &Report, style: Style) -> String {
     evidence::messages(&messages, &mut screen);
     evidence::traces(&view, &mut screen);
     evidence::files(&view, &mut screen);
-    screen.finish()
+    screen
 }
 
 /// What was run, in two lines.
@@ -59,4 +64,22 @@ fn facts(view: &View, messages: &[Message], screen: &mut Screen) {
 
 fn margin() -> Row {
     Row::of("  ", Paint::Plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn no_layout_needs_clipping() {
+        for sample in sample::all() {
+            for width in 60..=120 {
+                for unicode in [true, false] {
+                    let screen = draw(&sample.report(), Style { color: false, width, unicode });
+                    assert!(!screen.clipped(), "{} at {width}:\n{}", sample.name, screen.finish());
+                }
+            }
+        }
+    }
 }

@@ -97,6 +97,9 @@ impl Row {
 pub struct Screen {
     style: Style,
     out: String,
+    /// Whether a line had to be clipped: then a layout was wrong.
+    #[cfg(test)]
+    clipped: bool,
 }
 
 /// Widths outside of this range read badly, or cannot hold the tables.
@@ -106,7 +109,12 @@ impl Screen {
     /// An empty document.
     pub fn new(style: Style) -> Screen {
         let width = style.width.clamp(*WIDTHS.start(), *WIDTHS.end());
-        Screen { style: Style { width, ..style }, out: String::new() }
+        Screen {
+            style: Style { width, ..style },
+            out: String::new(),
+            #[cfg(test)]
+            clipped: false,
+        }
     }
 
     /// Columns of a line.
@@ -169,6 +177,10 @@ impl Screen {
         let mut fragments: Vec<(String, Paint)> = Vec::new();
         for (text, paint) in row.0 {
             let text: String = self.text(&text).replace(NBSP, " ");
+            #[cfg(test)]
+            {
+                self.clipped |= text::width(text.trim_end()) > room;
+            }
             let fits: String = text
                 .chars()
                 .take_while(|c| {
@@ -263,6 +275,12 @@ impl Screen {
         }
         end(&mut word);
         words
+    }
+
+    /// Whether any line had to be clipped.
+    #[cfg(test)]
+    pub fn clipped(&self) -> bool {
+        self.clipped
     }
 
     /// The document.

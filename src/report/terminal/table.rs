@@ -9,7 +9,7 @@ use crate::report::text;
 pub struct Column {
     title: &'static str,
     align: Align,
-    /// 0 stays; of the others the highest goes first.
+    /// 0 stays; of the others those with the highest number go first, together.
     optional: u8,
 }
 
@@ -17,6 +17,7 @@ pub struct Column {
 enum Align {
     Left,
     Right,
+    Hidden,
     /// Left, and takes what is left of the width; its text is elided in the middle.
     Flexible,
 }
@@ -37,7 +38,12 @@ impl Column {
         Column { title, align: Align::Flexible, optional: 0 }
     }
 
-    /// May be left out where there is no room; the highest number goes first.
+    /// Left out always.
+    pub const fn hidden() -> Column {
+        Column { title: "", align: Align::Hidden, optional: 0 }
+    }
+
+    /// May be left out where there is no room; those with the highest number go first, together.
     pub const fn optional(self, order: u8) -> Column {
         Column { optional: order, ..self }
     }
@@ -101,7 +107,8 @@ struct Layout {
 impl Layout {
     fn new(table: &Table, screen: &Screen) -> Layout {
         let natural: Vec<usize> = (0..table.columns.len()).map(|i| table.natural_width(i, screen)).collect();
-        let mut kept: Vec<usize> = (0..table.columns.len()).collect();
+        let mut kept: Vec<usize> =
+            (0..table.columns.len()).filter(|i| table.columns[*i].align != Align::Hidden).collect();
         let flexible = table.columns.iter().position(|c| c.align == Align::Flexible);
         let fixed = |kept: &[usize]| {
             let widths: usize = kept.iter().filter(|i| Some(**i) != flexible).map(|i| natural[*i]).sum();
@@ -109,15 +116,11 @@ impl Layout {
         };
         let wanted = flexible.map_or(0, |i| natural[i].min(FLEXIBLE_MIN));
         while fixed(&kept) + wanted > screen.width() {
-            let Some(at) = kept
-                .iter()
-                .filter(|i| table.columns[**i].optional > 0)
-                .max_by_key(|i| table.columns[**i].optional)
-            else {
+            let order = kept.iter().map(|i| table.columns[*i].optional).max().unwrap_or(0);
+            if order == 0 {
                 break;
-            };
-            let at = *at;
-            kept.retain(|i| *i != at);
+            }
+            kept.retain(|i| table.columns[*i].optional != order);
         }
         let room = screen.width().saturating_sub(fixed(&kept));
         let own_line = flexible.filter(|_| room < wanted);

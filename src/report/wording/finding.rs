@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, contributor_name};
 use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind, Severity};
-use crate::record::Nanos;
+use crate::record::{Nanos, TraceId};
 use crate::report::number::{self, counted, ms, nanos, percent};
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -50,7 +50,8 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
     let c = &finding.contributor;
     let name = contributor_name(c);
     let start = |what: &str| Prose::new().own(what).own(" in ").name(&step).own(": ");
-    let calls = view.step(finding.step).and_then(|s| s.owner(c)).and_then(|o| calls_per_request(o.calls));
+    let calls =
+        view.step(finding.step).and_then(|s| s.held(c)).and_then(|(calls, _)| calls_per_request(calls));
     let with_calls = |out: Prose| match &calls {
         Some(calls) => out.own(", ").own(calls),
         None => out,
@@ -94,11 +95,6 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
     known.then_some(out)
 }
 
-/// The numbers that show it, as `label value` pairs.
-pub fn evidence(finding: &Finding) -> Vec<(String, String)> {
-    finding.evidence.iter().map(|(key, value)| evidence_pair(key, *value)).collect()
-}
-
 /// The unit of a number is in its name: `_ms`, `_share`, `_bytes`, `_per_s`; else it is a plain number.
 fn evidence_pair(key: &str, value: f64) -> (String, String) {
     let words = |stem: &str| {
@@ -125,23 +121,29 @@ pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
     if i.mean == Nanos::ZERO && i.p95 == Nanos::ZERO && i.p99 == Nanos::ZERO {
         return "no measurable gain by itself".to_owned();
     }
-    let p95 = match step {
-        Some(step) => {
-            let after = step.latency.p95.0.saturating_sub(i.p95.0);
-            format!(" ({} → {})", ms(step.latency.p95.as_millis_f64()), nanos(Nanos(after)))
-        }
-        None => String::new(),
-    };
-    format!(
-        "would save at most {} of p95{p95}, {} of the mean, {} of p99",
-        nanos(i.p95),
-        nanos(i.mean),
-        nanos(i.p99)
-    )
+    let after = step.filter(|_| i.p95 > Nanos::ZERO).map(|step| {
+        let before = step.latency.p95;
+        format!(" ({} → {})", ms(before.as_millis_f64()), nanos(Nanos(before.0.saturating_sub(i.p95.0))))
+    });
+    let parts = [
+        (i.p95, "p95", after.unwrap_or_default()),
+        (i.mean, "the mean", String::new()),
+        (i.p99, "p99", String::new()),
+    ];
+    let saved = parts.iter().filter(|(time, ..)| *time > Nanos::ZERO);
+    // The first number has the unit for all.
+    let words: Vec<String> = saved
+        .enumerate()
+        .map(|(i, (time, of, after))| {
+            let time = if i == 0 { nanos(*time) } else { ms(time.as_millis_f64()) };
+            format!("{time} of {of}{after}")
+        })
+        .collect();
+    format!("would save at most {}", words.join(", "))
 }
 
 /// What to do, in one or two sentences.
-pub fn advice(finding: &Finding, view: &View) -> Prose {
+pub fn advice(finding: &Finding) -> Prose {
     let c = &finding.contributor;
     match finding.kind {
         FindingKind::NPlusOneQuery => n_plus_one_query(c),
@@ -151,16 +153,16 @@ pub fn advice(finding: &Finding, view: &View) -> Prose {
         FindingKind::SlowQuery => slow_query(c),
         FindingKind::SlowExternal => Prose::from("What ")
             .name(contributor_name(c))
-            .own(" does inside is not known, because it sends no spans. Keep its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
+            .own(" does inside is not known, because it sends no spans. Cache its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
         FindingKind::RateLimited => Prose::from(
-            "The peer asks to come back later and the request waits for that. Send it fewer calls (keep its answers, put several in one), or get a higher limit.",
+            "The peer asks to come back later and the request waits for that. Send it fewer calls (cache its answers, put several in one), or get a higher limit.",
         ),
         FindingKind::PoolWait => Prose::from(
             "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
         ),
         FindingKind::Queueing => queueing(c),
         FindingKind::SlowCode => slow_code(c),
-        FindingKind::LargePayload => large_payload(finding, view),
+        FindingKind::LargePayload => large_payload(finding),
         FindingKind::SlowNetwork => slow_network(c),
         FindingKind::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
@@ -202,9 +204,9 @@ fn slow_query(c: &Contributor) -> Prose {
 }
 
 fn queueing(c: &Contributor) -> Prose {
-    Prose::from("Requests wait their turn at ")
+    Prose::from("Requests wait for their turn (")
         .name(contributor_name(c))
-        .own(". Shorten the work that is done while it is held, or let more of it go on at once.")
+        .own("). Shorten the work that holds up the others, or let more of it go on at once: more workers, finer locks, larger limits.")
 }
 
 fn slow_code(c: &Contributor) -> Prose {
@@ -212,7 +214,7 @@ fn slow_code(c: &Contributor) -> Prose {
     let out = if c.service.is_empty() {
         out.own("the service's")
     } else {
-        out.short_name(&c.service, 32).own("’s")
+        out.short_name(&c.service, 32).own("'s")
     };
     let out = out.own(" own code, under no finer span. Profile it under this load");
     match c.code.is_empty() {
@@ -221,7 +223,7 @@ fn slow_code(c: &Contributor) -> Prose {
     }
 }
 
-fn large_payload(finding: &Finding, _view: &View) -> Prose {
+fn large_payload(finding: &Finding) -> Prose {
     let size = finding
         .evidence
         .iter()
@@ -245,10 +247,46 @@ fn slow_network(c: &Contributor) -> Prose {
         .own(" waited while the callee had no span open: a full accept queue or too few workers there, a proxy between, or a slow line. Compare with the callee's busy workers first.")
 }
 
-/// `calls per request 26; share 70 %`.
+/// The numbers that show it: the usual ones as words, in an order that reads, then any others by their names.
 pub fn evidence_line(finding: &Finding) -> Option<Prose> {
-    let pairs = evidence(finding);
-    let words: Vec<String> =
-        pairs.into_iter().map(|(label, value)| format!("{} {value}", label.replace(' ', "\u{a0}"))).collect();
-    (!words.is_empty()).then(|| words.join("; ").replace("; ", ", ").into())
+    let mut numbers = finding.evidence.clone();
+    let mut take = |key: &str| numbers.remove(key);
+    let mut words = Vec::new();
+    words.extend(take("calls_per_exchange").and_then(calls_per_request));
+    words.extend(take("call_mean_ms").map(|v| format!("{} per call", number::ms_unit(v))));
+    words.extend(take("call_p95_ms").map(|v| format!("{} per call at p95", number::ms_unit(v))));
+    words.extend(take("mean_ms").map(|v| format!("{} per request", number::ms_unit(v))));
+    words.extend(take("share").map(|v| format!("{} of the mean", percent(v))));
+    words.extend(
+        take("exchanges_share").filter(|v| *v < 0.9995).map(|v| format!("in {} of the requests", percent(v))),
+    );
+    words.extend(take("answer_bytes").map(|v| format!("{} per answer", number::bytes(v))));
+    words.extend(
+        take("pool_wait_ms").map(|v| format!("{} of waiting for its connection", number::ms_unit(v))),
+    );
+    let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));
+    if let (Some(excess), Some(gap), share) = tail {
+        let share = share.map(|s| format!(" ({})", percent(s))).unwrap_or_default();
+        words.push(format!(
+            "{} of the {} that the slowest take longer{share}",
+            number::ms_unit(excess),
+            number::ms_unit(gap)
+        ));
+    }
+    words.extend(numbers.iter().map(|(key, value)| {
+        let (label, value) = evidence_pair(key, *value);
+        format!("{label} {value}").replace(' ', "\u{a0}")
+    }));
+    (!words.is_empty()).then(|| words.join(", ").into())
+}
+
+/// Traces of a finding, unless the list of traces to look at has them all; at most three.
+pub fn own_traces(finding: &Finding, view: &View) -> Vec<String> {
+    let listed = |id: &TraceId| {
+        view.to_look_at().iter().any(|step| step.exemplars().iter().any(|e| e.trace_id == *id))
+    };
+    match finding.exemplars.iter().all(listed) {
+        true => Vec::new(),
+        false => finding.exemplars.iter().take(3).map(|id| id.to_string()).collect(),
+    }
 }

@@ -1,8 +1,8 @@
 //! The books of a run as sentences: what was offered, sent, received, lost, and how the wait for spans ended.
 
-use super::{Message, verdict};
+use super::{Message, sentence, verdict};
 use crate::record::{RunState, WaitEnd};
-use crate::report::number::{self, counted, percent, seconds};
+use crate::report::number::{self, counted, part_of, percent, seconds};
 use crate::report::prose::Prose;
 use crate::report::view::View;
 
@@ -43,12 +43,11 @@ fn load(view: &View) -> Option<Message> {
     let load = &view.run().load;
     (load.not_sent > 0).then(|| {
         Message::warning(format!(
-            "{} of {} that were due {} never sent, so the service had less load than was asked for.",
-            counted(load.not_sent, "request", "requests"),
-            counted(load.offered, "request", "requests"),
+            "{} that were due {} never sent, so the service had less load than was asked for.",
+            sentence(&part_of(load.not_sent, load.offered, "request", "requests")),
             if load.not_sent == 1 { "was" } else { "were" },
         ))
-        .instead(format!("To offer it all: {}.", verdict::generator_way_out(view)))
+        .instead(format!("{}.", sentence(&verdict::generator_way_out(view))))
     })
 }
 
@@ -57,9 +56,8 @@ fn receiver(view: &View, out: &mut Vec<Message>) {
     if facts.spans_dropped > 0 {
         out.push(
             Message::warning(format!(
-                "hotspan lost {} of {} received, because they could not be written.",
-                counted(facts.spans_dropped, "span", "spans"),
-                counted(facts.spans_received, "span", "spans")
+                "hotspan lost {} received, because they could not be written.",
+                part_of(facts.spans_dropped, facts.spans_received, "span", "spans")
             ))
             .instead("Free space on the disk of the run folder, or name another with --out."),
         );
@@ -87,9 +85,13 @@ fn receiver(view: &View, out: &mut Vec<Message>) {
     if facts.forward_dropped > 0 {
         out.push(
             Message::warning(format!(
-                "{} of {} could not be handed on; hotspan's own copy is complete.",
-                counted(facts.forward_dropped, "span", "spans"),
-                counted(facts.forwarded + facts.forward_dropped, "span", "spans")
+                "{} could not be handed on; hotspan's own copy is complete.",
+                sentence(&part_of(
+                    facts.forward_dropped,
+                    facts.forwarded + facts.forward_dropped,
+                    "span",
+                    "spans"
+                ))
             ))
             .instead("Check that the address of --forward takes OTLP."),
         );
@@ -106,9 +108,8 @@ fn export(view: &View) -> Option<Message> {
     if facts.spans_dropped > 0 {
         let text = Prose::new()
             .own(format!(
-                "{} of {} did not reach ",
-                counted(facts.spans_dropped, "client span", "client spans"),
-                counted(facts.spans_offered, "client span", "client spans")
+                "{} did not reach ",
+                sentence(&part_of(facts.spans_dropped, facts.spans_offered, "client span", "client spans"))
             ))
             .name(endpoint);
         let out = Message::warning(reason(text));
@@ -126,22 +127,14 @@ fn wait_warning(view: &View) -> Option<Message> {
     let missing = wait.traced.saturating_sub(wait.joined);
     match wait.end {
         WaitEnd::Deadline if missing > 0 => Some(Message::warning(format!(
-            "Spans still came when the wait for them ended after {}; {} then without.",
+            "Spans still came when the wait for them ended after {}; {} had no server span by then.",
             seconds(wait.waited),
-            format_args!(
-                "{} {}",
-                counted(missing, "request", "requests"),
-                if missing == 1 { "was" } else { "were" }
-            )
+            counted(missing, "request", "requests")
         ))),
         WaitEnd::Interrupted if missing > 0 => Some(Message::warning(format!(
-            "The wait for late spans was cut short after {}; {} then without.",
+            "The wait for late spans was cut short after {}; {} had no server span by then.",
             seconds(wait.waited),
-            format_args!(
-                "{} {}",
-                counted(missing, "request", "requests"),
-                if missing == 1 { "was" } else { "were" }
-            )
+            counted(missing, "request", "requests")
         ))),
         WaitEnd::Complete | WaitEnd::Quiet | WaitEnd::Deadline | WaitEnd::Interrupted => None,
     }
@@ -166,9 +159,8 @@ pub fn joined(view: &View) -> String {
         "no request was traced".to_owned()
     } else {
         format!(
-            "{} of {} have server spans ({})",
-            counted(telemetry.joined, "request", "requests"),
-            counted(telemetry.traced, "traced request", "traced requests"),
+            "{} have server spans ({})",
+            part_of(telemetry.joined, telemetry.traced, "traced request", "traced requests"),
             percent(telemetry.coverage())
         )
     };

@@ -6,9 +6,13 @@ pub mod ledger;
 pub mod note;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 use super::number;
 use super::prose::Prose;
-use super::view::{StepView, Tail, View};
+use super::text;
+use super::view::{Owner, StepView, Tail, View};
 use super::{Actual, Unit};
 use crate::analysis::result::{Category, Contributor, Exemplar, ExemplarRole};
 
@@ -54,6 +58,15 @@ impl Message {
     }
 }
 
+/// With a capital first letter.
+fn sentence(fragment: &str) -> String {
+    let mut chars = fragment.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
+        None => String::new(),
+    }
+}
+
 /// All messages of a report: what the run could know, its ledgers, the analysis. Warnings first.
 pub fn messages(view: &View) -> Vec<Message> {
     let mut all: Vec<Message> = ledger::messages(view);
@@ -88,7 +101,23 @@ pub fn contributor_name(contributor: &Contributor) -> &str {
     [&*contributor.name, &*contributor.system, &*contributor.service]
         .into_iter()
         .find(|text| !text.trim().is_empty())
-        .unwrap_or_else(|| contributor.category.name())
+        .unwrap_or(match contributor.category {
+            Category::Generator => "sent late by hotspan",
+            Category::Connection => "DNS, TCP, TLS",
+            Category::Network => "under no span",
+            Category::Transfer => "first to last byte of the answer",
+            Category::Untraced => "waiting for a server without spans",
+            category => category.name(),
+        })
+}
+
+/// The name for a table, cleaned and short; with the place in the code where a row above or below has the same name.
+pub fn contributor_label(owner: &Owner, step: &StepView) -> String {
+    let name = text::statement(&text::clean(contributor_name(&owner.result.contributor)));
+    match step.told_apart_by(owner) {
+        Some(code) => format!("{name} at {}", text::clean(code)),
+        None => name,
+    }
 }
 
 /// `26 calls per request`; nothing for time that comes from no span.
@@ -98,6 +127,12 @@ pub fn calls_per_request(calls: f64) -> Option<String> {
         let word = if text == "1" { "call" } else { "calls" };
         format!("{text} {word} per request")
     })
+}
+
+/// What the column "at p95" is; nothing where no request is between p90 and p99.
+pub fn at_p95(slow: u64) -> Option<String> {
+    let n = number::counted(slow, "request", "requests");
+    (slow > 0).then(|| format!("“at p95” is the share of the latency of the {n} between p90 and p99"))
 }
 
 /// Why a request was chosen to be looked at.
@@ -139,7 +174,11 @@ pub fn main_excess(step: &StepView, tail: &Tail) -> Option<Prose> {
     let (index, excess) = tail.main?;
     let owner = step.contributors.get(index)?;
     let gap = tail.gap_ms();
-    if gap < tail.typical_mean_ms * 0.1 || excess < gap * 0.3 {
+    if gap < tail.typical_mean_ms * 0.1
+        || excess < gap * 0.3
+        || owner.part.category == Category::Untraced
+        || step.error_share() > 0.5
+    {
         return None;
     }
     Some(

@@ -1,9 +1,9 @@
 //! What the analysis had to repair or doubts, as sentences.
 
-use super::{Message, verdict};
+use super::{Message, sentence, verdict};
 use crate::analysis::result::Note;
 use crate::record::WaitEnd;
-use crate::report::number::{counted, nanos, percent};
+use crate::report::number::{counted, nanos, part_of, percent};
 use crate::report::prose::Prose;
 use crate::report::view::View;
 
@@ -39,7 +39,7 @@ pub fn message(note: &Note, view: &View) -> Message {
             "The load generator was late: {} of the latency is waiting to be sent, so the numbers are not the service's alone.",
             percent(*share)
         ))
-        .instead(sentence(&verdict::generator_way_out(view))),
+        .instead(format!("{}.", sentence(&verdict::generator_way_out(view)))),
         Note::SdkDropped(n) => Message::warning(format!(
             "SDK limits cut attributes, events or links from {}; statements or addresses may be missing.",
             spans(*n)
@@ -51,15 +51,6 @@ pub fn message(note: &Note, view: &View) -> Message {
 
 fn was(n: u64) -> &'static str {
     if n == 1 { "was" } else { "were" }
-}
-
-/// A fragment as a sentence of its own.
-fn sentence(fragment: &str) -> String {
-    let mut chars = fragment.chars();
-    match chars.next() {
-        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
-        None => String::new(),
-    }
 }
 
 fn orphans(n: u64, view: &View) -> Message {
@@ -80,9 +71,8 @@ fn orphans(n: u64, view: &View) -> Message {
 fn low_coverage(joined: u64, traced: u64, view: &View) -> Message {
     let share = if traced == 0 { 0.0 } else { joined as f64 / traced as f64 };
     let text = Prose::new().own(format!(
-        "Only {} of {} have server spans ({}); the rest of their time counts as untraced.",
-        counted(joined, "request", "requests"),
-        counted(traced, "traced request", "traced requests"),
+        "{} have server spans ({}); the rest of their time counts as untraced.",
+        sentence(&part_of(joined, traced, "traced request", "traced requests")),
         percent(share)
     ));
     if joined == 0 {
@@ -95,8 +85,7 @@ fn capitalised(prose: Prose) -> Prose {
     use crate::report::prose::Piece;
     let mut pieces = prose.0;
     if let Some(Piece::Own(first)) = pieces.first_mut() {
-        let whole = sentence(first);
-        *first = whole.trim_end_matches('.').to_owned();
+        *first = sentence(first);
     }
     Prose(pieces)
 }
@@ -124,8 +113,7 @@ pub fn no_spans_way_out(view: &View) -> Prose {
         return "all spans that arrived had invalid ids; check what stands between the service and hotspan"
             .into();
     }
-    "none arrived; start the service with OpenTelemetry and OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317"
-        .into()
+    "none arrived; start the service with OpenTelemetry and OTEL_EXPORTER_OTLP_ENDPOINT set to hotspan's receiver (http://127.0.0.1:4317 unless --otlp-grpc says otherwise)".into()
 }
 
 /// Steps that no span covers explain low coverage best; else late spans; else lost ones.

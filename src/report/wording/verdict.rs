@@ -42,8 +42,11 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
     let mut out = Prose::new().name(&view.step_name(finding.step)).own(" is slow because of ");
     out = match finding.kind {
         FindingKind::RateLimited => out.own("a rate limit"),
-        FindingKind::PoolWait => out.own("waiting for a connection of a pool"),
+        FindingKind::PoolWait => out.own("the wait for a connection of the pool"),
         FindingKind::LargePayload => out.own("the size of its answers"),
+        FindingKind::NPlusOneCall if contributor.category != Category::External => {
+            out.own("calls to another service")
+        }
         FindingKind::SlowCode if !contributor.service.is_empty() => {
             out.own("the code of ").short_name(&contributor.service, 24)
         }
@@ -65,30 +68,41 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
 /// `71 % of 184 ms p95, mostly SELECT … FROM review, 26 calls per request`. The share and the contributor's part of it
 /// are of the same requests: those between p90 and p99, or all where there are none such.
 fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
-    let part = step.part(finding.contributor.category);
-    let owner = step.owner(&finding.contributor);
-    let (share, latency, of, own_share) = match part.tail_share {
-        Some(share) => (share, step.latency.p95, "p95", owner.and_then(|o| o.part.tail_share)),
-        None => (part.share, step.latency.mean, "mean", owner.map(|o| o.part.share)),
+    let contributor = &finding.contributor;
+    let all = step.part(contributor.category);
+    let held = step.held(contributor);
+    let (share, latency, of, own_share) = match all.tail_share {
+        Some(share) => (share, step.latency.p95, "p95", held.and_then(|(_, part)| part.tail_share)),
+        None => (all.share, step.latency.mean, "mean", held.map(|(_, part)| part.share)),
     };
     let out = Prose::new().own(format!("{} of {} {of}", number::percent(share), number::nanos(latency)));
-    let Some(owner) =
-        owner.filter(|o| !matches!(o.part.category, Category::Connection | Category::Generator))
+    // Of the client's own categories the cause says it all.
+    let (Some((calls, _)), Some(own_share), false) = (held, own_share, is_clients_own(contributor.category))
     else {
         return out;
     };
-    let name = contributor_name(&finding.contributor);
-    let out = match own_share {
-        Some(own) if own * 2.0 < share => out
-            .own(", the largest part ")
-            .short_name(name, NAME_COLUMNS)
-            .own(format!(" ({})", number::percent(own))),
-        _ => out.own(", mostly ").short_name(name, NAME_COLUMNS),
+    let name = contributor_name(contributor);
+    let out = if own_share * 2.0 < share {
+        let part = format!(" ({})", number::percent(own_share));
+        out.own(", the largest part ").short_name(name, NAME_COLUMNS).own(part)
+    } else {
+        out.own(", mostly ").short_name(name, NAME_COLUMNS)
     };
-    match calls_per_request(owner.calls) {
+    let out = match contributor.category {
+        Category::App if !contributor.code.is_empty() => {
+            out.own(" at ").short_name(&contributor.code, NAME_COLUMNS)
+        }
+        _ => out,
+    };
+    match calls_per_request(calls) {
         Some(calls) => out.own(", ").own(calls),
         None => out,
     }
+}
+
+fn is_clients_own(category: Category) -> bool {
+    use Category::{Connection, Generator, Transfer, Untraced};
+    matches!(category, Connection | Generator | Transfer | Untraced)
 }
 
 fn healthy(view: &View, id: StepId) -> Prose {
@@ -223,7 +237,7 @@ fn status_way_out(status: u16) -> &'static str {
         401 | 403 => "check the scenario's credentials, and that its login step comes first",
         404 | 405 => "check the step's path and method",
         429 => "the target limits the rate: lower it, or raise that limit",
-        500..=599 => "look in the server's log, and at the traces below",
+        500..=599 => "look in the server's log, and at this step's traces",
         300..=399 => "redirects are not followed: let the step expect it, or request its destination",
         _ => "check what the step sends and what it expects",
     }
