@@ -1,1 +1,94 @@
-//! The scenario file as types.
+//! The scenario file as types: journeys, steps, stages, data, thresholds; and what is said when it is wrong.
+//!
+//! Text goes in, a [`Scenario`] comes out. Reading has two stages: what was typed (a tree of YAML nodes that know their
+//! places) and what is meant (built values and enums, all references resolved, all templates compiled). Nothing here
+//! sends, sleeps or looks at a clock; the only thing read besides the text are the CSV files that it names, and the
+//! caller says how.
+
+mod address;
+mod check;
+mod data;
+mod error;
+mod mask;
+mod quantity;
+mod read;
+mod template;
+#[cfg(test)]
+mod tests;
+mod threshold;
+mod types;
+mod url_form;
+mod yaml;
+
+pub use address::base64;
+pub use check::{Condition as ValueCondition, StatusCheck, StatusRange};
+pub use data::Table;
+pub use error::{Place, ScenarioError};
+pub use mask::{MASK, is_secret, masked_url};
+pub use quantity::Rate;
+pub use template::{
+    Escape, Expression, Fake, Filter, Member, Piece, Template, percent_encode, text_of, write_value,
+};
+pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
+pub use types::{
+    Body, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Missing, OtlpProtocol,
+    ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Stage, Step, Telemetry, Think, Timeouts,
+    TraceScope, Trust,
+};
+pub use url_form::{UrlForm, UrlLoad, from_url};
+
+use crate::record::Nanos;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a scenario may use from outside its text.
+#[derive(Clone)]
+pub struct Surroundings<'a> {
+    /// Environment variables for `{{ env.NAME }}`.
+    pub environment: Arc<BTreeMap<String, String>>,
+    /// Reads a data file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+impl Default for Surroundings<'_> {
+    /// No environment; data files from the disk.
+    fn default() -> Self {
+        Surroundings { environment: Arc::default(), read: &|path: &Path| std::fs::read_to_string(path) }
+    }
+}
+
+/// Reads a scenario. `file` is its name in messages, and data files are looked for beside it.
+///
+/// No environment variable is visible this way: the command line hands them over with [`parse_with`].
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what to do about it.
+pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
+    parse_with(text, file, &Surroundings::default())
+}
+
+/// Reads a scenario within the given surroundings.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what to do about it.
+pub fn parse_with(text: &str, file: &str, surroundings: &Surroundings) -> Result<Scenario, ScenarioError> {
+    read::scenario(text, file, surroundings).map_err(|fault| fault.in_file(file, text))
+}
+
+/// Reads a length of time as scenarios write it: `500ms`, `1m30s`.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse_duration(text: &str) -> Result<Nanos, String> {
+    quantity::duration(text)
+}
+
+/// Reads a rate as scenarios write it: `200/s`, `90/m`, or a number per second.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse_rate(text: &str) -> Result<Rate, String> {
+    quantity::rate(text)
+}

@@ -1,0 +1,634 @@
+//! Journeys' steps: requests, what is taken from their answers and what must hold of them.
+
+use super::super::address::Address;
+use super::super::check::{Condition, StatusCheck, StatusRange};
+use super::super::error::{Fault, listed, nearest};
+use super::super::mask::{self, Kind};
+use super::super::template::{self, Escape, Names, Piece, Template};
+use super::super::types::*;
+use super::super::yaml::{Key, Node, Reader, Value, entries};
+use super::{Building, Context, Inherited, JourneyTyped, MAX_STEPS, positive_duration, think};
+use http::{HeaderName, HeaderValue, Method};
+use serde_json_path::JsonPath;
+use std::sync::Arc;
+
+const METHODS: &[(&str, Method)] = &[
+    ("get", Method::GET),
+    ("post", Method::POST),
+    ("put", Method::PUT),
+    ("patch", Method::PATCH),
+    ("delete", Method::DELETE),
+    ("head", Method::HEAD),
+    ("options", Method::OPTIONS),
+];
+const STEP_KEYS: &[&str] = &[
+    "name", "get", "post", "put", "patch", "delete", "head", "options", "headers", "json", "form", "body",
+    "extract", "expect", "think", "timeout",
+];
+/// A journey that uses this variable without extracting it gets all `id` members of the answer before its first use.
+const IDS: &str = "ids";
+
+/// Reads a journey's steps and appends both.
+pub fn journey(
+    typed: JourneyTyped,
+    names: &Names,
+    inherited: &Inherited,
+    context: &Context,
+    building: &mut Building,
+) -> Result<(), Fault> {
+    let Value::List(items) = &typed.steps.value else {
+        return Err(typed.steps.expected("a list of steps such as [GET /products]"));
+    };
+    if items.is_empty() {
+        return Err(Fault::new(typed.steps.place, format!("the journey `{}` has no steps", typed.name)));
+    }
+    let mut names =
+        Names { columns: typed.data.as_ref().map(|d| Arc::clone(&d.table.columns)), ..names.clone() };
+    let first = building.steps.len();
+    let inherited = Inherited { think: typed.think, ..inherited.clone() };
+    let implied = implied_ids(items, &names);
+    for (index, item) in items.iter().enumerate() {
+        let mut step = step(item, &names, &inherited, context, building)?;
+        for extract in &step.extract {
+            declare(&mut names, &extract.name);
+        }
+        if implied == Some(index) {
+            step.extract.push(ids(&mut names)?);
+        }
+        if building.steps.len() >= MAX_STEPS {
+            return Err(Fault::new(item.place, format!("more than {MAX_STEPS} steps")));
+        }
+        let taken: Vec<&str> = building.steps[first..].iter().map(|s| s.name.as_str()).collect();
+        step.name = unique_name(step.name, named(item).map(|n| n.place), &taken)?;
+        building.steps.push(step);
+    }
+    building.slots = building.slots.max(names.variables.len());
+    building.journeys.push(Journey {
+        name: typed.name.to_string(),
+        weight: typed.weight,
+        steps: first..building.steps.len(),
+        data: typed.data,
+    });
+    Ok(())
+}
+
+fn declare(names: &mut Names, name: &str) -> usize {
+    names.variables.iter().position(|v| v == name).unwrap_or_else(|| {
+        names.variables.push(name.to_string());
+        names.variables.len() - 1
+    })
+}
+
+fn ids(names: &mut Names) -> Result<Extract, Fault> {
+    let path = JsonPath::parse("$..id").map_err(|e| Fault::new(Default::default(), e.to_string()))?;
+    let slot = declare(names, IDS);
+    let source = Source::Json(Arc::new(path), Several::Yes);
+    Ok(Extract { name: IDS.to_string(), slot, source, missing: Missing::Failure })
+}
+
+/// The step that `ids` is taken from, if it is used in a later one and never defined.
+fn implied_ids(items: &[Node], names: &Names) -> Option<usize> {
+    let extracts = |item: &Node| {
+        let Ok(step) = Reader::new(item, "a step", STEP_KEYS) else { return false };
+        let Some(Ok(extracts)) = step.get("extract").map(|node| entries(node, "")) else { return false };
+        extracts.iter().any(|(key, _)| key.text == IDS)
+    };
+    if names.variables.iter().any(|v| v == IDS) || items.iter().any(extracts) {
+        return None;
+    }
+    items.iter().position(mentions_ids)?.checked_sub(1)
+}
+
+fn mentions_ids(node: &Node) -> bool {
+    match &node.value {
+        Value::Text(text) => text.split("{{").skip(1).any(|hole| {
+            hole.trim_start()
+                .strip_prefix(IDS)
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        }),
+        Value::List(items) => items.iter().any(mentions_ids),
+        Value::Map(entries) => entries.iter().any(|(_, value)| mentions_ids(value)),
+        _ => false,
+    }
+}
+
+fn named(item: &Node) -> Option<&Node> {
+    match &item.value {
+        Value::Map(entries) => entries.iter().find(|(k, _)| k.text == "name").map(|(_, v)| v),
+        _ => None,
+    }
+}
+
+/// A name that was given must be new; one that was made up gets a number when it is not.
+fn unique_name(name: String, given: Option<super::Place>, taken: &[&str]) -> Result<String, Fault> {
+    if !taken.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    if let Some(place) = given {
+        return Err(Fault::new(place, format!("the journey has a step named `{name}` already")));
+    }
+    let free = (2..=MAX_STEPS + 2).map(|n| format!("{name} ({n})")).find(|n| !taken.contains(&n.as_str()));
+    Ok(free.unwrap_or(name))
+}
+
+fn step(
+    node: &Node,
+    names: &Names,
+    inherited: &Inherited,
+    context: &Context,
+    building: &mut Building,
+) -> Result<Step, Fault> {
+    if let Value::Text(text) = &node.value {
+        context.secret(node, Kind::Url);
+        let (method, url) = shorthand(node, text)?;
+        let offset = text.len() - url.len();
+        let target = request_target(node, text, offset, names, inherited, context)?;
+        let step = Step {
+            name: format!("{method} {}", target.path_template),
+            ..bare_step(method, target, inherited, building)
+        };
+        return Ok(step);
+    }
+    let reader = Reader::new(node, "a step", STEP_KEYS)?;
+    let mut methods =
+        METHODS.iter().filter_map(|(key, method)| reader.get(key).map(|node| (method.clone(), node)));
+    let Some((method, url)) = methods.next() else {
+        let empty = METHODS.iter().find_map(|(key, _)| reader.key(key));
+        let place = empty.map_or(reader.place(), |key| key.place);
+        return Err(Fault::new(place, "a step needs a method and its path, e.g. get: /products"));
+    };
+    if let Some((other, second)) = methods.next() {
+        return Err(Fault::new(second.place, format!("a step is one request: it has {method} and {other}")));
+    }
+    context.secret(url, Kind::Url);
+    let text = url.text(context.source, "a path such as /products")?;
+    let target = request_target(url, &text, 0, names, inherited, context)?;
+    let mut step = bare_step(method, target, inherited, building);
+    step.name = match reader.get("name") {
+        Some(node) => super::load::name(node, context.source)?,
+        None => format!("{} {}", step.method, step.path_template),
+    };
+    merge_headers(&mut step.headers, headers(reader.get("headers"), names, context)?);
+    step.body = body(&reader, names, context)?;
+    if let Some(node) = reader.get("extract") {
+        step.extract = extracts(node, names, context.source)?;
+    }
+    if let Some(node) = reader.get("expect") {
+        step.expect = expect(node, context.source)?;
+    }
+    if let Some(node) = reader.get("think") {
+        step.think = think(node, context.source)?;
+    }
+    if let Some(node) = reader.get("timeout") {
+        step.timeout = positive_duration(node, context.source, "a timeout")?;
+    }
+    Ok(step)
+}
+
+fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited, building: &mut Building) -> Step {
+    let endpoint = building.endpoint(target.endpoint);
+    // Credentials for the target are not for other hosts.
+    let headers = if endpoint == 0 {
+        inherited.headers.clone()
+    } else {
+        inherited.headers.iter().filter(|(name, _)| !mask::is_secret(name.as_str())).cloned().collect()
+    };
+    Step {
+        name: String::new(),
+        journey: building.journeys.len(),
+        method,
+        endpoint,
+        path: target.path,
+        path_template: target.path_template,
+        headers,
+        body: Body::Empty,
+        extract: Vec::new(),
+        expect: Expect {
+            status: StatusCheck::NoError,
+            json: vec![],
+            headers: vec![],
+            contains: vec![],
+            within: None,
+        },
+        think: inherited.think,
+        timeout: inherited.timeouts.request,
+    }
+}
+
+/// `GET /products`; a path alone is a GET.
+fn shorthand<'a>(node: &Node, text: &'a str) -> Result<(Method, &'a str), Fault> {
+    let wrong = || {
+        Fault::new(node.place, format!("{text:?} is no step: write a method and a path, e.g. GET /products"))
+    };
+    if text.starts_with('/') || text.starts_with("http") {
+        return Ok((Method::GET, text));
+    }
+    let (word, url) = text.split_once(char::is_whitespace).ok_or_else(wrong)?;
+    let lower = word.to_lowercase();
+    match METHODS.iter().find(|(key, _)| *key == lower) {
+        Some((_, method)) => Ok((method.clone(), url.trim_start())),
+        None => {
+            let known: Vec<&str> = METHODS.iter().map(|(key, _)| *key).collect();
+            Err(match nearest(&lower, known) {
+                Some(near) => Fault::new(
+                    node.place,
+                    format!("unknown method `{word}`; did you mean `{}`?", near.to_uppercase()),
+                ),
+                None => wrong(),
+            })
+        }
+    }
+}
+
+struct RequestTarget {
+    endpoint: Endpoint,
+    path: Template,
+    path_template: String,
+}
+
+/// A step's URL: a path under the target, or a URL of another host. `text[offset..]` is the URL.
+fn request_target(
+    node: &Node,
+    text: &str,
+    offset: usize,
+    names: &Names,
+    inherited: &Inherited,
+    context: &Context,
+) -> Result<RequestTarget, Fault> {
+    let url = &text[offset..];
+    let chars_before = text[..offset].chars().count();
+    let (endpoint, prefix, path) = if url.starts_with("http://") || url.starts_with("https://") {
+        let scheme = url.find("://").map_or(0, |at| at + 3);
+        let end = url[scheme..].find(['/', '?']).map_or(url.len(), |at| scheme + at);
+        if url[..end].contains("{{") {
+            return Err(Fault::new(
+                node.place,
+                "the host of a step cannot be a template: hosts are resolved and connected once",
+            ));
+        }
+        let address = Address::parse(&url[..end]).map_err(|m| Fault::new(node.place, m))?;
+        (address.endpoint, String::new(), &url[end..])
+    } else {
+        (inherited.target.endpoint.clone(), inherited.target.prefix().to_string(), url)
+    };
+    let at = chars_before + url[..url.len() - path.len()].chars().count();
+    literal_faults(node, text, path, at, context)?;
+    let hole = path.starts_with("{{");
+    if !path.is_empty() && !path.starts_with(['/', '?']) && !hole {
+        return Err(Fault::new(
+            context.place_within(node, text, at),
+            format!("the path {path:?} must start with `/` (or be a whole URL)"),
+        ));
+    }
+    let parsed = Template::parse(path, names, Escape::Percent, template::url_literal)
+        .map_err(|fault| context.template_fault(node, text, at, fault))?;
+    let mut whole = Template::text(prefix);
+    if path.is_empty() || path.starts_with('?') {
+        whole.push_text("/");
+    }
+    whole.append(parsed);
+    let skeleton = whole.skeleton(names);
+    let path_template = skeleton.split('?').next().unwrap_or_default().to_string();
+    Ok(RequestTarget { endpoint, path: whole, path_template })
+}
+
+fn literal_faults(node: &Node, text: &str, path: &str, at: usize, context: &Context) -> Result<(), Fault> {
+    let mut rest = path;
+    let mut before = at;
+    loop {
+        let open = rest.find("{{").unwrap_or(rest.len());
+        let literal = &rest[..open];
+        if let Some(found) = literal.find(['{', '#']) {
+            let place = context.place_within(node, text, before + literal[..found].chars().count());
+            let message = if literal[found..].starts_with('#') {
+                "a fragment (#…) is never sent: leave it out".to_string()
+            } else {
+                let name: String = literal[found + 1..].chars().take_while(|c| *c != '}').collect();
+                format!("`{{{name}}}` is no template: write {{{{ {name} }}}}")
+            };
+            return Err(Fault::new(place, message));
+        }
+        let Some(close) = rest.find("}}") else { return Ok(()) };
+        if close < open {
+            return Ok(());
+        }
+        before += rest[..close + 2].chars().count();
+        rest = &rest[close + 2..];
+    }
+}
+
+fn merge_headers(all: &mut Vec<(HeaderName, Template)>, own: Vec<(HeaderName, Template)>) {
+    for (name, value) in own {
+        all.retain(|(other, _)| *other != name);
+        all.push((name, value));
+    }
+}
+
+/// A mapping of header names to values.
+pub fn headers(
+    node: Option<&Node>,
+    names: &Names,
+    context: &Context,
+) -> Result<Vec<(HeaderName, Template)>, Fault> {
+    let Some(node) = node else { return Ok(Vec::new()) };
+    let mut headers = Vec::new();
+    for (key, node) in entries(node, "a mapping of header names to values")? {
+        let name = HeaderName::from_bytes(key.text.as_bytes())
+            .map_err(|_| Fault::new(key.place, format!("{:?} is no header name", key.text)))?;
+        if matches!(name.as_str(), "traceparent" | "content-length" | "transfer-encoding" | "connection") {
+            return Err(Fault::new(
+                key.place,
+                format!("`{name}` is set for each request by hotspan: leave it out"),
+            ));
+        }
+        if mask::is_secret(name.as_str()) {
+            context.secret(node, Kind::Value);
+        }
+        let text = node.text(context.source, "a header's value")?;
+        let template = plain(node, &text, names, context)?;
+        for piece in &template.pieces {
+            if let Piece::Text(text) = piece
+                && HeaderValue::from_str(text).is_err()
+            {
+                return Err(Fault::new(
+                    node.place,
+                    format!("the value of `{name}` has a character that no header may have"),
+                ));
+            }
+        }
+        headers.push((name, template));
+    }
+    Ok(headers)
+}
+
+fn plain(node: &Node, text: &str, names: &Names, context: &Context) -> Result<Template, Fault> {
+    Template::parse(text, names, Escape::Plain, template::as_it_is)
+        .map_err(|fault| context.template_fault(node, text, 0, fault))
+}
+
+/// A text whose holes, if any, are environment variables.
+pub fn fixed_text(
+    node: &Node,
+    text: &str,
+    names: &Names,
+    context: &Context,
+    what: &str,
+) -> Result<String, Fault> {
+    let template = plain(node, text, names, context)?;
+    template.as_static().map(str::to_string).ok_or_else(|| {
+        Fault::new(
+            node.place,
+            format!("{what} is fixed for the whole run: only {{{{ env.… }}}} can be used in it"),
+        )
+    })
+}
+
+fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
+    let kinds = ["json", "form", "body"];
+    let given: Vec<&Key> = kinds.iter().filter_map(|kind| step.key(kind)).collect();
+    if let [_, second, ..] = given.as_slice() {
+        return Err(Fault::new(
+            second.place,
+            format!("a step has one body: `json`, `form` or `body`, not also `{}`", second.text),
+        ));
+    }
+    if let Some(node) = step.get("json") {
+        let mut text = Template::default();
+        json(node, names, context, &mut text)?;
+        return Ok(Body::Text { content_type: Some("application/json"), text });
+    }
+    if let Some(node) = step.get("form") {
+        let mut text = Template::default();
+        for (index, (key, node)) in entries(node, "a mapping of field names to values")?.iter().enumerate() {
+            if mask::is_secret(&key.text) {
+                context.secret(node, Kind::Value);
+            }
+            let separator = if index > 0 { "&" } else { "" };
+            text.push_text(&format!("{separator}{}=", template::form_literal(&key.text)));
+            let typed = node.text(context.source, "a field's value")?;
+            let value = Template::parse(&typed, names, Escape::Percent, template::form_literal)
+                .map_err(|fault| context.template_fault(node, &typed, 0, fault))?;
+            text.append(value);
+        }
+        return Ok(Body::Text { content_type: Some("application/x-www-form-urlencoded"), text });
+    }
+    if let Some(node) = step.get("body") {
+        let typed = node.text(context.source, "a text; for structured bodies use `json` or `form`")?;
+        return Ok(Body::Text { content_type: None, text: plain(node, &typed, names, context)? });
+    }
+    Ok(Body::Empty)
+}
+
+/// JSON text with holes. A text that is one hole keeps its value's type: `"{{ pick(1, 9) }}"` is sent as a number.
+fn json(node: &Node, names: &Names, context: &Context, out: &mut Template) -> Result<(), Fault> {
+    match &node.value {
+        Value::Null => out.push_text("null"),
+        Value::Bool(b) => out.push_text(&b.to_string()),
+        Value::Int(n) => out.push_text(&n.to_string()),
+        Value::Float(n) => out.push_text(&serde_json::Value::from(*n).to_string()),
+        Value::Text(text) => {
+            let fault = |fault| context.template_fault(node, text, 0, fault);
+            let single =
+                Template::parse(text, names, Escape::JsonValue, template::json_inside).map_err(fault)?;
+            if single.as_single_hole().is_some() {
+                out.append(single);
+            } else {
+                let inside =
+                    Template::parse(text, names, Escape::JsonInside, template::json_inside).map_err(fault)?;
+                out.push_text("\"");
+                out.append(inside);
+                out.push_text("\"");
+            }
+        }
+        Value::List(items) => {
+            out.push_text("[");
+            for (index, item) in items.iter().enumerate() {
+                out.push_text(if index > 0 { "," } else { "" });
+                json(item, names, context, out)?;
+            }
+            out.push_text("]");
+        }
+        Value::Map(entries) => {
+            out.push_text("{");
+            for (index, (key, value)) in entries.iter().enumerate() {
+                if mask::is_secret(&key.text) {
+                    context.secret(value, Kind::Value);
+                }
+                out.push_text(if index > 0 { "," } else { "" });
+                out.push_text(&format!("\"{}\":", template::json_inside(&key.text)));
+                json(value, names, context, out)?;
+            }
+            out.push_text("}");
+        }
+    }
+    Ok(())
+}
+
+/// A fixed value, for `vars`.
+pub fn json_value(node: &Node, names: &Names, context: &Context) -> Result<serde_json::Value, Fault> {
+    let mut text = Template::default();
+    json(node, names, context, &mut text)?;
+    let fixed = text.as_static().and_then(|t| serde_json::from_str(t).ok());
+    fixed.ok_or_else(|| {
+        Fault::new(node.place, "`vars` are fixed for the whole run: only {{ env.… }} can be used in them")
+    })
+}
+
+/// A name that templates can spell.
+pub fn variable_name(key: &Key) -> Result<(), Fault> {
+    let mut chars = key.text.chars();
+    let good = chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_');
+    if !good {
+        return Err(Fault::new(
+            key.place,
+            format!("`{}` is no variable name: use letters, digits and _", key.text),
+        ));
+    }
+    if matches!(key.text.as_str(), "data" | "fake" | "env" | "true" | "false") {
+        return Err(Fault::new(
+            key.place,
+            format!("`{}` has a meaning of its own in templates: choose another name", key.text),
+        ));
+    }
+    Ok(())
+}
+
+fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>, Fault> {
+    let mut names = names.clone();
+    let mut all = Vec::new();
+    for (key, node) in entries(node, "a mapping of variables to where they are, e.g. {token: $.token}")? {
+        variable_name(key)?;
+        let slot = declare(&mut names, &key.text);
+        let (from, missing) = extract_source(node, source)?;
+        all.push(Extract { name: key.text.clone(), slot, source: from, missing });
+    }
+    Ok(all)
+}
+
+fn extract_source(node: &Node, source: &str) -> Result<(Source, Missing), Fault> {
+    if !matches!(node.value, Value::Map(_)) {
+        return Ok((json_source(node, source)?, Missing::Failure));
+    }
+    let reader = Reader::new(node, "an extraction", &["json", "header", "between", "optional"])?;
+    let missing = match reader.get("optional").map(Node::flag).transpose()? {
+        Some(true) => Missing::Ignored,
+        _ => Missing::Failure,
+    };
+    let from = match (reader.get("json"), reader.get("header"), reader.get("between")) {
+        (Some(node), None, None) => json_source(node, source)?,
+        (None, Some(node), None) => {
+            let text = node.text(source, "a header name")?;
+            let name = HeaderName::from_bytes(text.as_bytes());
+            Source::Header(name.map_err(|_| Fault::new(node.place, format!("{text:?} is no header name")))?)
+        }
+        (None, None, Some(node)) => match node.items() {
+            [left, right] => {
+                let (left, right) = (left.text(source, "a text")?, right.text(source, "a text")?);
+                if left.is_empty() || right.is_empty() {
+                    return Err(Fault::new(node.place, "`between` needs two texts that are not empty"));
+                }
+                Source::Between(left, right)
+            }
+            _ => return Err(node.expected("two texts, e.g. between: ['value=\"', '\"']")),
+        },
+        _ => {
+            return Err(Fault::new(reader.place(), "an extraction has one of `json`, `header` and `between`"));
+        }
+    };
+    Ok((from, missing))
+}
+
+fn json_source(node: &Node, source: &str) -> Result<Source, Fault> {
+    let text = node.text(source, "a JSONPath such as $.token")?;
+    let path = json_path(&text).map_err(|m| Fault::new(node.place, m))?;
+    Ok(Source::Json(Arc::new(path), several(&text)))
+}
+
+fn json_path(text: &str) -> Result<JsonPath, String> {
+    if !text.starts_with('$') {
+        return Err(format!("{text:?} is no JSONPath: it starts with `$`, e.g. $.token or $.items[*].id"));
+    }
+    JsonPath::parse(text).map_err(|e| format!("{text:?} is no JSONPath: {}", e.message()))
+}
+
+/// Whether a path can name more than one place: wildcards, slices, unions, filters, descendants.
+fn several(path: &str) -> Several {
+    let mut quote = None;
+    let mut before = ' ';
+    for c in path.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open && before != '\\' => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '*' | '?' | ':' | ',') => return Several::Yes,
+            (None, '.') if before == '.' => return Several::Yes,
+            _ => {}
+        }
+        before = c;
+    }
+    Several::No
+}
+
+fn expect(node: &Node, source: &str) -> Result<Expect, Fault> {
+    let reader = Reader::new(node, "expect", &["status", "json", "headers", "contains", "within"])?;
+    let status = match reader.get("status") {
+        None => StatusCheck::NoError,
+        Some(node) => {
+            StatusCheck::OneOf(node.items().iter().map(|n| status(n, source)).collect::<Result<_, _>>()?)
+        }
+    };
+    let mut json = Vec::new();
+    if let Some(node) = reader.get("json") {
+        for (key, node) in entries(node, "a mapping of JSONPaths to conditions")? {
+            let path = json_path(&key.text).map_err(|m| Fault::new(key.place, m))?;
+            let condition = condition(node)?;
+            let name = format!("json {} {condition}", key.text).into();
+            json.push(JsonCheck { name, path: Arc::new(path), condition });
+        }
+    }
+    let mut headers = Vec::new();
+    if let Some(node) = reader.get("headers") {
+        for (key, node) in entries(node, "a mapping of header names to conditions")? {
+            let header = HeaderName::from_bytes(key.text.as_bytes())
+                .map_err(|_| Fault::new(key.place, format!("{:?} is no header name", key.text)))?;
+            let condition = condition(node)?;
+            headers.push(HeaderCheck {
+                name: format!("header {header} {condition}").into(),
+                header,
+                condition,
+            });
+        }
+    }
+    let mut contains = Vec::new();
+    for node in reader.get("contains").map(Node::items).unwrap_or_default() {
+        let text = node.text(source, "a text that the body contains")?;
+        contains.push((Arc::from(format!("contains {text:?}")), text));
+    }
+    let within = match reader.get("within") {
+        None => None,
+        Some(node) => {
+            let limit = positive_duration(node, source, "`within`")?;
+            Some((Arc::from(format!("within {}", super::super::quantity::duration_text(limit))), limit))
+        }
+    };
+    Ok(Expect { status, json, headers, contains, within })
+}
+
+fn status(node: &Node, source: &str) -> Result<StatusRange, Fault> {
+    let text = node.text(source, "a status such as 200 or 2xx")?;
+    StatusRange::parse(&text).ok_or_else(|| node.expected("a status such as 200 or 2xx"))
+}
+
+/// A text is a condition; any other value must be equal.
+fn condition(node: &Node) -> Result<Condition, Fault> {
+    use super::super::threshold::Comparison::Equal;
+    match &node.value {
+        Value::Text(text) => Condition::parse(text).map_err(|m| Fault::new(node.place, m)),
+        Value::Int(n) => Ok(Condition::Compares(Equal, (*n).into())),
+        Value::Float(n) => Ok(Condition::Compares(Equal, (*n).into())),
+        Value::Bool(b) => Ok(Condition::Compares(Equal, (*b).into())),
+        Value::Null => Ok(Condition::Absent),
+        _ => Err(node.expected(&format!("a condition such as {}", listed(&["> 0", "exists", "contains x"])))),
+    }
+}

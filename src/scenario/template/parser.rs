@@ -1,0 +1,337 @@
+//! Reads what stands between `{{` and `}}`.
+
+use super::{Expression, Fake, Filter, Member};
+use crate::scenario::error::{listed, nearest};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What names a template may use: filled by the reader of the scenario, step by step.
+#[derive(Clone, Debug, Default)]
+pub(in crate::scenario) struct Names {
+    /// Variables by slot.
+    pub variables: Vec<String>,
+    /// Columns of the journey's data, if it has data.
+    pub columns: Option<Arc<[String]>>,
+    /// Environment variables: the reader of the scenario never looks at the process's environment itself.
+    pub environment: Arc<BTreeMap<String, String>>,
+}
+
+/// What is wrong with a template, and at which character of its text (from 0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::scenario) struct TemplateFault {
+    pub at: usize,
+    pub message: String,
+}
+
+const FUNCTIONS: &[&str] = &["pick", "one_of", "uuid", "random_text", "now"];
+const FILTERS: &[&str] = &[
+    "random",
+    "first",
+    "last",
+    "length",
+    "int",
+    "string",
+    "json",
+    "upper",
+    "lower",
+    "trim",
+    "urlencode",
+    "base64",
+    "raw",
+    "default",
+];
+const BUILT_IN: &[&str] = &["data", "fake", "env", "user", "iteration"];
+
+/// Position of the `}}` that ends a hole; one inside a quoted literal does not count.
+pub(super) fn closing(inside: &str) -> Option<usize> {
+    let mut quote = None;
+    let bytes = inside.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match (quote, byte) {
+            (None, b'"' | b'\'') => quote = Some(*byte),
+            (Some(open), byte) if open == *byte => quote = None,
+            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads what stands between `{{` and `}}`.
+pub(super) fn parse_expression(text: &str, names: &Names) -> Result<Expression, TemplateFault> {
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, names };
+    let expression = parser.filtered()?;
+    parser.skip_space();
+    match parser.peek() {
+        None => Ok(expression),
+        Some(c) => Err(parser.fault(format!("expected `|` or the end of the template, found `{c}`"))),
+    }
+}
+
+struct Parser<'a> {
+    chars: Vec<char>,
+    at: usize,
+    names: &'a Names,
+}
+
+impl Parser<'_> {
+    fn fault(&self, message: impl Into<String>) -> TemplateFault {
+        TemplateFault { at: self.at, message: message.into() }
+    }
+
+    fn fault_at(&self, at: usize, message: impl Into<String>) -> TemplateFault {
+        TemplateFault { at, message: message.into() }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while self.peek().is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        self.skip_space();
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn name(&mut self) -> Option<String> {
+        self.skip_space();
+        let start = self.at;
+        while self.peek().is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            self.at += 1;
+        }
+        (self.at > start).then(|| self.chars[start..self.at].iter().collect())
+    }
+
+    fn filtered(&mut self) -> Result<Expression, TemplateFault> {
+        let mut expression = self.primary()?;
+        while self.eat('|') {
+            self.skip_space();
+            let at = self.at;
+            let Some(name) = self.name() else {
+                return Err(self.fault("expected the name of a filter after `|`"));
+            };
+            let filter = self.filter(&name, at)?;
+            expression = Expression::Filtered(Box::new(expression), filter);
+        }
+        Ok(expression)
+    }
+
+    fn filter(&mut self, name: &str, at: usize) -> Result<Filter, TemplateFault> {
+        Ok(match name {
+            "random" => Filter::Random,
+            "first" => Filter::First,
+            "last" => Filter::Last,
+            "length" => Filter::Length,
+            "int" => Filter::Int,
+            "string" => Filter::Text,
+            "json" => Filter::Json,
+            "upper" => Filter::Upper,
+            "lower" => Filter::Lower,
+            "trim" => Filter::Trim,
+            "urlencode" => Filter::UrlEncode,
+            "base64" => Filter::Base64,
+            "raw" => Filter::Raw,
+            "default" => {
+                let mut given = self.arguments("default")?;
+                match (given.pop(), given.is_empty()) {
+                    (Some(value), true) => Filter::Default(Box::new(value)),
+                    _ => return Err(self.fault_at(at, "`default` takes one value, e.g. default(\"none\")")),
+                }
+            }
+            _ => return Err(self.fault_at(at, unknown("filter", name, FILTERS))),
+        })
+    }
+
+    fn primary(&mut self) -> Result<Expression, TemplateFault> {
+        self.skip_space();
+        let at = self.at;
+        match self.peek() {
+            None => Err(self.fault("an empty `{{ }}`")),
+            Some(quote @ ('"' | '\'')) => self.quoted(quote),
+            Some(c) if c.is_ascii_digit() || c == '-' => self.number(),
+            Some(_) => {
+                let Some(name) = self.name() else {
+                    return Err(self.fault("expected a variable, a function or a literal"));
+                };
+                self.skip_space();
+                let head =
+                    if self.peek() == Some('(') { self.call(&name, at)? } else { self.variable(&name, at)? };
+                self.members(head)
+            }
+        }
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<Expression, TemplateFault> {
+        let start = self.at + 1;
+        let Some(len) = self.chars[start..].iter().position(|c| *c == quote) else {
+            return Err(self.fault("a quoted text without its end"));
+        };
+        self.at = start + len + 1;
+        let text: String = self.chars[start..start + len].iter().collect();
+        Ok(Expression::Literal(text.into()))
+    }
+
+    fn number(&mut self) -> Result<Expression, TemplateFault> {
+        let start = self.at;
+        self.at += 1;
+        while self.peek().is_some_and(|c| c.is_ascii_digit() || c == '.') {
+            self.at += 1;
+        }
+        let text: String = self.chars[start..self.at].iter().collect();
+        let value = text.parse::<i64>().ok().map(Value::from);
+        let value = value.or_else(|| text.parse::<f64>().ok().map(Value::from));
+        value.map(Expression::Literal).ok_or_else(|| self.fault_at(start, format!("`{text}` is no number")))
+    }
+
+    /// `(a, b)` with each argument an expression.
+    fn arguments(&mut self, function: &str) -> Result<Vec<Expression>, TemplateFault> {
+        if !self.eat('(') {
+            return Err(self.fault(format!("expected `(` after `{function}`")));
+        }
+        let mut given = Vec::new();
+        if self.eat(')') {
+            return Ok(given);
+        }
+        loop {
+            given.push(self.filtered()?);
+            if self.eat(')') {
+                return Ok(given);
+            }
+            if !self.eat(',') {
+                return Err(self.fault(format!("expected `,` or `)` in the arguments of `{function}`")));
+            }
+        }
+    }
+
+    fn call(&mut self, name: &str, at: usize) -> Result<Expression, TemplateFault> {
+        let given = self.arguments(name)?;
+        let whole = |e: Option<&Expression>| match e {
+            Some(Expression::Literal(value)) => value.as_i64(),
+            _ => None,
+        };
+        match name {
+            "pick" => match (whole(given.first()), whole(given.get(1)), given.len()) {
+                (Some(low), Some(high), 2) if low <= high => Ok(Expression::Pick(low, high)),
+                (Some(low), Some(high), 2) => {
+                    Err(self.fault_at(at, format!("pick({low}, {high}) is an empty range: the smaller number goes first")))
+                }
+                _ => Err(self.fault_at(at, "`pick` takes two whole numbers, e.g. pick(1, 20); for one of several values use one_of(…)")),
+            },
+            "one_of" if given.is_empty() => Err(self.fault_at(at, "`one_of` takes at least one value")),
+            "one_of" => Ok(Expression::OneOf(given)),
+            "uuid" | "now" if !given.is_empty() => Err(self.fault_at(at, format!("`{name}` takes no arguments"))),
+            "uuid" => Ok(Expression::Uuid),
+            "now" => Ok(Expression::Now),
+            "random_text" => match (whole(given.first()), given.len()) {
+                (Some(n @ 1..=1_000_000), 1) => Ok(Expression::RandomText(n as usize)),
+                _ => Err(self.fault_at(at, "`random_text` takes a length from 1 to 1000000")),
+            },
+            _ => Err(self.fault_at(at, unknown("function", name, FUNCTIONS))),
+        }
+    }
+
+    fn variable(&mut self, name: &str, at: usize) -> Result<Expression, TemplateFault> {
+        // A scenario's own variable wins over a built-in name.
+        if let Some(slot) = self.names.variables.iter().position(|v| v == name) {
+            return Ok(Expression::Variable(slot));
+        }
+        match name {
+            "true" => Ok(Expression::Literal(true.into())),
+            "false" => Ok(Expression::Literal(false.into())),
+            "user" => Ok(Expression::User),
+            "iteration" => Ok(Expression::Iteration),
+            "data" => {
+                let Some(columns) = self.names.columns.clone() else {
+                    return Err(self
+                        .fault_at(at, "this journey has no `data:`; name a CSV file there to use `data.…`"));
+                };
+                let (column, at) = self.dotted("data")?;
+                let known: Vec<&str> = columns.iter().map(String::as_str).collect();
+                match columns.iter().position(|c| *c == column) {
+                    Some(index) => Ok(Expression::Column(index)),
+                    None => Err(self.fault_at(at, unknown("column", &column, &known))),
+                }
+            }
+            "fake" => {
+                let (kind, at) = self.dotted("fake")?;
+                Fake::from_name(&kind)
+                    .map(Expression::Fake)
+                    .ok_or_else(|| self.fault_at(at, unknown("kind of fake data", &kind, Fake::NAMES)))
+            }
+            "env" => {
+                let (variable, at) = self.dotted("env")?;
+                match self.names.environment.get(&variable) {
+                    Some(value) => Ok(Expression::Literal(value.as_str().into())),
+                    None => Err(self.fault_at(at, format!("the environment variable {variable} is not set"))),
+                }
+            }
+            _ if FUNCTIONS.contains(&name) => {
+                Err(self.fault_at(at, format!("`{name}` is a function: write {name}(…)")))
+            }
+            _ => {
+                let mut known: Vec<&str> = self.names.variables.iter().map(String::as_str).collect();
+                known.extend(BUILT_IN);
+                let hint = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("; did you mean `{near}`?"),
+                    None => {
+                        "; extract it in an earlier step of this journey, or set it under `vars`".to_string()
+                    }
+                };
+                Err(self.fault_at(at, format!("undefined variable `{name}`{hint}")))
+            }
+        }
+    }
+
+    fn dotted(&mut self, what: &str) -> Result<(String, usize), TemplateFault> {
+        if !self.eat('.') {
+            return Err(self.fault(format!("expected `.` and a name after `{what}`")));
+        }
+        self.skip_space();
+        let at = self.at;
+        match self.name() {
+            Some(name) => Ok((name, at)),
+            None => Err(self.fault(format!("expected a name after `{what}.`"))),
+        }
+    }
+
+    fn members(&mut self, mut head: Expression) -> Result<Expression, TemplateFault> {
+        loop {
+            if self.eat('.') {
+                match self.name() {
+                    Some(key) => head = Expression::Member(Box::new(head), Member::Key(key)),
+                    None => return Err(self.fault("expected a name after `.`")),
+                }
+            } else if self.eat('[') {
+                let member = match self.primary()? {
+                    Expression::Literal(Value::String(key)) => Member::Key(key),
+                    Expression::Literal(value) => match value.as_i64() {
+                        Some(index) => Member::Index(index),
+                        None => return Err(self.fault("expected a whole number or a quoted key in `[…]`")),
+                    },
+                    _ => return Err(self.fault("expected a whole number or a quoted key in `[…]`")),
+                };
+                if !self.eat(']') {
+                    return Err(self.fault("expected `]`"));
+                }
+                head = Expression::Member(Box::new(head), member);
+            } else {
+                return Ok(head);
+            }
+        }
+    }
+}
+
+fn unknown(what: &str, word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("unknown {what} `{word}`; did you mean `{near}`?"),
+        None => format!("unknown {what} `{word}`; expected one of {}", listed(known)),
+    }
+}

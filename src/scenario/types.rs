@@ -1,0 +1,390 @@
+//! A scenario as meant: everything resolved, checked and ready to be run.
+
+use super::check::{Condition as ValueCondition, StatusCheck};
+use super::data::Table;
+use super::quantity::Rate;
+use super::template::Template;
+use super::threshold::Threshold;
+use crate::record::{Nanos, StepId, StepInfo};
+use http::{HeaderName, Method};
+use serde_json_path::JsonPath;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What to run: journeys over steps, stages of load, what must hold.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Name of the scenario; also part of the run folder's name.
+    pub name: String,
+    /// Where it goes, without user info: what steps with a path are relative to.
+    pub target: String,
+    /// All hosts that steps go to; the target's is the first.
+    pub endpoints: Vec<Endpoint>,
+    /// Stages of load, in order.
+    pub stages: Vec<Stage>,
+    /// Journeys, in the file's order.
+    pub journeys: Vec<Journey>,
+    /// All steps of all journeys; [`StepId`] is the index.
+    pub steps: Vec<Step>,
+    /// What the run must reach.
+    pub thresholds: Vec<Threshold>,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// Which protocol is spoken.
+    pub protocol: ProtocolChoice,
+    /// What one trace covers.
+    pub trace: TraceScope,
+    /// What is done with an answer that points elsewhere.
+    pub redirects: Redirects,
+    /// Where client spans and metrics go, if the scenario says.
+    pub telemetry: Option<Telemetry>,
+    /// Initial values of variables by slot; extracted ones are null until they are extracted.
+    pub variables: Vec<serde_json::Value>,
+    pub(super) text: String,
+}
+
+/// A host and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// A stretch of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Closed model: that many users, each waiting for its answers.
+    Users {
+        /// Users at the end of the ramp.
+        users: u32,
+        /// Time to get there, linearly, from the stage before.
+        ramp: Nanos,
+        /// Time to stay there.
+        hold: Nanos,
+    },
+    /// Open model: iterations arrive at that rate, whatever the answers do.
+    Rate {
+        /// Iterations begun per second at the end of the ramp.
+        rate: Rate,
+        /// Time to get there, linearly, from the stage before.
+        ramp: Nanos,
+        /// Time to stay there.
+        hold: Nanos,
+    },
+}
+
+/// A weighted sequence of steps that one virtual user walks.
+#[derive(Clone, Debug)]
+pub struct Journey {
+    /// Name.
+    pub name: String,
+    /// How often it is chosen, relative to the others.
+    pub weight: u32,
+    /// Its steps, as a range of [`Scenario::steps`].
+    pub steps: Range<usize>,
+    /// Its data rows.
+    pub data: Option<Data>,
+}
+
+/// Data rows of a journey and the order in which they are used.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// The rows.
+    pub table: Arc<Table>,
+    /// Which row an iteration gets.
+    pub order: RowOrder,
+}
+
+/// Which data row an iteration gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// One after the other over all users, from the start again after the last.
+    Sequential,
+    /// Any, each as likely.
+    Random,
+    /// Always the same row for the same user.
+    PerUser,
+}
+
+/// One request template.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Low-cardinality name, unique within its journey.
+    pub name: String,
+    /// Index of its journey.
+    pub journey: usize,
+    /// HTTP method.
+    pub method: Method,
+    /// Index of its endpoint.
+    pub endpoint: usize,
+    /// Path and query.
+    pub path: Template,
+    /// Path with short names for holes, without the query: `url.template`.
+    pub path_template: String,
+    /// Headers beyond those that every request has, in the file's order.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// Body.
+    pub body: Body,
+    /// What is taken from the answer for later steps.
+    pub extract: Vec<Extract>,
+    /// What must hold of the answer.
+    pub expect: Expect,
+    /// Pause after this step.
+    pub think: Think,
+    /// No answer within this time is a failure.
+    pub timeout: Nanos,
+}
+
+/// A request's body.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// Text of a content type; JSON and forms are such texts with their holes escaped.
+    Text {
+        /// `content-type`, unless the step's headers say otherwise.
+        content_type: Option<&'static str>,
+        /// The text.
+        text: Template,
+    },
+}
+
+/// A value that is taken from an answer.
+#[derive(Clone, Debug)]
+pub struct Extract {
+    /// The variable's name.
+    pub name: String,
+    /// The variable's slot.
+    pub slot: usize,
+    /// Where the value stands.
+    pub source: Source,
+    /// What to do when it is not there.
+    pub missing: Missing,
+}
+
+/// Where an extracted value stands.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a JSON body. A path to one place gives that value, any other a list.
+    Json(Arc<JsonPath>, Several),
+    /// In a header.
+    Header(HeaderName),
+    /// In the body, between two texts.
+    Between(String, String),
+}
+
+/// Whether a JSONPath can give more than one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Several {
+    /// It names one place.
+    No,
+    /// It can name many: the value is a list.
+    Yes,
+}
+
+/// What a missing value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A failed check; the walk ends.
+    Failure,
+    /// Nothing: the variable keeps what it had.
+    Ignored,
+}
+
+/// What must hold of an answer.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// Of its status.
+    pub status: StatusCheck,
+    /// Of its JSON body: the check's name, the place, the condition.
+    pub json: Vec<JsonCheck>,
+    /// Of its headers.
+    pub headers: Vec<HeaderCheck>,
+    /// Texts that its body contains.
+    pub contains: Vec<(Arc<str>, String)>,
+    /// Of its corrected latency.
+    pub within: Option<(Arc<str>, Nanos)>,
+}
+
+/// A condition on a value in a JSON body.
+#[derive(Clone, Debug)]
+pub struct JsonCheck {
+    /// Name in reports: `json $.price > 0`.
+    pub name: Arc<str>,
+    /// Where the value stands.
+    pub path: Arc<JsonPath>,
+    /// What must hold of every value found; one must be found.
+    pub condition: ValueCondition,
+}
+
+/// A condition on a header.
+#[derive(Clone, Debug)]
+pub struct HeaderCheck {
+    /// Name in reports.
+    pub name: Arc<str>,
+    /// The header.
+    pub header: HeaderName,
+    /// What must hold.
+    pub condition: ValueCondition,
+}
+
+/// A pause, uniformly distributed between two lengths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Think {
+    /// The shortest.
+    pub least: Nanos,
+    /// The longest.
+    pub most: Nanos,
+}
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection: name, TCP and TLS together.
+    pub connect: Nanos,
+    /// For a whole answer, from when the request was handed to its connection.
+    pub request: Nanos,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the system's authorities.
+    System,
+    /// All, checked or not: `insecure: true`.
+    Anyone,
+}
+
+/// Which protocol is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolChoice {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: offered over TLS (HTTP/1.1 where it is refused), spoken at once without TLS.
+    Http2,
+}
+
+/// What one trace covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceScope {
+    /// One exchange.
+    Exchange,
+    /// All exchanges of an iteration.
+    Iteration,
+}
+
+/// What is done with an answer that points elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// It is the answer.
+    Answer,
+    /// It is followed, up to ten times; each hop is an exchange of the same step.
+    Follow,
+}
+
+/// Where client spans and metrics go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// OTLP endpoint.
+    pub endpoint: Option<String>,
+    /// OTLP protocol.
+    pub protocol: Option<OtlpProtocol>,
+    /// Headers of each export request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// OTLP protocols, named as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// `grpc`
+    Grpc,
+    /// `http/protobuf`
+    HttpProtobuf,
+    /// `http/json`
+    HttpJson,
+}
+
+impl Scenario {
+    /// What `run.json` says of each step, in order.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let info = |step: &Step| StepInfo {
+            journey: self.journeys[step.journey].name.clone(),
+            name: step.name.clone(),
+            method: step.method.to_string(),
+            template: step.path_template.clone(),
+        };
+        self.steps.iter().map(info).collect()
+    }
+
+    /// The YAML that was run, secrets masked with `***`. For a URL: the YAML that the URL form stands for.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Sum of all stages.
+    pub fn duration(&self) -> Nanos {
+        self.stages.iter().map(|stage| stage.duration()).sum()
+    }
+
+    /// Whether iterations arrive by a rate in at least one stage.
+    pub fn is_open(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::Rate { .. }))
+    }
+
+    /// Most users at once in the closed stages.
+    pub fn most_users(&self) -> u32 {
+        let users = |stage: &Stage| match stage {
+            Stage::Users { users, .. } => *users,
+            Stage::Rate { .. } => 0,
+        };
+        self.stages.iter().map(users).max().unwrap_or_default()
+    }
+
+    /// Ids and steps of a journey.
+    pub fn steps_of(&self, journey: &Journey) -> impl Iterator<Item = (StepId, &Step)> {
+        journey.steps.clone().map(|index| (StepId(index as u16), &self.steps[index]))
+    }
+}
+
+impl Stage {
+    /// Ramp and hold together.
+    pub fn duration(&self) -> Nanos {
+        match self {
+            Stage::Users { ramp, hold, .. } | Stage::Rate { ramp, hold, .. } => *ramp + *hold,
+        }
+    }
+}
+
+impl Endpoint {
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Host, and the port where it is not the scheme's own: the `host` header.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let usual = if self.tls { 443 } else { 80 };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Scheme and authority: what a path is appended to.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority())
+    }
+}
+
+impl OtlpProtocol {
+    /// As in `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub const NAMES: [(&'static str, OtlpProtocol); 3] = [
+        ("grpc", OtlpProtocol::Grpc),
+        ("http/protobuf", OtlpProtocol::HttpProtobuf),
+        ("http/json", OtlpProtocol::HttpJson),
+    ];
+}
