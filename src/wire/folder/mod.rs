@@ -1,0 +1,29 @@
+//! The run folder: `run.json`, `exchanges/` and `spans/`. Append-only, every record checksummed, readable after
+//! `kill -9` up to the last whole record. The format is described in `docs/run-folder.md`.
+
+mod document;
+mod error;
+mod exchange_codec;
+mod frame;
+mod reader;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{FolderError, Lost};
+pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};
+pub use writer::RunWriter;
+
+/// The file that makes a folder a run folder.
+pub const RUN_FILE: &str = "run.json";
+/// Folder of the exchanges' segments.
+pub const EXCHANGES_DIR: &str = "exchanges";
+/// Folder of the spans' segments.
+pub const SPANS_DIR: &str = "spans";
+
+/// Name of a segment file.
+fn segment_name(index: u32) -> String {
+    format!("{index:06}.seg")
+}

@@ -1,0 +1,350 @@
+//! The reading side of a run folder: streams, with one frame in memory at a time. What cannot be read becomes a note
+//! and never an end of the analysis.
+
+use super::error::FolderError;
+use super::exchange_codec::decode;
+use super::frame::{FRAME_HEADER, FrameHeader, Kind, SEGMENT_HEADER, SEGMENT_MAGIC, SEGMENT_VERSION};
+use super::{EXCHANGES_DIR, RUN_FILE, SPANS_DIR, document};
+use crate::record::{Exchange, Run, Span, TraceId};
+use crate::wire::otlp::{Encoding, OtlpError, Walked};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Something in a run folder that could not be read. Everything else was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadNote {
+    /// The file, below the run folder.
+    pub file: String,
+    /// Where reading stopped.
+    pub offset: u64,
+    /// Bytes that were left out.
+    pub bytes: u64,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for ReadNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} bytes from byte {} were left out: {}",
+            self.file, self.bytes, self.offset, self.reason
+        )
+    }
+}
+
+/// A run folder opened for reading.
+#[derive(Debug)]
+pub struct RunReader {
+    dir: PathBuf,
+    run: Run,
+}
+
+impl RunReader {
+    /// Opens a folder that has a `run.json` of this version or an earlier one.
+    pub fn open(dir: &Path) -> Result<RunReader, FolderError> {
+        let path = dir.join(RUN_FILE);
+        let text = fs::read(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound if !dir.exists() => FolderError::Absent { path: dir.to_owned() },
+            io::ErrorKind::NotFound => {
+                FolderError::NotARun { path: dir.to_owned(), reason: "it has no run.json".into() }
+            }
+            io::ErrorKind::NotADirectory => {
+                FolderError::NotARun { path: dir.to_owned(), reason: "it is a file".into() }
+            }
+            _ => FolderError::Read { path, source },
+        })?;
+        let run = document::from_json(&text).map_err(|wrong| match wrong {
+            document::Wrong::Newer(format) => FolderError::Newer { path: dir.to_owned(), format },
+            document::Wrong::Broken(reason) => FolderError::NotARun { path: dir.to_owned(), reason },
+        })?;
+        Ok(RunReader { dir: dir.to_owned(), run })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// All exchanges in the order in which they were appended.
+    pub fn exchanges(&self) -> Exchanges {
+        Exchanges { frames: Frames::open(&self.dir, EXCHANGES_DIR), batch: Vec::new() }
+    }
+
+    /// All received messages in the order in which they were appended.
+    pub fn span_batches(&self) -> SpanBatches {
+        SpanBatches { frames: Frames::open(&self.dir, SPANS_DIR) }
+    }
+
+    /// Calls `f` with every span of a trace that `keep` wants, in the order of arrival.
+    pub fn for_each_span_where(
+        &self,
+        keep: &mut impl FnMut(TraceId) -> bool,
+        f: &mut impl FnMut(&Span<'_>),
+    ) -> SpanTotals {
+        let mut totals = SpanTotals::default();
+        let mut batches = self.span_batches();
+        while let Some(batch) = batches.next_batch() {
+            totals.batches += 1;
+            match batch.for_each_span_where(keep, f) {
+                Ok(walked) => totals.walked.merge(&walked),
+                Err(_) => totals.bad_batches += 1,
+            }
+        }
+        totals.notes = batches.into_notes();
+        totals
+    }
+
+    /// Calls `f` with every span, in the order of arrival.
+    pub fn for_each_span(&self, f: &mut impl FnMut(&Span<'_>)) -> SpanTotals {
+        self.for_each_span_where(&mut |_| true, f)
+    }
+}
+
+/// What reading all spans of a run met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpanTotals {
+    /// Messages.
+    pub batches: u64,
+    /// Messages that were no OTLP; some of their spans may have been handed on.
+    pub bad_batches: u64,
+    /// What the messages held.
+    pub walked: Walked,
+    /// What could not be read at all.
+    pub notes: Vec<ReadNote>,
+}
+
+/// Streams exchanges.
+#[derive(Debug)]
+pub struct Exchanges {
+    frames: Frames,
+    /// The rest of the frame at hand, last first.
+    batch: Vec<Exchange>,
+}
+
+impl Iterator for Exchanges {
+    type Item = Exchange;
+
+    fn next(&mut self) -> Option<Exchange> {
+        while self.batch.is_empty() {
+            let (header, payload) = self.frames.next_frame()?;
+            let sound = match Kind::from_byte(header.kind) {
+                Some(Kind::Exchanges) => decode(payload, header.count, &mut self.batch),
+                _ => None,
+            };
+            if sound.is_none() {
+                self.batch.clear();
+                self.frames.note_frame("the record is sound but of a kind that this version does not know");
+            }
+            self.batch.reverse();
+        }
+        self.batch.pop()
+    }
+}
+
+impl Exchanges {
+    /// What could not be read so far.
+    pub fn notes(&self) -> &[ReadNote] {
+        &self.frames.notes
+    }
+}
+
+/// Streams received messages.
+#[derive(Debug)]
+pub struct SpanBatches {
+    frames: Frames,
+}
+
+/// One message as received.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanBatch<'a> {
+    /// How it is written.
+    pub encoding: Encoding,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Spans that it was counted to hold when it was received.
+    pub spans: u32,
+}
+
+impl SpanBatches {
+    /// The next message; its bytes are valid until the next call.
+    pub fn next_batch(&mut self) -> Option<SpanBatch<'_>> {
+        loop {
+            let (header, _) = self.frames.next_frame()?;
+            let encoding = match Kind::from_byte(header.kind) {
+                Some(Kind::SpansProtobuf) => Encoding::Protobuf,
+                Some(Kind::SpansJson) => Encoding::Json,
+                _ => {
+                    self.frames
+                        .note_frame("the record is sound but of a kind that this version does not know");
+                    continue;
+                }
+            };
+            return Some(SpanBatch { encoding, bytes: &self.frames.payload, spans: header.count });
+        }
+    }
+
+    /// What could not be read so far.
+    pub fn notes(&self) -> &[ReadNote] {
+        &self.frames.notes
+    }
+
+    /// What could not be read.
+    pub fn into_notes(self) -> Vec<ReadNote> {
+        self.frames.notes
+    }
+}
+
+impl SpanBatch<'_> {
+    /// Calls `f` with every span.
+    pub fn for_each_span(&self, f: &mut impl FnMut(&Span<'_>)) -> Result<Walked, OtlpError> {
+        self.encoding.for_each_span(self.bytes, f)
+    }
+
+    /// Calls `f` with every span of a trace that `keep` wants.
+    pub fn for_each_span_where(
+        &self,
+        keep: &mut impl FnMut(TraceId) -> bool,
+        f: &mut impl FnMut(&Span<'_>),
+    ) -> Result<Walked, OtlpError> {
+        self.encoding.for_each_span_where(self.bytes, keep, f)
+    }
+}
+
+/// The frames of all segments of one folder, in order.
+#[derive(Debug)]
+struct Frames {
+    folder: &'static str,
+    /// Segments that are still to be read, last first.
+    segments: Vec<PathBuf>,
+    open: Option<Segment>,
+    payload: Vec<u8>,
+    notes: Vec<ReadNote>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    file: BufReader<File>,
+    name: String,
+    /// Where the next frame begins.
+    offset: u64,
+    /// Size of the file when it was opened.
+    size: u64,
+}
+
+impl Frames {
+    fn open(dir: &Path, folder: &'static str) -> Frames {
+        let mut frames =
+            Frames { folder, segments: Vec::new(), open: None, payload: Vec::new(), notes: Vec::new() };
+        match fs::read_dir(dir.join(folder)) {
+            Ok(entries) => {
+                let paths = entries.flatten().map(|entry| entry.path());
+                let mut segments: Vec<(u64, PathBuf)> =
+                    paths.filter_map(|path| Some((segment_index(&path)?, path))).collect();
+                segments.sort_by(|a, b| b.0.cmp(&a.0));
+                frames.segments = segments.into_iter().map(|(_, path)| path).collect();
+            }
+            Err(_) => frames.note(folder.to_owned(), 0, 0, "the folder is missing or cannot be read"),
+        }
+        frames
+    }
+
+    fn note(&mut self, file: String, offset: u64, bytes: u64, reason: &'static str) {
+        self.notes.push(ReadNote { file, offset, bytes, reason });
+    }
+
+    /// Notes that the frame just read was not understood.
+    fn note_frame(&mut self, reason: &'static str) {
+        let bytes = (FRAME_HEADER + self.payload.len()) as u64;
+        let place = self.open.as_ref().map(|segment| (segment.name.clone(), segment.offset));
+        let (name, end) = place.unwrap_or_default();
+        self.note(name, end.saturating_sub(bytes), bytes, reason);
+    }
+
+    /// The next whole frame; a torn or broken one ends its segment with a note, and the next segment follows.
+    fn next_frame(&mut self) -> Option<(FrameHeader, &[u8])> {
+        loop {
+            if self.open.is_none() {
+                let path = self.segments.pop()?;
+                self.open_segment(&path);
+                continue;
+            }
+            let segment = self.open.as_mut()?;
+            match segment.read_frame(&mut self.payload) {
+                Ok(Some(header)) => return Some((header, &self.payload)),
+                Ok(None) => self.open = None,
+                Err(reason) => {
+                    let bytes = segment.size.saturating_sub(segment.offset);
+                    let (name, offset) = (segment.name.clone(), segment.offset);
+                    self.open = None;
+                    self.note(name, offset, bytes, reason);
+                }
+            }
+        }
+    }
+
+    fn open_segment(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{}/{name}", self.folder);
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let Ok((size, file)) = opened else {
+            return self.note(name, 0, 0, "the file cannot be opened");
+        };
+        if size == 0 {
+            return;
+        }
+        let mut file = BufReader::with_capacity(256 << 10, file);
+        let mut header = [0; SEGMENT_HEADER];
+        if file.read_exact(&mut header).is_err() {
+            return self.note(name, 0, size, "the file ends before its header does");
+        }
+        if !header.starts_with(SEGMENT_MAGIC) {
+            return self.note(name, 0, size, "the file is not a segment of a run");
+        }
+        if header[12..] != SEGMENT_VERSION.to_le_bytes() {
+            return self.note(name, 0, size, "a newer hotspan wrote the file");
+        }
+        self.open = Some(Segment { file, name, offset: SEGMENT_HEADER as u64, size });
+    }
+}
+
+/// Number of a segment file; other files are not ours to read.
+fn segment_index(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".seg")?.parse().ok()
+}
+
+impl Segment {
+    /// `None` at the end.
+    fn read_frame(&mut self, payload: &mut Vec<u8>) -> Result<Option<FrameHeader>, &'static str> {
+        const TORN: &str = "the last record is torn; the run was probably killed while it was written";
+        const BROKEN: &str = "the record is damaged, so what follows in this file cannot be trusted";
+        let left = self.size.saturating_sub(self.offset);
+        if left == 0 {
+            return Ok(None);
+        }
+        if left < FRAME_HEADER as u64 {
+            return Err(TORN);
+        }
+        let mut bytes = [0; FRAME_HEADER];
+        self.file.read_exact(&mut bytes).map_err(|_| "the system refused to read on")?;
+        let header = FrameHeader::parse(&bytes).ok_or(BROKEN)?;
+        // Checked against the file before anything is allocated: a damaged length must not cost memory.
+        if u64::from(header.len) > left - FRAME_HEADER as u64 {
+            return Err(TORN);
+        }
+        payload.resize(header.len as usize, 0);
+        self.file.read_exact(payload).map_err(|_| "the system refused to read on")?;
+        if !header.holds(&bytes, payload) {
+            return Err(BROKEN);
+        }
+        self.offset += FRAME_HEADER as u64 + u64::from(header.len);
+        Ok(Some(header))
+    }
+}

@@ -1,0 +1,168 @@
+//! Writing segments: whole frames or nothing. When the disk refuses, what reached it is cut back to the last whole
+//! frame, and what did not is counted.
+
+use super::error::{FolderError, Lost};
+use super::frame::{FRAME_HEADER, Kind, SEGMENT_HEADER, put_frame, segment_header};
+use super::segment_name;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A segment is closed and the next one begun before it grows beyond this many bytes.
+pub(super) const SEGMENT_MAX: u64 = 256 << 20;
+/// Frames are handed to the system when this many bytes have come together.
+const BUFFER: usize = 256 << 10;
+
+/// The system's files, or in tests a disk with a size.
+pub(super) trait Disk: Send {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn SegmentFile>>;
+}
+
+/// One file that is appended to.
+pub(super) trait SegmentFile: Send {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The real disk.
+pub(super) struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        // Append mode: after a cut the next write lands at the new end.
+        Ok(Box::new(OpenOptions::new().append(true).create_new(true).open(path)?))
+    }
+}
+
+impl SegmentFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Appends frames to the segments of one folder.
+pub(super) struct SegmentWriter {
+    dir: PathBuf,
+    disk: Box<dyn Disk>,
+    file: Option<Box<dyn SegmentFile>>,
+    /// Number of the segment that is open or comes next.
+    index: u32,
+    /// Bytes of the open segment that are on disk, all of them whole frames.
+    len: u64,
+    max: u64,
+    buffer: Vec<u8>,
+    /// End of each frame in the buffer, and what is in it.
+    frames: Vec<(usize, Lost)>,
+}
+
+impl SegmentWriter {
+    pub fn new(dir: PathBuf, disk: Box<dyn Disk>, max: u64) -> SegmentWriter {
+        SegmentWriter { dir, disk, file: None, index: 0, len: 0, max, buffer: Vec::new(), frames: Vec::new() }
+    }
+
+    /// Adds a frame; it reaches the system when enough has come together or on [`SegmentWriter::flush`].
+    pub fn push(&mut self, kind: Kind, count: u32, payload: &[u8], holds: Lost) -> Result<(), FolderError> {
+        let size = (FRAME_HEADER + payload.len()) as u64;
+        let filled = self.len + self.buffer.len() as u64;
+        let mut result = Ok(());
+        if filled > SEGMENT_HEADER as u64 && filled + size > self.max {
+            result = self.flush();
+            self.close();
+        }
+        if self.file.is_none() && self.buffer.is_empty() {
+            self.buffer.extend_from_slice(&segment_header());
+            self.frames.push((self.buffer.len(), Lost::default()));
+        }
+        put_frame(&mut self.buffer, kind, count, payload);
+        self.frames.push((self.buffer.len(), holds));
+        if self.buffer.len() >= BUFFER { merge(result, self.flush()) } else { result }
+    }
+
+    /// Hands everything to the system, so that it survives the end of this process.
+    pub fn flush(&mut self) -> Result<(), FolderError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let (written, error) = self.write_buffer();
+        let kept =
+            self.frames.iter().map(|(end, _)| *end).take_while(|end| *end <= written).last().unwrap_or(0);
+        let lost =
+            self.frames.iter().filter(|(end, _)| *end > written).fold(Lost::default(), |mut sum, (_, l)| {
+                sum.add(*l);
+                sum
+            });
+        self.buffer.clear();
+        self.frames.clear();
+        self.len += kept as u64;
+        let path = self.dir.join(segment_name(self.index));
+        let Some(source) = error else { return Ok(()) };
+        // A segment with a torn end stays readable up to there; what comes later needs a new one.
+        let cut = self.file.as_mut().map(|file| file.cut(self.len));
+        if self.len < SEGMENT_HEADER as u64 || matches!(cut, Some(Err(_))) {
+            self.close();
+        }
+        Err(FolderError::Write { path, source, lost })
+    }
+
+    /// Writes as much of the buffer as the system takes.
+    fn write_buffer(&mut self) -> (usize, Option<io::Error>) {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => match self.disk.create(&self.dir.join(segment_name(self.index))) {
+                Ok(file) => self.file.insert(file),
+                Err(error) => return (0, Some(error)),
+            },
+        };
+        let mut written = 0;
+        while written < self.buffer.len() {
+            match file.append(&self.buffer[written..]) {
+                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (written, Some(error)),
+            }
+        }
+        (written, None)
+    }
+
+    fn close(&mut self) {
+        if self.file.take().is_some() {
+            self.index += 1;
+        }
+        self.len = 0;
+    }
+
+    /// Flushes and asks the system to put everything on the medium.
+    pub fn finish(&mut self) -> Result<(), FolderError> {
+        let result = self.flush();
+        let synced = match &mut self.file {
+            Some(file) => file.sync(),
+            None => Ok(()),
+        };
+        let path = self.dir.join(segment_name(self.index));
+        merge(result, synced.map_err(|source| FolderError::Write { path, source, lost: Lost::default() }))
+    }
+}
+
+/// The first error, with what both lost.
+pub(super) fn merge(
+    first: Result<(), FolderError>,
+    second: Result<(), FolderError>,
+) -> Result<(), FolderError> {
+    match (first, second) {
+        (Err(mut error), Err(other)) => {
+            if let FolderError::Write { lost, .. } | FolderError::TooLarge { lost, .. } = &mut error {
+                lost.add(other.lost());
+            }
+            Err(error)
+        }
+        (first, second) => first.and(second),
+    }
+}

@@ -1,0 +1,301 @@
+//! Whole run folders: written, torn, damaged, on a full disk, and read again.
+
+use super::exchange_codec::tests::exchange;
+use super::segment::{Disk, SEGMENT_MAX, SegmentFile, SystemDisk};
+use super::*;
+use crate::record::*;
+use crate::wire::otlp::Encoding;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn run() -> Run {
+    Run {
+        id: "20261124T120000Z-shop".into(),
+        name: "shop".into(),
+        started_at: Timestamp(1_764_000_000_123_456_789),
+        ended_at: Some(Timestamp(u64::MAX)),
+        state: RunState::Interrupted,
+        target: "http://127.0.0.1:8080".into(),
+        hotspan_version: "0.1.0".into(),
+        git_commit: Some("abc".into()),
+        host: Host { name: "h".into(), os: "o".into(), cpu: "c".into(), cores: 2 },
+        scenario: "name: shop\n\"quoted\" ü".into(),
+        steps: vec![StepInfo {
+            journey: "j".into(),
+            name: "n".into(),
+            method: "GET".into(),
+            template: "/t".into(),
+        }],
+        load: LoadFacts {
+            open_model: true,
+            planned: Nanos(1),
+            offered: 2,
+            sent: 3,
+            not_sent: 4,
+            users_max: 5,
+            iterations: 6,
+            cpu: Nanos(7),
+            threads: 8,
+        },
+        receiver: ReceiverFacts {
+            requests: 1,
+            spans_received: 2,
+            spans_stored: 3,
+            spans_rejected: 4,
+            spans_dropped: 5,
+            bad_requests: 6,
+            forwarded: 7,
+            forward_dropped: 8,
+        },
+        export: ExportFacts {
+            endpoint: Some("http://c:4317".into()),
+            spans_offered: 1,
+            spans_sent: 2,
+            spans_dropped: 3,
+            metric_exports: 4,
+            last_error: Some("e".into()),
+        },
+        wait: Some(WaitFacts { waited: Nanos(1), end: WaitEnd::Quiet, joined: 2, traced: 3 }),
+        warnings: vec!["w".into()],
+    }
+}
+
+/// A few hundred exchanges from the strategy, the same each time.
+fn exchanges(n: usize) -> Vec<Exchange> {
+    let mut runner = TestRunner::deterministic();
+    prop::collection::vec(exchange(), n).new_tree(&mut runner).unwrap().current()
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("runs/one");
+    (temp, dir)
+}
+
+fn read(dir: &Path) -> (Vec<Exchange>, Vec<(Encoding, Vec<u8>, u32)>, usize) {
+    let reader = RunReader::open(dir).unwrap();
+    let mut stream = reader.exchanges();
+    let exchanges: Vec<Exchange> = stream.by_ref().collect();
+    let mut batches = reader.span_batches();
+    let mut spans = Vec::new();
+    while let Some(batch) = batches.next_batch() {
+        spans.push((batch.encoding, batch.bytes.to_vec(), batch.spans));
+    }
+    (exchanges, spans, stream.notes().len() + batches.notes().len())
+}
+
+#[test]
+fn a_run_reads_back_as_it_was_written() {
+    let (_temp, dir) = folder();
+    let written = exchanges(500);
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    for part in written.chunks(7) {
+        writer.append_exchanges(part).unwrap();
+    }
+    writer.append_spans(Encoding::Protobuf, b"", 0).unwrap();
+    writer.append_spans(Encoding::Json, b"{\"resourceSpans\":[]}", 3).unwrap();
+    let ended = Run { state: RunState::Complete, ..run() };
+    writer.finish(&ended).unwrap();
+    assert_eq!(RunReader::open(&dir).unwrap().run(), &ended);
+    let spans =
+        vec![(Encoding::Protobuf, vec![], 0), (Encoding::Json, b"{\"resourceSpans\":[]}".to_vec(), 3)];
+    assert_eq!(read(&dir), (written, spans, 0));
+}
+
+#[test]
+fn an_empty_run_is_a_run() {
+    let (_temp, dir) = folder();
+    RunWriter::create(&dir, &run()).unwrap().finish(&run()).unwrap();
+    assert_eq!(read(&dir), (vec![], vec![], 0));
+}
+
+#[test]
+fn segments_are_rotated_and_read_in_order() {
+    let (_temp, dir) = folder();
+    let mut writer = RunWriter::create_on(&dir, &run(), || Box::new(SystemDisk), 1_000).unwrap();
+    for n in 0..50u8 {
+        writer.append_spans(Encoding::Protobuf, &vec![n; 90 + usize::from(n)], 1).unwrap();
+    }
+    writer.append_spans(Encoding::Protobuf, &vec![50; 5_000], 1).unwrap();
+    writer.finish(&run()).unwrap();
+    let segments = fs::read_dir(dir.join(SPANS_DIR)).unwrap().count();
+    assert!(segments > 5, "{segments}");
+    let (_, spans, notes) = read(&dir);
+    let order: Vec<u8> = spans.iter().map(|(_, bytes, _)| bytes[0]).collect();
+    assert_eq!((order, notes), ((0..=50).collect(), 0));
+}
+
+#[test]
+fn cut_at_any_byte_everything_before_the_torn_record_is_read() {
+    let (_temp, dir) = folder();
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    let mut ends = vec![];
+    let written = exchanges(12);
+    for part in written.chunks(4) {
+        writer.append_exchanges(part).unwrap();
+        writer.flush().unwrap();
+        ends.push(fs::metadata(dir.join("exchanges/000000.seg")).unwrap().len());
+    }
+    writer.finish(&run()).unwrap();
+    let path = dir.join("exchanges/000000.seg");
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let frames = ends.iter().filter(|end| **end <= cut as u64).count();
+        let (seen, _, notes) = read(&dir);
+        assert_eq!(seen, written[..frames * 4], "cut at {cut}");
+        let clean = ends.contains(&(cut as u64)) || cut == 0 || cut == 16;
+        assert_eq!(notes, usize::from(!clean), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_damaged_byte_never_yields_a_wrong_record() {
+    let (_temp, dir) = folder();
+    let written = exchanges(6);
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    for one in &written {
+        writer.append_exchanges(std::slice::from_ref(one)).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.finish(&run()).unwrap();
+    let path = dir.join("exchanges/000000.seg");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, &damaged).unwrap();
+        let (seen, _, notes) = read(&dir);
+        assert_eq!((&seen[..], notes), (&written[..seen.len()], 1), "byte {at}");
+    }
+}
+
+#[test]
+fn records_are_on_disk_without_an_orderly_end() {
+    let (_temp, dir) = folder();
+    let written = exchanges(3);
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    writer.append_exchanges(&written).unwrap();
+    writer.flush().unwrap();
+    // As after kill -9: nothing of the writer runs any more.
+    std::mem::forget(writer);
+    assert_eq!(read(&dir).0, written);
+}
+
+/// A disk that takes a number of bytes and no more, shared by all its files.
+struct SmallDisk(Arc<AtomicU64>);
+struct SmallFile(Arc<AtomicU64>, Box<dyn SegmentFile>);
+
+impl Disk for SmallDisk {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(SmallFile(self.0.clone(), SystemDisk.create(path)?)))
+    }
+}
+
+impl SegmentFile for SmallFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.0.load(Ordering::Relaxed).min(bytes.len() as u64);
+        if room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let n = self.1.append(&bytes[..room as usize])?;
+        self.0.fetch_sub(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.1.cut(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.1.sync()
+    }
+}
+
+#[test]
+fn a_full_disk_loses_what_it_says_and_nothing_else() {
+    for room in (0..700).step_by(13) {
+        let (_temp, dir) = folder();
+        let free = Arc::new(AtomicU64::new(room));
+        let disk = || Box::new(SmallDisk(free.clone())) as Box<dyn Disk>;
+        let mut writer = RunWriter::create_on(&dir, &run(), disk, SEGMENT_MAX).unwrap();
+        for n in 0..6u8 {
+            writer.append_spans(Encoding::Protobuf, &[n; 50], 10).unwrap();
+        }
+        let lost = match writer.flush() {
+            Ok(()) => Lost::default(),
+            Err(error) => {
+                assert!(error.is_disk_full() && error.to_string().contains("free some space"), "{error}");
+                error.lost()
+            }
+        };
+        let (_, kept, notes) = read(&dir);
+        assert_eq!((kept.len() as u64 * 10 + lost.spans, notes), (60, 0), "room for {room}");
+        // Space again: the run goes on.
+        free.store(10_000, Ordering::Relaxed);
+        writer.append_spans(Encoding::Protobuf, b"later", 1).unwrap();
+        writer.finish(&run()).unwrap();
+        let (_, after, notes) = read(&dir);
+        assert_eq!((after.len(), notes), (kept.len() + 1, 0), "room for {room}");
+        assert_eq!(after.last().unwrap().1, b"later");
+    }
+}
+
+#[test]
+fn what_is_no_run_folder_is_told_apart() {
+    let (_temp, dir) = folder();
+    assert!(RunReader::open(&dir).unwrap_err().to_string().contains("there is no folder"));
+    fs::create_dir_all(&dir).unwrap();
+    let not_a_run = |reason: &str| {
+        let error = RunReader::open(&dir).unwrap_err().to_string();
+        assert!(error.contains("is not a run folder") && error.contains(reason), "{error}");
+    };
+    not_a_run("it has no run.json");
+    fs::write(dir.join(RUN_FILE), "{").unwrap();
+    not_a_run("is not JSON");
+    fs::write(dir.join(RUN_FILE), "{}").unwrap();
+    not_a_run("does not name the format");
+    fs::write(dir.join(RUN_FILE), r#"{"format":"hotspan.run/1","id":3}"#).unwrap();
+    not_a_run("damaged");
+    fs::write(dir.join(RUN_FILE), r#"{"format":"hotspan.run/2"}"#).unwrap();
+    let error = RunReader::open(&dir).unwrap_err().to_string();
+    assert!(error.contains("newer hotspan (format hotspan.run/2)"), "{error}");
+    assert!(matches!(RunWriter::create(&dir, &run()), Err(FolderError::Occupied { .. })));
+    let file = dir.join(RUN_FILE);
+    assert!(RunReader::open(&file).unwrap_err().to_string().contains("it is a file"));
+}
+
+#[test]
+fn a_document_of_an_earlier_version_with_less_in_it_is_read() {
+    let (_temp, dir) = folder();
+    fs::create_dir_all(&dir).unwrap();
+    let text = r#"{"format":"hotspan.run/1","id":"a","name":"b","started_at_unix_ns":5,"new_field":1}"#;
+    fs::write(dir.join(RUN_FILE), text).unwrap();
+    let reader = RunReader::open(&dir).unwrap();
+    assert_eq!((reader.run().started_at, reader.run().state), (Timestamp(5), RunState::Running));
+    // Its folders are missing, which is a note each.
+    assert_eq!(read(&dir).2, 2);
+}
+
+#[test]
+fn strange_files_and_kinds_are_noted_and_passed_over() {
+    let (_temp, dir) = folder();
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    writer.append_exchanges(&exchanges(2)).unwrap();
+    writer.finish(&run()).unwrap();
+    // A frame of exchanges where spans belong: sound, but not of the kind.
+    fs::copy(dir.join("exchanges/000000.seg"), dir.join("spans/000000.seg")).unwrap();
+    fs::write(dir.join("spans/000001.seg"), b"hotspan-seg\n\x09\0\0\0").unwrap();
+    fs::write(dir.join("spans/000002.seg"), b"something else entirely").unwrap();
+    fs::write(dir.join("spans/README"), b"not ours").unwrap();
+    let reader = RunReader::open(&dir).unwrap();
+    let totals = reader.for_each_span(&mut |_| panic!("there are no spans"));
+    let reasons: Vec<&str> = totals.notes.iter().map(|note| note.reason).collect();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert!(reasons[1].contains("newer") && reasons[2].contains("not a segment"), "{reasons:?}");
+    assert!(totals.notes[0].to_string().starts_with("spans/000000.seg: "));
+}

@@ -1,0 +1,151 @@
+//! The writing side of a run folder: one owner, everything appended.
+
+use super::error::{FolderError, Lost};
+use super::exchange_codec::Encoder;
+use super::frame::{Kind, MAX_PAYLOAD};
+use super::segment::{Disk, SEGMENT_MAX, SegmentWriter, SystemDisk, merge};
+use super::{EXCHANGES_DIR, RUN_FILE, SPANS_DIR, document};
+use crate::record::{Exchange, Run};
+use crate::wire::otlp::Encoding;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A frame of exchanges is closed when its payload has this many bytes.
+const EXCHANGE_FRAME: usize = 128 << 10;
+/// What was appended reaches the system after this long at the latest.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Writes one run. Nothing is ever overwritten but `run.json`, which is replaced whole.
+///
+/// Records reach the system (and survive the death of this process) within a second of being appended, as long as
+/// something is appended or [`RunWriter::flush_if_due`] is called.
+pub struct RunWriter {
+    dir: PathBuf,
+    exchanges: SegmentWriter,
+    spans: SegmentWriter,
+    pending: Encoder,
+    flushed_at: Instant,
+}
+
+impl RunWriter {
+    /// Makes the folder, its parents and its first `run.json`. A folder that has something in it is refused.
+    pub fn create(dir: &Path, run: &Run) -> Result<RunWriter, FolderError> {
+        RunWriter::create_on(dir, run, || Box::new(SystemDisk), SEGMENT_MAX)
+    }
+
+    pub(super) fn create_on(
+        dir: &Path,
+        run: &Run,
+        disk: impl Fn() -> Box<dyn Disk>,
+        segment_max: u64,
+    ) -> Result<RunWriter, FolderError> {
+        if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(FolderError::Occupied { path: dir.to_owned() });
+        }
+        for part in [EXCHANGES_DIR, SPANS_DIR] {
+            let path = dir.join(part);
+            fs::create_dir_all(&path).map_err(|source| write_error(&path, source))?;
+        }
+        let writer = RunWriter {
+            dir: dir.to_owned(),
+            exchanges: SegmentWriter::new(dir.join(EXCHANGES_DIR), disk(), segment_max),
+            spans: SegmentWriter::new(dir.join(SPANS_DIR), disk(), segment_max),
+            pending: Encoder::default(),
+            flushed_at: Instant::now(),
+        };
+        writer.write_run(run)?;
+        Ok(writer)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Replaces `run.json`: readers see the old one or the new one, never half of one.
+    pub fn write_run(&self, run: &Run) -> Result<(), FolderError> {
+        let path = self.dir.join(RUN_FILE);
+        let half = self.dir.join("run.json.new");
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&half)?;
+            file.write_all(&document::to_json(run)?)?;
+            file.sync_data()?;
+            fs::rename(&half, &path)
+        };
+        write().map_err(|source| {
+            let _ = fs::remove_file(&half);
+            write_error(&path, source)
+        })
+    }
+
+    /// Appends exchanges. On an error what is on disk is valid, the error counts what is lost (which may include
+    /// records of earlier calls), and later calls try again.
+    pub fn append_exchanges(&mut self, exchanges: &[Exchange]) -> Result<(), FolderError> {
+        let mut result = Ok(());
+        for exchange in exchanges {
+            self.pending.push(exchange);
+            if self.pending.payload().len() >= EXCHANGE_FRAME {
+                result = merge(result, self.close_frame());
+            }
+        }
+        merge(result, self.flush_if_due())
+    }
+
+    /// Appends one OTLP trace message exactly as it was received. Errors as in [`RunWriter::append_exchanges`].
+    pub fn append_spans(&mut self, encoding: Encoding, bytes: &[u8], spans: u64) -> Result<(), FolderError> {
+        let holds = Lost { exchanges: 0, spans };
+        if bytes.len() > MAX_PAYLOAD {
+            return Err(FolderError::TooLarge { size: bytes.len(), lost: holds });
+        }
+        let kind = match encoding {
+            Encoding::Protobuf => Kind::SpansProtobuf,
+            Encoding::Json => Kind::SpansJson,
+        };
+        let count = u32::try_from(spans).unwrap_or(u32::MAX);
+        let result = self.spans.push(kind, count, bytes, holds);
+        merge(result, self.flush_if_due())
+    }
+
+    fn close_frame(&mut self) -> Result<(), FolderError> {
+        let count = self.pending.count();
+        if count == 0 {
+            return Ok(());
+        }
+        let holds = Lost { exchanges: u64::from(count), spans: 0 };
+        let result = self.exchanges.push(Kind::Exchanges, count, self.pending.payload(), holds);
+        self.pending.clear();
+        result
+    }
+
+    /// Flushes when the last flush was a second ago or more; for the owner's ticker.
+    pub fn flush_if_due(&mut self) -> Result<(), FolderError> {
+        if self.flushed_at.elapsed() >= FLUSH_INTERVAL { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands everything to the system: from here on it survives `kill -9`.
+    pub fn flush(&mut self) -> Result<(), FolderError> {
+        self.flushed_at = Instant::now();
+        let result = self.close_frame();
+        merge(merge(result, self.exchanges.flush()), self.spans.flush())
+    }
+
+    /// Flushes, asks the system to put everything on the medium, and replaces `run.json`.
+    pub fn finish(mut self, run: &Run) -> Result<(), FolderError> {
+        let result = self.flush();
+        let result = merge(merge(result, self.exchanges.finish()), self.spans.finish());
+        merge(result, self.write_run(run))
+    }
+}
+
+impl Drop for RunWriter {
+    /// A writer that is dropped on the way out of an error still leaves what it has.
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
+}
+
+fn write_error(path: &Path, source: io::Error) -> FolderError {
+    FolderError::Write { path: path.to_owned(), source, lost: Lost::default() }
+}

@@ -1,0 +1,398 @@
+//! hotspan's metrics as OTLP: request durations with exemplars (bucket → trace id), schedule delay, users, iterations,
+//! checks. The SDK leaves exemplars empty, and they are the way from a graph to a slow trace.
+
+use super::histogram::ExponentialHistogram;
+use crate::record::{Exchange, FailureClass, Outcome, Protocol, Run, SpanId, StepId, Timestamp, TraceId};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Exemplar, ExponentialHistogram as ExponentialMetric,
+    ExponentialHistogramDataPoint, Gauge, Histogram as ExplicitMetric, HistogramDataPoint, Metric,
+    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Whether each export tells all since the start, or what is new since the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// All since the start of the run.
+    #[default]
+    Cumulative,
+    /// What is new since the last export.
+    Delta,
+}
+
+/// How distributions are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistogramForm {
+    /// Base-2 exponential buckets.
+    #[default]
+    Exponential,
+    /// The bounds that the HTTP semantic conventions advise, for backends that know no other form.
+    Explicit,
+}
+
+/// Upper bounds in seconds, as the HTTP semantic conventions advise.
+const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Exemplars are kept one for each power of two from 61 µs to 32 s, so that the slow end always has one.
+const EXEMPLAR_SLOTS: usize = 20;
+const FIRST_EXEMPLAR_EXPONENT: i32 = -14;
+
+/// Collects exchanges and encodes them as `ExportMetricsServiceRequest`s.
+#[derive(Debug)]
+pub struct MetricsEncoder {
+    resource: Vec<(String, String)>,
+    version: String,
+    steps: Vec<Vec<KeyValue>>,
+    temporality: Temporality,
+    form: HistogramForm,
+    /// Start of the interval that the next export tells about.
+    since: Timestamp,
+    durations: BTreeMap<DurationKey, Distribution>,
+    delays: BTreeMap<StepId, Distribution>,
+    checks: BTreeMap<(StepId, Option<Arc<str>>), u64>,
+    users: Option<u32>,
+    iterations: u64,
+    iterations_told: u64,
+}
+
+/// Attributes by which durations are kept apart, beside those of the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct DurationKey {
+    step: StepId,
+    status: Option<u16>,
+    failure: Option<FailureClass>,
+    http2: bool,
+}
+
+#[derive(Debug, Default)]
+struct Distribution {
+    exponential: ExponentialHistogram,
+    explicit: [u64; BOUNDS.len() + 1],
+    exemplars: [Option<Seen>; EXEMPLAR_SLOTS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    trace_id: TraceId,
+    span_id: SpanId,
+    at: Timestamp,
+    value: f64,
+}
+
+impl MetricsEncoder {
+    /// An encoder for `run`, sent as the process that `resource` (attribute, value) describes.
+    pub fn new(
+        run: &Run,
+        resource: &[(String, String)],
+        temporality: Temporality,
+        form: HistogramForm,
+    ) -> MetricsEncoder {
+        let steps = run.steps.iter().map(|step| {
+            let named = [
+                ("http.request.method", &step.method),
+                ("url.template", &step.template),
+                ("hotspan.journey", &step.journey),
+                ("hotspan.step", &step.name),
+            ];
+            named.into_iter().map(|(key, value)| text(key, value)).collect()
+        });
+        MetricsEncoder {
+            resource: resource.to_vec(),
+            version: run.hotspan_version.clone(),
+            steps: steps.collect(),
+            temporality,
+            form,
+            since: run.started_at,
+            durations: BTreeMap::new(),
+            delays: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            users: None,
+            iterations: 0,
+            iterations_told: 0,
+        }
+    }
+
+    /// Counts an exchange.
+    pub fn record(&mut self, exchange: &Exchange) {
+        let failure = match &exchange.outcome {
+            Outcome::Failed { failure, .. } => Some(failure.class),
+            Outcome::Answered(_) => None,
+        };
+        let key = DurationKey {
+            step: exchange.step,
+            status: exchange.status(),
+            failure,
+            http2: exchange.protocol == Protocol::Http2,
+        };
+        let exemplar = exchange.sampled.then_some((exchange.trace_id, exchange.span_id, exchange.phases.end));
+        self.durations.entry(key).or_default().record(exchange.service_time().as_secs_f64(), exemplar);
+        let delay = exchange.schedule_delay().as_secs_f64();
+        self.delays.entry(exchange.step).or_default().record(delay, exemplar);
+        if exchange.checks_failed.is_empty() {
+            *self.checks.entry((exchange.step, None)).or_default() += 1;
+        }
+        for check in &exchange.checks_failed {
+            *self.checks.entry((exchange.step, Some(check.check.clone()))).or_default() += 1;
+        }
+    }
+
+    /// Virtual users at work now.
+    pub fn users(&mut self, now: u32) {
+        self.users = Some(now);
+    }
+
+    /// Iterations begun since the start of the run.
+    pub fn iterations(&mut self, total: u64) {
+        self.iterations = total;
+    }
+
+    /// One export as of `now`. With [`Temporality::Delta`] the next one begins here.
+    pub fn encode(&mut self, now: Timestamp) -> Vec<u8> {
+        let mut metrics = vec![
+            self.distribution("http.client.request.duration", "Duration of HTTP client requests.", now, {
+                let points = self.durations.iter();
+                points.map(|(key, d)| (self.duration_attributes(key), d)).collect()
+            }),
+            self.distribution(
+                "hotspan.schedule_delay",
+                "Due time to actual start: how late the generator was.",
+                now,
+                {
+                    let points = self.delays.iter();
+                    points.map(|(step, d)| (self.step_attributes(*step), d)).collect()
+                },
+            ),
+        ];
+        metrics.retain(Option::is_some);
+        let mut metrics: Vec<Metric> = metrics.into_iter().flatten().collect();
+        if let Some(users) = self.users {
+            let points = vec![number(vec![], u64::from(users), None, now)];
+            metrics.push(metric(
+                "hotspan.users",
+                "{user}",
+                "Virtual users at work.",
+                metric::Data::Gauge(Gauge { data_points: points }),
+            ));
+        }
+        let iterations = self.iterations - self.iterations_told.min(self.iterations);
+        let since = Some(self.since);
+        metrics.push(self.counter(
+            "hotspan.iterations",
+            "{iteration}",
+            "Iterations begun.",
+            vec![number(vec![], iterations, since, now)],
+        ));
+        let checks = self.checks.iter().map(|((step, failed), count)| {
+            let mut attributes = self.step_attributes(*step);
+            attributes.push(text("hotspan.check.result", if failed.is_some() { "failed" } else { "passed" }));
+            attributes.extend(failed.as_deref().map(|name| text("hotspan.check", name)));
+            number(attributes, *count, since, now)
+        });
+        let checks: Vec<NumberDataPoint> = checks.collect();
+        if !checks.is_empty() {
+            let about = "Exchanges whose checks all held (passed), and checks that did not (failed).";
+            metrics.push(self.counter("hotspan.checks", "{check}", about, checks));
+        }
+        if self.temporality == Temporality::Delta {
+            self.since = now;
+            self.iterations_told = self.iterations;
+            self.durations.clear();
+            self.delays.clear();
+            self.checks.clear();
+        }
+        self.request(metrics).encode_to_vec()
+    }
+
+    fn request(&self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
+        let attributes = self.resource.iter().map(|(key, value)| text(key, value)).collect();
+        let scope = InstrumentationScope {
+            name: "hotspan".into(),
+            version: self.version.clone(),
+            ..InstrumentationScope::default()
+        };
+        let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, schema_url: String::new() }];
+        ExportMetricsServiceRequest {
+            resource_metrics: vec![ResourceMetrics {
+                resource: Some(Resource { attributes, ..Resource::default() }),
+                scope_metrics,
+                schema_url: String::new(),
+            }],
+        }
+    }
+
+    fn temporality(&self) -> i32 {
+        match self.temporality {
+            Temporality::Cumulative => AggregationTemporality::Cumulative as i32,
+            Temporality::Delta => AggregationTemporality::Delta as i32,
+        }
+    }
+
+    fn counter(&self, name: &str, unit: &str, about: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+        let aggregation_temporality = self.temporality();
+        metric(
+            name,
+            unit,
+            about,
+            metric::Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }),
+        )
+    }
+
+    fn step_attributes(&self, step: StepId) -> Vec<KeyValue> {
+        self.steps.get(usize::from(step.0)).cloned().unwrap_or_default()
+    }
+
+    fn duration_attributes(&self, key: &DurationKey) -> Vec<KeyValue> {
+        let mut attributes = self.step_attributes(key.step);
+        attributes.push(text("network.protocol.version", if key.http2 { "2" } else { "1.1" }));
+        if let Some(status) = key.status {
+            attributes.push(int("http.response.status_code", i64::from(status)));
+        }
+        match (key.failure, key.status) {
+            (Some(class), _) => attributes.push(text("error.type", class.name())),
+            (None, Some(status)) if status >= 400 => attributes.push(text("error.type", &status.to_string())),
+            _ => {}
+        }
+        attributes
+    }
+
+    fn distribution(
+        &self,
+        name: &str,
+        about: &str,
+        now: Timestamp,
+        points: Vec<(Vec<KeyValue>, &Distribution)>,
+    ) -> Option<Metric> {
+        if points.is_empty() {
+            return None;
+        }
+        let points = points.into_iter();
+        let aggregation_temporality = self.temporality();
+        let data = match self.form {
+            HistogramForm::Exponential => metric::Data::ExponentialHistogram(ExponentialMetric {
+                data_points: points.map(|(a, d)| d.exponential_point(a, self.since, now)).collect(),
+                aggregation_temporality,
+            }),
+            HistogramForm::Explicit => metric::Data::Histogram(ExplicitMetric {
+                data_points: points.map(|(a, d)| d.explicit_point(a, self.since, now)).collect(),
+                aggregation_temporality,
+            }),
+        };
+        Some(metric(name, "s", about, data))
+    }
+}
+
+impl Distribution {
+    fn record(&mut self, seconds: f64, exemplar: Option<(TraceId, SpanId, Timestamp)>) {
+        self.exponential.record(seconds);
+        self.explicit[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        if let Some((trace_id, span_id, at)) = exemplar {
+            let exponent = (seconds.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+            let slot = (exponent - FIRST_EXEMPLAR_EXPONENT).clamp(0, EXEMPLAR_SLOTS as i32 - 1) as usize;
+            self.exemplars[slot] = Some(Seen { trace_id, span_id, at, value: seconds });
+        }
+    }
+
+    fn exemplars(&self) -> Vec<Exemplar> {
+        let seen = self.exemplars.iter().flatten();
+        seen.map(|seen| Exemplar {
+            filtered_attributes: vec![],
+            time_unix_nano: seen.at.0,
+            span_id: seen.span_id.0.to_vec(),
+            trace_id: seen.trace_id.0.to_vec(),
+            value: Some(exemplar::Value::AsDouble(seen.value)),
+        })
+        .collect()
+    }
+
+    fn exponential_point(
+        &self,
+        attributes: Vec<KeyValue>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> ExponentialHistogramDataPoint {
+        let histogram = &self.exponential;
+        let (offset, buckets) = histogram.buckets();
+        ExponentialHistogramDataPoint {
+            attributes,
+            start_time_unix_nano: since.0,
+            time_unix_nano: now.0,
+            count: histogram.count(),
+            sum: Some(histogram.sum()),
+            scale: histogram.scale(),
+            zero_count: histogram.zeros(),
+            positive: Some(Buckets { offset, bucket_counts: buckets.to_vec() }),
+            negative: None,
+            flags: 0,
+            exemplars: self.exemplars(),
+            min: histogram.range().map(|(min, _)| min),
+            max: histogram.range().map(|(_, max)| max),
+            zero_threshold: 0.0,
+        }
+    }
+
+    fn explicit_point(
+        &self,
+        attributes: Vec<KeyValue>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> HistogramDataPoint {
+        let histogram = &self.exponential;
+        HistogramDataPoint {
+            attributes,
+            start_time_unix_nano: since.0,
+            time_unix_nano: now.0,
+            count: histogram.count(),
+            sum: Some(histogram.sum()),
+            bucket_counts: self.explicit.to_vec(),
+            explicit_bounds: BOUNDS.to_vec(),
+            exemplars: self.exemplars(),
+            flags: 0,
+            min: histogram.range().map(|(min, _)| min),
+            max: histogram.range().map(|(_, max)| max),
+        }
+    }
+}
+
+fn metric(name: &str, unit: &str, about: &str, data: metric::Data) -> Metric {
+    Metric {
+        name: name.into(),
+        description: about.into(),
+        unit: unit.into(),
+        metadata: vec![],
+        data: Some(data),
+    }
+}
+
+fn number(
+    attributes: Vec<KeyValue>,
+    value: u64,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes,
+        start_time_unix_nano: since.map_or(0, |t| t.0),
+        time_unix_nano: now.0,
+        exemplars: vec![],
+        flags: 0,
+        value: Some(number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX))),
+    }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, any_value::Value::StringValue(value.into()))
+}
+
+fn int(key: &str, value: i64) -> KeyValue {
+    attribute(key, any_value::Value::IntValue(value))
+}
+
+fn attribute(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}

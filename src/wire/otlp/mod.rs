@@ -1,0 +1,98 @@
+//! OTLP, both ways: trace messages → spans, exchanges → client spans and metrics, answers and their errors.
+
+mod answer;
+mod client_span;
+mod histogram;
+mod json;
+mod metrics;
+mod scan;
+mod value;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::{PartialSuccess, Rpc, Status, retry_delay};
+pub use client_span::SpanEncoder;
+pub use histogram::ExponentialHistogram;
+pub use json::{JsonError, json_to_protobuf};
+pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
+pub use scan::{ScanResult, Scanned, SpanKey, scan, scan_all};
+pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
+pub use walk::{Walked, for_each_span, for_each_span_where};
+
+use crate::record::{Span, TraceId};
+use crate::wire::protobuf::DecodeError;
+use std::borrow::Cow;
+use std::fmt;
+
+/// How an OTLP message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// `application/x-protobuf`, and everything that comes over gRPC.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+/// Why bytes are not an OTLP message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtlpError {
+    /// Broken protobuf.
+    Protobuf(DecodeError),
+    /// Broken JSON, or JSON of another shape.
+    Json(JsonError),
+}
+
+impl fmt::Display for OtlpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OtlpError::Protobuf(error) => error.fmt(f),
+            OtlpError::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OtlpError {}
+
+impl From<DecodeError> for OtlpError {
+    fn from(error: DecodeError) -> OtlpError {
+        OtlpError::Protobuf(error)
+    }
+}
+
+impl From<JsonError> for OtlpError {
+    fn from(error: JsonError) -> OtlpError {
+        OtlpError::Json(error)
+    }
+}
+
+impl Encoding {
+    /// The message as protobuf: as it is, or written anew from JSON.
+    pub fn to_protobuf(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, OtlpError> {
+        match self {
+            Encoding::Protobuf => Ok(Cow::Borrowed(bytes)),
+            Encoding::Json => Ok(Cow::Owned(json_to_protobuf(bytes)?)),
+        }
+    }
+
+    /// [`scan_all`] for a message in this encoding.
+    pub fn scan(self, bytes: &[u8]) -> Result<ScanResult, OtlpError> {
+        Ok(scan_all(&self.to_protobuf(bytes)?)?)
+    }
+
+    /// [`for_each_span`] for a message in this encoding.
+    pub fn for_each_span(self, bytes: &[u8], f: &mut impl FnMut(&Span<'_>)) -> Result<Walked, OtlpError> {
+        Ok(for_each_span(&self.to_protobuf(bytes)?, f)?)
+    }
+
+    /// [`for_each_span_where`] for a message in this encoding.
+    pub fn for_each_span_where(
+        self,
+        bytes: &[u8],
+        keep: &mut impl FnMut(TraceId) -> bool,
+        f: &mut impl FnMut(&Span<'_>),
+    ) -> Result<Walked, OtlpError> {
+        Ok(for_each_span_where(&self.to_protobuf(bytes)?, keep, f)?)
+    }
+}
