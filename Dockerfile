@@ -11,6 +11,7 @@ WORKDIR /build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
+COPY benches ./benches
 COPY README.md ./
 RUN cargo build --locked --profile dist --bin hotspan && cp target/dist/hotspan /usr/local/bin/hotspan
 

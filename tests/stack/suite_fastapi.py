@@ -148,8 +148,8 @@ def slow_database(suite: Suite, database: str) -> None:
     check_headline(suite, "grpc", report, "books", "database", "review")
     suite.check(
         "grpc: the N+1 is a finding",
-        any(f["kind"] == "n_plus_one_query" and f["step"] == "books" for f in report["findings"]),
-        str([(f["kind"], f["step"]) for f in report["findings"]]),
+        any(f["kind"] == "n_plus_one_query" and f["step"]["name"] == "books" for f in report["findings"]),
+        str([(f["kind"], f["step"], f["title"]) for f in report["findings"]]),
     )
 
 

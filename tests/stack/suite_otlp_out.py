@@ -85,9 +85,8 @@ def one_round(suite: Suite, protocol: str, seconds: int, target: int) -> None:
     counts = sink_counts(http_port)
     if not suite.check(f"{protocol}: hotspan run exits with 0", ran.code == 0, str(ran)):
         print(ran)
-    folder = run_folder(out)
-    report, export = read_report(folder), json.loads((folder / "run.json").read_text())["export"]
-    exchanges = report["telemetry"]["exchanges"]
+    report = read_report(run_folder(out))
+    exchanges, export = report["telemetry"]["exchanges"], report["telemetry"]["export"]
     print(
         f"    {protocol}: {exchanges} exchanges ({report['load']['achieved_per_s']:.0f}/s achieved of {RATE}), "
         f"offered to the exporter {export['spans_offered']}, sent {export['spans_sent']}, dropped "
