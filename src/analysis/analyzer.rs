@@ -4,6 +4,7 @@ use super::blame::Blamer;
 use super::facts::Facts;
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
+use super::result::ByCategory;
 use super::row::{Asked, ERROR, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, group_by};
 use super::sums::Sums;
 use super::tally::StepTally;
@@ -197,7 +198,13 @@ impl Analyzer {
     }
 
     /// Joins, blames and adds up the share.
-    pub fn finish(mut self) -> Partial {
+    pub fn finish(self) -> Partial {
+        self.finish_each(&mut |_, _| {})
+    }
+
+    /// [`Analyzer::finish`] that also tells the blame of every exchange of the share: its number, counted in the order in
+    /// which the share's exchanges came, and its latency by category.
+    pub fn finish_each(mut self, each: &mut dyn FnMut(usize, &ByCategory)) -> Partial {
         // Latest latency of each band but the last.
         let limits: Vec<[Nanos; 3]> =
             self.latencies.iter().map(|h| [h.quantile(0.5), h.quantile(0.9), h.quantile(0.99)]).collect();
@@ -220,6 +227,11 @@ impl Analyzer {
             for (index, number) in numbers.iter().enumerate() {
                 let opened = self.opened_of(*number);
                 blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
+                let mut categories = ByCategory::default();
+                for piece in &blamer.pieces {
+                    categories.add(self.names.who(piece.owner).category, Nanos(piece.end - piece.start));
+                }
+                each(*number as usize, &categories);
                 let step = &mut self.steps[usize::from(asked[index].step)];
                 sums.exchange(&blamer, index, &asked[index], self.slots[slot].trace_id, step, &self.names);
             }

@@ -6,7 +6,7 @@
 use crate::analysis::result::{Analysis, Category, Operation, StepResult};
 use crate::record::{Nanos, StepId};
 use crate::report::{Actual, ThresholdResult, Unit};
-use crate::scenario::threshold::{Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
+use crate::scenario::{Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 use crate::stats::Histogram;
 
 /// All conditions of all thresholds, in the scenario's order.

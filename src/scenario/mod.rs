@@ -37,7 +37,7 @@ pub use types::{
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 
-use crate::record::Nanos;
+use crate::record::{Nanos, StepInfo};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -75,6 +75,14 @@ pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
 /// The first thing that is wrong, with its place and what to do about it.
 pub fn parse_with(text: &str, file: &str, surroundings: &Surroundings) -> Result<Scenario, ScenarioError> {
     read::scenario(text, file, surroundings).map_err(|fault| fault.in_file(file, text))
+}
+
+/// Reads only the thresholds of a scenario that was run before: its data files may be gone and its environment another.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn thresholds(text: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, ScenarioError> {
+    read::thresholds(text, steps).map_err(|fault| fault.in_file("the scenario in run.json", text))
 }
 
 /// Reads a length of time as scenarios write it: `500ms`, `1m30s`.

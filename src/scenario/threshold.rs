@@ -48,7 +48,7 @@ pub struct Condition {
 }
 
 /// What a condition measures.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Metric {
     /// Corrected latency: from the intended start.
     Latency(Statistic),

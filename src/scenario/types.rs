@@ -313,13 +313,7 @@ pub enum OtlpProtocol {
 impl Scenario {
     /// What `run.json` says of each step, in order.
     pub fn steps(&self) -> Vec<StepInfo> {
-        let info = |step: &Step| StepInfo {
-            journey: self.journeys[step.journey].name.clone(),
-            name: step.name.clone(),
-            method: step.method.to_string(),
-            template: step.path_template.clone(),
-        };
-        self.steps.iter().map(info).collect()
+        self.steps.iter().map(|step| step.info(&self.journeys)).collect()
     }
 
     /// The YAML that was run, secrets masked with `***`. For a URL: the YAML that the URL form stands for.
@@ -349,6 +343,18 @@ impl Scenario {
     /// Ids and steps of a journey.
     pub fn steps_of(&self, journey: &Journey) -> impl Iterator<Item = (StepId, &Step)> {
         journey.steps.clone().map(|index| (StepId(index as u16), &self.steps[index]))
+    }
+}
+
+impl Step {
+    /// What `run.json` says of it.
+    pub(super) fn info(&self, journeys: &[Journey]) -> StepInfo {
+        StepInfo {
+            journey: journeys[self.journey].name.clone(),
+            name: self.name.clone(),
+            method: self.method.to_string(),
+            template: self.path_template.clone(),
+        }
     }
 }
 

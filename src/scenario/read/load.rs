@@ -5,8 +5,8 @@ use super::super::quantity::{self, Rate};
 use super::super::threshold::{self, Subject, Threshold};
 use super::super::types::Stage;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::{Building, duration};
-use crate::record::{Nanos, StepId};
+use super::duration;
+use crate::record::{Nanos, StepId, StepInfo};
 
 const STAGE_KEYS: &[&str] = &["users", "rate", "ramp", "for"];
 const MAX_USERS: i64 = 1_000_000;
@@ -69,13 +69,13 @@ fn stage(node: &Node, source: &str) -> Result<Stage, Fault> {
 }
 
 /// The list under `thresholds`.
-pub fn thresholds(node: &Node, source: &str, building: &Building) -> Result<Vec<Threshold>, Fault> {
+pub fn thresholds(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, Fault> {
     let mut all = Vec::new();
     for item in node.items() {
         match &item.value {
             Value::Map(_) => {
                 for (key, value) in entries(item, "a threshold")? {
-                    let subject = subject(&key.text, building).map_err(|m| Fault::new(key.place, m))?;
+                    let subject = subject(&key.text, steps).map_err(|m| Fault::new(key.place, m))?;
                     let text = value.text(source, "a condition such as latency.p95 < 300ms")?;
                     all.push(one(format!("{}: {text}", key.text), subject, &text, value)?);
                 }
@@ -83,7 +83,7 @@ pub fn thresholds(node: &Node, source: &str, building: &Building) -> Result<Vec<
             Value::Text(text) => match text.split_once(": ") {
                 // The whole line in quotes.
                 Some((name, rest)) => {
-                    let subject = subject(name, building).map_err(|m| Fault::new(item.place, m))?;
+                    let subject = subject(name, steps).map_err(|m| Fault::new(item.place, m))?;
                     all.push(one(text.clone(), subject, rest, item)?);
                 }
                 None => all.push(one(text.clone(), Subject::Run, text, item)?),
@@ -100,30 +100,27 @@ fn one(text: String, subject: Subject, conditions: &str, node: &Node) -> Result<
     Ok(Threshold { text, subject, conditions })
 }
 
-fn subject(text: &str, building: &Building) -> Result<Subject, String> {
+fn subject(text: &str, known: &[StepInfo]) -> Result<Subject, String> {
     if let Some(pattern) = threshold::span_pattern(text) {
         return pattern.map(Subject::Span);
     }
-    let full = |index: usize| {
-        let step = &building.steps[index];
-        format!("{}/{}", building.journeys[step.journey].name, step.name)
-    };
-    let matching = |index: &usize| building.steps[*index].name == text || full(*index) == text;
-    let steps: Vec<StepId> = (0..building.steps.len()).filter(matching).map(|i| StepId(i as u16)).collect();
+    let full = |step: &StepInfo| format!("{}/{}", step.journey, step.name);
+    let matching = |index: &usize| known[*index].name == text || full(&known[*index]) == text;
+    let steps: Vec<StepId> = (0..known.len()).filter(matching).map(|i| StepId(i as u16)).collect();
     if !steps.is_empty() {
         return Ok(Subject::Step { name: text.to_string(), steps });
     }
-    let mut known: Vec<&str> = Vec::new();
-    for step in &building.steps {
-        if !known.contains(&step.name.as_str()) {
-            known.push(&step.name);
+    let mut names: Vec<&str> = Vec::new();
+    for step in known {
+        if !names.contains(&step.name.as_str()) {
+            names.push(&step.name);
         }
     }
-    Err(match nearest(text, known.iter().copied()) {
+    Err(match nearest(text, names.iter().copied()) {
         Some(near) => format!("no step is named `{text}`; did you mean `{near}`?"),
         None => {
-            known.truncate(12);
-            format!("no step is named `{text}`; there are {}", listed(&known))
+            names.truncate(12);
+            format!("no step is named `{text}`; there are {}", listed(&names))
         }
     })
 }

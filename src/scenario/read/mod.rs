@@ -11,7 +11,8 @@ use super::template::{Names, TemplateFault};
 use super::types::*;
 use super::yaml::{self, Key, Node, Reader, Value, entries};
 use super::{Surroundings, quantity};
-use crate::record::Nanos;
+use super::threshold::Threshold;
+use crate::record::{Nanos, StepInfo};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -127,7 +128,7 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     let mut building = Building { endpoints: vec![target.endpoint.clone()], ..Building::default() };
     journeys(&top, &names, &inherited, &context, &mut building)?;
     let thresholds = match top.get("thresholds") {
-        Some(node) => load::thresholds(node, source, &building)?,
+        Some(node) => load::thresholds(node, source, &building.infos())?,
         None => Vec::new(),
     };
     let mut initial = vars;
@@ -157,6 +158,13 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     })
 }
 
+/// Reads the thresholds of a scenario's text alone.
+pub(super) fn thresholds(source: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, Fault> {
+    let root = yaml::read(source)?;
+    let top = Reader::new(&root, "the scenario", KEYS)?;
+    top.get("thresholds").map_or_else(|| Ok(Vec::new()), |node| load::thresholds(node, source, steps))
+}
+
 /// What grows while journeys are read.
 #[derive(Default)]
 struct Building {
@@ -167,6 +175,10 @@ struct Building {
 }
 
 impl Building {
+    fn infos(&self) -> Vec<StepInfo> {
+        self.steps.iter().map(|step| step.info(&self.journeys)).collect()
+    }
+
     fn endpoint(&mut self, endpoint: Endpoint) -> usize {
         self.endpoints.iter().position(|e| *e == endpoint).unwrap_or_else(|| {
             self.endpoints.push(endpoint);

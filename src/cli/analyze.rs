@@ -1,0 +1,206 @@
+//! `hotspan analyze`: a run folder in, the report out. `hotspan run` ends with exactly this, so the same folder always
+//! gives the same report.
+
+use super::args::{AnalyzeArgs, PrintArgs};
+use super::exit::{self, Exit, say};
+use super::report::render;
+use super::thresholds;
+use super::truth::Truth;
+use crate::analysis::result::{Analysis, Verdict};
+use crate::analysis::{Analyzer, Partial, Partition};
+use crate::record::{Exchange, Run, RunState};
+use crate::report::{self, Report, ThresholdResult};
+use crate::scenario::{self, Threshold};
+use crate::wire::folder::RunReader;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+
+/// Spans that one pass over a folder keeps in memory: with about 100 bytes each, half a gibibyte.
+const SPANS_PER_PASS: u64 = 5_000_000;
+/// Below this share of joined exchanges, thresholds on blame and spans cannot be decided.
+const COVERAGE_NEEDED: f64 = 0.9;
+/// Above this share of latency the generator was the bottleneck (DESIGN: the numbers are not to be trusted).
+const GENERATOR_SHARE: f64 = 0.05;
+/// Below this share of the offered load, the load that was asked for did not happen.
+const LOAD_NEEDED: f64 = 0.95;
+
+/// A run folder, analysed.
+pub struct Analyzed {
+    dir: PathBuf,
+    run: Run,
+    analysis: Analysis,
+    thresholds: Vec<ThresholdResult>,
+    on_spans: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
+    let dir = find_run(&args.run)?;
+    if args.truth {
+        exit::print(&truth(&dir)?)?;
+        return Ok(Exit::Passed);
+    }
+    let analyzed = analyze_folder(&dir, args.partitions)?;
+    analyzed.write_files()?;
+    analyzed.print(&args.print)?;
+    Ok(analyzed.exit(args.strict))
+}
+
+/// The run folder that a path means: itself, or the newest run in it.
+pub fn find_run(path: &Path) -> anyhow::Result<PathBuf> {
+    let is_run = |dir: &Path| dir.join("run.json").is_file();
+    if is_run(path) || !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let mut runs: Vec<PathBuf> = std::fs::read_dir(path)
+        .with_context(|| format!("cannot read the folder {}", path.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|dir| is_run(dir))
+        .collect();
+    // Names begin with the time in UTC, so the last by name is the newest.
+    runs.sort();
+    Ok(runs.pop().unwrap_or_else(|| path.to_owned()))
+}
+
+/// Reads and analyses a run folder.
+pub fn analyze_folder(dir: &Path, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
+    let reader = RunReader::open(dir)?;
+    let mut run = reader.run().clone();
+    let (partial, torn) = analyze_partitions(&reader, &run, partitions.unwrap_or_else(|| passes(&run)))?;
+    run.warnings.extend(torn);
+    let analysis = partial.into_analysis(&run);
+    let (limits, problem) = thresholds_of(&run);
+    run.warnings.extend(problem);
+    let results = thresholds::evaluate(&limits, &analysis);
+    let on_spans = thresholds::need_spans(&limits);
+    Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+}
+
+/// One pass for each [`SPANS_PER_PASS`] spans, at least one for each core where there are many.
+fn passes(run: &Run) -> u32 {
+    let for_memory = run.receiver.spans_stored.div_ceil(SPANS_PER_PASS).max(1);
+    u32::try_from(for_memory).unwrap_or(u32::MAX)
+}
+
+/// All partitions of a folder, merged, and what could not be read of it. The result does not depend on their number.
+fn analyze_partitions(reader: &RunReader, run: &Run, of: u32) -> anyhow::Result<(Partial, Vec<String>)> {
+    let mut whole: Option<Partial> = None;
+    let mut notes = Vec::new();
+    for index in 0..of.max(1) {
+        let (partial, torn) = analyze_partition(reader, run, Partition { index, of: of.max(1) });
+        notes = torn;
+        match &mut whole {
+            None => whole = Some(partial),
+            Some(sum) => sum.merge(partial),
+        }
+    }
+    let whole = whole.context("no partition was analysed")?;
+    Ok((whole, notes))
+}
+
+fn analyze_partition(reader: &RunReader, run: &Run, partition: Partition) -> (Partial, Vec<String>) {
+    let mut analyzer = Analyzer::new(run, partition);
+    let mut exchanges = reader.exchanges();
+    for exchange in exchanges.by_ref() {
+        analyzer.exchange(&exchange);
+    }
+    let mut notes: Vec<String> = exchanges.notes().iter().map(ToString::to_string).collect();
+    let totals = reader.for_each_span_where(&mut |_| true, &mut |span| analyzer.span(span));
+    notes.extend(totals.notes.iter().map(ToString::to_string));
+    if totals.bad_batches > 0 {
+        notes.push(format!("{} of {} stored span messages could not be decoded", totals.bad_batches, totals.batches));
+    }
+    (analyzer.finish(), notes)
+}
+
+/// The thresholds of the scenario that was run, and a warning where it cannot be read any more.
+fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
+    match scenario::thresholds(&run.scenario, &run.steps) {
+        Ok(thresholds) => (thresholds, None),
+        Err(error) => {
+            (Vec::new(), Some(format!("the thresholds were not evaluated: the stored scenario cannot be read: {error}")))
+        }
+    }
+}
+
+impl Analyzed {
+    /// What the documents are made from.
+    pub fn report(&self) -> Report<'_> {
+        Report { run: &self.run, analysis: &self.analysis, thresholds: &self.thresholds }
+    }
+
+    /// Writes `report.json` and `report.md` into the run folder; each appears whole or not at all.
+    pub fn write_files(&self) -> anyhow::Result<()> {
+        for (name, text) in [("report.json", report::json(&self.report())), ("report.md", report::markdown(&self.report()))]
+        {
+            let path = self.dir.join(name);
+            let part = self.dir.join(format!("{name}.part"));
+            std::fs::write(&part, text)
+                .and_then(|()| std::fs::rename(&part, &path))
+                .inspect_err(|_| drop(std::fs::remove_file(&part)))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Prints the report in the format that was asked for.
+    pub fn print(&self, print: &PrintArgs) -> anyhow::Result<()> {
+        Ok(exit::print(&render(&self.report(), print))?)
+    }
+
+    /// The exit status, with the reason on standard error where the result cannot carry a verdict.
+    pub fn exit(&self, strict: bool) -> Exit {
+        if self.run.state == RunState::Interrupted {
+            return Exit::Interrupted;
+        }
+        if self.run.state == RunState::Aborted {
+            return Exit::CouldNotRun;
+        }
+        if strict || !self.thresholds.is_empty() {
+            if let Some(doubt) = self.doubt(strict) {
+                say(&format!("hotspan: this result cannot carry a verdict: {doubt}"));
+                return Exit::CannotTell;
+            }
+        }
+        if self.thresholds.iter().all(|t| t.passed) { Exit::Passed } else { Exit::Failed }
+    }
+
+    /// Why the numbers cannot carry a verdict, if they cannot.
+    fn doubt(&self, strict: bool) -> Option<String> {
+        let (run, analysis) = (&self.run, &self.analysis);
+        let latency = analysis.categories.total().as_secs_f64();
+        let generator = analysis.categories.get(crate::analysis::result::Category::Generator).as_secs_f64();
+        let coverage = analysis.telemetry.coverage();
+        if matches!(analysis.verdict, Verdict::NoData) {
+            Some("not one request was made".into())
+        } else if latency > 0.0 && generator / latency > GENERATOR_SHARE {
+            Some(format!(
+                "the load generator itself was late for {:.1} % of the latency; offer less load, or give it more cores",
+                100.0 * generator / latency
+            ))
+        } else if (run.load.sent as f64) < LOAD_NEEDED * run.load.offered as f64 {
+            Some(format!("only {} of {} requests that were due were sent", run.load.sent, run.load.offered))
+        } else if (strict || self.on_spans) && coverage < COVERAGE_NEEDED {
+            Some(format!(
+                "server spans were joined for only {:.0} % of the traced requests, and blame needs {:.0} %",
+                100.0 * coverage,
+                100.0 * COVERAGE_NEEDED
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Blame beside the target's own `Server-Timing`, as JSON.
+fn truth(dir: &Path) -> anyhow::Result<String> {
+    let reader = RunReader::open(dir)?;
+    let run = reader.run().clone();
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let exchanges: Vec<Exchange> = reader.exchanges().collect();
+    exchanges.iter().for_each(|exchange| analyzer.exchange(exchange));
+    reader.for_each_span(&mut |span| analyzer.span(span));
+    let mut truth = Truth::default();
+    analyzer.finish_each(&mut |number, blame| truth.add(&exchanges[number], blame));
+    Ok(serde_json::to_string_pretty(&truth.finish(&run))? + "\n")
+}
