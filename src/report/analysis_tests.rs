@@ -27,8 +27,7 @@ fn give(analyzer: &mut Analyzer, trace_id: TraceId, parent: SpanId, at: Timestam
     let list = |pairs: &[(&'static str, &'static str)]| -> Vec<Attribute<'static>> {
         pairs.iter().map(|(key, value)| Attribute { key, value: Value::Str(value) }).collect()
     };
-    let (resource, scope) =
-        (Resource { attributes: list(&service), ..Resource::default() }, Scope::default());
+    let (resource, scope) = (Resource { attributes: list(&service) }, Scope::default());
     let span_id = |n: u64| SpanId((n + 1_000).to_be_bytes());
     analyzer.span(&Span {
         trace_id,
