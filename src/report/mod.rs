@@ -18,6 +18,8 @@ mod view;
 mod wording;
 
 #[cfg(test)]
+mod analysis_tests;
+#[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod hostile_tests;

@@ -11,13 +11,18 @@ fn schema() -> Value {
     serde_json::from_str(include_str!("../../docs/report.schema.json")).unwrap()
 }
 
+/// The schema, ready to check documents.
+pub fn validator() -> jsonschema::Validator {
+    jsonschema::draft202012::new(&schema()).unwrap()
+}
+
 fn document(sample: &Sample) -> Value {
     serde_json::from_str(&json(&sample.report())).unwrap()
 }
 
 #[test]
 fn every_sample_is_valid() {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    let validator = validator();
     for sample in sample::all() {
         let value = document(&sample);
         let errors: Vec<String> =
@@ -28,7 +33,7 @@ fn every_sample_is_valid() {
 
 #[test]
 fn the_schema_is_strict() {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    let validator = validator();
     let good = document(&sample::everything());
     assert!(validator.is_valid(&good));
     // Every object of the document, one key more and each key less, must be refused (maps with free keys aside).

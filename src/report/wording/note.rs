@@ -95,7 +95,7 @@ pub fn no_spans_way_out(view: &View) -> Prose {
     let receiver = &view.run().receiver;
     let telemetry = &view.analysis().telemetry;
     if telemetry.traced == 0 && telemetry.exchanges > 0 {
-        return "no request asked the server to record; run again with --trace-sample 100%".into();
+        return "no request that was sent asked the server to record, so no span can belong to one".into();
     }
     if let Some(service) = telemetry.services.keys().next().filter(|_| telemetry.spans_foreign > 0) {
         return Prose::new()

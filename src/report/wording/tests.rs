@@ -29,7 +29,10 @@ fn the_way_to_spans_depends_on_what_arrived() {
         "{foreign}"
     );
     let unsampled = no_spans(|s| s.analysis.telemetry.traced = 0);
-    assert!(unsampled.contains("--trace-sample") && !unsampled.contains("ENDPOINT"), "{unsampled}");
+    assert!(
+        unsampled.contains("asked the server to record") && !unsampled.contains("ENDPOINT"),
+        "{unsampled}"
+    );
     let garbage = no_spans(|s| s.run.receiver.bad_requests = 3);
     assert!(garbage.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && !garbage.contains("ENDPOINT"), "{garbage}");
     let invalid = no_spans(|s| s.run.receiver.spans_rejected = 3);
