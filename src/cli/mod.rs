@@ -1,1 +1,45 @@
-//! One file per command.
+//! The command line: one file per command. The only room with clap, the environment, standard output and signals; it ties
+//! the others together with channels.
+
+mod analyze;
+mod args;
+mod demo;
+mod exit;
+mod host;
+mod progress;
+mod recorder;
+mod report;
+mod run;
+mod thresholds;
+mod truth;
+
+use args::{Cli, Command};
+use clap::Parser;
+use exit::{Exit, say};
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for and go to standard output with status 0; mistakes are usage, status 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoService(args) => demo::service(&args),
+    };
+    match outcome {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            say(&format!("hotspan: {error:#}"));
+            Exit::CouldNotRun.code()
+        }
+    }
+}
