@@ -1,1 +1,28 @@
-//! Sockets for telemetry, in and out.
+//! Sockets for telemetry: the embedded OTLP receiver, the exporter of hotspan's own spans and metrics, forwarding, and
+//! who has been heard of ([`JoinTracker`], [`LateSpanWait`]).
+//!
+//! Nothing here looks into a span beyond its ids: bytes go from socket to run folder as they came.
+
+mod clock;
+mod environment;
+mod exporter;
+mod forward;
+mod http_date;
+mod join;
+mod outbox;
+mod peer;
+mod receiver;
+mod tls;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+pub use environment::{Compression, Endpoint, ExportConfig, Transport};
+pub use exporter::{ExportError, ExportHandle, Exporter};
+pub use forward::{ForwardHandle, Forwarder};
+pub use join::JoinTracker;
+pub use peer::Signal;
+pub use receiver::{Ack, Incoming, ListenError, OtherSignals, Receiver, ReceiverConfig};
+pub use tls::install_crypto_provider;
+pub use wait::{LateSpanWait, WaitPolicy, WaitStep, Waiting};

@@ -17,7 +17,7 @@ pub use client_span::SpanEncoder;
 pub use histogram::ExponentialHistogram;
 pub use json::{JsonError, json_to_protobuf};
 pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
-pub use scan::{ScanResult, Scanned, SpanKey, scan, scan_all};
+pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
 pub use walk::{Walked, for_each_span, for_each_span_where};
 

@@ -29,6 +29,15 @@ pub struct Scanned {
     pub invalid: u64,
 }
 
+/// One process that had spans in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Hash of its resource: the same process gives the same hash each time.
+    pub resource: u64,
+    /// Its spans in this message.
+    pub spans: u64,
+}
+
 /// A scan kept: counts, the ids of all valid spans, and who sent them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanResult {
@@ -38,8 +47,8 @@ pub struct ScanResult {
     pub invalid: u64,
     /// Every valid span.
     pub keys: Vec<SpanKey>,
-    /// One hash per resource in the message: the same process gives the same hash each time.
-    pub senders: Vec<u64>,
+    /// Who sent them, one for each resource in the message.
+    pub senders: Vec<Sender>,
 }
 
 impl ScanResult {
@@ -66,12 +75,13 @@ pub fn scan_all(bytes: &[u8]) -> Result<ScanResult, DecodeError> {
 fn scan_with(
     bytes: &[u8],
     f: &mut impl FnMut(SpanKey),
-    sender: &mut impl FnMut(u64),
+    sender: &mut impl FnMut(Sender),
 ) -> Result<Scanned, DecodeError> {
     let mut counted = Scanned::default();
     let mut message = Reader::new(bytes);
     while let Some(mut resource_spans) = next_message(&mut message, 1)? {
         let mut hasher = DefaultHasher::new();
+        let before = counted.spans;
         loop {
             let at = resource_spans.offset();
             match resource_spans.next_field()? {
@@ -87,7 +97,7 @@ fn scan_with(
                 Some(_) => {}
             }
         }
-        sender(hasher.finish());
+        sender(Sender { resource: hasher.finish(), spans: counted.spans - before });
     }
     Ok(counted)
 }
