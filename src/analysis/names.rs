@@ -161,6 +161,8 @@ impl Names {
             names.contributor(category, 0, "", name, "");
         }
         names.groups[own::WAIT as usize..=own::READY as usize].fill(own::CONNECTION);
+        // Operation 0 and contributor 0 stand for "of no matter" where only intervals count.
+        names.op(Op { service: 0, name: 0, kind: SpanKind::Unspecified, category: Category::App });
         let name = names.text(client_host);
         // Host 0 is the client's own.
         names.host(Host { name, ..Host::default() });
