@@ -3,7 +3,6 @@
 //! Old and stable conventions coexist, within one span even (`OTEL_SEMCONV_STABILITY_OPT_IN=…/dup`): the stable name wins,
 //! whatever the order. Which work a span is, `semantics` decides.
 
-use super::names::MixedMap;
 use crate::record::{Span, SpanKind, Value};
 
 /// A text that some attribute gives.
@@ -79,24 +78,31 @@ enum Meaning {
     Nothing,
 }
 
-/// Names of attributes that were met, and what they mean. A run uses the same few dozen over and over: looking a name up
-/// once costs a tenth of comparing it with every name that matters.
-#[derive(Default)]
-pub(super) struct Keys(MixedMap<Box<str>, Meaning>);
+/// Names of attributes that were met last, and what they mean. A run uses the same few dozen over and over: finding one
+/// here costs a tenth of comparing it with every name that matters.
+pub(super) struct Keys(Vec<(Box<str>, Meaning)>);
 
-/// More names than this are judged anew each time: somebody puts data into names.
-const KEYS_LIMIT: usize = 10_000;
+/// Places for names; a power of two.
+const KEYS: usize = 512;
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys(vec![(Box::default(), Meaning::Nothing); KEYS])
+    }
+}
 
 impl Keys {
     fn meaning(&mut self, key: &str) -> Meaning {
-        if let Some(meaning) = self.0.get(key) {
-            return *meaning;
+        let bytes = key.as_bytes();
+        let byte = |i: usize| usize::from(bytes.get(i).copied().unwrap_or(0));
+        let n = bytes.len();
+        // Names of one namespace differ in length and in their latter half.
+        let place = n * 37 + byte(n / 2) * 5 + byte(n.wrapping_sub(1)) * 11 + byte(n.wrapping_sub(4)) * 3;
+        let kept = &mut self.0[place % KEYS];
+        if *kept.0 != *key {
+            *kept = (key.into(), meaning(key));
         }
-        let meaning = meaning(key);
-        if self.0.len() < KEYS_LIMIT {
-            self.0.insert(key.into(), meaning);
-        }
-        meaning
+        kept.1
     }
 }
 
