@@ -1,14 +1,14 @@
 //! Takes in a run, exchanges first and then spans, and keeps both in rows of fixed size until everything has come.
 
 use super::blame::Blamer;
-use super::facts::Facts;
+use super::facts::{Facts, Keys};
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
 use super::result::ByCategory;
 use super::row::{Asked, ERROR, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, group_by};
 use super::sums::Sums;
 use super::tally::StepTally;
-use crate::record::{Exchange, Nanos, Run, Span, Status, Timestamp, TraceId};
+use crate::record::{Exchange, Nanos, Run, Span, SpanKind, Status, Timestamp, TraceId};
 use crate::stats::Histogram;
 
 /// A share of the run's traces: those whose id falls to `index` when divided among `of`.
@@ -64,6 +64,7 @@ pub(super) struct Seen {
 pub struct Analyzer {
     partition: Partition,
     pub(super) names: Names,
+    keys: Keys,
     pub(super) steps: Vec<StepTally>,
     /// Latencies of the whole run by step, whatever the partition: band limits come from here.
     latencies: Vec<Histogram>,
@@ -84,6 +85,7 @@ impl Analyzer {
         Analyzer {
             partition,
             names: Names::new(&run.host.name),
+            keys: Keys::default(),
             steps: vec![StepTally::default(); run.steps.len()],
             latencies: vec![Histogram::new(); run.steps.len()],
             asked: Vec::new(),
@@ -151,19 +153,19 @@ impl Analyzer {
             return;
         };
         let span_id = u64::from_be_bytes(span.span_id.0);
-        let slot = &self.slots[trace as usize];
-        let answers =
-            matches!(span.kind, crate::record::SpanKind::Server | crate::record::SpanKind::Consumer);
-        if slot.exchanges == 1 && slot.only == span_id && !answers {
-            // hotspan's own client span, come back through a Collector.
-            self.seen.own += 1;
-            return;
+        // hotspan's own client span, come back through a Collector. Where a walk is one trace the trees sort them out.
+        if span.parent_id.is_none() && span.kind == SpanKind::Client {
+            let slot = &self.slots[trace as usize];
+            if slot.exchanges == 1 && slot.only == span_id {
+                self.seen.own += 1;
+                return;
+            }
         }
         self.row(trace, span_id, span);
     }
 
     fn row(&mut self, trace: u32, span_id: u64, span: &Span<'_>) {
-        let facts = Facts::of(span);
+        let facts = Facts::of(span, &mut self.keys);
         let origin = self.names.origin(span.resource);
         let class = self.names.class(origin, span, &facts);
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };

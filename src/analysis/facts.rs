@@ -3,7 +3,7 @@
 //! Old and stable conventions coexist, within one span even (`OTEL_SEMCONV_STABILITY_OPT_IN=…/dup`): the stable name wins,
 //! whatever the order. Which work a span is, `semantics` decides.
 
-use crate::record::{Attribute, Span, SpanKind, Value};
+use crate::record::{Span, SpanKind, Value};
 
 /// A text that some attribute gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,9 +61,54 @@ pub(super) struct Facts<'a> {
     pub sampler: bool,
 }
 
+/// What an attribute's name means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Meaning {
+    /// A text, and whether this is its stable (or most specific) name.
+    Text(Text, bool),
+    Status,
+    GrpcStatus,
+    RpcStatus,
+    Resend,
+    Port,
+    Line,
+    Sampler,
+    /// Time in a queue, in units of so many nanoseconds; 0 where the name gives no unit.
+    Queued(f64),
+    Nothing,
+}
+
+/// Names of attributes that were met last, and what they mean. A run uses the same few dozen over and over: finding one
+/// here costs a tenth of comparing it with every name that matters.
+pub(super) struct Keys(Vec<(Box<str>, Meaning)>);
+
+/// Places for names; a power of two.
+const KEYS: usize = 512;
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys(vec![(Box::default(), Meaning::Nothing); KEYS])
+    }
+}
+
+impl Keys {
+    fn meaning(&mut self, key: &str) -> Meaning {
+        let bytes = key.as_bytes();
+        let byte = |i: usize| usize::from(bytes.get(i).copied().unwrap_or(0));
+        let n = bytes.len();
+        // Names of one namespace differ in length and in their latter half.
+        let place = n * 37 + byte(n / 2) * 5 + byte(n.wrapping_sub(1)) * 11 + byte(n.wrapping_sub(4)) * 3;
+        let kept = &mut self.0[place % KEYS];
+        if *kept.0 != *key {
+            *kept = (key.into(), meaning(key));
+        }
+        kept.1
+    }
+}
+
 impl<'a> Facts<'a> {
     /// Reads the attributes of a span.
-    pub fn of(span: &Span<'a>) -> Facts<'a> {
+    pub fn of(span: &Span<'a>, keys: &mut Keys) -> Facts<'a> {
         let mut facts = Facts {
             texts: [""; TEXTS],
             status: 0,
@@ -74,21 +119,19 @@ impl<'a> Facts<'a> {
             queued: 0,
             sampler: false,
         };
-        let mut stable = [false; TEXTS];
+        let mut stable = 0u32;
         for attribute in span.attributes {
-            match &attribute.value {
-                Value::Str(text) => {
-                    if let Some((slot, is_stable)) = text_slot(attribute.key) {
-                        if (is_stable || !stable[slot as usize]) && !text.is_empty() {
-                            facts.texts[slot as usize] = text;
-                            stable[slot as usize] = is_stable;
-                        }
-                    } else {
-                        facts.number(attribute);
+            match (keys.meaning(attribute.key), &attribute.value) {
+                (Meaning::Nothing, _) => {}
+                (Meaning::Text(slot, is_stable), Value::Str(text)) => {
+                    let bit = 1 << slot as u32;
+                    if (is_stable || stable & bit == 0) && !text.is_empty() {
+                        facts.texts[slot as usize] = text;
+                        stable |= if is_stable { bit } else { 0 };
                     }
                 }
-                Value::Int(_) | Value::Double(_) => facts.number(attribute),
-                _ => {}
+                (Meaning::Text(..), _) => {}
+                (meaning, value) => facts.number(meaning, value),
             }
         }
         facts.forget_what_cannot_matter(span.kind);
@@ -110,23 +153,23 @@ impl<'a> Facts<'a> {
         &self.texts
     }
 
-    fn number(&mut self, attribute: &Attribute<'_>) {
-        let value = &attribute.value;
+    fn number(&mut self, meaning: Meaning, value: &Value<'_>) {
         let int = || value.as_int().unwrap_or(0);
-        match attribute.key {
-            "http.response.status_code" | "http.status_code" => {
+        match meaning {
+            Meaning::Status => {
                 self.status = u16::try_from(int()).unwrap_or(0);
                 self.throttled |= matches!(self.status, 429 | 503);
             }
-            "rpc.grpc.status_code" => self.throttled |= matches!(int(), 8 | 14),
-            "rpc.status_code" | "rpc.response.status_code" => {
+            Meaning::GrpcStatus => self.throttled |= matches!(int(), 8 | 14),
+            Meaning::RpcStatus => {
                 self.throttled |= matches!(value.as_str(), Some("RESOURCE_EXHAUSTED" | "UNAVAILABLE"));
             }
-            "http.request.resend_count" | "http.resend_count" => self.resend = int() > 0,
-            "server.port" | "net.peer.port" => self.port = u16::try_from(int()).unwrap_or(0),
-            "code.line.number" | "code.lineno" => self.line = u32::try_from(int()).unwrap_or(0),
-            "sampler.type" => self.sampler = !matches!(value.as_str(), None | Some("const")),
-            key => self.queued = self.queued.max(time_in_queue(key, value).unwrap_or(0)),
+            Meaning::Resend => self.resend = int() > 0,
+            Meaning::Port => self.port = u16::try_from(int()).unwrap_or(0),
+            Meaning::Line => self.line = u32::try_from(int()).unwrap_or(0),
+            Meaning::Sampler => self.sampler = !matches!(value.as_str(), None | Some("const")),
+            Meaning::Queued(unit) => self.queued = self.queued.max(time_in_queue(unit, value)),
+            Meaning::Text(..) | Meaning::Nothing => {}
         }
     }
 
@@ -145,6 +188,22 @@ impl<'a> Facts<'a> {
         }
         let url = self.text(Text::Url);
         self.texts[Text::Url as usize] = url.split(['?', '#']).next().unwrap_or(url);
+    }
+}
+
+fn meaning(key: &str) -> Meaning {
+    match key {
+        "http.response.status_code" | "http.status_code" => Meaning::Status,
+        "rpc.grpc.status_code" => Meaning::GrpcStatus,
+        "rpc.status_code" | "rpc.response.status_code" => Meaning::RpcStatus,
+        "http.request.resend_count" | "http.resend_count" => Meaning::Resend,
+        "server.port" | "net.peer.port" => Meaning::Port,
+        "code.line.number" | "code.lineno" => Meaning::Line,
+        "sampler.type" => Meaning::Sampler,
+        _ => match text_slot(key) {
+            Some((slot, stable)) => Meaning::Text(slot, stable),
+            None => queue_unit(key).map_or(Meaning::Nothing, Meaning::Queued),
+        },
     }
 }
 
@@ -228,9 +287,9 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
     })
 }
 
-/// Nanoseconds that an attribute such as `http.client.request.time_in_queue` or `queue_time_ms` gives. Without a unit in
-/// the name a number is in seconds, as OpenTelemetry has it, and only a fractional one is believed.
-fn time_in_queue(key: &str, value: &Value<'_>) -> Option<u64> {
+/// The unit of an attribute such as `http.client.request.time_in_queue` or `queue_time_ms`, in nanoseconds; 0 where the
+/// name gives none; nothing where it is another attribute.
+fn queue_unit(key: &str) -> Option<f64> {
     let last = key.rsplit('.').next().unwrap_or(key);
     let (name, unit) = match last.rsplit_once('_') {
         Some((name, "ns")) => (name, 1.0),
@@ -239,20 +298,24 @@ fn time_in_queue(key: &str, value: &Value<'_>) -> Option<u64> {
         Some((name, "s" | "seconds")) => (name, 1e9),
         _ => (last, 0.0),
     };
-    if !matches!(
+    let queue = matches!(
         name,
         "time_in_queue" | "queue_time" | "queue_duration" | "queue_wait" | "wait_time" | "queued"
-    ) {
-        return None;
-    }
+    );
+    queue.then_some(unit)
+}
+
+/// Nanoseconds in a queue. Without a unit a number is in seconds, as OpenTelemetry has it, and only a fractional one is
+/// believed.
+fn time_in_queue(unit: f64, value: &Value<'_>) -> u64 {
     let number = match value {
         Value::Int(n) if unit > 0.0 => *n as f64,
         Value::Double(n) => *n,
-        _ => return None,
+        _ => return 0,
     };
     let ns = number * if unit > 0.0 { unit } else { 1e9 };
     // A day in a queue is a wrong unit.
-    (0.0..8.64e13).contains(&ns).then_some(ns as u64)
+    if (0.0..8.64e13).contains(&ns) { ns as u64 } else { 0 }
 }
 
 #[cfg(test)]
@@ -264,7 +327,9 @@ mod tests {
     fn the_stable_name_wins_in_either_order() {
         let (old, new) = (("http.method", Value::Str("GET")), ("http.request.method", Value::Str("POST")));
         for attributes in [[old.clone(), new.clone()], [new, old]] {
-            span("x", SpanKind::Client, &attributes, |s| assert_eq!(Facts::of(s).text(Text::Method), "POST"));
+            span("x", SpanKind::Client, &attributes, |s| {
+                assert_eq!(Facts::of(s, &mut Keys::default()).text(Text::Method), "POST")
+            });
         }
     }
 
@@ -279,7 +344,7 @@ mod tests {
             ("wait_time", Value::Int(7)),
         ];
         span("x", SpanKind::Client, &attributes, |s| {
-            let f = Facts::of(s);
+            let f = Facts::of(s, &mut Keys::default());
             assert_eq!(
                 (f.status, f.throttled, f.resend, f.port, f.queued),
                 (429, true, true, 8080, 250_000_000)

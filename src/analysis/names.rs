@@ -42,7 +42,12 @@ impl Hasher for Mixed {
     fn write(&mut self, bytes: &[u8]) {
         let (lanes, rest) = bytes.as_chunks::<8>();
         lanes.iter().for_each(|lane| self.write_u64(u64::from_le_bytes(*lane)));
-        rest.iter().for_each(|b| self.write_u64(u64::from(*b)));
+        if !rest.is_empty() {
+            self.write_u64(padded(rest));
+        }
+    }
+    fn write_u8(&mut self, n: u8) {
+        self.0 ^= u64::from(n) << 56;
     }
     fn write_u64(&mut self, n: u64) {
         self.0 = fold(self.0 ^ n, 0x9E37_79B9_7F4A_7C15);
@@ -62,22 +67,38 @@ fn fold(a: u64, b: u64) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
-/// Two independent 64-bit hashes of texts: with 128 bits a collision is less likely than a fault of the memory.
+/// Up to eight bytes as a number.
+fn padded(bytes: &[u8]) -> u64 {
+    let mut lane = [0; 8];
+    lane[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(lane)
+}
+
+/// A 128-bit hash of texts: a collision is less likely than a fault of the memory.
 struct Fingerprint(u64, u64);
 
 impl Fingerprint {
-    fn add_number(&mut self, n: u64) {
-        self.0 = fold(self.0 ^ n, 0x9E37_79B9_7F4A_7C15);
-        self.1 = fold(self.1.wrapping_add(n), 0xD1B5_4A32_D192_ED03).wrapping_add(n.rotate_left(29));
+    fn mix(&mut self, a: u64, b: u64) {
+        let wide = u128::from(self.0 ^ a) * u128::from(self.1 ^ b ^ 0x9E37_79B9_7F4A_7C15);
+        let (low, high) = (wide as u64, (wide >> 64) as u64);
+        // What went in goes on as well, so that a factor of zero does not forget it.
+        (self.0, self.1) = (low ^ self.1.rotate_left(23) ^ b, high.wrapping_add(self.0.rotate_left(41)) ^ a);
     }
 
-    fn add(&mut self, text: &str) {
-        let (lanes, rest) = text.as_bytes().as_chunks::<8>();
-        lanes.iter().for_each(|lane| self.add_number(u64::from_le_bytes(*lane)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.add_number(u64::from_le_bytes(last));
-        self.add_number(text.len() as u64 + 1);
+    fn add(&mut self, mark: u64, text: &str) {
+        self.mix(mark, text.len() as u64);
+        let (pairs, rest) = text.as_bytes().as_chunks::<16>();
+        for pair in pairs {
+            self.mix(padded(&pair[..8]), padded(&pair[8..]));
+        }
+        if !rest.is_empty() {
+            let (a, b) = rest.split_at(rest.len().min(8));
+            self.mix(padded(a), padded(b));
+        }
+    }
+
+    fn key(&self) -> u128 {
+        u128::from(self.0) << 64 | u128::from(fold(self.0, self.1 | 1))
     }
 }
 
@@ -128,6 +149,8 @@ pub(super) struct Names {
     networks: MixedMap<u64, u32>,
     retries: MixedMap<u64, u32>,
     queues: MixedMap<u64, u32>,
+    /// Spans come in batches of one process: who recorded the last one likely recorded the next.
+    last_origin: Option<([u32; 4], Origin)>,
 }
 
 impl Names {
@@ -146,6 +169,7 @@ impl Names {
             networks: MixedMap::default(),
             retries: MixedMap::default(),
             queues: MixedMap::default(),
+            last_origin: None,
         };
         for (category, name) in [
             (Category::Generator, "schedule delay"),
@@ -161,6 +185,8 @@ impl Names {
             names.contributor(category, 0, "", name, "");
         }
         names.groups[own::WAIT as usize..=own::READY as usize].fill(own::CONNECTION);
+        // Operation 0 and contributor 0 stand for "of no matter" where only intervals count.
+        names.op(Op { service: 0, name: 0, kind: SpanKind::Unspecified, category: Category::App });
         let name = names.text(client_host);
         // Host 0 is the client's own.
         names.host(Host { name, ..Host::default() });
@@ -207,9 +233,17 @@ impl Names {
             };
             *slot = attribute.value.as_str().unwrap_or_default();
         }
-        let service = self.text(service);
-        let host = Host { id: self.text(id), name: self.text(name), instance: self.text(instance) };
-        Origin { service, host: self.host(host) }
+        let marks = [service, id, name, instance];
+        if let Some((last, origin)) = &self.last_origin
+            && last.iter().zip(marks).all(|(id, mark)| *self.texts[*id as usize] == *mark)
+        {
+            return *origin;
+        }
+        let marks = marks.map(|mark| self.text(mark));
+        let host = self.host(Host { id: marks[1], name: marks[2], instance: marks[3] });
+        let origin = Origin { service: marks[0], host };
+        self.last_origin = Some((marks, origin));
+        origin
     }
 
     /// Whether two hosts share a clock; `None` where their marks do not tell.
@@ -224,16 +258,15 @@ impl Names {
     /// Owner, operation and peer of a span.
     pub fn class(&mut self, origin: Origin, span: &Span<'_>, facts: &Facts<'_>) -> Known {
         let mut print = Fingerprint(0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344);
-        print.add_number(u64::from(origin.service) << 8 | span.kind as u64);
-        print.add_number(u64::from(facts.port) << 32 | u64::from(facts.line));
-        print.add(span.name);
+        let numbers = u64::from(facts.port) << 32 | u64::from(facts.line);
+        print.mix(u64::from(origin.service) << 8 | span.kind as u64, numbers);
+        print.add(u64::MAX, span.name);
         for (slot, text) in facts.texts().iter().enumerate() {
             if !text.is_empty() {
-                print.add_number(slot as u64);
-                print.add(text);
+                print.add(slot as u64, text);
             }
         }
-        let key = u128::from(print.0) << 64 | u128::from(print.1);
+        let key = print.key();
         if let Some(known) = self.memo.get(&key) {
             return *known;
         }

@@ -307,6 +307,7 @@ fn words(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::facts::Keys;
     use crate::analysis::testing::span;
     use crate::record::Value;
 
@@ -316,7 +317,7 @@ mod tests {
         let values: Vec<_> =
             attributes.iter().map(|(k, v)| (*k, v.parse().map_or(Value::Str(v), Value::Int))).collect();
         span(name, kind, &values, |s| {
-            let class = classify(s.kind, s.name, &Facts::of(s));
+            let class = classify(s.kind, s.name, &Facts::of(s, &mut Keys::default()));
             assert_eq!((class.category, &*class.system, &*class.name), want, "{name} {attributes:?}");
         });
     }
@@ -456,7 +457,11 @@ mod tests {
             "checkout connection",
         ] {
             span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).category, Category::Queue, "{name}");
+                assert_eq!(
+                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
+                    Category::Queue,
+                    "{name}"
+                );
             });
         }
         check(SpanKind::Client, "connect", &db, (Category::Queue, "postgresql", "connect"));
@@ -475,12 +480,20 @@ mod tests {
             let want =
                 if matches!(name, "queue" | "get connections page") { continue } else { Category::App };
             span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).category, want, "{name}");
+                assert_eq!(
+                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
+                    want,
+                    "{name}"
+                );
             });
         }
         for name in ["tcp.connect", "tls handshake", "dns.lookup", "HTTP connection_setup a:80"] {
             span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).category, Category::Connection, "{name}");
+                assert_eq!(
+                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
+                    Category::Connection,
+                    "{name}"
+                );
             });
         }
     }
@@ -497,7 +510,7 @@ mod tests {
             SpanKind::Internal,
             &[("code.filepath", Value::Str("src/a.rs")), ("code.lineno", Value::Int(7))],
             |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "src/a.rs:7");
+                assert_eq!(classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).code, "src/a.rs:7");
             },
         );
         span(
@@ -505,7 +518,7 @@ mod tests {
             SpanKind::Internal,
             &[("code.namespace", Value::Str("A")), ("code.function", Value::Str("f"))],
             |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s)).code, "A.f");
+                assert_eq!(classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).code, "A.f");
             },
         );
     }
