@@ -15,7 +15,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Attempts to pay, the first included.
-const ATTEMPTS: u32 = 15;
+const ATTEMPTS: u32 = 25;
 /// Where the payment API does not say how long to wait.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
