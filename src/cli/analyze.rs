@@ -65,8 +65,14 @@ pub fn find_run(path: &Path) -> anyhow::Result<PathBuf> {
 /// Reads and analyses a run folder.
 pub fn analyze_folder(dir: &Path, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
     let reader = RunReader::open(dir)?;
-    let mut run = reader.run().clone();
-    let (partial, torn) = analyze_partitions(&reader, &run, partitions.unwrap_or_else(|| passes(&run)))?;
+    let run = reader.run().clone();
+    analyze_as(&reader, run, partitions)
+}
+
+/// Analyses what a reader gives, as the run that it is known to be.
+fn analyze_as(reader: &RunReader, mut run: Run, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
+    let dir = reader.dir();
+    let (partial, torn) = analyze_partitions(reader, &run, partitions.unwrap_or_else(|| passes(&run)))?;
     run.warnings.extend(torn);
     let analysis = partial.into_analysis(&run);
     let (limits, problem) = thresholds_of(&run);
@@ -124,6 +130,11 @@ fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
 }
 
 impl Analyzed {
+    /// The run that has just ended. Its facts are given, because a full disk may have kept them out of `run.json`.
+    pub fn of_run(dir: &Path, run: Run) -> anyhow::Result<Analyzed> {
+        analyze_as(&RunReader::open(dir)?, run, None)
+    }
+
     /// What the documents are made from.
     pub fn report(&self) -> Report<'_> {
         Report { run: &self.run, analysis: &self.analysis, thresholds: &self.thresholds }

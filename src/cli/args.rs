@@ -51,9 +51,6 @@ pub struct RunArgs {
     /// A scenario file, or a URL to load with GET.
     #[arg(value_name = "SCENARIO|URL")]
     pub what: String,
-    /// Target of the scenario, instead of the one in the file.
-    #[arg(long, value_name = "URL")]
-    pub target: Option<String>,
     #[command(flatten)]
     pub shape: ShapeArgs,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use super::args::{DemoArgs, DemoServiceArgs};
 use super::exit::{self, Exit, say};
-use super::run::{self, LoadPlan};
+use super::run;
 use crate::demo::{self, Demo, DemoOptions, Fault, Faults};
 use anyhow::Context;
 use std::fmt::Write;

@@ -6,6 +6,8 @@ mod args;
 mod demo;
 mod exit;
 mod host;
+mod live;
+mod own_telemetry;
 mod progress;
 mod recorder;
 mod report;

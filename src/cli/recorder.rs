@@ -2,43 +2,267 @@
 //! receiver, writes both, offers client spans and metrics to the exporter, and then waits for late spans with a visible
 //! reason.
 //!
-//! Runs on a thread of its own because it writes files. When the disk is full it says so, refuses further spans (their
-//! senders are told) and asks the load to stop: going on without recording would measure nothing.
+//! Runs on a thread of its own because it writes files. When the folder cannot be written (a full disk) it says so, tells
+//! the senders of spans, and asks the load to stop: going on without recording would measure nothing.
 
 use super::host;
-use crate::record::{Exchange, ReceiverFacts, Run, WaitFacts};
+use crate::load::{LiveCounters, Stopper};
+use crate::record::{Exchange, Run, Timestamp, WaitFacts};
 use crate::stats::Histogram;
-use crate::traces::{Ack, ClientExport, Incoming, JoinTracker, LateSpanWait};
-use crate::wire::folder::{FolderError, RunWriter};
-use std::sync::Arc;
+use crate::traces::{Ack, ExportConfig, ExportHandle, Incoming, JoinTracker, LateSpanWait, WaitPolicy, WaitStep};
+use crate::wire::folder::RunWriter;
+use crate::wire::otlp::{MetricsEncoder, SpanEncoder};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How often the folder is flushed and the wait looks at its clock.
+/// How often the folder is flushed, client spans are sent and the wait looks at its clock.
 const TICK: Duration = Duration::from_millis(100);
+/// Client spans of one export request: some 250 kB.
+const EXPORT_BATCH: u64 = 1_024;
 
 /// What the progress line reads while the recorder works.
 #[derive(Debug, Default)]
 pub struct RecorderLive {
-    pub exchanges: AtomicU64,
-    pub errors: AtomicU64,
     pub spans: AtomicU64,
     pub traced: AtomicU64,
     pub joined: AtomicU64,
     pub p95_ns: AtomicU64,
-    /// Set when the folder cannot be written any more.
-    pub broken: AtomicBool,
     /// Set by the user's second thoughts: do not wait for late spans.
     pub hurry: AtomicBool,
+    /// What the wait for late spans waits for.
+    pub waiting_for: Mutex<String>,
+}
+
+/// What the recorder works with.
+pub struct Recorder {
+    pub writer: RunWriter,
+    pub exchanges: mpsc::Receiver<Vec<Exchange>>,
+    pub spans: mpsc::Receiver<Incoming>,
+    pub export: Export,
+    pub wait: WaitPolicy,
+    /// Whether server spans are expected at all.
+    pub expects_spans: bool,
+    pub stopper: Stopper,
+    pub counters: Arc<LiveCounters>,
+    pub live: Arc<RecorderLive>,
 }
 
 /// What the recorder found out.
-#[derive(Debug)]
 pub struct Recorded {
-    pub wait: Option<WaitFacts>,
-    pub receiver: ReceiverFacts,
-    /// Why the folder could not be written any more, and what was lost.
-    pub problem: Option<String>,
     pub writer: RunWriter,
+    pub wait: Option<WaitFacts>,
+    /// Why the folder could not be written any more, with what was lost.
+    pub problem: Option<String>,
+    /// Spans that were lost after their sender had been told that they were stored.
+    pub lost_after_ack: u64,
+}
+
+/// The way of client spans and metrics out of the run.
+pub struct Export {
+    handle: Option<ExportHandle>,
+    spans: SpanEncoder,
+    metrics: MetricsEncoder,
+    metric_interval: Duration,
+    metrics_sent: Instant,
+}
+
+impl Export {
+    /// For `run`; without a handle nothing is encoded.
+    pub fn new(run: &Run, config: &ExportConfig, handle: Option<ExportHandle>) -> Export {
+        Export {
+            handle,
+            spans: SpanEncoder::new(run, &config.resource),
+            metrics: MetricsEncoder::new(run, &config.resource, config.temporality, config.histograms),
+            metric_interval: config.metric_interval,
+            metrics_sent: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, exchange: &Exchange) {
+        let Some(handle) = &self.handle else { return };
+        if handle.takes_spans() && exchange.sampled && exchange.was_sent() {
+            self.spans.push(exchange);
+            if self.spans.len() >= EXPORT_BATCH {
+                self.send_spans();
+            }
+        }
+        if self.handle.as_ref().is_some_and(ExportHandle::takes_metrics) {
+            self.metrics.record(exchange);
+        }
+    }
+
+    fn send_spans(&mut self) {
+        if let (Some(handle), Some((bytes, count))) = (&self.handle, self.spans.take()) {
+            handle.offer(bytes, count);
+        }
+    }
+
+    fn tick(&mut self, counters: &LiveCounters, now: Timestamp, last: bool) {
+        self.send_spans();
+        let due = last || self.metrics_sent.elapsed() >= self.metric_interval;
+        if let Some(handle) = self.handle.as_ref().filter(|handle| due && handle.takes_metrics()) {
+            self.metrics.users(u32::try_from(counters.users.load(Relaxed)).unwrap_or(u32::MAX));
+            self.metrics.iterations(counters.iterations.load(Relaxed));
+            handle.offer_metrics(self.metrics.encode(now));
+            self.metrics_sent = Instant::now();
+        }
+    }
+}
+
+/// What a recorder keeps while it works.
+struct Work {
+    recorder: Recorder,
+    clock: Clock,
+    tracker: JoinTracker,
+    latencies: Histogram,
+    problem: Option<String>,
+    lost_after_ack: u64,
+}
+
+/// Wall clock read once, then monotonic: a clock step must not end or prolong a wait.
+struct Clock {
+    anchor: Timestamp,
+    since: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        self.anchor + crate::record::Nanos(u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Recorder {
+    /// Starts the thread. It ends when the channel of exchanges is closed and the wait for late spans is over.
+    pub fn spawn(self) -> std::io::Result<std::thread::JoinHandle<anyhow::Result<Recorded>>> {
+        std::thread::Builder::new().name("hotspan-recorder".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let mut work = Work {
+                recorder: self,
+                clock: Clock { anchor: host::now(), since: Instant::now() },
+                tracker: JoinTracker::new(),
+                latencies: Histogram::new(),
+                problem: None,
+                lost_after_ack: 0,
+            };
+            let wait = runtime.block_on(work.run());
+            Ok(work.finish(wait))
+        })
+    }
+}
+
+impl Work {
+    async fn run(&mut self) -> Option<WaitFacts> {
+        self.while_load_runs().await;
+        let last = self.clock.now();
+        self.recorder.export.tick(&self.recorder.counters, last, true);
+        if !self.recorder.expects_spans {
+            return None;
+        }
+        Some(self.wait_for_late_spans().await)
+    }
+
+    async fn while_load_runs(&mut self) {
+        let mut ticker = tokio::time::interval(TICK);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                batch = self.recorder.exchanges.recv() => match batch {
+                    Some(batch) => self.exchanges(&batch),
+                    None => return,
+                },
+                Some(incoming) = self.recorder.spans.recv() => self.spans(incoming),
+                _ = ticker.tick() => self.tick(),
+            }
+        }
+    }
+
+    async fn wait_for_late_spans(&mut self) -> WaitFacts {
+        let wait = LateSpanWait::new(self.recorder.wait, self.clock.now());
+        loop {
+            let now = self.clock.now();
+            if self.recorder.live.hurry.load(Relaxed) || self.problem.is_some() {
+                return wait.interrupt(now, &self.tracker);
+            }
+            match wait.poll(now, &self.tracker) {
+                WaitStep::Done(facts) => return facts,
+                WaitStep::Wait { waiting, at_most } => {
+                    *self.recorder.live.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = waiting.to_string();
+                    let patience = Duration::from_nanos(at_most.0).clamp(Duration::from_millis(1), TICK);
+                    match tokio::time::timeout(patience, self.recorder.spans.recv()).await {
+                        Ok(Some(incoming)) => self.spans(incoming),
+                        Ok(None) => return wait.interrupt(self.clock.now(), &self.tracker),
+                        Err(_) => self.tick(),
+                    }
+                }
+            }
+        }
+    }
+
+    fn exchanges(&mut self, batch: &[Exchange]) {
+        if self.problem.is_none() {
+            let result = self.recorder.writer.append_exchanges(batch);
+            self.check(result);
+        }
+        for exchange in batch {
+            if exchange.sampled && exchange.was_sent() {
+                self.tracker.sent(exchange.trace_id, exchange.span_id);
+            }
+            self.latencies.record(exchange.corrected_latency());
+            self.recorder.export.take(exchange);
+        }
+    }
+
+    fn spans(&mut self, incoming: Incoming) {
+        let Incoming { encoding, bytes, scan, ack, .. } = incoming;
+        let valid = scan.valid();
+        let stored = self.problem.is_none() && {
+            let result = self.recorder.writer.append_spans(encoding, &bytes, valid);
+            self.check(result);
+            self.problem.is_none()
+        };
+        if stored {
+            self.tracker.spans(&scan, self.clock.now());
+            self.recorder.live.spans.fetch_add(valid, Relaxed);
+        }
+        // A sender that gave up waiting is not told; the ledger counts by this answer, not by its arrival.
+        let _ = ack.send(if stored { Ack::Stored } else { Ack::Dropped });
+    }
+
+    fn tick(&mut self) {
+        if self.problem.is_none() {
+            let result = self.recorder.writer.flush_if_due();
+            self.check(result);
+        }
+        let now = self.clock.now();
+        self.recorder.export.tick(&self.recorder.counters, now, false);
+        let live = &self.recorder.live;
+        live.traced.store(self.tracker.traced(), Relaxed);
+        live.joined.store(self.tracker.joined(), Relaxed);
+        live.p95_ns.store(self.latencies.quantile(0.95).0, Relaxed);
+    }
+
+    fn check(&mut self, result: Result<(), crate::wire::folder::FolderError>) {
+        let Err(error) = result else { return };
+        self.lost_after_ack += error.lost().spans;
+        if self.problem.is_none() {
+            self.problem = Some(error.to_string());
+            self.recorder.stopper.drain();
+        }
+    }
+
+    fn finish(mut self, wait: Option<WaitFacts>) -> Recorded {
+        let result = if self.problem.is_none() { self.recorder.writer.flush() } else { Ok(()) };
+        self.check(result);
+        let live = &self.recorder.live;
+        live.traced.store(self.tracker.traced(), Relaxed);
+        live.joined.store(self.tracker.joined(), Relaxed);
+        Recorded {
+            writer: self.recorder.writer,
+            wait,
+            problem: self.problem,
+            lost_after_ack: self.lost_after_ack,
+        }
+    }
 }

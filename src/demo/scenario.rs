@@ -1,15 +1,18 @@
 //! The load that the demo puts on its shop.
 
-/// The scenario file (docs/demo.md) for a shop at this URL: 20 users who browse, search and buy, with time to think, so
-/// that a healthy shop is far from busy. Each route is one step, in one journey.
-pub fn scenario(shop_url: &str) -> String {
-    TEMPLATE.replace("SHOP_URL", shop_url)
+use std::time::Duration;
+
+/// The scenario file (docs/demo.md) for a shop at this URL: users who browse, search and buy for that long, with time to
+/// think, so that with 20 of them a healthy shop is far from busy. Each route is one step, in one journey.
+pub fn scenario(shop_url: &str, users: u32, duration: Duration) -> String {
+    let load = format!("{{users: {users}, for: {}ms}}", duration.as_millis());
+    TEMPLATE.replace("SHOP_URL", shop_url).replace("LOAD", &load)
 }
 
 const TEMPLATE: &str = r#"name: demo shop
 target: SHOP_URL
 load:
-  - {users: 20, for: 20s}
+  - LOAD
 journeys:
   browse:
     weight: 5
