@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn every_expectation_names_a_step_of_the_scenario() {
-        let text = scenario("http://127.0.0.1:8080");
+        let text = scenario("http://127.0.0.1:8080", 20, Duration::from_secs(20));
         assert!(text.contains("target: http://127.0.0.1:8080\n"));
         for fault in Fault::ALL {
             let step = expectation(fault).step;
