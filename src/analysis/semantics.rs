@@ -44,7 +44,7 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
         Some(Waiting::Connection) => return class(Category::Connection, "", named.clone(), named),
         None => {}
     }
-    if !db.is_empty() || !facts.text(Text::DbText).is_empty() {
+    if !db.is_empty() || !facts.text(Text::DbQuery).is_empty() {
         let system = system_name(db);
         let name = database_name(system, span_name, facts);
         return class(database_category(system), system, name, statement::normalise(system, span_name));
@@ -201,7 +201,7 @@ fn database_category(system: &str) -> Category {
 /// The statement without its data; where the span carries none, the summary or operation and collection.
 fn database_name(system: &str, span_name: &str, facts: &Facts<'_>) -> String {
     let (operation, collection) = (facts.text(Text::DbOperation), facts.text(Text::DbCollection));
-    let text = facts.text(Text::DbText);
+    let text = facts.text(Text::DbQuery);
     let document = text.trim_start().starts_with(['{', '[']);
     let summary = facts.text(Text::DbSummary);
     if !text.is_empty() && !document {

@@ -231,7 +231,7 @@ mod tests {
     fn every_value_lies_in_its_bucket_and_the_error_is_at_most_a_thousandth() {
         for bits in [COARSE_BITS, FINE_BITS] {
             for value in (0..64)
-                .flat_map(|s| [1u64 << s, (1 << s) - 1, (1 << s) | 1, u64::MAX >> s, u64::MAX / 3 >> s])
+                .flat_map(|s| [1u64 << s, (1 << s) - 1, (1 << s) | 1, u64::MAX >> s, (u64::MAX / 3) >> s])
             {
                 let upper = upper_end(bucket_of(value, bits), bits);
                 assert!(upper >= value, "{value} above its bucket's end {upper}");

@@ -209,13 +209,13 @@ fn deep_and_wide_traces() {
         })
         .collect();
     let one = exchange(1, 1_000, 201_000);
-    let analysis = analyse(&[one.clone()], &deep, 1);
-    conserved(&analysis.steps[0], &[one.clone()]);
+    let analysis = analyse(std::slice::from_ref(&one), &deep, 1);
+    conserved(&analysis.steps[0], std::slice::from_ref(&one));
     assert_eq!(analysis.telemetry.orphans, 0);
     assert_eq!(analysis.telemetry.covered, Nanos(200_000));
     // The same with every second span lost: 25,000 orphans, each in the shortest span around it.
     let holes: Vec<Owned> = deep.iter().filter(|s| s.id % 2 == 0 || s.id < 102).cloned().collect();
-    let analysis = analyse(&[one.clone()], &holes, 1);
+    let analysis = analyse(std::slice::from_ref(&one), &holes, 1);
     conserved(&analysis.steps[0], &[one]);
     assert_eq!(analysis.telemetry.orphans, 24_998);
 
@@ -245,7 +245,7 @@ fn deep_and_wide_traces() {
         }
     }
     let one = exchange(1, 1_000, 1_001_000);
-    let analysis = analyse(&[one.clone()], &wide, 1);
+    let analysis = analyse(std::slice::from_ref(&one), &wide, 1);
     conserved(&analysis.steps[0], &[one]);
     assert_eq!(analysis.telemetry.spans, 110_001);
 }

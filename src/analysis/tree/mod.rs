@@ -4,7 +4,9 @@
 //! repaired here, on a copy, and counted; nothing is repaired twice and nothing depends on the order of arrival. All of it
 //! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
 
-use super::contain::{Candidate, Query, shortest_containing};
+mod mend;
+mod place;
+
 use super::names::{NONE, Names};
 use super::result::Category;
 use super::row::Row;
@@ -299,176 +301,6 @@ impl Forest {
         }
     }
 
-    /// Cuts circles and joins what has no parent at the nearest known ancestor.
-    fn repair(&mut self) {
-        let mut attached = vec![false; self.nodes.len()];
-        self.order.iter().for_each(|n| attached[*n as usize] = true);
-        self.cut_cycles(&attached);
-        let orphans: Vec<u32> = (0..self.nodes.len() as u32)
-            .filter(|n| *n as usize >= self.roots && self.nodes[*n as usize].parent == NONE)
-            .collect();
-        self.repairs.orphans += orphans.len() as u64;
-        let homes = self.homes(&orphans);
-        for (orphan, home) in orphans.iter().zip(homes) {
-            self.nodes[*orphan as usize].parent = home;
-        }
-    }
-
-    /// A circle is cut above its earliest span, which is the likeliest to be the outermost.
-    fn cut_cycles(&mut self, attached: &[bool]) {
-        // 0: not seen; otherwise the climb that saw it first.
-        let mut seen = vec![0u32; self.nodes.len()];
-        let mut cut = false;
-        for start in self.roots..self.nodes.len() {
-            let (mut at, climb) = (start as u32, start as u32 + 1);
-            while at != NONE && !attached[at as usize] && seen[at as usize] == 0 {
-                seen[at as usize] = climb;
-                at = self.nodes[at as usize].parent;
-            }
-            if at == NONE || attached[at as usize] || seen[at as usize] != climb {
-                continue;
-            }
-            let (mut earliest, mut member) = (at, self.nodes[at as usize].parent);
-            while member != at {
-                let key = |n: u32| (self.nodes[n as usize].from, self.nodes[n as usize].span_id);
-                if key(member) < key(earliest) {
-                    earliest = member;
-                }
-                member = self.nodes[member as usize].parent;
-            }
-            self.nodes[earliest as usize].parent = NONE;
-            cut = true;
-        }
-        self.repairs.cycles += u64::from(cut);
-    }
-
-    /// For each orphan: the shortest span of the known trees that contains it in time, best a client span whose server
-    /// is missing, else a SERVER or INTERNAL one, else an exchange.
-    fn homes(&self, orphans: &[u32]) -> Vec<u32> {
-        let known = &self.order[self.roots..];
-        let candidate = |n: &u32| {
-            let node = &self.nodes[*n as usize];
-            Candidate { start: node.from, end: node.to, class: node.service, tie: node.span_id, node: *n }
-        };
-        let lonely_client = |n: &&u32| {
-            let kids = self.kids(**n);
-            self.nodes[**n as usize].kind == SpanKind::Client
-                && !kids.iter().any(|k| self.nodes[*k as usize].kind == SpanKind::Server)
-        };
-        let inner = |n: &&u32| {
-            let kind = self.nodes[**n as usize].kind;
-            matches!(kind, SpanKind::Server | SpanKind::Internal | SpanKind::Unspecified | SpanKind::Consumer)
-        };
-        let query = |orphan: &u32, across: bool| {
-            let node = &self.nodes[*orphan as usize];
-            // What is no server's entry lost a parent in its own process: a client of that process is not its caller.
-            let except = if across && node.kind != SpanKind::Server { node.service } else { NONE };
-            Query { start: node.from, end: node.to, except }
-        };
-        let clients: Vec<Candidate> = known.iter().filter(lonely_client).map(candidate).collect();
-        let others: Vec<Candidate> = known.iter().filter(inner).map(candidate).collect();
-        let by_client =
-            shortest_containing(&clients, &orphans.iter().map(|o| query(o, true)).collect::<Vec<_>>());
-        let by_other =
-            shortest_containing(&others, &orphans.iter().map(|o| query(o, false)).collect::<Vec<_>>());
-        let exchanges = self.nearest_exchanges(orphans);
-        let choices = by_client.into_iter().zip(by_other).zip(exchanges);
-        choices
-            .map(|((client, other), exchange)| {
-                [client, other].into_iter().find(|n| *n != NONE).unwrap_or(exchange)
-            })
-            .collect()
-    }
-
-    /// For each orphan the shortest exchange that contains it, else the one nearest to its start.
-    fn nearest_exchanges(&self, orphans: &[u32]) -> Vec<u32> {
-        if self.roots == 1 {
-            return vec![0; orphans.len()];
-        }
-        let exchanges: Vec<Candidate> = (0..self.roots)
-            .map(|i| {
-                let root = &self.nodes[i];
-                Candidate { start: root.from, end: root.to, class: NONE, tie: root.span_id, node: i as u32 }
-            })
-            .collect();
-        let query = |o: &u32| {
-            let node = &self.nodes[*o as usize];
-            Query { start: node.from, end: node.to, except: NONE }
-        };
-        let inside = shortest_containing(&exchanges, &orphans.iter().map(query).collect::<Vec<_>>());
-        let mut by_start: Vec<u32> = (0..self.roots as u32).collect();
-        by_start.sort_unstable_by_key(|r| (self.nodes[*r as usize].from, self.nodes[*r as usize].span_id));
-        let nearest = |start: u64| {
-            let after = by_start.partition_point(|r| self.nodes[*r as usize].from <= start);
-            let around = [after.checked_sub(1), Some(after)];
-            let distance = |r: &u32| {
-                let root = &self.nodes[*r as usize];
-                (start.saturating_sub(root.to) + root.from.saturating_sub(start), root.span_id)
-            };
-            around
-                .into_iter()
-                .flatten()
-                .filter_map(|i| by_start.get(i).copied())
-                .min_by_key(distance)
-                .unwrap_or(0)
-        };
-        let found = orphans.iter().zip(inside);
-        found
-            .map(|(o, inside)| if inside == NONE { nearest(self.nodes[*o as usize].from) } else { inside })
-            .collect()
-    }
-
-    /// A childless INTERNAL sibling of the same service that covers nine tenths of a sibling with children is that
-    /// sibling's wrapper. Whether any was found.
-    fn wrap(&mut self, names: &Names) -> bool {
-        let mut moves = Vec::new();
-        for parent in 0..self.nodes.len() as u32 {
-            let kids = self.kids(parent);
-            if kids.len() < 2 {
-                continue;
-            }
-            let childless = |n: &&u32| self.kids(**n).is_empty();
-            let wraps = |n: &&u32| {
-                let node = &self.nodes[**n as usize];
-                node.kind == SpanKind::Internal && names.who(node.owner).category == Category::App
-            };
-            let wrappers: Vec<u32> = kids.iter().filter(childless).filter(wraps).copied().collect();
-            if wrappers.is_empty() {
-                continue;
-            }
-            let wrapped: Vec<u32> = kids.iter().filter(|n| !childless(n)).copied().collect();
-            self.wrap_siblings(&wrappers, &wrapped, &mut moves);
-        }
-        for (child, wrapper) in &moves {
-            self.nodes[*child as usize].parent = *wrapper;
-        }
-        !moves.is_empty()
-    }
-
-    fn wrap_siblings(&self, wrappers: &[u32], wrapped: &[u32], moves: &mut Vec<(u32, u32)>) {
-        let candidates: Vec<Candidate> = wrappers
-            .iter()
-            .map(|w| {
-                let n = &self.nodes[*w as usize];
-                Candidate { start: n.from, end: n.to, class: n.service, tie: n.span_id, node: *w }
-            })
-            .collect();
-        // One that covers nine tenths contains what is left after a tenth is taken off at both ends.
-        let core = |n: &u32| {
-            let n = &self.nodes[*n as usize];
-            let tenth = (n.to - n.from) / 10;
-            Query { start: n.from + tenth, end: n.to - tenth, except: NONE }
-        };
-        let found = shortest_containing(&candidates, &wrapped.iter().map(core).collect::<Vec<_>>());
-        for (child, wrapper) in wrapped.iter().zip(found).filter(|(_, w)| *w != NONE) {
-            let (c, w) = (&self.nodes[*child as usize], &self.nodes[wrapper as usize]);
-            let covered = w.to.min(c.to).saturating_sub(w.from.max(c.from));
-            if w.service == c.service && c.to > c.from && covered * 10 >= (c.to - c.from) * 9 {
-                moves.push((*child, wrapper));
-            }
-        }
-    }
-
     /// Where processes are entered, which calls go to traced services, and who owns what the tree alone can tell.
     fn enter(&mut self, names: &mut Names) {
         for at in self.roots..self.order.len() {
@@ -542,94 +374,6 @@ impl Forest {
         (self.nodes[node as usize].from, self.nodes[node as usize].span_id)
     }
 
-    /// Intervals on the exchange's clock, clipped to the parent's, from the top down.
-    fn place(&mut self, names: &Names) {
-        for at in self.roots..self.order.len() {
-            let i = self.order[at] as usize;
-            let node = self.nodes[i];
-            let parent = self.nodes[node.parent as usize];
-            let of_exchange = node.parent < self.roots as u32;
-            let delta = if node.flags & ENTRY != 0 {
-                self.shift(&node, &parent, of_exchange, names)
-            } else {
-                parent.delta
-            };
-            let (from, to) = (moved(node.from, delta), moved(node.to, delta));
-            // An exchange's `end` is its first byte; its window goes on to the last.
-            let (lower, upper) =
-                if of_exchange { (parent.from, parent.to) } else { (parent.start, parent.end) };
-            let waited = match (node.kind, parent.kind) {
-                (SpanKind::Consumer, SpanKind::Producer) => false,
-                (SpanKind::Consumer, _) => to <= parent.to,
-                _ => true,
-            };
-            let (start, end) = (from.max(lower), to.min(upper));
-            let off = parent.flags & OFF != 0 || !waited || start > end || (start == end && from < to);
-            if parent.flags & OFF == 0 {
-                let late_from = if waited { from.max(parent.to) } else { from };
-                self.repairs.async_tail += to.saturating_sub(late_from);
-                self.repairs.clipped += u64::from(!off && (start, end) != (from, to));
-            }
-            let this = &mut self.nodes[i];
-            (this.from, this.to, this.delta) = (from, to, delta);
-            if off {
-                this.flags |= OFF;
-                (this.start, this.end) = (lower, lower);
-            } else {
-                (this.start, this.end) = (start, end);
-            }
-        }
-    }
-
-    /// How far the clock of an entered process is moved. Durations are trusted, clocks are not: what is shorter than its
-    /// caller's span but not inside it was recorded by another clock, unless the two are known to share one.
-    fn shift(&mut self, node: &Node, parent: &Node, of_exchange: bool, names: &Names) -> i64 {
-        let inherited = parent.delta;
-        let inside = |delta: i64| {
-            let (from, to) = (moved(node.from, delta), moved(node.to, delta));
-            parent.from <= from && to <= parent.to
-        };
-        if inside(inherited) {
-            return inherited;
-        }
-        let same = names.same_clock(node.host, parent.host);
-        let (from, to) = (moved(node.from, inherited), moved(node.to, inherited));
-        let overlap = to.min(parent.to).saturating_sub(from.max(parent.from));
-        let waits = of_exchange || parent.flags & HOP != 0;
-        if same == Some(true)
-            || node.kind == SpanKind::Consumer
-            || !(waits || (same == Some(false) && overlap == 0))
-        {
-            return inherited;
-        }
-        if inside(0) {
-            return self.skewed(0, inherited);
-        }
-        let length = node.to - node.from;
-        let window = parent.to - parent.from;
-        let target = if length > window {
-            // Longer than its caller's span (streaming, or the caller gave up): clipped, but not lost for its clock.
-            if overlap > 0 {
-                return inherited;
-            }
-            parent.from
-        } else if overlap * 2 >= length {
-            // Nearly inside: the smallest move.
-            if from < parent.from { parent.from } else { parent.to - length }
-        } else {
-            let until = if of_exchange { parent.end } else { parent.to };
-            let room = until.saturating_sub(parent.from).saturating_sub(length);
-            parent.from + room / 2
-        };
-        self.skewed(difference(target, node.from), inherited)
-    }
-
-    fn skewed(&mut self, delta: i64, inherited: i64) -> i64 {
-        self.repairs.shifted += 1;
-        self.repairs.skew_max = self.repairs.skew_max.max(delta.abs_diff(inherited));
-        delta
-    }
-
     fn sort_kids(&mut self) {
         let nodes = &self.nodes;
         for pair in self.first.windows(2) {
@@ -668,14 +412,6 @@ fn new_node(member: u32, row: &Row) -> Node {
         kind: row.kind,
         flags: 0,
     }
-}
-
-fn moved(at: u64, delta: i64) -> u64 {
-    at.saturating_add_signed(delta)
-}
-
-fn difference(to: u64, from: u64) -> i64 {
-    i64::try_from(i128::from(to) - i128::from(from)).unwrap_or(if to > from { i64::MAX } else { i64::MIN })
 }
 
 /// Zipkin-style: both ends of a call under one id.
