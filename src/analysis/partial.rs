@@ -138,14 +138,14 @@ impl Partial {
 
     fn notes(&self, telemetry: &Telemetry) -> Vec<Note> {
         let count = |n: u64, note: fn(u64) -> Note| (n > 0).then(|| note(n));
-        let late = verdict::generator_share(&self.steps);
+        let late = verdict::late_generator(&self.steps);
         let skew = telemetry.clock_skew_max >= verdict::SKEW_WORTH_A_NOTE;
         let known = self.seen.sampled_known;
         let unknown = self.seen.sampled_unknown;
         let notes = [
             (telemetry.traced > 0 && telemetry.coverage() < verdict::COVERAGE_MIN)
                 .then_some(Note::LowCoverage { joined: telemetry.joined, traced: telemetry.traced }),
-            (late > verdict::GENERATOR_SHARE_MAX).then_some(Note::GeneratorLate { share: late }),
+            late.map(|share| Note::GeneratorLate { share }),
             count(self.repairs.orphans, Note::Orphans),
             count(self.repairs.duplicates, Note::Duplicates),
             count(self.seen.foreign, Note::Foreign),

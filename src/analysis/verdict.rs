@@ -4,8 +4,11 @@ use super::result::{Category, Finding, Telemetry, Verdict};
 use super::tally::StepTally;
 use crate::record::{FailureClass, Nanos, StepId};
 
-/// Share of latency from which a late generator makes the numbers worthless.
-pub(super) const GENERATOR_SHARE_MAX: f64 = 0.05;
+/// Share of latency from which a late generator makes the numbers worthless …
+const GENERATOR_SHARE_MAX: f64 = 0.05;
+/// … if it is late by this much on average. A service that answers in half a millisecond makes the wake-up of any thread
+/// a large share, and hides nothing behind it.
+const GENERATOR_DELAY_MIN: Nanos = Nanos::from_millis(1);
 /// Share of joined exchanges below which the report doubts itself.
 pub(super) const COVERAGE_MIN: f64 = 0.9;
 /// Clocks that differ by less are no news: a server's span ends a little after its last byte arrived.
@@ -15,14 +18,18 @@ const FAILING: f64 = 0.5;
 /// Share of errors that is the answer where nothing else is.
 const FAILING_WITH_NOTHING_ELSE: f64 = 0.1;
 
-/// Share of all latency that the load generator was late.
-pub(super) fn generator_share(steps: &[StepTally]) -> f64 {
-    let (mut late, mut all) = (0, 0);
-    for categories in steps.iter().map(StepTally::categories) {
+/// Share of all latency that the load generator was late, where that makes the numbers worthless.
+pub(super) fn late_generator(steps: &[StepTally]) -> Option<f64> {
+    let (mut late, mut all, mut exchanges) = (0, 0, 0);
+    for step in steps {
+        let categories = step.categories();
         late += categories.get(Category::Generator).0;
         all += categories.total().0;
+        exchanges += step.exchanges;
     }
-    if all == 0 { 0.0 } else { late as f64 / all as f64 }
+    let share = if all == 0 { 0.0 } else { late as f64 / all as f64 };
+    let mean = Nanos(late / exchanges.max(1));
+    (share > GENERATOR_SHARE_MAX && mean >= GENERATOR_DELAY_MIN).then_some(share)
 }
 
 /// From what was found; `findings` are in the order of the result, worst first.
@@ -30,12 +37,12 @@ pub(super) fn verdict(steps: &[StepTally], telemetry: &Telemetry, findings: &[Fi
     let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
     let errors: u64 = steps.iter().map(|s| s.errors).sum();
     let slowest = StepId(slowest(steps) as u16);
-    let late = generator_share(steps);
+    let late = late_generator(steps);
     let failing = errors as f64 / exchanges.max(1) as f64;
-    match () {
+    match late {
         _ if exchanges == 0 => Verdict::NoData,
         _ if failing > FAILING => failed(steps),
-        _ if late > GENERATOR_SHARE_MAX => Verdict::GeneratorBound(late),
+        Some(share) => Verdict::GeneratorBound(share),
         _ if telemetry.joined == 0 && failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
         _ if telemetry.joined == 0 => Verdict::Untraced { step: slowest },
         _ if !findings.is_empty() => Verdict::Bottleneck(0),

@@ -6,7 +6,7 @@ use super::exit::{self, Exit, say};
 use super::report::render;
 use super::thresholds;
 use super::truth::Truth;
-use crate::analysis::result::{Analysis, Verdict};
+use crate::analysis::result::{Analysis, Note, Verdict};
 use crate::analysis::{Analyzer, Partial, Partition};
 use crate::record::{Exchange, Run, RunState};
 use crate::report::{self, Report, ThresholdResult};
@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 const SPANS_PER_PASS: u64 = 5_000_000;
 /// Below this share of joined exchanges, thresholds on blame and spans cannot be decided.
 const COVERAGE_NEEDED: f64 = 0.9;
-/// Above this share of latency the generator was the bottleneck (DESIGN: the numbers are not to be trusted).
-const GENERATOR_SHARE: f64 = 0.05;
 /// Below this share of the offered load, the load that was asked for did not happen.
 const LOAD_NEEDED: f64 = 0.95;
 
@@ -179,15 +177,17 @@ impl Analyzed {
     /// Why the numbers cannot carry a verdict, if they cannot.
     fn doubt(&self, strict: bool) -> Option<String> {
         let (run, analysis) = (&self.run, &self.analysis);
-        let latency = analysis.categories.total().as_secs_f64();
-        let generator = analysis.categories.get(crate::analysis::result::Category::Generator).as_secs_f64();
+        let late = analysis.notes.iter().find_map(|note| match note {
+            Note::GeneratorLate { share } => Some(*share),
+            _ => None,
+        });
         let coverage = analysis.telemetry.coverage();
         if matches!(analysis.verdict, Verdict::NoData) {
             Some("not one request was made".into())
-        } else if latency > 0.0 && generator / latency > GENERATOR_SHARE {
+        } else if let Some(share) = late {
             Some(format!(
                 "the load generator itself was late for {:.1} % of the latency; offer less load, or give it more cores",
-                100.0 * generator / latency
+                100.0 * share
             ))
         } else if (run.load.sent as f64) < LOAD_NEEDED * run.load.offered as f64 {
             Some(format!("only {} of {} requests that were due were sent", run.load.sent, run.load.offered))

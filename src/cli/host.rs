@@ -1,6 +1,6 @@
 //! Facts about this machine and this process, for `run.json`.
 
-use crate::record::{Host, Nanos, Timestamp};
+use crate::record::{Host, Timestamp};
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,12 +30,6 @@ pub fn host() -> Host {
 /// Cores that this process may use.
 pub fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
-}
-
-/// CPU time of this process, all threads.
-pub fn cpu_time() -> Nanos {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Nanos(u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_nsec).unwrap_or(0))
 }
 
 /// Commit of the repository that `dir` is in, with `-dirty` where tracked files differ; none without git.

@@ -26,7 +26,7 @@ pub(super) const SERIES_REQUESTS: f64 = 0.10;
 /// One contributor owns this share of the gap between the slow requests and the typical ones …
 pub(super) const TAIL_SHARE: f64 = 0.50;
 /// … and is this much longer in the slow ones.
-pub(super) const TAIL_EXCESS: Nanos = Nanos::from_millis(100);
+pub(super) const TAIL_EXCESS: Nanos = Nanos::from_millis(50);
 /// Fewer slow requests than this are no tail but chance.
 pub(super) const TAIL_REQUESTS: u64 = 10;
 /// Fewer requests than this show nothing.
