@@ -282,7 +282,8 @@ fn request_target(
     }
     let parsed = Template::parse(path, names, Escape::Percent, template::url_literal)
         .map_err(|fault| context.template_fault(node, text, at, fault))?;
-    let mut whole = Template::text(prefix);
+    // What a hole brings at the beginning is a path or URL that the service sent: it has the target's own path already.
+    let mut whole = Template::text(if hole { "" } else { &prefix });
     if path.is_empty() || path.starts_with('?') {
         whole.push_text("/");
     }
@@ -533,7 +534,10 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Missing), Fault>
             _ => return Err(node.expected("two texts, e.g. between: ['value=\"', '\"']")),
         },
         _ => {
-            return Err(Fault::new(reader.place(), "an extraction has one of `json`, `header` and `between`"));
+            return Err(Fault::new(
+                reader.place(),
+                "an extraction has one of `json`, `header` and `between`",
+            ));
         }
     };
     Ok((from, missing))

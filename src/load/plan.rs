@@ -1,0 +1,333 @@
+//! Steps made ready to be sent: whatever is the same for every request is built once.
+
+use super::render::{Scope, render};
+use crate::scenario::{Body, Endpoint, Scenario, Source, Step, Template, is_secret, masked_url};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::Full;
+use rand::rngs::SmallRng;
+use std::sync::Arc;
+
+/// The `traceparent` header.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const AGENT: &str = concat!("hotspan/", env!("CARGO_PKG_VERSION"));
+
+/// A step made ready.
+pub struct StepPlan {
+    /// HTTP method.
+    pub method: Method,
+    /// Index of the endpoint.
+    pub endpoint: usize,
+    /// Whether sending it twice is as good as once (RFC 9110, section 9.2.2).
+    pub idempotent: bool,
+    /// Whether the answer's body is looked at.
+    pub keeps_body: bool,
+    /// Whether anything at all is made anew for each request.
+    pub fixed: bool,
+    place: Place,
+    headers: HeaderMap,
+    made_headers: Vec<(HeaderName, Template)>,
+    body: BodyPlan,
+    scheme: Scheme,
+    authority: Authority,
+}
+
+enum Place {
+    Fixed { path: PathAndQuery, url: Arc<str> },
+    Made { path: Template, origin: String, may_be_secret: bool },
+}
+
+enum BodyPlan {
+    Fixed(Bytes),
+    Made(Template),
+}
+
+/// What one request of a step is made of, beyond what is fixed.
+pub struct Made {
+    /// Path and query.
+    pub path: PathAndQuery,
+    /// Full URL without secrets.
+    pub url: Arc<str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl StepPlan {
+    /// Makes a step ready.
+    ///
+    /// # Errors
+    /// When the scenario holds something that no request can have. The scenario's reader refuses that; so this is a fault
+    /// of hotspan's.
+    pub fn new(scenario: &Scenario, step: &Step) -> Result<StepPlan, String> {
+        let endpoint = scenario.endpoints.get(step.endpoint).ok_or("a step without an endpoint")?;
+        let authority = endpoint.authority();
+        let mut headers = HeaderMap::with_capacity(6 + step.headers.len());
+        headers.insert(HOST, header_value(&authority)?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        // Room is made here, so that filling it in later does not make the map grow.
+        headers.insert(TRACEPARENT, HeaderValue::from_static(""));
+        let body = match &step.body {
+            Body::Empty => BodyPlan::Fixed(Bytes::new()),
+            Body::Text { content_type, text } => {
+                if let Some(content_type) = content_type {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                }
+                match text.as_static() {
+                    Some(text) => BodyPlan::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+                    None => BodyPlan::Made(text.clone()),
+                }
+            }
+        };
+        let mut made_headers = Vec::new();
+        for (name, value) in &step.headers {
+            match value.as_static() {
+                Some(text) => {
+                    headers.insert(name.clone(), header_value(text)?);
+                }
+                None => {
+                    headers.insert(name.clone(), HeaderValue::from_static(""));
+                    made_headers.push((name.clone(), value.clone()));
+                }
+            }
+        }
+        mark_secrets(&mut headers);
+        let place = place(endpoint, step)?;
+        let json_extracts = step.extract.iter().any(|e| !matches!(e.source, Source::Header(_)));
+        Ok(StepPlan {
+            method: step.method.clone(),
+            endpoint: step.endpoint,
+            idempotent: step.method.is_idempotent(),
+            keeps_body: json_extracts || !step.expect.json.is_empty() || !step.expect.contains.is_empty(),
+            fixed: matches!(place, Place::Fixed { .. })
+                && made_headers.is_empty()
+                && matches!(body, BodyPlan::Fixed(_)),
+            place,
+            headers,
+            made_headers,
+            body,
+            scheme: if endpoint.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: authority.parse().map_err(|e| format!("{authority}: {e}"))?,
+        })
+    }
+
+    /// What a request of this step is made of.
+    ///
+    /// # Errors
+    /// A sentence that says which template cannot be filled, and why.
+    pub fn make(&self, scope: &Scope, random: &mut SmallRng) -> Result<Made, String> {
+        let (path, url) = match &self.place {
+            Place::Fixed { path, url } => (path.clone(), Arc::clone(url)),
+            Place::Made { path, origin, may_be_secret } => {
+                let mut text = String::with_capacity(origin.len() + 64);
+                text.push_str(origin);
+                render(path, scope, random, &mut text)?;
+                // A template that is one hole can hold a whole URL that the service sent, of this host.
+                if text[origin.len()..].starts_with(origin.as_str()) {
+                    text.drain(..origin.len());
+                }
+                let path = PathAndQuery::try_from(&text[origin.len()..])
+                    .ok()
+                    .filter(|path| path.as_str().starts_with('/'))
+                    .ok_or_else(|| {
+                        format!(
+                            "{:?} is no path: it must start with / and have no spaces",
+                            &text[origin.len()..]
+                        )
+                    })?;
+                let url = if *may_be_secret { masked_url(&text).into() } else { text.into() };
+                (path, url)
+            }
+        };
+        let mut headers = Vec::with_capacity(self.made_headers.len());
+        for (name, template) in &self.made_headers {
+            let mut text = String::new();
+            render(template, scope, random, &mut text).map_err(|e| format!("header {name}: {e}"))?;
+            let value = HeaderValue::from_str(&text)
+                .map_err(|_| format!("header {name} would hold a character that no header may have"))?;
+            headers.push((name.clone(), value));
+        }
+        let body = match &self.body {
+            BodyPlan::Fixed(bytes) => bytes.clone(),
+            BodyPlan::Made(template) => {
+                let mut text = String::new();
+                render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
+                Bytes::from(text)
+            }
+        };
+        Ok(Made { path, url, headers, body })
+    }
+
+    /// A request that goes where an answer has pointed to, on the same endpoint. `keep_body` is false where a redirect
+    /// turns the request into a GET.
+    pub fn redirected(&self, made: &Made, path: PathAndQuery, url: Arc<str>, keep_body: bool) -> Made {
+        let body = if keep_body { made.body.clone() } else { Bytes::new() };
+        Made { path, url, headers: made.headers.clone(), body }
+    }
+
+    /// The URL that is shown while no request could be made.
+    pub fn shown_url(&self) -> Arc<str> {
+        match &self.place {
+            Place::Fixed { url, .. } => Arc::clone(url),
+            Place::Made { origin, .. } => origin.as_str().into(),
+        }
+    }
+
+    /// The request as hyper wants it.
+    pub fn request(
+        &self,
+        made: &Made,
+        method: &Method,
+        traceparent: HeaderValue,
+        cookies: Option<HeaderValue>,
+        http2: bool,
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(made.body.clone()));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = if http2 { self.full_uri(made) } else { Uri::from(made.path.clone()) };
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        headers.insert(TRACEPARENT, traceparent);
+        for (name, value) in &made.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some(cookies) = cookies {
+            headers.insert(COOKIE, cookies);
+        }
+        if http2 {
+            // `:authority` says it.
+            headers.remove(HOST);
+        }
+        if method != self.method && made.body.is_empty() {
+            headers.remove(CONTENT_TYPE);
+        }
+        request
+    }
+
+    fn full_uri(&self, made: &Made) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(made.path.clone());
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+/// Size of a request's head as text, for protocols whose bytes on the wire are not those of one request.
+pub fn head_size(request: &Request<Full<Bytes>>) -> u64 {
+    let line =
+        request.method().as_str().len() + request.uri().path_and_query().map_or(1, |p| p.as_str().len()) + 12;
+    let fields: usize = request.headers().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    (line + fields + 2) as u64
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| format!("{text:?} cannot stand in a header"))
+}
+
+/// HTTP/2 must not keep secrets in its compression table.
+fn mark_secrets(headers: &mut HeaderMap) {
+    for (name, value) in headers.iter_mut() {
+        if *name == AUTHORIZATION || is_secret(name.as_str()) {
+            value.set_sensitive(true);
+        }
+    }
+}
+
+fn place(endpoint: &Endpoint, step: &Step) -> Result<Place, String> {
+    let origin = endpoint.origin();
+    match step.path.as_static() {
+        Some(path) => {
+            let url = masked_url(&format!("{origin}{path}")).into();
+            let path = PathAndQuery::try_from(path).map_err(|e| format!("{path:?}: {e}"))?;
+            Ok(Place::Fixed { path, url })
+        }
+        None => {
+            // Whether a hole can bring a secret query value is not known: what it brings may be a whole URL.
+            let opens_with_hole = !matches!(step.path.pieces.first(), Some(crate::scenario::Piece::Text(_)));
+            let query = step.path.pieces.iter().any(|piece| match piece {
+                crate::scenario::Piece::Text(text) => text
+                    .split(['?', '&'])
+                    .skip(1)
+                    .any(|pair| is_secret(pair.split('=').next().unwrap_or_default())),
+                crate::scenario::Piece::Hole(..) => false,
+            });
+            Ok(Place::Made { path: step.path.clone(), origin, may_be_secret: opens_with_hole || query })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::random::of_iteration;
+    use crate::record::Timestamp;
+    use crate::scenario::parse;
+
+    fn plan(step: &str) -> StepPlan {
+        let text = format!(
+            "target: http://me:pw@h:8080/api\nload: {{users: 1, for: 1s}}\nvars: {{next: 'http://h:8080/n?token=abc', bad: 'a b', nl: \"a\\nb\"}}\nsteps:\n  - {step}\n"
+        );
+        let scenario = parse(&text, "test").unwrap_or_else(|e| panic!("{e}"));
+        StepPlan::new(&scenario, &scenario.steps[0]).unwrap()
+    }
+
+    fn make(plan: &StepPlan) -> Result<Made, String> {
+        let variables = ["http://h:8080/n?token=abc".into(), "a b".into(), "a\nb".into()];
+        let scope = Scope { variables: &variables, row: None, user: 0, iteration: 0, now: Timestamp(0) };
+        plan.make(&scope, &mut of_iteration(0, 0, 0))
+    }
+
+    #[test]
+    fn a_fixed_step_is_ready() {
+        let plan = plan("{post: '/x?token=t', json: {a: 1}, headers: {X-A: b}}");
+        assert!(plan.fixed && !plan.idempotent && !plan.keeps_body);
+        let made = make(&plan).unwrap();
+        assert_eq!(&*made.url, "http://h:8080/api/x?token=***");
+        let request = plan.request(&made, &Method::POST, HeaderValue::from_static("00-x"), None, false);
+        assert_eq!(request.uri(), "/api/x?token=t");
+        let mut headers: Vec<String> =
+            request.headers().iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        headers.sort();
+        assert_eq!(
+            headers,
+            [
+                "accept: */*",
+                "authorization: Basic bWU6cHc=",
+                "content-type: application/json",
+                "host: h:8080",
+                concat!("user-agent: hotspan/", env!("CARGO_PKG_VERSION")),
+                "traceparent: 00-x",
+                "x-a: b",
+            ]
+            .map(str::to_string)
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+        );
+        let http2 = plan.request(&made, &Method::POST, HeaderValue::from_static("00-x"), None, true);
+        assert_eq!(
+            (http2.uri().to_string().as_str(), http2.headers().get(HOST)),
+            ("http://h:8080/api/x?token=t", None)
+        );
+    }
+
+    #[test]
+    fn a_url_that_the_service_sent_can_be_a_step() {
+        let made = make(&plan("get: '{{ next | raw }}'")).unwrap();
+        assert_eq!((made.path.as_str(), &*made.url), ("/n?token=abc", "http://h:8080/n?token=***"));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_said() {
+        let said = |step: &str| make(&plan(step)).err().unwrap_or_default();
+        assert!(said("get: '/{{ bad | raw }}'").contains("is no path"));
+        assert_eq!(
+            said("{get: /, headers: {X-A: '{{ nl }}'}}"),
+            "header x-a would hold a character that no header may have"
+        );
+    }
+}

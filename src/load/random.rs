@@ -1,0 +1,84 @@
+//! Random numbers: reproducible ones for what is sent, fresh ones for trace ids.
+
+use crate::record::{SpanId, TraceId};
+use crate::scenario::Think;
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+/// The generator of one iteration. It depends on the seed, the user and the iteration alone, never on timing or on which
+/// thread walks: the same seed sends the same requests.
+pub fn of_iteration(seed: u64, user: u32, iteration: u32) -> SmallRng {
+    let who = u64::from(user) << 32 | u64::from(iteration);
+    SmallRng::seed_from_u64(mixed(seed ^ mixed(who)))
+}
+
+/// SplitMix64's output function (Steele, Lea, Flood 2014): neighbouring numbers give unrelated ones.
+fn mixed(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// Makes ids of traces and spans. Seeded by the system, so that two runs with the same seed never share a trace.
+pub struct Ids {
+    random: SmallRng,
+}
+
+impl Ids {
+    /// A fresh generator.
+    pub fn new() -> Ids {
+        Ids { random: rand::make_rng() }
+    }
+
+    /// A trace id that is not zero; its last 56 bits are random, as the `random` trace flag says.
+    pub fn trace(&mut self) -> TraceId {
+        let (high, low) = (self.random.next_u64(), self.random.next_u64());
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&high.to_be_bytes());
+        bytes[8..].copy_from_slice(&(low | u64::from(high == 0)).to_be_bytes());
+        TraceId(bytes)
+    }
+
+    /// A span id that is not zero.
+    pub fn span(&mut self) -> SpanId {
+        SpanId(self.random.next_u64().max(1).to_be_bytes())
+    }
+
+    /// True with that probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        probability >= 1.0 || self.random.random::<f64>() < probability
+    }
+}
+
+/// A pause.
+pub fn pause(think: Think, random: &mut SmallRng) -> u64 {
+    if think.most.0 > think.least.0 {
+        random.random_range(think.least.0..=think.most.0)
+    } else {
+        think.least.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Nanos;
+
+    #[test]
+    fn an_iteration_is_reproducible_and_unlike_its_neighbours() {
+        let first = |seed, user, iteration| of_iteration(seed, user, iteration).next_u64();
+        assert_eq!(first(7, 1, 2), first(7, 1, 2));
+        let others = [first(8, 1, 2), first(7, 2, 2), first(7, 1, 3), first(7, 2, 1)];
+        assert!(!others.contains(&first(7, 1, 2)));
+    }
+
+    #[test]
+    fn pauses_stay_in_their_range() {
+        let mut random = of_iteration(1, 0, 0);
+        let think = Think { least: Nanos(5), most: Nanos(9) };
+        let pauses: Vec<u64> = (0..200).map(|_| pause(think, &mut random)).collect();
+        assert!(pauses.iter().all(|p| (5..=9).contains(p)) && pauses.contains(&5) && pauses.contains(&9));
+        assert_eq!(pause(Think::default(), &mut random), 0);
+    }
+}

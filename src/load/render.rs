@@ -1,0 +1,322 @@
+//! Fills templates: values from the walk's variables, its data row and its random numbers.
+
+use crate::record::Timestamp;
+use crate::scenario::{
+    Escape, Expression, Fake, Filter, Member, Piece, Table, Template, base64, percent_encode, text_of,
+    write_value,
+};
+use fake::Fake as _;
+use fake::faker;
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt};
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// What templates of one iteration may look at.
+pub struct Scope<'a> {
+    /// Variables by slot; null where nothing was extracted.
+    pub variables: &'a [Value],
+    /// The journey's table and this iteration's row.
+    pub row: Option<(&'a Table, usize)>,
+    /// The virtual user.
+    pub user: u32,
+    /// Its iteration.
+    pub iteration: u32,
+    /// Now, for `now()`.
+    pub now: Timestamp,
+}
+
+/// Appends a filled template.
+///
+/// # Errors
+/// A sentence that says which value is missing or does not fit.
+pub fn render(
+    template: &Template,
+    scope: &Scope,
+    random: &mut SmallRng,
+    out: &mut String,
+) -> Result<(), String> {
+    for piece in &template.pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Hole(expression, escape) => {
+                let value = evaluate(expression, scope, random)?;
+                if value.is_null() && *escape != Escape::JsonValue {
+                    return Err(format!("{} has no value", described(expression)));
+                }
+                let escape = match (expression, escape) {
+                    (Expression::Filtered(_, Filter::Raw), Escape::Percent) => Escape::Plain,
+                    _ => *escape,
+                };
+                write_value(&value, escape, out);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn evaluate<'a>(
+    expression: &'a Expression,
+    scope: &Scope<'a>,
+    random: &mut SmallRng,
+) -> Result<Cow<'a, Value>, String> {
+    Ok(match expression {
+        Expression::Literal(value) => Cow::Borrowed(value),
+        Expression::Variable(slot) => {
+            scope.variables.get(*slot).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
+        }
+        Expression::Column(column) => match scope.row {
+            Some((table, row)) => Cow::Borrowed(table.value(row, *column)),
+            None => Cow::Owned(Value::Null),
+        },
+        Expression::User => owned(scope.user),
+        Expression::Iteration => owned(scope.iteration),
+        Expression::Pick(low, high) => owned(random.random_range(*low..=*high)),
+        Expression::OneOf(values) => {
+            let index = random.random_range(0..values.len().max(1));
+            match values.get(index) {
+                Some(value) => evaluate(value, scope, random)?,
+                None => Cow::Owned(Value::Null),
+            }
+        }
+        Expression::Uuid => owned(uuid(random)),
+        Expression::RandomText(length) => owned(random_text(*length, random)),
+        Expression::Now => owned(scope.now.0 / 1_000_000),
+        Expression::Fake(kind) => owned(fake_text(*kind, random)),
+        Expression::Member(inner, member) => take_member(evaluate(inner, scope, random)?, member),
+        Expression::Filtered(inner, filter) => {
+            let value = evaluate(inner, scope, random)?;
+            filtered(value, filter, inner, scope, random)?
+        }
+    })
+}
+
+fn owned<'a>(value: impl Into<Value>) -> Cow<'a, Value> {
+    Cow::Owned(value.into())
+}
+
+fn take_member<'a>(value: Cow<'a, Value>, member: &Member) -> Cow<'a, Value> {
+    fn within<'v>(value: &'v Value, member: &Member) -> Option<&'v Value> {
+        match (member, value) {
+            (Member::Key(key), value) => value.get(key),
+            (Member::Index(index), Value::Array(items)) => {
+                let index = if *index < 0 {
+                    items.len().checked_add_signed(*index as isize)
+                } else {
+                    Some(*index as usize)
+                };
+                items.get(index?)
+            }
+            _ => None,
+        }
+    }
+    match value {
+        Cow::Borrowed(value) => within(value, member).map_or(Cow::Owned(Value::Null), Cow::Borrowed),
+        Cow::Owned(value) => Cow::Owned(within(&value, member).cloned().unwrap_or_default()),
+    }
+}
+
+fn item_at<'a>(value: Cow<'a, Value>, index: usize) -> Cow<'a, Value> {
+    take_member(value, &Member::Index(index as i64))
+}
+
+fn filtered<'a>(
+    value: Cow<'a, Value>,
+    filter: &'a Filter,
+    inner: &Expression,
+    scope: &Scope<'a>,
+    random: &mut SmallRng,
+) -> Result<Cow<'a, Value>, String> {
+    if value.is_null() {
+        return match filter {
+            Filter::Default(fallback) => evaluate(fallback, scope, random),
+            _ => Err(format!("{} has no value", described(inner))),
+        };
+    }
+    Ok(match filter {
+        Filter::Default(_) | Filter::Raw => value,
+        Filter::Random | Filter::First | Filter::Last => {
+            let Value::Array(items) = &*value else {
+                // A list of one is what many services send for one result.
+                return Ok(value);
+            };
+            let length = items.len();
+            if length == 0 {
+                return Err(format!("{} is an empty list", described(inner)));
+            }
+            let index = match filter {
+                Filter::First => 0,
+                Filter::Last => length - 1,
+                _ => random.random_range(0..length),
+            };
+            item_at(value, index)
+        }
+        Filter::Length => owned(match &*value {
+            Value::Array(items) => items.len(),
+            Value::Object(members) => members.len(),
+            other => text_of(other).chars().count(),
+        }),
+        Filter::Int => {
+            let text = text_of(&value);
+            let number = text.trim().parse::<i64>().ok().or_else(|| value.as_f64().map(|n| n as i64));
+            owned(number.ok_or_else(|| format!("{} is no whole number: {text:.40}", described(inner)))?)
+        }
+        Filter::Text => owned(text_of(&value).into_owned()),
+        Filter::Json => owned(value.to_string()),
+        Filter::Upper => owned(text_of(&value).to_uppercase()),
+        Filter::Lower => owned(text_of(&value).to_lowercase()),
+        Filter::Trim => owned(text_of(&value).trim()),
+        Filter::UrlEncode => {
+            let mut out = String::new();
+            percent_encode(&text_of(&value), &mut out);
+            owned(out)
+        }
+        Filter::Base64 => owned(base64(text_of(&value).as_bytes())),
+    })
+}
+
+/// What a template's author calls the expression.
+fn described(expression: &Expression) -> String {
+    match expression {
+        Expression::Variable(slot) => format!("variable {slot}"),
+        Expression::Column(column) => format!("data column {}", column + 1),
+        Expression::Member(inner, Member::Key(key)) => format!("`{key}` of {}", described(inner)),
+        Expression::Member(inner, Member::Index(index)) => format!("item {index} of {}", described(inner)),
+        Expression::Filtered(inner, _) => described(inner),
+        _ => "the expression".to_string(),
+    }
+}
+
+fn uuid(random: &mut SmallRng) -> String {
+    let (high, low) = (random.next_u64(), random.next_u64());
+    // Version 4, variant 1 (RFC 9562, section 5.4).
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+fn random_text(length: usize, random: &mut SmallRng) -> String {
+    const CHARACTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..length).map(|_| char::from(CHARACTERS[random.random_range(0..CHARACTERS.len())])).collect()
+}
+
+fn fake_text(kind: Fake, random: &mut SmallRng) -> String {
+    use faker::{
+        address::en as address, company::en as company, creditcard::en as card, internet::en as internet,
+    };
+    use faker::{job::en as job, lorem::en as lorem, name::en as name, phone_number::en as phone};
+    match kind {
+        Fake::Name => name::Name().fake_with_rng(random),
+        Fake::FirstName => name::FirstName().fake_with_rng(random),
+        Fake::LastName => name::LastName().fake_with_rng(random),
+        Fake::Username => internet::Username().fake_with_rng(random),
+        Fake::Email => internet::SafeEmail().fake_with_rng(random),
+        Fake::Password => internet::Password(10..20).fake_with_rng(random),
+        Fake::Phone => phone::PhoneNumber().fake_with_rng(random),
+        Fake::Company => company::CompanyName().fake_with_rng(random),
+        Fake::JobTitle => job::Title().fake_with_rng(random),
+        Fake::StreetAddress => {
+            let number: String = address::BuildingNumber().fake_with_rng(random);
+            let street: String = address::StreetName().fake_with_rng(random);
+            format!("{number} {street}")
+        }
+        Fake::City => address::CityName().fake_with_rng(random),
+        Fake::PostCode => address::PostCode().fake_with_rng(random),
+        Fake::Country => address::CountryName().fake_with_rng(random),
+        Fake::CountryCode => address::CountryCode().fake_with_rng(random),
+        Fake::Word => lorem::Word().fake_with_rng(random),
+        Fake::Sentence => lorem::Sentence(4..9).fake_with_rng(random),
+        Fake::Paragraph => lorem::Paragraph(2..5).fake_with_rng(random),
+        Fake::CreditCard => card::CreditCardNumber().fake_with_rng(random),
+        Fake::Ipv4 => internet::IPv4().fake_with_rng(random),
+        Fake::UserAgent => internet::UserAgent().fake_with_rng(random),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::random::of_iteration;
+    use crate::scenario::{Body, parse};
+    use serde_json::json;
+
+    /// The first step's path and the second step's JSON body of a scenario, filled with what the first one extracted.
+    fn filled(path: &str, body: &str, extracted: Value) -> Result<(String, String), String> {
+        let text = format!(
+            "target: http://h\nload: {{users: 1, for: 1s}}\nvars: {{word: 'a b/c', list: [1, 2, 3]}}\nsteps:\n  - get: /\n    extract: {{got: $.got}}\n  - post: {path}\n    json: {body}\n"
+        );
+        let scenario = parse(&text, "test").unwrap_or_else(|e| panic!("{e}"));
+        let mut variables = scenario.variables.clone();
+        variables[2] = extracted;
+        let scope =
+            Scope { variables: &variables, row: None, user: 3, iteration: 4, now: Timestamp(5_000_000) };
+        let mut random = of_iteration(1, 3, 4);
+        let (mut path, mut json) = (String::new(), String::new());
+        render(&scenario.steps[1].path, &scope, &mut random, &mut path)?;
+        let Body::Text { text, .. } = &scenario.steps[1].body else { panic!("no body") };
+        render(text, &scope, &mut random, &mut json)?;
+        Ok((path, json))
+    }
+
+    #[test]
+    fn values_are_escaped_for_their_place() {
+        let body = r#"{a: "{{ got }}", b: "x {{ got.s }} y", c: "{{ word }}", d: "{{ got.n | string }}", e: "{{ got.none }}"}"#;
+        let got = json!({"s": "say \"hi\"\n", "n": 7});
+        let (path, json) =
+            filled("/{{ word }}/{{ word | raw | trim | raw }}?u={{ user }}", body, got.clone()).unwrap();
+        assert_eq!(path, "/a%20b%2Fc/a b/c?u=3");
+        let sent: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(sent, json!({"a": got, "b": "x say \"hi\"\n y", "c": "a b/c", "d": "7", "e": null}));
+    }
+
+    #[test]
+    fn filters_do_what_they_say() {
+        let body = r#"["{{ list | first }}", "{{ list | last }}", "{{ list | length }}", "{{ '5' | int }}", "{{ 'Ab' | upper }}", "{{ 'Ab' | lower }}", "{{ got | default(9) }}", "{{ 'a:b' | base64 }}", "{{ list[-1] }}", "{{ list | json }}", "{{ now() }}", "{{ iteration }}"]"#;
+        let (_, json) = filled("/", body, Value::Null).unwrap();
+        let sent: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(sent, json!([1, 3, 3, 5, "AB", "ab", 9, "YTpi", 3, "[1,2,3]", 5, 4]));
+    }
+
+    #[test]
+    fn random_values_are_of_their_kind_and_repeat_with_the_seed() {
+        let body = r#"["{{ pick(5, 6) }}", "{{ uuid() }}", "{{ random_text(8) }}", "{{ list | random }}", "{{ one_of('x', 'y') }}", "{{ fake.street_address }}", "{{ fake.email }}"]"#;
+        let (_, json) = filled("/", body, Value::Null).unwrap();
+        assert_eq!(filled("/", body, Value::Null).unwrap().1, json);
+        let sent: Vec<Value> = serde_json::from_str(&json).unwrap();
+        assert!([5, 6].contains(&sent[0].as_i64().unwrap()));
+        let uuid = sent[1].as_str().unwrap();
+        assert!(uuid.len() == 36 && &uuid[14..15] == "4" && "89ab".contains(&uuid[19..20]), "{uuid}");
+        assert_eq!(sent[2].as_str().unwrap().len(), 8);
+        assert!([1, 2, 3].contains(&sent[3].as_i64().unwrap()));
+        assert!(sent[4] == "x" || sent[4] == "y");
+        assert!(sent[5].as_str().unwrap().contains(' ') && sent[6].as_str().unwrap().contains('@'));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(filled("/{{ got.id }}", "{}", json!({})).unwrap_err(), "`id` of variable 2 has no value");
+        assert_eq!(
+            filled("/{{ got | random }}", "{}", json!([])).unwrap_err(),
+            "variable 2 is an empty list"
+        );
+        assert_eq!(
+            filled("/{{ got | int }}", "{}", json!("x")).unwrap_err(),
+            "variable 2 is no whole number: x"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_fake_data_gives_something() {
+        for name in Fake::NAMES {
+            let (_, json) = filled("/", &format!("[\"{{{{ fake.{name} }}}}\"]"), Value::Null).unwrap();
+            assert!(json.len() > 4, "{name}: {json}");
+        }
+    }
+}

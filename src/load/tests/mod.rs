@@ -1,0 +1,80 @@
+//! Whole runs against small servers.
+
+mod failures;
+mod model;
+mod requests;
+mod server;
+mod tls;
+
+use super::*;
+use crate::record::Exchange;
+use crate::scenario::{Surroundings, parse_with};
+use server::Server;
+
+/// What came of a run.
+struct Ran {
+    facts: LoadFacts,
+    exchanges: Vec<Exchange>,
+    started_at: Timestamp,
+    live: Arc<LiveCounters>,
+    schedule: Schedule,
+}
+
+impl Ran {
+    /// Offset of a moment from the start of the load, in milliseconds.
+    fn ms(&self, at: Timestamp) -> f64 {
+        at.since(self.started_at).as_millis_f64()
+    }
+}
+
+/// Runs a scenario, `TARGET` standing for the server, with its users' data in `users.csv`.
+fn run(server: &Server, yaml: &str) -> Ran {
+    run_with(server, yaml, |_, _| {})
+}
+
+fn run_with(server: &Server, yaml: &str, adjust: impl FnOnce(&mut LoadOptions, Stopper)) -> Ran {
+    let text = yaml.replace("TARGET", &server.address.to_string());
+    let surroundings = Surroundings {
+        read: &|_| Ok("user,password\nann,one\nbob,two\ncid,three\n".to_string()),
+        ..Surroundings::default()
+    };
+    let scenario = Arc::new(parse_with(&text, "test.yaml", &surroundings).unwrap_or_else(|e| panic!("{e}")));
+    let (sink, mut received) = tokio::sync::mpsc::channel(1024);
+    let (stopper, stop) = stop_channel();
+    let mut options = LoadOptions::new(Arc::clone(&scenario), sink, stop);
+    adjust(&mut options, stopper);
+    let live = Arc::clone(&options.live);
+    let handle = start(options).unwrap_or_else(|e| panic!("{e}"));
+    let started_at = handle.started_at();
+    let facts = handle.join();
+    let mut exchanges: Vec<Exchange> = Vec::new();
+    while let Ok(batch) = received.try_recv() {
+        exchanges.extend(batch);
+    }
+    exchanges.iter().for_each(is_sound);
+    assert_eq!(facts.offered, exchanges.len() as u64, "every exchange is accounted for");
+    assert_eq!(facts.sent, exchanges.iter().filter(|e| e.was_sent()).count() as u64);
+    Ran { facts, exchanges, started_at, live, schedule: Schedule::new(&scenario.stages) }
+}
+
+/// What must hold of every record, whatever happened.
+fn is_sound(exchange: &Exchange) {
+    let p = &exchange.phases;
+    let moments = [
+        Some(exchange.intended),
+        Some(p.start),
+        p.resolved,
+        p.connected,
+        p.tls_done,
+        p.sent,
+        p.first_byte,
+        Some(p.end),
+    ];
+    let present: Vec<Timestamp> = moments.into_iter().flatten().collect();
+    assert!(present.is_sorted(), "moments out of order: {exchange:?}");
+    assert!(exchange.corrected_latency() >= exchange.service_time());
+    assert!(exchange.trace_id.0 != [0; 16] && exchange.span_id.0 != [0; 8]);
+    if !exchange.was_sent() {
+        assert_eq!(exchange.bytes_sent, 0, "{exchange:?}");
+    }
+}

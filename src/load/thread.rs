@@ -1,0 +1,80 @@
+//! What everything on one load thread shares.
+
+use super::clock::Clock;
+use super::connection::Dialer;
+use super::flight::Flights;
+use super::live::{Counts, StopLevel};
+use super::outbox::Outbox;
+use super::plan::StepPlan;
+use super::pool::Pool;
+use super::random::Ids;
+use super::schedule::Schedule;
+use super::timer::Timer;
+use super::words::Words;
+use crate::record::Timestamp;
+use crate::scenario::Scenario;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One load thread: its plans, clocks, sockets and counters. Everything in it is of this thread alone.
+pub struct Thread {
+    /// What is run.
+    pub scenario: Arc<Scenario>,
+    /// The scenario's steps made ready, by [`crate::record::StepId`].
+    pub plans: Vec<StepPlan>,
+    /// When load is due, as offsets from `begin`.
+    pub schedule: Arc<Schedule>,
+    /// When load begins.
+    pub begin: Timestamp,
+    /// When load ends by its schedule.
+    pub end: Timestamp,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Exact waits.
+    pub timer: Timer,
+    /// Requests under way.
+    pub flights: Rc<Flights>,
+    /// Makes connections.
+    pub dialer: Dialer,
+    /// Connections of the open model.
+    pub pool: Rc<Pool>,
+    /// Makes trace and span ids.
+    pub ids: RefCell<Ids>,
+    /// Shared messages.
+    pub words: RefCell<Words>,
+    /// Where exchanges go.
+    pub outbox: Outbox,
+    /// This thread's counters.
+    pub counts: RefCell<Counts>,
+    /// How far the run is stopped.
+    pub stop: Cell<StopLevel>,
+    /// Seed of what is sent.
+    pub seed: u64,
+    /// Share of exchanges (or iterations) that servers are asked to record.
+    pub sample: f64,
+}
+
+impl Thread {
+    /// Whether nothing new may start.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.get() > StopLevel::Run
+    }
+
+    /// Changes counters.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.borrow_mut());
+    }
+
+    /// Raises the stop level: wakes whoever sleeps, and cancels what is under way where that is asked for.
+    pub fn stop(&self, level: StopLevel) {
+        if level > self.stop.get() {
+            self.stop.set(level);
+            self.timer.hurry();
+            self.pool.close();
+        }
+        if level == StopLevel::Now {
+            self.flights.cancel();
+        }
+    }
+}

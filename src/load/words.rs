@@ -1,0 +1,112 @@
+//! Messages that many exchanges share, and the classes of failures.
+
+use crate::record::{Failure, FailureClass};
+use std::collections::HashSet;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+/// Texts kept once each. Bounded: a service that answers every request with another message must not fill the memory.
+#[derive(Default)]
+pub struct Words {
+    known: HashSet<Arc<str>>,
+}
+
+const MOST_WORDS: usize = 4096;
+
+impl Words {
+    /// The shared copy of a text.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        if self.known.len() < MOST_WORDS {
+            self.known.insert(Arc::clone(&new));
+        }
+        new
+    }
+
+    /// A failure of that class.
+    pub fn failure(&mut self, class: FailureClass, message: &str) -> Failure {
+        Failure { class, message: self.share(message) }
+    }
+}
+
+/// The class of a failed connect.
+pub fn of_connect(error: &io::Error) -> FailureClass {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => FailureClass::ConnectRefused,
+        // The system's own limit was shorter than ours.
+        io::ErrorKind::TimedOut => FailureClass::ConnectTimeout,
+        _ => FailureClass::Connect,
+    }
+}
+
+/// The class of a failure between sending and the last byte.
+pub fn of_exchange(error: &hyper::Error, head_seen: bool) -> FailureClass {
+    if error.is_parse() {
+        return FailureClass::InvalidResponse;
+    }
+    if let Some(io) = io_error(error) {
+        return match io.kind() {
+            // hyper reports broken chunks and lengths as invalid input of its own decoder.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => FailureClass::InvalidResponse,
+            io::ErrorKind::UnexpectedEof if head_seen => FailureClass::BodyTruncated,
+            _ => FailureClass::Reset,
+        };
+    }
+    if head_seen { FailureClass::BodyTruncated } else { FailureClass::Reset }
+}
+
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    let mut source = error.source();
+    // An error's chain of causes is short; the bound guards against one that points to itself.
+    for _ in 0..16 {
+        let cause = source?;
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// An error with its causes, outermost first.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    for _ in 0..16 {
+        let Some(cause) = source else { break };
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one_text() {
+        let mut words = Words::default();
+        let (a, b) = (words.share("refused"), words.share("refused"));
+        assert!(Arc::ptr_eq(&a, &b));
+        for n in 0..2 * MOST_WORDS {
+            words.share(&n.to_string());
+        }
+        assert_eq!(words.known.len(), MOST_WORDS);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = io::Error::other("peer went away");
+        let outer = io::Error::other(inner);
+        assert_eq!(chain(&outer), "peer went away");
+    }
+}

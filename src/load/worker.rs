@@ -1,0 +1,199 @@
+//! One load thread: a runtime of its own with its own users, sockets and random numbers.
+
+use super::clock::Clock;
+use super::connection::Dialer;
+use super::flight::Flights;
+use super::live::{Counts, LiveCounters, StopLevel, StopSignal};
+use super::outbox::Outbox;
+use super::plan::StepPlan;
+use super::pool::Pool;
+use super::random::Ids;
+use super::schedule::Schedule;
+use super::thread::Thread;
+use super::timer::Timer;
+use super::walk::{Open, user};
+use super::words::Words;
+use crate::record::{Exchange, Nanos, Timestamp};
+use crate::scenario::Scenario;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use tokio_rustls::TlsConnector;
+
+/// How often counters are published and exchanges handed on.
+const PUBLISH: Nanos = Nanos::from_millis(50);
+/// Iterations that may be under way for each connection that may be: most of an iteration is think time.
+const ITERATIONS_PER_CONNECTION: usize = 10;
+
+/// All that a load thread is given.
+pub struct Setup {
+    pub index: usize,
+    pub threads: usize,
+    pub core: Option<usize>,
+    pub scenario: Arc<Scenario>,
+    pub schedule: Arc<Schedule>,
+    pub clock: Clock,
+    pub tls: TlsConnector,
+    pub seed: u64,
+    pub sample: f64,
+    pub connections: usize,
+    pub sink: tokio::sync::mpsc::Sender<Vec<Exchange>>,
+    pub stop: StopSignal,
+    pub live: Arc<LiveCounters>,
+}
+
+/// Runs one thread's share of the load: says that it is ready, waits for the moment at which load begins, and gives its
+/// counters when all is over.
+pub fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>, go: &mpsc::Receiver<Timestamp>) -> Counts {
+    pin_to(setup.core);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build_local(Default::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(format!("no runtime for a load thread: {error}")));
+            return Counts::default();
+        }
+    };
+    runtime.block_on(async {
+        let prepared = Timer::best(setup.clock)
+            .map_err(|e| format!("no timer for a load thread: {e}"))
+            .and_then(|timer| plans(&setup.scenario).map(|plans| (timer, plans)));
+        let (timer, plans) = match prepared {
+            Ok(prepared) => prepared,
+            Err(message) => {
+                let _ = ready.send(Err(message));
+                return Counts::default();
+            }
+        };
+        let _ = ready.send(Ok(()));
+        // Blocking is fine here: nothing else runs on this thread yet.
+        match go.recv() {
+            Ok(begin) => load(setup, timer, plans, begin).await,
+            Err(_) => Counts::default(),
+        }
+    })
+}
+
+fn plans(scenario: &Scenario) -> Result<Vec<StepPlan>, String> {
+    scenario.steps.iter().map(|step| StepPlan::new(scenario, step)).collect()
+}
+
+fn pin_to(core: Option<usize>) {
+    #[cfg(target_os = "linux")]
+    if let Some(core) = core {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(core);
+        // Without the right to choose a core, load runs where the system puts it.
+        let _ = rustix::thread::sched_setaffinity(None, &set);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = core;
+}
+
+async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp) -> Counts {
+    let Setup { scenario, schedule, clock, .. } = &setup;
+    let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
+    let timeouts = scenario.timeouts;
+    let thread = Rc::new(Thread {
+        plans,
+        begin,
+        end: begin + schedule.end(),
+        clock: *clock,
+        timer: timer.clone(),
+        flights: Rc::new(Flights::default()),
+        dialer: Dialer::new(
+            scenario.endpoints.clone(),
+            setup.tls.clone(),
+            scenario.protocol,
+            timeouts.connect,
+            *clock,
+        ),
+        pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
+        ids: RefCell::new(Ids::new()),
+        words: RefCell::new(Words::default()),
+        outbox: Outbox::new(setup.sink.clone()),
+        counts: RefCell::default(),
+        stop: Cell::new(StopLevel::Run),
+        seed: setup.seed,
+        sample: setup.sample,
+        scenario: Arc::clone(scenario),
+        schedule: Arc::clone(schedule),
+    });
+    tokio::task::spawn_local(timer.drive());
+    tokio::task::spawn_local(listen(Rc::clone(&thread), setup.stop.clone()));
+    let published = Rc::new(RefCell::new(Counts::default()));
+    let stage_clock = setup.index == 0;
+    tokio::task::spawn_local(tick(
+        Rc::clone(&thread),
+        Rc::clone(&published),
+        Arc::clone(&setup.live),
+        stage_clock,
+    ));
+
+    let numbers = (setup.index as u32..schedule.users.most()).step_by(setup.threads);
+    let users: Vec<_> = numbers
+        .map(|n| tokio::task::spawn_local(user(Rc::clone(&thread), n, thread.schedule.users.intervals(n))))
+        .collect();
+    if schedule.arrivals.count() > 0 {
+        let open = Open::new(Rc::clone(&thread), share(setup.connections * ITERATIONS_PER_CONNECTION));
+        Rc::clone(&open).pace((setup.index as u64, setup.threads as u64)).await;
+        while !open.is_done() {
+            thread.timer.steady_sleep_until(clock.now() + Nanos::from_millis(1)).await;
+        }
+    }
+    for user in users {
+        // A user that panicked is a fault of hotspan's; its exchanges so far are kept.
+        let _ = user.await;
+    }
+    thread.outbox.finish().await;
+    let counts = *thread.counts.borrow();
+    counts.publish(&mut published.borrow_mut(), &setup.live);
+    counts
+}
+
+/// Passes on the stop signal.
+async fn listen(thread: Rc<Thread>, mut stop: StopSignal) {
+    loop {
+        let level = *stop.level.borrow_and_update();
+        thread.stop(level);
+        if level == StopLevel::Now || stop.level.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends what is over, hands on exchanges, publishes counters; for as long as the thread lives.
+async fn tick(
+    thread: Rc<Thread>,
+    published: Rc<RefCell<Counts>>,
+    live: Arc<LiveCounters>,
+    stage_clock: bool,
+) {
+    let shortest = thread.scenario.steps.iter().map(|s| s.timeout).min().unwrap_or(PUBLISH);
+    let shortest = shortest.min(thread.scenario.timeouts.connect);
+    // A timeout is noticed at most a tenth late, and a thousand looks per second are enough for anybody.
+    let interval = Nanos((shortest.0 / 10).clamp(1_000_000, 20_000_000));
+    let mut publish_at = thread.begin;
+    loop {
+        let now = thread.clock.now();
+        thread.flights.sweep(now);
+        if thread.stop.get() == StopLevel::Now {
+            // Whoever was between two waits when the stop came is reached now.
+            thread.flights.cancel();
+        }
+        if now >= publish_at {
+            publish_at = now + PUBLISH;
+            thread.outbox.flush();
+            if thread.outbox.is_closed() {
+                thread.stop(StopLevel::Drain);
+            }
+            thread.counts.borrow().publish(&mut published.borrow_mut(), &live);
+            if stage_clock {
+                let stage = thread.schedule.stage_at(now.since(thread.begin));
+                live.stage.store(stage as u32, Ordering::Relaxed);
+            }
+        }
+        thread.timer.steady_sleep_until(now + interval).await;
+    }
+}
