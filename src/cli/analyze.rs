@@ -112,7 +112,10 @@ fn analyze_partition(reader: &RunReader, run: &Run, partition: Partition) -> (Pa
     let totals = reader.for_each_span_where(&mut |_| true, &mut |span| analyzer.span(span));
     notes.extend(totals.notes.iter().map(ToString::to_string));
     if totals.bad_batches > 0 {
-        notes.push(format!("{} of {} stored span messages could not be decoded", totals.bad_batches, totals.batches));
+        notes.push(format!(
+            "{} of {} stored span messages could not be decoded",
+            totals.bad_batches, totals.batches
+        ));
     }
     (analyzer.finish(), notes)
 }
@@ -121,9 +124,10 @@ fn analyze_partition(reader: &RunReader, run: &Run, partition: Partition) -> (Pa
 fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
     match scenario::thresholds(&run.scenario, &run.steps) {
         Ok(thresholds) => (thresholds, None),
-        Err(error) => {
-            (Vec::new(), Some(format!("the thresholds were not evaluated: the stored scenario cannot be read: {error}")))
-        }
+        Err(error) => (
+            Vec::new(),
+            Some(format!("the thresholds were not evaluated: the stored scenario cannot be read: {error}")),
+        ),
     }
 }
 
@@ -140,7 +144,8 @@ impl Analyzed {
 
     /// Writes `report.json` and `report.md` into the run folder; each appears whole or not at all.
     pub fn write_files(&self) -> anyhow::Result<()> {
-        for (name, text) in [("report.json", report::json(&self.report())), ("report.md", report::markdown(&self.report()))]
+        for (name, text) in
+            [("report.json", report::json(&self.report())), ("report.md", report::markdown(&self.report()))]
         {
             let path = self.dir.join(name);
             let part = self.dir.join(format!("{name}.part"));

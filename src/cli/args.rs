@@ -235,7 +235,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         let (number, tail) = rest.split_at(digits);
         let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_len);
-        let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a time; write for example 30s or 1m30s"))?;
+        let number: f64 =
+            number.parse().map_err(|_| format!("`{text}` is not a time; write for example 30s or 1m30s"))?;
         let seconds = match unit.trim() {
             "ms" => number / 1e3,
             "s" => number,

@@ -15,7 +15,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Passed);
     }
     let faults = Faults::parse(&args.fault)?;
-    let exe = std::env::current_exe().context("cannot find the running program, which the shop's processes are made of")?;
+    let exe = std::env::current_exe()
+        .context("cannot find the running program, which the shop's processes are made of")?;
     let plan = |endpoint: String| async move {
         let options = DemoOptions {
             exe,

@@ -16,9 +16,9 @@ pub fn host() -> Host {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim().to_owned()));
+    let cpu = cpuinfo.lines().find_map(|line| {
+        line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim().to_owned())
+    });
     Host {
         name: text(uname.nodename()),
         os: format!("{} {}", text(uname.sysname()), text(uname.release())),
@@ -35,7 +35,8 @@ pub fn cores() -> u32 {
 /// Commit of the repository that `dir` is in, with `-dirty` where tracked files differ; none without git.
 pub fn git_commit(dir: &Path) -> Option<String> {
     let git = |args: &[&str]| {
-        let out = Command::new("git").arg("-C").arg(dir).args(args).output().ok().filter(|o| o.status.success())?;
+        let out =
+            Command::new("git").arg("-C").arg(dir).args(args).output().ok().filter(|o| o.status.success())?;
         Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;

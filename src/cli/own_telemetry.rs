@@ -27,8 +27,10 @@ impl OwnTelemetry {
     /// Needs a runtime. A failure is said and costs these spans only.
     pub fn start() -> OwnTelemetry {
         let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
-        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        let endpoint =
+            set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let protocol =
+            set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
         let disabled = set("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"));
         let grpc = protocol.is_none_or(|p| p == "grpc");
         if endpoint.is_none() || disabled || !grpc {
@@ -41,9 +43,12 @@ impl OwnTelemetry {
                 return OwnTelemetry(None);
             }
         };
-        let resource = Resource::builder().with_service_name(set("OTEL_SERVICE_NAME").unwrap_or_else(|| "hotspan".into()));
-        let provider =
-            SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(exporter).build();
+        let resource = Resource::builder()
+            .with_service_name(set("OTEL_SERVICE_NAME").unwrap_or_else(|| "hotspan".into()));
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.build())
+            .with_batch_exporter(exporter)
+            .build();
         let subscriber = tracing_subscriber::registry().with(layer(provider.tracer("hotspan")));
         match tracing::subscriber::set_global_default(subscriber) {
             Ok(()) => OwnTelemetry(Some(provider)),
@@ -68,5 +73,7 @@ where
         .with_tracer(tracer)
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("hotspan::cli")))
+        .with_filter(filter_fn(|metadata| {
+            metadata.is_span() && metadata.target().starts_with("hotspan::cli")
+        }))
 }

@@ -9,7 +9,9 @@ use super::host;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
 use crate::stats::Histogram;
-use crate::traces::{Ack, ExportConfig, ExportHandle, Incoming, JoinTracker, LateSpanWait, WaitPolicy, WaitStep};
+use crate::traces::{
+    Ack, ExportConfig, ExportHandle, Incoming, JoinTracker, LateSpanWait, WaitPolicy, WaitStep,
+};
 use crate::wire::folder::RunWriter;
 use crate::wire::otlp::{MetricsEncoder, SpanEncoder};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -188,7 +190,8 @@ impl Work {
             match wait.poll(now, &self.tracker) {
                 WaitStep::Done(facts) => return facts,
                 WaitStep::Wait { waiting, at_most } => {
-                    *self.recorder.live.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = waiting.to_string();
+                    *self.recorder.live.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) =
+                        waiting.to_string();
                     let patience = Duration::from_nanos(at_most.0).clamp(Duration::from_millis(1), TICK);
                     match tokio::time::timeout(patience, self.recorder.spans.recv()).await {
                         Ok(Some(incoming)) => self.spans(incoming),

@@ -30,7 +30,9 @@ fn style(color: ColorChoice) -> Style {
     let color = match color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => terminal && !env_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|t| t != "dumb"),
+        ColorChoice::Auto => {
+            terminal && !env_set("NO_COLOR") && std::env::var("TERM").is_ok_and(|t| t != "dumb")
+        }
     };
     let width = terminal
         .then(|| rustix::termios::tcgetwinsize(io::stdout()).ok())

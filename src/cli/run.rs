@@ -101,9 +101,15 @@ fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
         bail!("--users, --rate and --duration go with a URL; a scenario file says its load under `load:`");
     }
     let text = std::fs::read_to_string(&args.what).with_context(|| {
-        format!("cannot read the scenario {}; name a file, or a URL that begins with http:// or https://", args.what)
+        format!(
+            "cannot read the scenario {}; name a file, or a URL that begins with http:// or https://",
+            args.what
+        )
     })?;
-    let surroundings = Surroundings { environment: Arc::new(std::env::vars_os().filter_map(text_pair).collect()), ..Surroundings::default() };
+    let surroundings = Surroundings {
+        environment: Arc::new(std::env::vars_os().filter_map(text_pair).collect()),
+        ..Surroundings::default()
+    };
     Ok(scenario::parse_with(&text, &args.what, &surroundings)?)
 }
 
@@ -161,8 +167,11 @@ impl<'a> Session<'a> {
                 sink,
             )?),
         };
-        let wait =
-            WaitPolicy { quiet: nanos(args.quiet_period), deadline: nanos(args.wait), ..WaitPolicy::default() };
+        let wait = WaitPolicy {
+            quiet: nanos(args.quiet_period),
+            deadline: nanos(args.wait),
+            ..WaitPolicy::default()
+        };
         Ok(Session { receiver, forwarder, spans, wait, output })
     }
 
@@ -183,12 +192,8 @@ impl<'a> Session<'a> {
             let wanted = config.traces.is_some() || config.metrics.is_some();
             wanted.then(|| Exporter::start(&config)).transpose()?
         };
-        let mut underway = Underway {
-            interrupts: Interrupts::listen(runtime),
-            progress: Progress::new(output),
-            run,
-            dir,
-        };
+        let mut underway =
+            Underway { interrupts: Interrupts::listen(runtime), progress: Progress::new(output), run, dir };
         underway.announce(receiver.as_ref(), output.quiet);
 
         let (sink, exchanges) = mpsc::channel(EXCHANGE_BATCHES);
@@ -335,7 +340,9 @@ fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
     for (signal, endpoint) in endpoints.into_iter().filter_map(|(s, e)| Some((s, e.as_mut()?))) {
         match telemetry.protocol {
             None => {}
-            Some(OtlpProtocol::HttpJson) => bail!("telemetry.protocol: http/json cannot be sent; use grpc or http/protobuf"),
+            Some(OtlpProtocol::HttpJson) => {
+                bail!("telemetry.protocol: http/json cannot be sent; use grpc or http/protobuf")
+            }
             Some(OtlpProtocol::Grpc) => endpoint.transport = Transport::Grpc,
             Some(OtlpProtocol::HttpProtobuf) => endpoint.transport = Transport::HttpProtobuf,
         }
@@ -370,7 +377,11 @@ fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         host: host::host(),
         scenario: scenario.text().to_owned(),
         steps: scenario.steps(),
-        load: LoadFacts { open_model: scenario.is_open(), planned: scenario.duration(), ..LoadFacts::default() },
+        load: LoadFacts {
+            open_model: scenario.is_open(),
+            planned: scenario.duration(),
+            ..LoadFacts::default()
+        },
         receiver: Default::default(),
         export: Default::default(),
         wait: None,
@@ -439,6 +450,5 @@ mod tests {
         let grpc = config("grpc").unwrap().metrics.unwrap();
         assert_eq!((grpc.url.as_str(), grpc.transport), ("http://127.0.0.1:9999", Transport::Grpc));
         assert!(config("http/json").unwrap_err().to_string().contains("http/protobuf"));
-        
     }
 }

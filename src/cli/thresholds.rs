@@ -39,7 +39,8 @@ fn one(subject: &Subject, condition: &Condition, analysis: &Analysis) -> Thresho
         Subject::Step { steps, .. } => of_steps(condition.metric, &|id| steps.contains(&id), analysis),
         Subject::Span(pattern) => of_spans(condition.metric, pattern, analysis),
     };
-    let passed = actual.is_some_and(|actual| condition.comparison.holds(actual.value, limit(condition.limit)));
+    let passed =
+        actual.is_some_and(|actual| condition.comparison.holds(actual.value, limit(condition.limit)));
     ThresholdResult { expression, actual, passed }
 }
 
@@ -90,7 +91,8 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
 }
 
 fn of_spans(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual> {
-    let found: Vec<&Operation> = analysis.operations.iter().filter(|o| matches_wildcard(pattern, &o.name)).collect();
+    let found: Vec<&Operation> =
+        analysis.operations.iter().filter(|o| matches_wildcard(pattern, &o.name)).collect();
     let calls: u64 = found.iter().map(|o| o.calls).sum();
     match metric {
         // No call at all is a fact where traces were seen: `calls < 5` then holds.

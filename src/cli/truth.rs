@@ -84,7 +84,9 @@ pub fn parse_server_timing(header: &str) -> impl Iterator<Item = (&str, f64)> {
         let name = parts.next().filter(|name| !name.is_empty())?;
         let duration = parts.find_map(|p| {
             let (key, value) = p.split_once('=')?;
-            key.trim().eq_ignore_ascii_case("dur").then(|| value.trim().trim_matches('"').parse::<f64>().ok())?
+            key.trim()
+                .eq_ignore_ascii_case("dur")
+                .then(|| value.trim().trim_matches('"').parse::<f64>().ok())?
         })?;
         Some((name, duration))
     })
@@ -96,7 +98,8 @@ mod tests {
 
     #[test]
     fn server_timing_parses_as_the_specification_says() {
-        let header = "total;dur=12.5, database;desc=\"two queries\";dur=8, cache, app;DUR=\"4.5\", ;dur=1, bad;dur=x";
+        let header =
+            "total;dur=12.5, database;desc=\"two queries\";dur=8, cache, app;DUR=\"4.5\", ;dur=1, bad;dur=x";
         let metrics: Vec<_> = parse_server_timing(header).collect();
         assert_eq!(metrics, [("total", 12.5), ("database", 8.0), ("app", 4.5)]);
     }
