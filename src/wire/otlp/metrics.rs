@@ -102,8 +102,11 @@ impl MetricsEncoder {
             ];
             named.into_iter().map(|(key, value)| text(key, value)).collect()
         });
+        // Two runs at once must not add to the same series.
+        let mut resource = resource.to_vec();
+        resource.push(("hotspan.run.id".into(), run.id.clone()));
         MetricsEncoder {
-            resource: resource.to_vec(),
+            resource,
             version: run.hotspan_version.clone(),
             steps: steps.collect(),
             temporality,
