@@ -5,7 +5,7 @@ use super::blame::Blamer;
 use super::names::{MixedMap, NONE, Names};
 use super::result::Contributor;
 use super::row::{Asked, ERROR, Row};
-use super::tally::{Candidate, OpTally, Part, StepTally};
+use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::tree::{HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
 use super::whatif::Retimer;
 use crate::record::{Nanos, Timestamp, TraceId};
@@ -224,6 +224,7 @@ impl Sums {
             self.covered += covered;
             self.coverable += asked.end - asked.sent;
         }
+        let occasion = Occasion { band, latency, at: asked.intended, trace };
         let Sums { parts, groups, own, group, retimer, root_of, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
@@ -234,7 +235,7 @@ impl Sums {
             } else {
                 time
             };
-            parts.part(asked.step, number).add(time, saved, band, latency, trace);
+            parts.part(asked.step, number).add(time, saved, occasion);
             let whole = names.group(number);
             if whole != NONE {
                 group.add(whole, time);
@@ -247,9 +248,9 @@ impl Sums {
             } else {
                 time
             };
-            groups.part(asked.step, number).add(time, saved, band, latency, trace);
+            groups.part(asked.step, number).add(time, saved, occasion);
         });
-        self.find_series(blamer, index as u32, asked.step, band, latency, trace);
+        self.find_series(blamer, index as u32, asked.step, occasion);
         self.exemplars(asked, trace, joined, step);
     }
 
@@ -278,15 +279,7 @@ impl Sums {
         self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
     }
 
-    fn find_series(
-        &mut self,
-        blamer: &Blamer,
-        root: u32,
-        step: u16,
-        band: usize,
-        latency: u64,
-        trace: TraceId,
-    ) {
+    fn find_series(&mut self, blamer: &Blamer, root: u32, step: u16, occasion: Occasion) {
         let from = self.calls.partition_point(|c| c.root < root);
         let to = self.calls.partition_point(|c| c.root <= root);
         for same in self.calls[from..to].chunk_by(|a, b| a.key == b.key) {
@@ -304,7 +297,7 @@ impl Sums {
             if calls > 0 {
                 let part = self.series.part(step, same[0].key);
                 part.calls += calls;
-                part.add(time, removable, band, latency, trace);
+                part.add(time, removable, occasion);
             }
         }
     }
