@@ -23,6 +23,7 @@ mod testing;
 mod tests;
 mod tree;
 mod verdict;
+mod whatif;
 
 pub use analyzer::{Analyzer, Partition};
 pub use partial::Partial;

@@ -349,6 +349,15 @@ impl Names {
         self.groups[id as usize]
     }
 
+    /// Whether its time is the own time of spans that it owns: not the client's phases, nor a wait between two spans.
+    pub fn has_spans(&self, id: u32) -> bool {
+        let who = self.who(id);
+        let between = who.category == Category::Queue
+            && (who.name.starts_with(RETRY_WAIT) || who.name.starts_with(TIME_IN_QUEUE));
+        let of_client = who.service.is_empty() && who.category == Category::Network;
+        id > own::CONNECTION && !between && !of_client
+    }
+
     /// The operation of a number.
     pub fn operation(&self, id: u32) -> &Op {
         &self.ops[id as usize]
@@ -400,7 +409,7 @@ impl Names {
             return *id;
         }
         let Op { service, name, .. } = self.ops[op as usize];
-        let name = format!("time in queue: {}", self.str(name));
+        let name = format!("{TIME_IN_QUEUE}{}", self.str(name));
         let id = self.contributor(Category::Queue, service, "", &name, "");
         self.queues.insert(u64::from(op), id);
         id
@@ -409,6 +418,8 @@ impl Names {
 
 /// How the name of a retry's wait begins.
 pub(super) const RETRY_WAIT: &str = "retry wait: ";
+/// How the name of a queue that only an attribute tells of begins.
+const TIME_IN_QUEUE: &str = "time in queue: ";
 /// Between caller and callee in the name of a way.
 const ARROW: &str = " → ";
 

@@ -7,7 +7,7 @@ use super::result::{
     LoadResult, Note, Operation, StepResult, Telemetry,
 };
 use super::sums::Sums;
-use super::tally::{OpTally, Part, StepTally, add_counts};
+use super::tally::{OpTally, Part, StepTally, add_counts, wider};
 use super::tree::Repairs;
 use super::verdict;
 use crate::record::{Nanos, Run, SpanKind, StepId, Timestamp};
@@ -79,22 +79,20 @@ impl Partial {
         self.seen.sampled_unknown += other.seen.sampled_unknown;
         self.covered += other.covered;
         self.coverable += other.coverable;
-        self.period = match (self.period, other.period) {
-            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
-            (a, b) => a.or(b),
-        };
+        self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
     }
 
     /// The result of the run that all shares were of.
     pub fn into_analysis(self, run: &Run) -> Analysis {
         let telemetry = self.telemetry();
+        let duration = self.period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
         let mut findings = findings::find(&self.steps);
         findings.sort_by(findings::Found::worst_first);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
         let notes = self.notes(&telemetry);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings);
-        let Partial { steps, ops, period, schedule_delay, .. } = self;
+        let Partial { steps, ops, schedule_delay, .. } = self;
         let mut categories = ByCategory::default();
         steps.iter().for_each(|s| categories.merge(&s.categories()));
         // The run's steps, and those that only the exchanges know of.
@@ -103,7 +101,6 @@ impl Partial {
         for missing in steps.len()..run.steps.len() {
             steps.push(step_result(StepId(missing as u16), StepTally::default()));
         }
-        let duration = period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
         Analysis {
             telemetry,
             load: LoadResult { duration, schedule_delay },

@@ -5,13 +5,16 @@ use super::blame::Blamer;
 use super::names::{MixedMap, NONE, Names};
 use super::result::Contributor;
 use super::row::{Asked, ERROR, Row};
-use super::tally::{Candidate, OpTally, Part, StepTally};
-use super::tree::{HOP, OUTER, Repairs, TRANSPORT, leaf};
+use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
+use super::tree::{HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
+use super::whatif::Retimer;
 use crate::record::{Nanos, Timestamp, TraceId};
 use std::collections::BTreeMap;
 
 /// Calls of one kind, one after the other within one request of a service, from which they count as a series.
 pub(super) const SERIES_MIN: usize = 5;
+/// A contributor is retimed in an exchange if it has at least one part in so many of its latency; at most so many have.
+const RETIMED_FROM: u64 = 20;
 
 /// Sums of one share of a run, by number.
 pub(super) struct Sums {
@@ -31,6 +34,7 @@ pub(super) struct Sums {
     op_seen: Vec<u64>,
     root_of: Vec<u32>,
     calls: Vec<Call>,
+    retimer: Retimer,
 }
 
 /// Parts by step and number.
@@ -128,6 +132,7 @@ impl Sums {
             op_seen: Vec::new(),
             root_of: Vec::new(),
             calls: Vec::new(),
+            retimer: Retimer::default(),
         }
     }
 
@@ -135,6 +140,7 @@ impl Sums {
     pub fn trace(&mut self, blamer: &Blamer, rows: &[Row], exchanges: usize, names: &Names) {
         let forest = &blamer.forest;
         self.repairs.merge(&forest.repairs);
+        self.retimer.reset();
         self.root_of.clear();
         self.root_of.resize(forest.nodes.len(), 0);
         for &i in &forest.order {
@@ -218,16 +224,33 @@ impl Sums {
             self.covered += covered;
             self.coverable += asked.end - asked.sent;
         }
-        let Sums { parts, groups, own, group, .. } = self;
+        let occasion = Occasion { band, latency, at: asked.intended, trace };
+        let Sums { parts, groups, own, group, retimer, root_of, .. } = self;
+        let forest = &blamer.forest;
+        // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
+        let retimed = |time: u64| forest.parallel && time >= latency / RETIMED_FROM;
         own.drain(|number, time| {
-            parts.part(asked.step, number).add(time, time, band, latency, trace);
+            let saved = if retimed(time) && names.has_spans(number) {
+                retimer.saved(forest, root_of, index as u32, |n| n.owner == number).min(time)
+            } else {
+                time
+            };
+            parts.part(asked.step, number).add(time, saved, occasion);
             let whole = names.group(number);
             if whole != NONE {
                 group.add(whole, time);
             }
         });
-        group.drain(|number, time| groups.part(asked.step, number).add(time, time, band, latency, trace));
-        self.find_series(blamer, index as u32, asked.step, band, latency, trace);
+        group.drain(|number, time| {
+            let saved = if retimed(time) && names.has_spans(number) {
+                let member = |n: &Node| n.row != NONE && names.group(n.owner) == number;
+                retimer.saved(forest, root_of, index as u32, member).min(time)
+            } else {
+                time
+            };
+            groups.part(asked.step, number).add(time, saved, occasion);
+        });
+        self.find_series(blamer, index as u32, asked.step, occasion);
         self.exemplars(asked, trace, joined, step);
     }
 
@@ -256,15 +279,7 @@ impl Sums {
         self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
     }
 
-    fn find_series(
-        &mut self,
-        blamer: &Blamer,
-        root: u32,
-        step: u16,
-        band: usize,
-        latency: u64,
-        trace: TraceId,
-    ) {
+    fn find_series(&mut self, blamer: &Blamer, root: u32, step: u16, occasion: Occasion) {
         let from = self.calls.partition_point(|c| c.root < root);
         let to = self.calls.partition_point(|c| c.root <= root);
         for same in self.calls[from..to].chunk_by(|a, b| a.key == b.key) {
@@ -282,7 +297,7 @@ impl Sums {
             if calls > 0 {
                 let part = self.series.part(step, same[0].key);
                 part.calls += calls;
-                part.add(time, removable, band, latency, trace);
+                part.add(time, removable, occasion);
             }
         }
     }

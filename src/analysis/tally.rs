@@ -1,6 +1,7 @@
 //! Sums over exchanges. Everything here is a count, an integer sum, an exact histogram or an extreme chosen by content, so
 //! adding in any order and in any number of parts gives the same result to the bit.
 
+use super::findings::DOMINANT_MEAN;
 use super::result::{BandResult, ByCategory, Contributor};
 use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
 use crate::stats::Histogram;
@@ -21,6 +22,17 @@ pub(super) struct Part {
     pub without: Histogram,
     /// Most time in one exchange, and which.
     pub worst: Option<(u64, Reverse<TraceId>)>,
+    /// When the first and the last exchange were due in which it had much time.
+    pub long: Option<(u64, u64)>,
+}
+
+/// One exchange, as far as its parts are concerned.
+#[derive(Clone, Copy)]
+pub(super) struct Occasion {
+    pub band: usize,
+    pub latency: u64,
+    pub at: u64,
+    pub trace: TraceId,
 }
 
 impl Default for Part {
@@ -34,19 +46,23 @@ impl Default for Part {
             touched: Histogram::new(),
             without: Histogram::new(),
             worst: None,
+            long: None,
         }
     }
 }
 
 impl Part {
     /// Counts one exchange in which it had time, and how much shorter that exchange could have been.
-    pub fn add(&mut self, time: u64, removable: u64, band: usize, latency: u64, trace: TraceId) {
+    pub fn add(&mut self, time: u64, removable: u64, on: Occasion) {
         self.exchanges += 1;
         self.total += time;
-        self.bands[band] += time;
-        self.touched.record(Nanos(latency));
-        self.without.record(Nanos(latency - removable.min(latency)));
-        self.worst = self.worst.max(Some((time, Reverse(trace))));
+        self.bands[on.band] += time;
+        self.touched.record(Nanos(on.latency));
+        self.without.record(Nanos(on.latency - removable.min(on.latency)));
+        self.worst = self.worst.max(Some((time, Reverse(on.trace))));
+        if time >= DOMINANT_MEAN.0 {
+            self.long = wider(self.long, Some((on.at, on.at)));
+        }
     }
 
     pub fn merge(&mut self, other: &Part) {
@@ -58,6 +74,15 @@ impl Part {
         self.touched.merge(&other.touched);
         self.without.merge(&other.without);
         self.worst = self.worst.max(other.worst);
+        self.long = wider(self.long, other.long);
+    }
+}
+
+/// The shortest period that holds both.
+pub(super) fn wider<T: Ord>(a: Option<(T, T)>, b: Option<(T, T)>) -> Option<(T, T)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (a, b) => a.or(b),
     }
 }
 
@@ -70,6 +95,8 @@ pub(super) struct StepTally {
     pub exchanges: u64,
     pub errors: u64,
     pub checks_failed: u64,
+    /// When the first and the last exchange were due.
+    pub period: Option<(u64, u64)>,
     /// Bytes of the answers' bodies.
     pub bytes_received: u64,
     pub traced: u64,
@@ -98,6 +125,7 @@ impl StepTally {
         self.exchanges += 1;
         self.traced += u64::from(exchange.sampled && exchange.was_sent());
         self.checks_failed += u64::from(!exchange.checks_failed.is_empty());
+        self.period = wider(self.period, Some((exchange.intended.0, exchange.intended.0)));
         self.bytes_received += exchange.bytes_received;
         self.latency.record(exchange.corrected_latency());
         self.service_time.record(exchange.service_time());
@@ -127,6 +155,7 @@ impl StepTally {
         self.exchanges += other.exchanges;
         self.errors += other.errors;
         self.checks_failed += other.checks_failed;
+        self.period = wider(self.period, other.period);
         self.bytes_received += other.bytes_received;
         self.traced += other.traced;
         self.joined += other.joined;

@@ -1,7 +1,7 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View,
+    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, SPREAD, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View,
     mean_ms, share,
 };
 use crate::analysis::names::RETRY_WAIT;
@@ -21,7 +21,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
 
 fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let kind = kind(who)?;
-    if part.exchanges < MIN_REQUESTS {
+    if part.exchanges < MIN_REQUESTS || !recurs(view, part) {
         return None;
     }
     let (n, latency) = view.basis(who);
@@ -98,6 +98,16 @@ impl Tail {
 
     fn is_a_problem(&self) -> bool {
         self.excess_ms >= TAIL_EXCESS.as_millis_f64() && self.share() >= TAIL_SHARE
+    }
+}
+
+/// Whether it takes long over much of the time in which the step was asked for, and not only while all warms up.
+fn recurs(view: &View<'_>, part: &Part) -> bool {
+    let length = |period: Option<(u64, u64)>| period.map(|(first, last)| last - first);
+    match (length(part.long), length(view.tally.period)) {
+        (Some(_), Some(0)) => true,
+        (Some(long), Some(all)) => share(long, all) >= SPREAD,
+        _ => false,
     }
 }
 

@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 pub(super) const DOMINANT_SHARE: f64 = 0.30;
 /// … and this much of it.
 pub(super) const DOMINANT_MEAN: Nanos = Nanos::from_millis(25);
+/// Requests in which it takes as much as that come over this share of the time in which the step was asked for: what
+/// happens once, at the start, is warming up.
+pub(super) const SPREAD: f64 = 0.25;
 /// Calls in a series (see `sums::SERIES_MIN`) take this share of a step's mean …
 pub(super) const SERIES_SHARE: f64 = 0.25;
 /// … and this much of it …

@@ -139,7 +139,9 @@ fn conserved(step: &StepResult, exchanges: &[Exchange]) {
     }
     for c in step.contributors.iter().take(20) {
         assert_eq!(c.without.len(), step.exchanges);
-        assert_eq!(c.without.sum(), u128::from(latency - c.total.0), "{:?}", c.contributor);
+        // Other branches may take its place: what is gained is at most its time on the path.
+        assert!(c.without.sum() >= u128::from(latency - c.total.0), "{:?}", c.contributor);
+        assert!(c.without.sum() <= u128::from(latency), "{:?}", c.contributor);
     }
 }
 

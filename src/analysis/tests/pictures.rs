@@ -2,7 +2,7 @@
 
 use crate::analysis::result::Category;
 use crate::analysis::testing::{Owned, exchange, run};
-use crate::analysis::{Blame, blame_exchange};
+use crate::analysis::{Analyzer, Blame, Partition, blame_exchange};
 use crate::record::{Exchange, Span, SpanKind, Timestamp, Value};
 
 /// An exchange and its spans, drawn.
@@ -403,4 +403,52 @@ fn duplicates_shared_ids_and_circles_are_repaired() {
     let (exchange, mut spans) = parse(picture);
     spans.push(Owned::new(1, 0, SpanKind::Client, "hotspan", "GET /", 1000, 1010));
     assert_eq!(letters(&blame(&exchange, &spans)), want);
+}
+
+/// How much shorter the exchange gets if the contributor of that name took no time: nanoseconds are columns.
+#[track_caller]
+fn check_without(picture: &str, name: &str, want: u64) {
+    let (exchange, spans) = parse(picture);
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    analyzer.exchange(&exchange);
+    spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    let analysis = analyzer.finish().into_analysis(&run);
+    let found = analysis.steps[0].contributors.iter().find(|c| &*c.contributor.name == name);
+    let without = found.unwrap_or_else(|| panic!("no {name} in {picture}")).without.sum() as u64;
+    assert_eq!(exchange.corrected_latency().0 - without, want, "{name}: {picture}");
+}
+
+#[test]
+fn without_it_what_depends_on_it_moves_and_what_does_not_stays() {
+    let sequence = "X            |============|
+          S shop     | ========== |
+            D shop   |  ===       |
+            C shop   |      ====  |";
+    check_without(sequence, "SELECT ?", 3);
+    check_without(sequence, "GET peer", 4);
+    check_without(sequence, "GET /", 3);
+    check_without(sequence, "client → shop", 2);
+    // Beside a call that is as long, nothing is gained; beside a shorter one, the difference.
+    let beside = "X            |============|
+          S shop     | ========== |
+            C shop   |  ======    |
+            D shop   |  ====      |
+            R shop   |        ==  |";
+    check_without(beside, "GET peer", 2);
+    // What follows a call that goes on beside waits for both.
+    check_without(beside, "GET", 2);
+    // The parent's own time before parallel calls moves both.
+    let own_first = "X            |==========|
+          S shop     |==========|
+            C shop   |   =====  |
+            D shop   |    ====  |";
+    check_without(own_first, "GET /", 5);
+    // A call that began while another ran does not depend on it.
+    let overlapping = "X            |==========|
+          S shop     |==========|
+            C shop   | =====    |
+            D shop   |   ====== |";
+    check_without(overlapping, "GET peer", 0);
+    check_without(overlapping, "SELECT ?", 3);
 }

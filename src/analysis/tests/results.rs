@@ -307,6 +307,17 @@ fn what_only_the_slow_requests_have_is_found_in_the_tail() {
 }
 
 #[test]
+fn warming_up_is_no_problem() {
+    healthy(&load(300, |n| {
+        let mut r = Request::new(n, if n < 30 { 415.0 } else { 15.0 });
+        if n < 30 {
+            r.span(2, SpanKind::Internal, "shop", "load catalogue", (5.0, 405.0), Vec::new());
+        }
+        r
+    }));
+}
+
+#[test]
 fn verdicts_in_order_of_what_matters_first() {
     assert_eq!(load(0, |n| Request::new(n, 1.0)).verdict, Verdict::NoData);
     let late = load(60, |n| {

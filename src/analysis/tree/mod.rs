@@ -98,6 +98,8 @@ pub(super) struct Forest {
     /// Every node after its parent.
     pub order: Vec<u32>,
     pub repairs: Repairs,
+    /// Some siblings overlap.
+    pub parallel: bool,
     sorted: Vec<(u64, u32)>,
     ids: Vec<u64>,
     root_ids: Vec<(u64, u32)>,
@@ -376,6 +378,7 @@ impl Forest {
 
     fn sort_kids(&mut self) {
         let nodes = &self.nodes;
+        self.parallel = false;
         for pair in self.first.windows(2) {
             let kids = &mut self.kids[pair[0] as usize..pair[1] as usize];
             if kids.len() > 1 {
@@ -383,6 +386,13 @@ impl Forest {
                     let n = &nodes[*k as usize];
                     (Reverse(n.end), n.start, n.span_id)
                 });
+                let mut later = u64::MAX;
+                for kid in
+                    kids.iter().map(|k| &nodes[*k as usize]).filter(|n| n.flags & OFF == 0 && n.start < n.end)
+                {
+                    self.parallel |= kid.end > later;
+                    later = later.min(kid.start);
+                }
             }
         }
     }
