@@ -1,7 +1,7 @@
 //! Sums over exchanges. Everything here is a count, an integer sum, an exact histogram or an extreme chosen by content, so
 //! adding in any order and in any number of parts gives the same result to the bit.
 
-use super::findings::DOMINANT_MEAN;
+use super::findings::{DOMINANT_MEAN, OUTLIER_MEAN};
 use super::result::{BandResult, ByCategory, Contributor};
 use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
 use crate::stats::Histogram;
@@ -22,8 +22,9 @@ pub(super) struct Part {
     pub without: Histogram,
     /// Most time in one exchange, and which.
     pub worst: Option<(u64, Reverse<TraceId>)>,
-    /// When the first and the last exchange were due in which it had much time.
+    /// When the first and the last exchange were due in which it had much time, and some time.
     pub long: Option<(u64, u64)>,
+    pub longish: Option<(u64, u64)>,
 }
 
 /// One exchange, as far as its parts are concerned.
@@ -47,6 +48,7 @@ impl Default for Part {
             without: Histogram::new(),
             worst: None,
             long: None,
+            longish: None,
         }
     }
 }
@@ -60,9 +62,9 @@ impl Part {
         self.touched.record(Nanos(on.latency));
         self.without.record(Nanos(on.latency - removable.min(on.latency)));
         self.worst = self.worst.max(Some((time, Reverse(on.trace))));
-        if time >= DOMINANT_MEAN.0 {
-            self.long = wider(self.long, Some((on.at, on.at)));
-        }
+        let now = |floor: Nanos| (time >= floor.0).then_some((on.at, on.at));
+        self.long = wider(self.long, now(DOMINANT_MEAN));
+        self.longish = wider(self.longish, now(OUTLIER_MEAN));
     }
 
     pub fn merge(&mut self, other: &Part) {
@@ -75,6 +77,7 @@ impl Part {
         self.without.merge(&other.without);
         self.worst = self.worst.max(other.worst);
         self.long = wider(self.long, other.long);
+        self.longish = wider(self.longish, other.longish);
     }
 }
 

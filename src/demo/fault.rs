@@ -26,7 +26,7 @@ pub enum Fault {
     LockContention,
     /// The product page asks the inventory once per item, one after the other.
     SequentialCalls,
-    /// Nothing is read from the cache.
+    /// No page is read from the cache.
     CacheOff,
     /// The shop forgets its catalogue every so many requests, as a recycled worker does.
     ColdStart,
@@ -102,7 +102,7 @@ impl Fault {
                 "The product page asks the inventory for one item at a time, one call after the other, instead of all at once."
             }
             Fault::CacheOff => {
-                "Nothing is read from the cache: the start page computes its bestsellers from all order lines."
+                "No page is read from the cache: the start page computes its bestsellers from all order lines."
             }
             Fault::ColdStart => {
                 "The shop recycles its workers every few requests: the next request loads the catalogue again and others wait for it."

@@ -15,6 +15,7 @@
 
 mod cache;
 mod database;
+mod delivery;
 mod edge;
 mod error;
 mod fault;

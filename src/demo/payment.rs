@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 const CHARGE: Duration = Duration::from_millis(8);
 const SLOW_CHARGE: Duration = Duration::from_millis(400);
 /// A charge with the fraud screening that the lock_contention fault asks for.
-const SCREENED_CHARGE: Duration = Duration::from_millis(250);
+const SCREENED_CHARGE: Duration = Duration::from_millis(320);
 const SETTLEMENTS: Duration = Duration::from_millis(80);
 /// Charges a second under the rate_limited_external fault, and how many may come at once.
-const CHARGES_PER_SECOND: f64 = 3.0;
+const CHARGES_PER_SECOND: f64 = 2.5;
 const BURST: f64 = 2.0;
 
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 //! Queue and batch are larger than the SDK's own: 1,500 requests/s of 40 spans each are 60,000 spans/s, which the default
 //! queue of 2,048 would drop silently.
 
+use super::delivery::Delivery;
 use super::error::DemoError;
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -42,7 +43,7 @@ pub enum Telemetry {
 
 /// Keeps the exporter going; [`shut_down`](Exporting::shut_down) sends what is left.
 #[derive(Debug)]
-pub(super) struct Exporting(Option<SdkTracerProvider>);
+pub(super) struct Exporting(Option<(SdkTracerProvider, Delivery)>);
 
 impl Exporting {
     /// Installs the process-wide subscriber of a service. Only the first call in a process can succeed.
@@ -60,11 +61,12 @@ impl Exporting {
             exporter = exporter.with_endpoint(endpoint.clone());
         }
         let exporter = exporter.build().map_err(|error| failed(error.to_string()))?;
+        let delivery = Delivery::default();
+        let exporter = delivery.exporter(exporter);
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batch_config().build()).build();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource(service))
-            .with_span_processor(
-                BatchSpanProcessor::builder(exporter).with_batch_config(batch_config().build()).build(),
-            )
+            .with_span_processor(delivery.processor(batches))
             .build();
         let spans = layer(provider.tracer("hotspan-demo"));
         let complaints = tracing_subscriber::fmt::layer()
@@ -73,14 +75,20 @@ impl Exporting {
             .with_filter(filter_fn(|metadata| metadata.is_event() && *metadata.level() <= Level::WARN));
         let subscriber = tracing_subscriber::registry().with(spans).with(complaints);
         tracing::subscriber::set_global_default(subscriber).map_err(|error| failed(error.to_string()))?;
-        Ok(Exporting(Some(provider)))
+        Ok(Exporting(Some((provider, delivery))))
     }
 
-    /// Sends the spans that wait, for a few seconds at most.
+    /// Sends the spans that wait, for a few seconds at most, and says so if any did not arrive.
     pub(super) async fn shut_down(self) {
-        if let Some(provider) = self.0 {
-            // It blocks on a channel while the exporter works on this runtime.
-            let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        let Some((provider, delivery)) = self.0 else { return };
+        // It blocks on a channel while the exporter works on this runtime.
+        let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        let (ended, delivered) = delivery.counts();
+        if delivered < ended {
+            let lost = ended - delivered;
+            tracing::warn!(
+                "{lost} of {ended} spans were not taken by the OTLP endpoint; is it there, and quick enough?"
+            );
         }
     }
 }

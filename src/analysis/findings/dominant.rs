@@ -1,12 +1,13 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, SPREAD, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View,
-    mean_ms, share,
+    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, OUTLIER_MEAN, SPREAD, TAIL_EXCESS, TAIL_REQUESTS,
+    TAIL_SHARE, View, mean_ms, same_work, share,
 };
 use crate::analysis::names::RETRY_WAIT;
 use crate::analysis::result::{Category, Contributor, FindingKind};
 use crate::analysis::tally::Part;
+use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
 /// The groups of the step (same statement wherever in the code, all of opening connections, …) and what has no group.
@@ -21,44 +22,44 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
 
 fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let kind = kind(who)?;
-    if part.exchanges < MIN_REQUESTS || !recurs(view, part) {
+    if part.exchanges < MIN_REQUESTS {
         return None;
     }
     let (n, latency) = view.basis(who);
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
-    let tail = Tail::of(view, part);
+    let large = owned >= DOMINANT_SHARE && mean >= DOMINANT_MEAN.as_millis_f64() && recurs(view, part.long);
+    let tail = Tail::of(view, part).filter(|t| t.is_a_problem() && recurs(view, part.long));
+    let may_be_outlier = owned >= DOMINANT_SHARE && mean >= OUTLIER_MEAN.as_millis_f64();
+    let outlier = (may_be_outlier && recurs(view, part.longish)).then(|| view.peers.outlier(who)).flatten();
+    let lost = match (large || outlier.is_some(), &tail) {
+        (true, _) => part.total,
+        (false, Some(_)) => part.bands[2] + part.bands[3],
+        (false, None) => return None,
+    };
     let mut evidence = BTreeMap::from([("share", owned), ("mean_ms", mean)]);
-    let of_tail = tail.as_ref().is_some_and(Tail::is_a_problem);
-    if let Some(tail) = tail.filter(|_| of_tail) {
+    if let Some(tail) = tail {
         evidence.extend([
             ("tail_excess_ms", tail.excess_ms),
             ("tail_gap_ms", tail.gap_ms),
             ("tail_share", tail.share()),
         ]);
     }
+    if let Some(outlier) = outlier {
+        evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
+    }
     add_calls(&mut evidence, view, who, n);
     if kind == FindingKind::LargePayload {
-        evidence
-            .insert("answer_bytes", view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64);
+        let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
+        evidence.insert("answer_bytes", bytes);
     }
-    if owned >= DOMINANT_SHARE && mean >= DOMINANT_MEAN.as_millis_f64() {
-        Some(view.found(kind, who, part, part.total, evidence))
-    } else if of_tail {
-        let lost = part.bands[2] + part.bands[3];
-        Some(view.found(kind, who, part, lost, evidence))
-    } else {
-        None
-    }
+    Some(view.found(kind, who, part, lost, evidence))
 }
 
 fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &Contributor, n: u64) {
-    let members = view.tally.parts.iter().filter(|(c, _)| {
-        (c.category, &c.service, &c.system, &c.name) == (who.category, &who.service, &who.system, &who.name)
-    });
     let mut calls = 0;
-    let mut duration = crate::stats::Histogram::coarse();
-    for (_, part) in members {
+    let mut duration = Histogram::coarse();
+    for (_, part) in view.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
         calls += part.calls;
         duration.merge(&part.call_duration);
     }
@@ -102,9 +103,9 @@ impl Tail {
 }
 
 /// Whether it takes long over much of the time in which the step was asked for, and not only while all warms up.
-fn recurs(view: &View<'_>, part: &Part) -> bool {
+fn recurs(view: &View<'_>, long: Option<(u64, u64)>) -> bool {
     let length = |period: Option<(u64, u64)>| period.map(|(first, last)| last - first);
-    match (length(part.long), length(view.tally.period)) {
+    match (length(long), length(view.tally.period)) {
         (Some(_), Some(0)) => true,
         (Some(long), Some(all)) => share(long, all) >= SPREAD,
         _ => false,

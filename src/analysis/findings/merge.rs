@@ -1,6 +1,6 @@
 //! Two findings about the same time are one, under the deeper cause.
 
-use super::Found;
+use super::{Found, same_work};
 use crate::analysis::names::{RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, FindingKind};
 
@@ -42,8 +42,7 @@ fn is_query(kind: FindingKind) -> bool {
 /// Whether `cause` stands for the time of `effect` too.
 fn explains(cause: &Found, effect: &Found) -> bool {
     let (c, e) = (&cause.finding, &effect.finding);
-    let same = (e.contributor.category, &e.contributor.service, &e.contributor.system, &e.contributor.name)
-        == (c.contributor.category, &c.contributor.service, &c.contributor.system, &c.contributor.name);
+    let same = same_work(&e.contributor, &c.contributor);
     match (c.kind, e.kind) {
         // Many calls are the cause of their long sum.
         (FindingKind::NPlusOneQuery | FindingKind::NPlusOneCall, other) if same => other != c.kind,

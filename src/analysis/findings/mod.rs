@@ -5,11 +5,13 @@
 
 mod dominant;
 mod merge;
+mod peers;
 mod series;
 
 use super::result::{Category, Confidence, Contributor, Finding, FindingKind, Impact, Severity};
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, StepId};
+use peers::Peers;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -20,6 +22,13 @@ pub(super) const DOMINANT_MEAN: Nanos = Nanos::from_millis(25);
 /// Requests in which it takes as much as that come over this share of the time in which the step was asked for: what
 /// happens once, at the start, is warming up.
 pub(super) const SPREAD: f64 = 0.25;
+/// A statement is slow for its system, if its calls typically take so many times as long as all other calls of that
+/// system, of which there are enough in the run …
+pub(super) const OUTLIER_RATIO: f64 = 10.0;
+/// … and it has the dominant share and this much of its step's mean.
+pub(super) const OUTLIER_MEAN: Nanos = Nanos::from_millis(3);
+/// Enough other calls to know what is usual.
+pub(super) const OUTLIER_CALLS: u64 = 50;
 /// Calls in a series (see `sums::SERIES_MIN`) take this share of a step's mean …
 pub(super) const SERIES_SHARE: f64 = 0.25;
 /// … and this much of it …
@@ -36,7 +45,7 @@ pub(super) const TAIL_REQUESTS: u64 = 10;
 pub(super) const MIN_REQUESTS: u64 = 5;
 /// Fewer than this show it with low confidence.
 const FEW_REQUESTS: u64 = 30;
-/// From this share on a finding is critical.
+/// From this share on, and with the dominant floor, a finding is critical.
 const CRITICAL_SHARE: f64 = 0.5;
 
 /// A finding, and what it is ranked by.
@@ -57,8 +66,9 @@ impl Found {
 /// All findings of a run, in no order.
 pub(super) fn find(steps: &[StepTally]) -> Vec<Found> {
     let mut all = Vec::new();
+    let peers = Peers::of(steps);
     for (i, tally) in steps.iter().enumerate() {
-        let view = View { step: StepId(i as u16), tally };
+        let view = View { step: StepId(i as u16), tally, peers: &peers };
         let mut found = series::find(&view);
         found.extend(dominant::find(&view));
         all.extend(merge::under_deeper_causes(found));
@@ -67,9 +77,11 @@ pub(super) fn find(steps: &[StepTally]) -> Vec<Found> {
 }
 
 /// One step, as the detectors see it.
-pub(super) struct View<'a> {
+struct View<'a> {
     pub step: StepId,
     pub tally: &'a StepTally,
+    /// What calls usually take in this run.
+    pub peers: &'a Peers,
 }
 
 impl View<'_> {
@@ -93,7 +105,9 @@ impl View<'_> {
         lost: u64,
         evidence: BTreeMap<&'static str, f64>,
     ) -> Found {
-        let share = evidence.get("share").copied().unwrap_or_default();
+        let number = |key: &str| evidence.get(key).copied().unwrap_or_default();
+        let critical =
+            number("share") >= CRITICAL_SHARE && number("mean_ms") >= DOMINANT_MEAN.as_millis_f64();
         let joined = self.tally.joined as f64 / self.tally.traced.max(1) as f64;
         let confidence = if part.exchanges < FEW_REQUESTS {
             Confidence::FewRequests(part.exchanges)
@@ -104,7 +118,7 @@ impl View<'_> {
         };
         let finding = Finding {
             kind,
-            severity: if share >= CRITICAL_SHARE { Severity::Critical } else { Severity::Warning },
+            severity: if critical { Severity::Critical } else { Severity::Warning },
             step: self.step,
             contributor: self.with_code(who),
             evidence,
@@ -139,13 +153,15 @@ impl View<'_> {
 
     /// A group's place in the code, where all of its members agree on one or one of them has most of the time.
     fn with_code(&self, who: &Contributor) -> Contributor {
-        let members = self.tally.parts.iter().filter(|(c, _)| {
-            (c.category, &c.service, &c.system, &c.name)
-                == (who.category, &who.service, &who.system, &who.name)
-        });
+        let members = self.tally.parts.iter().filter(|(c, _)| same_work(c, who));
         let largest = members.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0)));
         largest.map_or_else(|| who.clone(), |(c, _)| c.clone())
     }
+}
+
+/// The same work, wherever in the code.
+pub(super) fn same_work(a: &Contributor, b: &Contributor) -> bool {
+    (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
 }
 
 /// Milliseconds of nanoseconds divided by a count.

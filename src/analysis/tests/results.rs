@@ -306,6 +306,40 @@ fn what_only_the_slow_requests_have_is_found_in_the_tail() {
     assert!(f.impact.p99 > Nanos::from_millis(390), "{:?}", f.impact);
 }
 
+/// Every third request runs a statement of `slow` milliseconds, the others one of half a millisecond.
+fn mixed(slow: f64) -> Analysis {
+    let run = run(2);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let requests: Vec<Request> = (0..300)
+        .map(|n| {
+            let search = n % 3 == 0;
+            let took = if search { slow } else { 0.5 };
+            let mut r = Request::new(n, took + 2.0);
+            r.exchange.step = StepId(u16::from(search));
+            r.query(2, (1.0, 1.0 + took), if search { "SELECT a FROM t" } else { "SELECT b FROM u" }, 1);
+            r
+        })
+        .collect();
+    requests.iter().for_each(|r| analyzer.exchange(&r.exchange));
+    requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
+    analyzer.finish().into_analysis(&run)
+}
+
+#[test]
+fn a_statement_that_is_slow_for_its_database() {
+    let analysis = mixed(6.0);
+    only(&analysis, FindingKind::SlowQuery, "SELECT a FROM t");
+    let f = &analysis.findings[0];
+    assert_eq!((f.step, f.severity), (StepId(1), Severity::Warning));
+    assert!(
+        (f.evidence["call_p50_ms"] / f.evidence["other_calls_p50_ms"] - 12.0).abs() < 0.1,
+        "{:?}",
+        f.evidence
+    );
+    // Eight times as long as the others is a matter of what is asked.
+    assert_eq!(kinds(&mixed(4.0)), []);
+}
+
 #[test]
 fn warming_up_is_no_problem() {
     healthy(&load(300, |n| {
