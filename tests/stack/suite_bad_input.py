@@ -99,7 +99,8 @@ def wrong_yaml(suite: Suite, url: str) -> None:
         "unknown key": (good.replace("journeys:", "journys:"), ["wrong.yaml:5:1|line 5", "journys", "journeys"]),
         "wrong unit": (good.replace("for: 2s", "for: 2 parsecs"), ["wrong.yaml:4|line 4", "parsecs"]),
         "not YAML": ("name: [unclosed\n", ["wrong.yaml"]),
-        "no journeys": (f"name: x\ntarget: {url}\n", ["wrong.yaml", "journeys"]),
+        "no journeys": (good.split("journeys:")[0], ["wrong.yaml", "journeys"]),
+        "no load": (f"name: x\ntarget: {url}\n", ["wrong.yaml", "load"]),
         "empty file": ("", ["wrong.yaml"]),
         "unknown threshold": (good + "thresholds:\n  - latency.p95000 <\n", ["wrong.yaml", "latency.p95000"]),
     }

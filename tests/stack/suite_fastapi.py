@@ -133,7 +133,7 @@ def check_headline(suite: Suite, protocol: str, report: dict, *words: str) -> No
 
 
 def slow_database(suite: Suite, database: str) -> None:
-    report, timers = run_one(suite, "grpc", "slow_database.yaml", 60, database)
+    report, timers = run_one(suite, "grpc", "slow_database.yaml", 100, database)
     check_blame(suite, "grpc", report, timers)
     check_top(suite, "grpc", report, "books", "database", "review")
     check_top(suite, "grpc", report, "orders", "database", "orders")

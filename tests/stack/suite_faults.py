@@ -55,12 +55,15 @@ HEADLINE = {
 
 def run_demo(suite: Suite, fault: str):
     """One run of the demo; gives what it printed, the report, and truth and blame by step."""
-    out = suite.folder / fault
+    out, temporary = suite.folder / fault, suite.folder / f"{fault}-tmp"
+    temporary.mkdir()
     ran = suite.hotspan(
         "demo", "--fault", fault, "--users", USERS, "--duration", f"{SECONDS}s", "--no-ui", "--out", out,
-        timeout=SECONDS + 180,
+        timeout=SECONDS + 180, env={"TMPDIR": str(temporary)},
     )  # fmt: skip
     suite.check(f"{fault}: hotspan demo exits with 0", ran.code == 0, str(ran))
+    left = [path.name for path in temporary.iterdir()]
+    suite.check(f"{fault}: the shop leaves no temporary files", not left, str(left))
     folder = run_folder(out)
     told = suite.hotspan("analyze", folder, "--truth", timeout=180)
     if not suite.check(f"{fault}: analyze --truth exits with 0", told.code == 0, str(told)):
