@@ -170,11 +170,10 @@ impl Analyzed {
         if self.run.state == RunState::Aborted {
             return Exit::CouldNotRun;
         }
-        if strict || !self.thresholds.is_empty() {
-            if let Some(doubt) = self.doubt(strict) {
-                say(&format!("hotspan: this result cannot carry a verdict: {doubt}"));
-                return Exit::CannotTell;
-            }
+        let asked = strict || !self.thresholds.is_empty();
+        if let Some(doubt) = asked.then(|| self.doubt(strict)).flatten() {
+            say(&format!("hotspan: this result cannot carry a verdict: {doubt}"));
+            return Exit::CannotTell;
         }
         if self.thresholds.iter().all(|t| t.passed) { Exit::Passed } else { Exit::Failed }
     }

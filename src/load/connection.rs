@@ -157,6 +157,10 @@ fn advised(error: &io::Error) -> String {
 }
 
 /// An open connection that carries one exchange at a time; of HTTP/2, a share of one.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are HTTP/1.1, and a box is an allocation per connection"
+)]
 pub enum Connection {
     /// HTTP/1.1, driven by whoever uses it: no task of its own, so no switch between tasks per request.
     Http1(Http1),

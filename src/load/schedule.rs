@@ -40,7 +40,7 @@ impl Schedule {
                     users_before = wanted;
                 }
             }
-            at = at + stage.duration();
+            at += stage.duration();
             stage_ends.push(at);
         }
         users.change(at, users_before, 0, Nanos::ZERO);

@@ -186,6 +186,10 @@ struct Attempt<'a> {
 }
 
 /// What became of sending a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one match; a box is an allocation per request"
+)]
 enum Sending {
     Answered(Connection, http::Response<Incoming>),
     Failed(Failure),

@@ -277,7 +277,10 @@ mod tests {
             let tries = answers.borrow().len();
             let pauses = RefCell::new(0);
             let send = || std::future::ready(answers.borrow_mut().remove(0));
-            let sleep = |_| std::future::ready(*pauses.borrow_mut() += 1);
+            let sleep = |_| {
+                *pauses.borrow_mut() += 1;
+                std::future::ready(())
+            };
             let seen = try_often(&ledger, send, sleep).await;
             assert_eq!((seen, ledger.last_error().as_deref()), (outcome, error));
             assert!(answers.borrow().is_empty(), "not all answers were asked for");

@@ -118,10 +118,9 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     names.environment = Arc::clone(&surroundings.environment);
     let timeouts = timeouts(&top, source)?;
     let mut headers = step::headers(top.get("headers"), &names, &context)?;
-    if let Some(authorization) = &target.authorization {
-        if !headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
-            headers.push((http::header::AUTHORIZATION, super::template::Template::text(authorization)));
-        }
+    let says_who = headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION);
+    if let Some(authorization) = target.authorization.as_ref().filter(|_| !says_who) {
+        headers.push((http::header::AUTHORIZATION, super::template::Template::text(authorization)));
     }
     let think = top.get("think").map(|node| think(node, source)).transpose()?.unwrap_or_default();
     let inherited = Inherited { target: target.clone(), headers, think, timeouts };

@@ -78,7 +78,10 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     (temp, dir)
 }
 
-fn read(dir: &Path) -> (Vec<Exchange>, Vec<(Encoding, Vec<u8>, u32)>, usize) {
+/// A batch of spans: encoding, bytes, number.
+type Batch = (Encoding, Vec<u8>, u32);
+
+fn read(dir: &Path) -> (Vec<Exchange>, Vec<Batch>, usize) {
     let reader = RunReader::open(dir).unwrap();
     let mut stream = reader.exchanges();
     let exchanges: Vec<Exchange> = stream.by_ref().collect();

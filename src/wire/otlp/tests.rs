@@ -165,7 +165,7 @@ fn span() -> impl Strategy<Value = ProtoSpan> {
         attributes: lists.0,
         events: lists.1,
         links: lists.2,
-        status: lists.3.then(|| ProtoStatus { message: texts.2, code: numbers.4 }),
+        status: lists.3.then_some(ProtoStatus { message: texts.2, code: numbers.4 }),
         ..ProtoSpan::default()
     })
 }
@@ -244,7 +244,7 @@ proptest! {
     fn a_filter_leaves_out_whole_traces_and_nothing_else(request in request()) {
         let bytes = request.encode_to_vec();
         let mut seen = Vec::new();
-        let keep = |id: TraceId| id.0[0] % 2 == 0;
+        let keep = |id: TraceId| id.0[0].is_multiple_of(2);
         let walked = for_each_span_where(&bytes, &mut |id| keep(id), &mut |span| seen.push(flat(span))).unwrap();
         let all = expected(&request);
         let wanted: Vec<Flat> = all.iter().filter(|(.., span)| span.trace_id[0] % 2 == 0).cloned().collect();
