@@ -9,7 +9,7 @@ use super::password::{new_token, seed_password};
 use super::telemetry::Telemetry;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Demo {
     }
 
     /// Where the shop keeps its files until it is stopped.
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         &self.directory.0
     }
 
@@ -287,15 +287,47 @@ impl Process {
 #[derive(Debug)]
 struct Directory(PathBuf);
 
+/// What the names of such directories begin with; the process id follows, and a random token.
+const DIRECTORY: &str = "hotspan-demo-";
+
 impl Directory {
     fn new() -> Result<Directory, DemoError> {
-        let token = new_token().unwrap_or_else(|| std::process::id().to_string());
-        let path = std::env::temp_dir().join(format!("hotspan-demo-{token}"));
+        let parent = std::env::temp_dir();
+        remove_left_over(&parent);
+        let token = new_token().unwrap_or_default();
+        let path = parent.join(format!("{DIRECTORY}{}-{token}", std::process::id()));
         match std::fs::create_dir(&path) {
             Ok(()) => Ok(Directory(path)),
             Err(source) => Err(DemoError::File { path, source }),
         }
     }
+}
+
+/// Removes the directories of demos that were killed. Those of others cannot be removed, and need not be.
+fn remove_left_over(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(owner_of).is_some_and(has_ended) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The process that made a directory of this name.
+fn owner_of(name: &str) -> Option<i32> {
+    let (pid, token) = name.strip_prefix(DIRECTORY)?.split_once('-')?;
+    let is_token = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+    pid.parse().ok().filter(|_| is_token)
+}
+
+#[cfg(unix)]
+fn has_ended(pid: i32) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(not(unix))]
+fn has_ended(_: i32) -> bool {
+    false
 }
 
 impl Drop for Directory {
@@ -324,6 +356,32 @@ mod tests {
     async fn a_program_that_cannot_be_started_is_named() {
         let message = error_of("/nowhere/hotspan").await;
         assert!(message.starts_with("cannot start /nowhere/hotspan as the cache service: "), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_directories_of_demos_that_ended_are_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = child.id();
+        child.wait().unwrap();
+        let token = new_token().unwrap();
+        let names = [
+            format!("{DIRECTORY}{}-{token}", std::process::id()),
+            format!("{DIRECTORY}{ended}-mine"),
+            format!("{DIRECTORY}{ended}"),
+            format!("{DIRECTORY}-1-{token}"),
+            format!("other-{ended}-{token}"),
+        ];
+        let left_over = format!("{DIRECTORY}{ended}-{token}");
+        for name in names.iter().chain([&left_over]) {
+            std::fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        remove_left_over(parent.path());
+        assert!(!parent.path().join(left_over).exists());
+        for name in names {
+            assert!(parent.path().join(&name).exists(), "{name}");
+        }
     }
 
     #[cfg(unix)]

@@ -1,8 +1,8 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    DOMINANT_MEAN, DOMINANT_SHARE, Found, MIN_REQUESTS, OUTLIER_MEAN, SPREAD, TAIL_EXCESS, TAIL_REQUESTS,
-    TAIL_SHARE, View, mean_ms, same_work, share,
+    DOMINANT_MEAN, DOMINANT_SHARE, Found, LARGE_ANSWER, LARGE_ANSWER_MEAN, MIN_REQUESTS, OUTLIER_MEAN,
+    SPREAD, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View, mean_ms, same_work, share,
 };
 use crate::analysis::names::RETRY_WAIT;
 use crate::analysis::result::{Category, Contributor, FindingKind};
@@ -32,7 +32,13 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let tail = Tail::of(view, part).filter(|t| t.is_a_problem() && recurs(view, part.long));
     let may_be_outlier = owned >= DOMINANT_SHARE && mean >= OUTLIER_MEAN.as_millis_f64();
     let outlier = (may_be_outlier && recurs(view, part.longish)).then(|| view.peers.outlier(who)).flatten();
-    let lost = match (large || outlier.is_some(), &tail) {
+    let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
+    let heavy = kind == FindingKind::LargePayload
+        && owned >= DOMINANT_SHARE
+        && mean >= LARGE_ANSWER_MEAN.as_millis_f64()
+        && bytes >= LARGE_ANSWER
+        && recurs(view, part.longish);
+    let lost = match (large || heavy || outlier.is_some(), &tail) {
         (true, _) => part.total,
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
@@ -50,7 +56,6 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     }
     add_calls(&mut evidence, view, who, n);
     if kind == FindingKind::LargePayload {
-        let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
         evidence.insert("answer_bytes", bytes);
     }
     Some(view.found(kind, who, part, lost, evidence))

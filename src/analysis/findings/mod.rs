@@ -29,6 +29,10 @@ pub(super) const OUTLIER_RATIO: f64 = 10.0;
 pub(super) const OUTLIER_MEAN: Nanos = Nanos::from_millis(3);
 /// Enough other calls to know what is usual.
 pub(super) const OUTLIER_CALLS: u64 = 50;
+/// Answers of this size are large on any network: what is a few milliseconds on a loopback is seconds on a phone …
+pub(super) const LARGE_ANSWER: f64 = 1024.0 * 1024.0;
+/// … if reading them already takes this much of a request.
+pub(super) const LARGE_ANSWER_MEAN: Nanos = Nanos::from_millis(3);
 /// Calls in a series (see `sums::SERIES_MIN`) take this share of a step's mean …
 pub(super) const SERIES_SHARE: f64 = 0.25;
 /// … and this much of it …

@@ -112,16 +112,21 @@ fn item(row: &Row) -> Result<Item, DatabaseError> {
     })
 }
 
-/// The words of all names and descriptions, commonest first.
+/// The words and the pairs of neighbouring words of all names and descriptions, commonest first; pairs that occur once
+/// only are nobody's search.
 fn common_words(items: &[Item]) -> Vec<String> {
     let mut counts: HashMap<&str, u32> = HashMap::new();
-    for item in items {
-        for word in item.name.split(' ').chain(item.description.split(' ')) {
-            *counts.entry(word).or_default() += 1;
-        }
+    for text in items.iter().flat_map(|item| [item.name.as_str(), item.description.as_str()]) {
+        let starts = || std::iter::once(0).chain(text.match_indices(' ').map(|(space, _)| space + 1));
+        let ends = || text.match_indices(' ').map(|(space, _)| space).chain(std::iter::once(text.len()));
+        starts().zip(ends()).for_each(|(from, to)| *counts.entry(&text[from..to]).or_default() += 1);
+        starts().zip(ends().skip(1)).for_each(|(from, to)| *counts.entry(&text[from..to]).or_default() += 1);
     }
-    let mut words: Vec<(&str, u32)> =
-        counts.into_iter().filter(|(word, _)| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+    let spelt = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b' ');
+    let mut words: Vec<(&str, u32)> = counts
+        .into_iter()
+        .filter(|(word, count)| spelt(word) && (*count > 1 || !word.contains(' ')))
+        .collect();
     words.sort_by_key(|(word, count)| (std::cmp::Reverse(*count), *word));
     words.into_iter().map(|(word, _)| word.to_owned()).collect()
 }
