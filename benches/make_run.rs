@@ -1,7 +1,7 @@
 //! Writes a run folder of a given size, as a run of a shop would leave it, for `benches/analysis`.
 //!
 //! ```text
-//! cargo bench --bench make_run -- FOLDER [SPANS]
+//! cargo bench --profile dev --bench make_run -- FOLDER [SPANS]
 //! ```
 //!
 //! Each exchange has a trace of 25 spans in two services: a server span, an N+1 of 20 statements, a call to an API without
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // `cargo bench` itself passes `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let Some(folder) = arguments.first() else {
-        eprintln!("usage: cargo bench --bench make_run -- FOLDER [SPANS]");
+        eprintln!("usage: cargo bench --profile dev --bench make_run -- FOLDER [SPANS]");
         return Ok(());
     };
     let spans: u64 = arguments.get(1).map_or(Ok(1_000_000), |text| text.parse())?;
