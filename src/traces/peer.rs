@@ -102,9 +102,7 @@ impl Peer {
         let fault = |error: &dyn std::fmt::Display| format!("cannot export to {}: {error}", endpoint.url);
         let mut channel = Channel::from_shared(endpoint.url.clone())
             .map_err(|error| fault(&error))?
-            .connect_timeout(endpoint.timeout)
-            .initial_stream_window_size(1 << 20)
-            .http2_keep_alive_interval(Duration::from_secs(30));
+            .connect_timeout(endpoint.timeout);
         if endpoint.url.starts_with("https://") {
             let roots = match &endpoint.certificate {
                 Some(path) => {

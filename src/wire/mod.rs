@@ -8,3 +8,6 @@ pub mod base64;
 pub mod folder;
 pub mod otlp;
 pub mod protobuf;
+
+#[cfg(test)]
+mod measure;

@@ -7,6 +7,8 @@
 mod answer;
 mod body;
 mod service;
+#[cfg(test)]
+pub(super) mod tests;
 
 use super::clock::Clock;
 use super::forward::ForwardHandle;
@@ -291,10 +293,14 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
+        let next = async {
+            // Without a free place nothing is accepted: peers wait in the system's queue.
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
             _ = told(&mut stopped) => break,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         match accepted {
             Ok((stream, _)) => {

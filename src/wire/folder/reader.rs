@@ -248,7 +248,7 @@ impl Frames {
                 let paths = entries.flatten().map(|entry| entry.path());
                 let mut segments: Vec<(u64, PathBuf)> =
                     paths.filter_map(|path| Some((segment_index(&path)?, path))).collect();
-                segments.sort_by_key(|segment| std::cmp::Reverse(segment.0));
+                segments.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
                 frames.segments = segments.into_iter().map(|(_, path)| path).collect();
             }
             Err(_) => frames.note(folder.to_owned(), 0, 0, "the folder is missing or cannot be read"),

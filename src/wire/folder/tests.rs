@@ -78,9 +78,10 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     (temp, dir)
 }
 
-/// A batch of spans: encoding, bytes, number.
+/// A batch as it was appended.
 type Batch = (Encoding, Vec<u8>, u32);
 
+/// Everything in a folder, and how many notes there were.
 fn read(dir: &Path) -> (Vec<Exchange>, Vec<Batch>, usize) {
     let reader = RunReader::open(dir).unwrap();
     let mut stream = reader.exchanges();

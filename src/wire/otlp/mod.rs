@@ -10,6 +10,8 @@ mod value;
 mod walk;
 
 #[cfg(test)]
+mod encode_tests;
+#[cfg(test)]
 mod tests;
 
 pub use answer::{PartialSuccess, Rpc, Status, retry_delay};

@@ -1,0 +1,216 @@
+//! Client spans and metrics, decoded by the generated types and prost.
+
+use super::*;
+use crate::record::{
+    CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol, Run, SpanId, StepId, StepInfo,
+    Timestamp,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::metrics::v1::{exemplar, metric, number_data_point};
+use opentelemetry_proto::tonic::trace::v1::{Span as ProtoSpan, Status as ProtoStatus};
+use proptest::prelude::*;
+use prost::Message;
+
+fn run() -> Run {
+    let step = |method: &str, name: &str, template: &str| StepInfo {
+        journey: "browse".into(),
+        name: name.into(),
+        method: method.into(),
+        template: template.into(),
+    };
+    Run {
+        id: "20261124T120000Z-shop".into(),
+        name: "shop".into(),
+        started_at: Timestamp(1_000),
+        ended_at: None,
+        state: crate::record::RunState::Running,
+        target: "http://127.0.0.1:8080/".into(),
+        hotspan_version: "0.1.0".into(),
+        git_commit: None,
+        host: crate::record::Host::default(),
+        scenario: String::new(),
+        steps: vec![step("GET", "list", "/products"), step("POST", "checkout", "/orders")],
+        load: crate::record::LoadFacts::default(),
+        receiver: crate::record::ReceiverFacts::default(),
+        export: crate::record::ExportFacts::default(),
+        wait: None,
+        warnings: vec![],
+    }
+}
+
+fn exchange(url: &str, outcome: Outcome) -> Exchange {
+    Exchange {
+        trace_id: TraceId([7; 16]),
+        span_id: SpanId([9; 8]),
+        sampled: true,
+        step: StepId(0),
+        user: 3,
+        iteration: 300,
+        intended: Timestamp(1_000_000),
+        phases: Phases {
+            start: Timestamp(3_000_000),
+            resolved: None,
+            connected: Some(Timestamp(4_000_000)),
+            tls_done: None,
+            sent: Some(Timestamp(4_500_000)),
+            first_byte: Some(Timestamp(9_000_000)),
+            end: Timestamp(10_000_000),
+        },
+        outcome,
+        checks_failed: vec![],
+        bytes_sent: 100,
+        bytes_received: 2_000,
+        connection_reused: false,
+        protocol: Protocol::Http1,
+        url: url.into(),
+        server_timing: None,
+    }
+}
+
+fn failed(message: &str) -> Outcome {
+    let failure = Failure { class: FailureClass::Reset, message: message.into() };
+    Outcome::Failed { failure, status: Some(200) }
+}
+
+fn attribute(span: &ProtoSpan, key: &str) -> Option<any_value::Value> {
+    let found: Vec<_> = span.attributes.iter().filter(|a| a.key == key).collect();
+    assert!(found.len() < 2, "{key} twice");
+    found.first().and_then(|a| a.value.clone()?.value)
+}
+
+#[test]
+fn client_spans_are_what_the_conventions_ask_for() {
+    use any_value::Value as V;
+    let text = |text: &str| Some(V::StringValue(text.into()));
+    let mut encoder = SpanEncoder::new(&run(), &[("service.name".into(), "hotspan".into())]);
+    encoder.push(&exchange("http://127.0.0.1:8080/products?page=3", Outcome::Answered(200)));
+    encoder.push(&exchange("https://[::1]/other", Outcome::Answered(404)));
+    let mut lost = exchange("http://127.0.0.1:8080/x", failed("connection reset"));
+    lost.step = StepId(1);
+    lost.checks_failed.push(CheckFailure { check: "status".into(), seen: "none".into() });
+    encoder.push(&lost);
+    assert_eq!(encoder.len(), 3);
+    let (bytes, count) = encoder.take().unwrap();
+    assert!(encoder.take().is_none() && count == 3);
+    let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+    let resource_spans = &request.resource_spans[0];
+    assert_eq!(resource_spans.resource.as_ref().unwrap().attributes[0].key, "service.name");
+    let scope_spans = &resource_spans.scope_spans[0];
+    assert_eq!(scope_spans.scope.as_ref().unwrap().name, "hotspan");
+    let [ok, missing, lost] = &scope_spans.spans[..] else { panic!("{scope_spans:?}") };
+
+    assert_eq!((ok.trace_id.clone(), ok.span_id.clone()), (vec![7; 16], vec![9; 8]));
+    assert!(ok.parent_span_id.is_empty() && ok.status.is_none());
+    assert_eq!((ok.name.as_str(), ok.kind, ok.flags), ("GET /products", 3, 0x103));
+    assert_eq!((ok.start_time_unix_nano, ok.end_time_unix_nano), (3_000_000, 10_000_000));
+    for (key, value) in [
+        ("http.request.method", text("GET")),
+        ("url.full", text("http://127.0.0.1:8080/products?page=3")),
+        ("url.template", text("/products")),
+        ("server.address", text("127.0.0.1")),
+        ("server.port", Some(V::IntValue(8080))),
+        ("http.response.status_code", Some(V::IntValue(200))),
+        ("error.type", None),
+        ("network.protocol.version", text("1.1")),
+        ("hotspan.run.id", text("20261124T120000Z-shop")),
+        ("hotspan.journey", text("browse")),
+        ("hotspan.step", text("list")),
+        ("hotspan.iteration", Some(V::IntValue(300))),
+        ("hotspan.user", Some(V::IntValue(3))),
+        ("hotspan.schedule_delay", Some(V::DoubleValue(0.002))),
+    ] {
+        assert_eq!(attribute(ok, key), value, "{key}");
+    }
+    let events: Vec<_> = ok.events.iter().map(|e| (e.name.as_str(), e.time_unix_nano)).collect();
+    assert_eq!(events, [("connected", 4_000_000), ("sent", 4_500_000), ("first_byte", 9_000_000)]);
+
+    assert_eq!(attribute(missing, "server.address"), text("::1"));
+    assert_eq!(attribute(missing, "server.port"), Some(V::IntValue(443)));
+    assert_eq!(attribute(missing, "error.type"), text("404"));
+    assert_eq!(missing.status, Some(ProtoStatus { code: 2, message: String::new() }));
+
+    assert_eq!(lost.name, "POST /orders");
+    assert_eq!(attribute(lost, "error.type"), text("reset"));
+    assert_eq!(attribute(lost, "http.response.status_code"), Some(V::IntValue(200)));
+    assert_eq!(lost.status, Some(ProtoStatus { code: 2, message: "connection reset".into() }));
+    assert_eq!(lost.events.last().map(|e| e.name.as_str()), Some("check failed"));
+}
+
+proptest! {
+    #[test]
+    fn client_spans_of_any_size_decode(lengths in prop::collection::vec(0usize..40_000, 1..4)) {
+        let mut encoder = SpanEncoder::new(&run(), &[]);
+        for length in &lengths {
+            encoder.push(&exchange(&format!("http://h/{}", "x".repeat(*length)), Outcome::Answered(200)));
+        }
+        let (bytes, _) = encoder.take().unwrap();
+        prop_assert_eq!(scan_all(&bytes).unwrap().valid(), lengths.len() as u64);
+        let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+        let spans = &request.resource_spans[0].scope_spans[0].spans;
+        for (span, length) in spans.iter().zip(&lengths) {
+            let Some(any_value::Value::StringValue(url)) = attribute(span, "url.full") else { panic!() };
+            prop_assert_eq!(url.len(), length + 9);
+        }
+    }
+}
+
+fn metrics(bytes: &[u8]) -> Vec<(String, metric::Data)> {
+    let request = ExportMetricsServiceRequest::decode(bytes).unwrap();
+    let scope = &request.resource_metrics[0].scope_metrics[0];
+    scope.metrics.iter().map(|m| (m.name.clone(), m.data.clone().unwrap())).collect()
+}
+
+#[test]
+fn metrics_carry_trace_ids_and_follow_the_temporality() {
+    for temporality in [Temporality::Cumulative, Temporality::Delta] {
+        let mut encoder = MetricsEncoder::new(&run(), &[], temporality, HistogramForm::Exponential);
+        encoder.record(&exchange("http://h/", Outcome::Answered(200)));
+        encoder.users(5);
+        encoder.iterations(8);
+        encoder.encode(Timestamp(2_000));
+        encoder.record(&exchange("http://h/", Outcome::Answered(200)));
+        encoder.record(&exchange("http://h/", failed("gone")));
+        encoder.iterations(10);
+        let seen = metrics(&encoder.encode(Timestamp(3_000)));
+        let cumulative = temporality == Temporality::Cumulative;
+        let (since, answered, iterations) = if cumulative { (1_000, 2, 10) } else { (2_000, 1, 2) };
+        let names: Vec<_> = seen.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "http.client.request.duration",
+                "hotspan.schedule_delay",
+                "hotspan.users",
+                "hotspan.iterations",
+                "hotspan.checks"
+            ]
+        );
+        let metric::Data::ExponentialHistogram(durations) = &seen[0].1 else { panic!() };
+        assert_eq!(durations.aggregation_temporality, if cumulative { 2 } else { 1 });
+        let [ok, gone] = &durations.data_points[..] else { panic!("{durations:?}") };
+        assert_eq!((ok.count, ok.start_time_unix_nano, ok.time_unix_nano), (answered, since, 3_000));
+        assert_eq!(ok.sum, Some(0.007 * answered as f64));
+        assert_eq!(ok.positive.as_ref().unwrap().bucket_counts.iter().sum::<u64>(), answered);
+        assert_eq!((ok.exemplars[0].trace_id.clone(), ok.exemplars.len()), (vec![7; 16], 1));
+        assert_eq!(ok.exemplars[0].value, Some(exemplar::Value::AsDouble(0.007)));
+        assert!(gone.attributes.iter().any(|a| a.key == "error.type"));
+        let metric::Data::Gauge(users) = &seen[2].1 else { panic!() };
+        assert_eq!(users.data_points[0].value, Some(number_data_point::Value::AsInt(5)));
+        let metric::Data::Sum(counter) = &seen[3].1 else { panic!() };
+        assert_eq!(counter.data_points[0].value, Some(number_data_point::Value::AsInt(iterations)));
+    }
+}
+
+#[test]
+fn explicit_buckets_are_there_for_backends_that_ask() {
+    let mut encoder = MetricsEncoder::new(&run(), &[], Temporality::Cumulative, HistogramForm::Explicit);
+    encoder.record(&exchange("http://h/", Outcome::Answered(200)));
+    let seen = metrics(&encoder.encode(Timestamp(3_000)));
+    let metric::Data::Histogram(durations) = &seen[0].1 else { panic!() };
+    let point = &durations.data_points[0];
+    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+    // 7 ms lies in (5 ms, 10 ms].
+    assert_eq!((point.bucket_counts[1], point.explicit_bounds[1]), (1, 0.01));
+}
