@@ -42,7 +42,7 @@ const CONNECTIONS: usize = 16;
 /// Connections under the pool_exhausted fault.
 const CONNECTIONS_EXHAUSTED: usize = 1;
 /// Requests that a worker serves before the cold_start fault recycles it.
-const REQUESTS_PER_WORKER: u64 = 20;
+const REQUESTS_PER_WORKER: u64 = 12;
 
 /// The state of the shop.
 #[derive(Clone)]
