@@ -18,7 +18,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -162,8 +164,9 @@ fn advised(error: &io::Error) -> String {
     reason = "nearly all are HTTP/1.1, and a box is an allocation per connection"
 )]
 pub enum Connection {
-    /// HTTP/1.1, driven by whoever uses it: no task of its own, so no switch between tasks per request.
-    Http1(Http1),
+    /// HTTP/1.1, driven by whoever uses it: no task of its own, so no switch between tasks per request. Boxed, because it
+    /// is about a kilobyte and handed on several times per request.
+    Http1(Box<Http1>),
     /// HTTP/2, driven by a task.
     Http2(Http2),
 }
@@ -173,7 +176,29 @@ pub struct Http1 {
     sender: http1::SendRequest<Outgoing>,
     /// Dropped as soon as it is done: only then does it hand back a request that it never sent.
     driver: Option<http1::Connection<Wire, Outgoing>>,
+    doorman: Arc<Doorman>,
+    /// The doorman as a waker.
+    waker: Waker,
     written: Rc<Cell<u64>>,
+}
+
+/// Stands between a connection and the task that drives it. Handing a request to the connection would wake that very task,
+/// which is about to drive the connection anyway: a turn through the scheduler for nothing, for each request.
+struct Doorman {
+    lets_in: AtomicBool,
+    task: Mutex<Waker>,
+}
+
+impl Wake for Doorman {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.lets_in.load(Ordering::Relaxed) {
+            self.task.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+        }
+    }
 }
 
 /// HTTP/2; clones share the connection.
@@ -211,7 +236,10 @@ impl Connection {
             return Ok(Connection::Http2(Http2 { sender, streams: Rc::default() }));
         }
         let (sender, driver) = http1::handshake(wire).await?;
-        Ok(Connection::Http1(Http1 { sender, driver: Some(driver), written }))
+        let doorman =
+            Arc::new(Doorman { lets_in: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
+        let waker = Waker::from(Arc::clone(&doorman));
+        Ok(Connection::Http1(Box::new(Http1 { sender, driver: Some(driver), doorman, waker, written })))
     }
 
     /// Protocol that it speaks.
@@ -247,9 +275,11 @@ impl Connection {
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Ended> {
         match self {
             Connection::Http1(connection) => {
+                connection.doorman.lets_in.store(false, Ordering::Relaxed);
                 let mut answer = pin!(connection.sender.try_send_request(request));
+                connection.doorman.lets_in.store(true, Ordering::Relaxed);
                 poll_fn(|cx| {
-                    turn(&mut connection.driver, cx);
+                    connection.turn(cx);
                     // Whatever this waits for is done by the turn above, so nobody has to wake it.
                     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                         Poll::Ready(answer) => Poll::Ready(Ok(answer)),
@@ -303,17 +333,15 @@ impl Connection {
 }
 
 impl Http1 {
+    /// Lets the connection do what it can. Its error, if any, is told to whoever waits for an answer.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        turn(&mut self.driver, cx);
-    }
-}
-
-/// Lets a connection do what it can. Its error, if any, is told to whoever waits for an answer.
-fn turn(driver: &mut Option<http1::Connection<Wire, Outgoing>>, cx: &mut Context<'_>) {
-    if let Some(running) = driver
-        && Pin::new(running).poll(cx).is_ready()
-    {
-        *driver = None;
+        let Some(driver) = &mut self.driver else { return };
+        let mut task = self.doorman.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.clone_from(cx.waker());
+        drop(task);
+        if Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.driver = None;
+        }
     }
 }
 

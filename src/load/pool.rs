@@ -50,14 +50,15 @@ impl Pool {
         }
     }
 
-    /// Waits for its turn, first come first served. `None` when the load is over.
+    /// Waits for its turn, first come first served. `None` when it would have to wait and the load is over; whoever need
+    /// not wait may go even then, a little late.
     pub async fn permit(self: &Rc<Pool>) -> Option<Permit> {
-        if self.closed.get() {
-            return None;
-        }
         if self.permits.get() > 0 {
             self.permits.set(self.permits.get() - 1);
             return Some(Permit { pool: Rc::clone(self) });
+        }
+        if self.closed.get() {
+            return None;
         }
         let waiter = Rc::new(Waiter::default());
         self.waiting.borrow_mut().push_back(Rc::clone(&waiter));
@@ -77,7 +78,7 @@ impl Pool {
         self.waiting.borrow().len()
     }
 
-    /// Sends everybody away who waits, and whoever comes.
+    /// Sends everybody away who waits, and whoever would have to.
     pub fn close(&self) {
         self.closed.set(true);
         for waiter in self.waiting.take() {
@@ -164,7 +165,8 @@ mod tests {
         let Poll::Ready(Some(held)) = polled(second) else { panic!("it is the second's turn") };
         pool.close();
         assert!(matches!(polled(third), Poll::Ready(None)));
-        drop(held);
         assert!(matches!(polled(pin!(pool.permit())), Poll::Ready(None)));
+        drop(held);
+        assert!(matches!(polled(pin!(pool.permit())), Poll::Ready(Some(_))), "a free one goes even now");
     }
 }

@@ -6,7 +6,7 @@ use crate::record::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -142,9 +142,29 @@ impl Timer {
                 self.hurry();
                 return;
             }
+            // Who was woken mostly sleeps again at once, until a moment that is the next one. So the alarm is set only when
+            // they have had their turn: once per moment and not twice.
+            self.inner.armed.set(0);
             self.inner.wake_due();
+            next_turn().await;
+            self.inner.arm_next();
         }
     }
+}
+
+/// Goes to the end of the line of tasks that can run. The runtime's own way of yielding asks the system for events first,
+/// which costs a call.
+async fn next_turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }
 
 impl Entry {
@@ -157,26 +177,27 @@ impl Entry {
 }
 
 impl Inner {
+    /// Wakes who is due. The alarm is not set: see [`Timer::drive`].
     fn wake_due(&self) {
         let now = self.clock.now().0;
-        self.armed.set(u64::MAX);
         loop {
             let mut sleepers = self.sleepers.borrow_mut();
-            match sleepers.peek() {
-                Some(Reverse(entry)) if entry.at <= now => {
-                    let due = sleepers.pop();
-                    drop(sleepers);
-                    if let Some(Reverse(entry)) = due {
-                        entry.wake();
-                    }
-                }
-                Some(Reverse(entry)) => {
-                    let at = entry.at;
-                    drop(sleepers);
-                    return self.arm(at, now);
-                }
-                None => return,
+            let due = match sleepers.peek() {
+                Some(Reverse(entry)) if entry.at <= now => sleepers.pop(),
+                _ => return,
+            };
+            drop(sleepers);
+            if let Some(Reverse(entry)) = due {
+                entry.wake();
             }
+        }
+    }
+
+    fn arm_next(&self) {
+        self.armed.set(u64::MAX);
+        let next = self.sleepers.borrow().peek().map(|Reverse(entry)| entry.at);
+        if let Some(at) = next {
+            self.arm(at, self.clock.now().0);
         }
     }
 

@@ -137,7 +137,9 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
         .collect();
     if schedule.arrivals.count() > 0 {
         let open = Open::new(Rc::clone(&thread), share(setup.connections * ITERATIONS_PER_CONNECTION));
-        Rc::clone(&open).pace((setup.index as u64, setup.threads as u64)).await;
+        // A task and not this future itself: the runtime asks the system for events before it turns to this future.
+        let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
+        let _ = tokio::task::spawn_local(pacer).await;
         while !open.is_done() {
             thread.timer.steady_sleep_until(clock.now() + Nanos::from_millis(1)).await;
         }
