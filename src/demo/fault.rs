@@ -244,7 +244,7 @@ pub const fn expectation(fault: Fault) -> Expectation {
         Fault::LockContention => ("basket_add", "database", "warehouse"),
         Fault::SequentialCalls => ("product", "network", "/stock/{product_id}"),
         Fault::CacheOff => ("home", "database", "order_item"),
-        Fault::ColdStart => ("home", "app", "load catalogue"),
+        Fault::ColdStart => ("search", "app", "load catalogue"),
         Fault::LargePayload => ("products", "transfer", ""),
         Fault::StaticByApp => ("static", "app", "compress static file"),
     };
