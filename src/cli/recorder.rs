@@ -8,12 +8,12 @@
 use super::host;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
-use crate::stats::Histogram;
 use crate::traces::{
     Ack, ExportConfig, ExportHandle, Incoming, JoinTracker, LateSpanWait, WaitPolicy, WaitStep,
 };
 use crate::wire::folder::RunWriter;
 use crate::wire::otlp::{MetricsEncoder, SpanEncoder};
+use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -118,7 +118,8 @@ struct Work {
     recorder: Recorder,
     clock: Clock,
     tracker: JoinTracker,
-    latencies: Histogram,
+    /// For the progress line alone: grows with the largest value, never with the number of requests.
+    latencies: Histogram<u64>,
     problem: Option<String>,
     lost_after_ack: u64,
 }
@@ -144,7 +145,7 @@ impl Recorder {
                 recorder: self,
                 clock: Clock { anchor: host::now(), since: Instant::now() },
                 tracker: JoinTracker::new(),
-                latencies: Histogram::new(),
+                latencies: Histogram::new(2)?,
                 problem: None,
                 lost_after_ack: 0,
             };
@@ -212,7 +213,8 @@ impl Work {
             if exchange.sampled && exchange.was_sent() {
                 self.tracker.sent(exchange.trace_id, exchange.span_id);
             }
-            self.latencies.record(exchange.corrected_latency());
+            // It resizes itself, so every u64 fits.
+            let _ = self.latencies.record(exchange.corrected_latency().0);
             self.recorder.export.take(exchange);
         }
     }
@@ -243,7 +245,7 @@ impl Work {
         let live = &self.recorder.live;
         live.traced.store(self.tracker.traced(), Relaxed);
         live.joined.store(self.tracker.joined(), Relaxed);
-        live.p95_ns.store(self.latencies.quantile(0.95).0, Relaxed);
+        live.p95_ns.store(self.latencies.value_at_quantile(0.95), Relaxed);
     }
 
     fn check(&mut self, result: Result<(), crate::wire::folder::FolderError>) {
