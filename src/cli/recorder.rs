@@ -121,7 +121,10 @@ struct Work {
     /// For the progress line alone: grows with the largest value, never with the number of requests.
     latencies: Histogram<u64>,
     problem: Option<String>,
-    lost_after_ack: u64,
+    /// Spans that could not be written …
+    lost: u64,
+    /// … and those among them whose senders were told.
+    told_lost: u64,
 }
 
 /// Wall clock read once, then monotonic: a clock step must not end or prolong a wait.
@@ -147,7 +150,8 @@ impl Recorder {
                 tracker: JoinTracker::new(),
                 latencies: Histogram::new(2)?,
                 problem: None,
-                lost_after_ack: 0,
+                lost: 0,
+                told_lost: 0,
             };
             let wait = runtime.block_on(work.run());
             Ok(work.finish(wait))
@@ -224,6 +228,10 @@ impl Work {
         let valid = scan.valid();
         let stored = self.problem.is_none() && {
             let result = self.recorder.writer.append_spans(encoding, &bytes, valid);
+            if result.is_err() {
+                // Among what the error counts as lost is this message, whose sender is about to be told.
+                self.told_lost += valid;
+            }
             self.check(result);
             self.problem.is_none()
         };
@@ -250,7 +258,7 @@ impl Work {
 
     fn check(&mut self, result: Result<(), crate::wire::folder::FolderError>) {
         let Err(error) = result else { return };
-        self.lost_after_ack += error.lost().spans;
+        self.lost += error.lost().spans;
         if self.problem.is_none() {
             self.problem = Some(error.to_string());
             self.recorder.stopper.drain();
@@ -267,7 +275,7 @@ impl Work {
             writer: self.recorder.writer,
             wait,
             problem: self.problem,
-            lost_after_ack: self.lost_after_ack,
+            lost_after_ack: self.lost.saturating_sub(self.told_lost),
         }
     }
 }

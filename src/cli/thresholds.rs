@@ -160,6 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn thresholds_know_the_categories_of_the_analysis() {
+        assert_eq!(crate::scenario::CATEGORIES, Category::ALL.map(Category::name));
+    }
+
+    #[test]
     fn wildcards_stand_for_any_text() {
         for (pattern, text, expected) in [
             ("SELECT product", "SELECT product", true),
