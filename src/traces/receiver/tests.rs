@@ -174,6 +174,32 @@ async fn the_sdks_exporter_is_understood() {
     assert_eq!(names, 700);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sdks_http_exporter_is_understood() {
+    use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+    use opentelemetry_otlp::{Protocol, WithExportConfig};
+    install_crypto_provider();
+    let (receiver, seen) = receiver();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_endpoint(format!("http://{}/v1/traces", receiver.http_address().unwrap()))
+        .with_protocol(Protocol::HttpBinary)
+        .build()
+        .unwrap();
+    let provider =
+        opentelemetry_sdk::trace::SdkTracerProvider::builder().with_simple_exporter(exporter).build();
+    // The simple processor blocks its thread until the receiver has answered.
+    let spans = tokio::task::spawn_blocking(move || {
+        let tracer = provider.tracer("test");
+        (0..20).for_each(|n| tracer.start(format!("span {n}")).end());
+        provider.shutdown().unwrap();
+    });
+    spans.await.unwrap();
+    assert_eq!((spans_in(&seen), seen.lock().unwrap().len()), (20, 20));
+    let facts = receiver.stop().await;
+    assert_eq!((facts.requests, facts.spans_stored, facts.bad_requests), (20, 20, 0));
+}
+
 #[tokio::test]
 async fn http_takes_protobuf_and_json_plain_and_gzip() {
     let (receiver, seen) = receiver();

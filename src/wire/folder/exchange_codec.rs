@@ -342,6 +342,7 @@ pub(super) mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn exchanges_read_back_as_they_were(exchanges in prop::collection::vec(exchange(), 0..20)) {
             let mut encoder = Encoder::default();

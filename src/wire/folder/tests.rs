@@ -140,8 +140,8 @@ fn cut_at_any_byte_everything_before_the_torn_record_is_read() {
     let (_temp, dir) = folder();
     let mut writer = RunWriter::create(&dir, &run()).unwrap();
     let mut ends = vec![];
-    let written = exchanges(12);
-    for part in written.chunks(4) {
+    let written = exchanges(6);
+    for part in written.chunks(2) {
         writer.append_exchanges(part).unwrap();
         writer.flush().unwrap();
         ends.push(fs::metadata(dir.join("exchanges/000000.seg")).unwrap().len());
@@ -153,7 +153,7 @@ fn cut_at_any_byte_everything_before_the_torn_record_is_read() {
         fs::write(&path, &whole[..cut]).unwrap();
         let frames = ends.iter().filter(|end| **end <= cut as u64).count();
         let (seen, _, notes) = read(&dir);
-        assert_eq!(seen, written[..frames * 4], "cut at {cut}");
+        assert_eq!(seen, written[..frames * 2], "cut at {cut}");
         let clean = ends.contains(&(cut as u64)) || cut == 0 || cut == 16;
         assert_eq!(notes, usize::from(!clean), "cut at {cut}");
     }
@@ -162,7 +162,7 @@ fn cut_at_any_byte_everything_before_the_torn_record_is_read() {
 #[test]
 fn a_damaged_byte_never_yields_a_wrong_record() {
     let (_temp, dir) = folder();
-    let written = exchanges(6);
+    let written = exchanges(4);
     let mut writer = RunWriter::create(&dir, &run()).unwrap();
     for one in &written {
         writer.append_exchanges(std::slice::from_ref(one)).unwrap();
@@ -222,7 +222,7 @@ impl SegmentFile for SmallFile {
 
 #[test]
 fn a_full_disk_loses_what_it_says_and_nothing_else() {
-    for room in (0..700).step_by(13) {
+    for room in (0..700).step_by(29) {
         let (_temp, dir) = folder();
         let free = Arc::new(AtomicU64::new(room));
         let disk = || Box::new(SmallDisk(free.clone())) as Box<dyn Disk>;

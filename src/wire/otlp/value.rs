@@ -12,16 +12,33 @@ pub const MAX_VALUE_DEPTH: u32 = 32;
 /// wire but forty in memory, so without a limit a message could claim twenty times its size.
 pub const MAX_VALUES: u32 = 65_536;
 
+/// Texts of a message that are remembered.
+const MEMO: usize = 64;
+/// Longer texts are rarely repeated, and the checker is fast on them.
+const MEMO_TEXT: usize = 64;
+
 /// Decodes values and keeps count of what it could not keep.
-pub(super) struct Values {
+pub(super) struct Values<'a> {
     pub walked: Walked,
     pub left: u32,
     pub over: u32,
+    /// Texts that were checked before, by a cheap hash. Keys and many values come again with every span, and comparing
+    /// costs a fraction of checking that short text is UTF-8.
+    memo: [&'a str; MEMO],
 }
 
-impl Values {
-    pub fn new() -> Values {
-        Values { walked: Walked::default(), left: MAX_VALUES, over: 0 }
+/// Place of a short text in the memo.
+#[inline(always)]
+fn place(text: &[u8]) -> usize {
+    match text {
+        [first, .., last] => (text.len() * 11 + usize::from(*first) * 3 + usize::from(*last)) % MEMO,
+        _ => 0,
+    }
+}
+
+impl<'a> Values<'a> {
+    pub fn new() -> Values<'a> {
+        Values { walked: Walked::default(), left: MAX_VALUES, over: 0, memo: [""; MEMO] }
     }
 
     /// Begins a span or a resource.
@@ -42,23 +59,36 @@ impl Values {
 
     /// Text as it is, or cut at the first byte that is not UTF-8 (counted): the rest of the span is still evidence.
     #[inline]
-    pub fn text<'a>(&mut self, reader: Reader<'a>) -> &'a str {
-        match std::str::from_utf8(reader.rest()) {
-            Ok(text) => text,
-            Err(error) => {
-                self.walked.text_cut += 1;
-                std::str::from_utf8(&reader.rest()[..error.valid_up_to()]).unwrap_or_default()
-            }
+    pub fn text(&mut self, reader: Reader<'a>) -> &'a str {
+        let bytes = reader.rest();
+        if bytes.len() > MEMO_TEXT {
+            return self.check(bytes);
         }
+        let place = place(bytes);
+        if self.memo[place].as_bytes() != bytes {
+            self.memo[place] = self.check(bytes);
+        }
+        self.memo[place]
+    }
+
+    fn check(&mut self, bytes: &'a [u8]) -> &'a str {
+        std::str::from_utf8(bytes).unwrap_or_else(|error| {
+            self.walked.text_cut += 1;
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        })
     }
 
     /// A `KeyValue`.
     #[inline]
-    pub fn attribute<'a>(
-        &mut self,
-        mut reader: Reader<'a>,
-        depth: u32,
-    ) -> Result<Attribute<'a>, DecodeError> {
+    pub fn attribute(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Attribute<'a>, DecodeError> {
+        // As every encoder writes it: a key, a value, nothing else.
+        let mut usual = reader;
+        if let Some((1, Field::Bytes(key))) = usual.next_field()?
+            && let Some((2, Field::Bytes(value))) = usual.next_field()?
+            && usual.rest().is_empty()
+        {
+            return Ok(Attribute { key: self.text(key), value: self.value(value, depth)? });
+        }
         let mut attribute = Attribute { key: "", value: Value::Empty };
         loop {
             let at = reader.offset();
@@ -72,8 +102,19 @@ impl Values {
         }
     }
 
+    #[inline]
+    fn value(&mut self, reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
+        let mut usual = reader;
+        match usual.next_field()? {
+            Some((1, Field::Bytes(text))) if usual.rest().is_empty() => Ok(Value::Str(self.text(text))),
+            Some((3, Field::Varint(n))) if usual.rest().is_empty() => Ok(Value::Int(n as i64)),
+            _ => self.any_value(reader, depth),
+        }
+    }
+
     /// An `AnyValue`; of several values in one message the last counts, as protobuf says.
-    fn value<'a>(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
+    #[inline(never)]
+    fn any_value(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
         let mut value = Value::Empty;
         loop {
             let at = reader.offset();
@@ -96,7 +137,7 @@ impl Values {
         }
     }
 
-    fn array<'a>(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Vec<Value<'a>>, DecodeError> {
+    fn array(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Vec<Value<'a>>, DecodeError> {
         let mut values = Vec::new();
         loop {
             let at = reader.offset();
@@ -114,7 +155,7 @@ impl Values {
         }
     }
 
-    fn map<'a>(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Vec<Attribute<'a>>, DecodeError> {
+    fn map(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Vec<Attribute<'a>>, DecodeError> {
         let mut attributes = Vec::new();
         loop {
             let at = reader.offset();
@@ -129,7 +170,7 @@ impl Values {
 
     /// Decodes one `KeyValue` onto a list, as far as the budget goes.
     #[inline]
-    pub fn push<'a>(
+    pub fn push(
         &mut self,
         list: &mut Vec<Attribute<'a>>,
         pair: Reader<'a>,

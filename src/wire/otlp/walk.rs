@@ -98,7 +98,7 @@ fn peek_trace_id(mut span: Reader<'_>) -> Option<TraceId> {
 
 /// Buffers that live as long as one message: nothing is allocated per span once they have grown.
 struct Walker<'a> {
-    values: Values,
+    values: Values<'a>,
     attributes: Vec<Attribute<'a>>,
     events: Vec<Event<'a>>,
     links: Vec<Link>,
