@@ -227,10 +227,7 @@ fn a_template_that_cannot_be_filled_is_an_exchange() {
     assert_eq!(failed.len(), 5);
     for exchange in failed {
         let Outcome::Failed { failure, status: None } = &exchange.outcome else { panic!("{exchange:?}") };
-        assert_eq!(
-            (failure.class, &*failure.message),
-            (FailureClass::Template, "variable 0 is an empty list")
-        );
+        assert_eq!((failure.class, &*failure.message), (FailureClass::Template, "`all` is an empty list"));
     }
 }
 

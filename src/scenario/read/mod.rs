@@ -411,3 +411,9 @@ fn one_of<T: Copy>(node: &Node, source: &str, words: &[(&str, T)]) -> Result<T, 
         }),
     }
 }
+
+/// Every key of a scenario, for the test that the reference names them all.
+#[cfg(test)]
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().chain(JOURNEY_KEYS).chain(load::STAGE_KEYS).chain(step::STEP_KEYS).copied()
+}

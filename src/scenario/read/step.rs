@@ -21,7 +21,7 @@ const METHODS: &[(&str, Method)] = &[
     ("head", Method::HEAD),
     ("options", Method::OPTIONS),
 ];
-const STEP_KEYS: &[&str] = &[
+pub const STEP_KEYS: &[&str] = &[
     "name", "get", "post", "put", "patch", "delete", "head", "options", "headers", "json", "form", "body",
     "extract", "expect", "think", "timeout",
 ];
@@ -288,7 +288,7 @@ fn request_target(
         whole.push_text("/");
     }
     whole.append(parsed);
-    let skeleton = whole.skeleton(names);
+    let skeleton = whole.skeleton();
     let path_template = skeleton.split('?').next().unwrap_or_default().to_string();
     Ok(RequestTarget { endpoint, path: whole, path_template })
 }
