@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: the top level of the file.
 
+mod expect;
 mod load;
 mod step;
 
