@@ -143,7 +143,7 @@ fn cookies_belong_to_users_and_stay_over_iterations() {
     });
     let ran = run(
         &server,
-        "target: http://TARGET\nload: {users: 2, for: 100ms}\nthink: 5ms\nheaders: {x-user: '{{ user }}'}\nsteps: [GET /a, GET /b]\n",
+        "target: http://TARGET\nload: {users: 2, for: 400ms}\nthink: 5ms\nheaders: {x-user: '{{ user }}'}\nsteps: [GET /a, GET /b]\n",
     );
     let log = log.lock().unwrap();
     for user in ["0", "1"] {
