@@ -62,11 +62,11 @@ fn evaluate<'a>(
 ) -> Result<Cow<'a, Value>, String> {
     Ok(match expression {
         Expression::Literal(value) => Cow::Borrowed(value),
-        Expression::Variable(slot) => {
-            scope.variables.get(*slot).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
+        Expression::Variable(named) => {
+            scope.variables.get(named.index).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
         }
-        Expression::Column(column) => match scope.row {
-            Some((table, row)) => Cow::Borrowed(table.value(row, *column)),
+        Expression::Column(named) => match scope.row {
+            Some((table, row)) => Cow::Borrowed(table.value(row, named.index)),
             None => Cow::Owned(Value::Null),
         },
         Expression::User => owned(scope.user),
@@ -178,8 +178,8 @@ fn filtered<'a>(
 /// What a template's author calls the expression.
 fn described(expression: &Expression) -> String {
     match expression {
-        Expression::Variable(slot) => format!("variable {slot}"),
-        Expression::Column(column) => format!("data column {}", column + 1),
+        Expression::Variable(named) => format!("`{}`", named.name),
+        Expression::Column(named) => format!("`data.{}`", named.name),
         Expression::Member(inner, Member::Key(key)) => format!("`{key}` of {}", described(inner)),
         Expression::Member(inner, Member::Index(index)) => format!("item {index} of {}", described(inner)),
         Expression::Filtered(inner, _) => described(inner),
@@ -301,15 +301,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        assert_eq!(filled("/{{ got.id }}", "{}", json!({})).unwrap_err(), "`id` of variable 2 has no value");
-        assert_eq!(
-            filled("/{{ got | random }}", "{}", json!([])).unwrap_err(),
-            "variable 2 is an empty list"
-        );
-        assert_eq!(
-            filled("/{{ got | int }}", "{}", json!("x")).unwrap_err(),
-            "variable 2 is no whole number: x"
-        );
+        assert_eq!(filled("/{{ got.id }}", "{}", json!({})).unwrap_err(), "`id` of `got` has no value");
+        assert_eq!(filled("/{{ got | random }}", "{}", json!([])).unwrap_err(), "`got` is an empty list");
+        assert_eq!(filled("/{{ got | int }}", "{}", json!("x")).unwrap_err(), "`got` is no whole number: x");
     }
 
     #[test]

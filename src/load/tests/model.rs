@@ -72,7 +72,7 @@ fn a_silent_server_shows_in_corrected_latency() {
 fn arrivals_that_find_no_connection_until_the_end_are_not_sent() {
     let server = raw(|mut stream, _| async move {
         let _ = stream.read(&mut [0; 4096]).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     });
     let yaml = "target: http://TARGET\nload: {rate: 100/s, for: 100ms}\nsteps: [GET /]\n";
@@ -111,7 +111,7 @@ fn closed_users_come_and_go_as_scheduled() {
 #[test]
 fn a_step_is_due_when_the_one_before_has_ended_and_the_pause_is_over() {
     let (server, _log) = friendly(|_| ok("ok"));
-    let yaml = "target: http://TARGET\nload: {users: 1, for: 100ms}\nsteps: [{get: /a, think: 7ms}, {get: /b, think: 3ms}]\n";
+    let yaml = "target: http://TARGET\nload: {users: 1, for: 400ms}\nsteps: [{get: /a, think: 7ms}, {get: /b, think: 3ms}]\n";
     let ran = run(&server, yaml);
     assert!(ran.exchanges.len() > 6);
     for pair in ran.exchanges.windows(2) {

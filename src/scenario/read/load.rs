@@ -8,7 +8,7 @@ use super::super::yaml::{Node, Reader, Value, entries};
 use super::duration;
 use crate::record::{Nanos, StepId, StepInfo};
 
-const STAGE_KEYS: &[&str] = &["users", "rate", "ramp", "for"];
+pub const STAGE_KEYS: &[&str] = &["users", "rate", "ramp", "for"];
 const MAX_USERS: i64 = 1_000_000;
 
 /// The scenario's name; it names the run folder too.

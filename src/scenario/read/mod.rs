@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: the top level of the file.
 
+mod expect;
 mod load;
 mod step;
 
@@ -410,4 +411,10 @@ fn one_of<T: Copy>(node: &Node, source: &str, words: &[(&str, T)]) -> Result<T, 
             None => node.expected(&format!("one of {}", listed(&known))),
         }),
     }
+}
+
+/// Every key of a scenario, for the test that the reference names them all.
+#[cfg(test)]
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().chain(JOURNEY_KEYS).chain(load::STAGE_KEYS).chain(step::STEP_KEYS).copied()
 }

@@ -11,6 +11,7 @@ use parser::{closing, parse_expression};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// A text with holes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,10 +47,10 @@ pub enum Escape {
 pub enum Expression {
     /// A literal.
     Literal(Value),
-    /// A variable of the walk, by its slot: extracted by an earlier step or given under `vars`.
-    Variable(usize),
+    /// A variable of the walk: extracted by an earlier step or given under `vars`.
+    Variable(Named),
     /// A column of the journey's data row.
-    Column(usize),
+    Column(Named),
     /// The virtual user's number, from 0.
     User,
     /// The user's iteration, from 0.
@@ -70,6 +71,15 @@ pub enum Expression {
     Member(Box<Expression>, Member),
     /// A value put through a filter.
     Filtered(Box<Expression>, Filter),
+}
+
+/// Something that was found by its name when the template was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// Where it stands: a variable's slot, a column's number.
+    pub index: usize,
+    /// Its name, for messages.
+    pub name: Arc<str>,
 }
 
 /// How to get at a part of a value.
@@ -244,14 +254,14 @@ impl Template {
     }
 
     /// The text with a short name in braces for each hole: `/products/{ids}`.
-    pub(super) fn skeleton(&self, names: &Names) -> String {
+    pub(super) fn skeleton(&self) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Hole(expression, _) => {
                     out.push('{');
-                    out.push_str(&short_name(expression, names));
+                    out.push_str(&short_name(expression));
                     out.push('}');
                 }
             }
@@ -260,16 +270,11 @@ impl Template {
     }
 }
 
-fn short_name(expression: &Expression, names: &Names) -> String {
+fn short_name(expression: &Expression) -> String {
     match expression {
-        Expression::Variable(slot) => names.variables.get(*slot).cloned().unwrap_or_default(),
-        Expression::Column(column) => {
-            names.columns.as_ref().and_then(|c| c.get(*column)).cloned().unwrap_or_default()
-        }
+        Expression::Variable(named) | Expression::Column(named) => named.name.to_string(),
         Expression::Member(_, Member::Key(key)) => key.clone(),
-        Expression::Member(inner, Member::Index(_)) | Expression::Filtered(inner, _) => {
-            short_name(inner, names)
-        }
+        Expression::Member(inner, Member::Index(_)) | Expression::Filtered(inner, _) => short_name(inner),
         Expression::User => "user".to_string(),
         Expression::Iteration => "iteration".to_string(),
         Expression::Pick(..) => "n".to_string(),
@@ -360,10 +365,15 @@ pub(super) fn form_literal(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Every word of the language, for the test that the reference names them all.
+#[cfg(test)]
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    Fake::NAMES.iter().chain(parser::FUNCTIONS).chain(parser::FILTERS).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn names() -> Names {
         Names {
@@ -391,7 +401,10 @@ mod tests {
 
     #[test]
     fn expressions_become_trees() {
-        let random = Expression::Filtered(Box::new(Expression::Variable(0)), Filter::Random);
+        let random = Expression::Filtered(
+            Box::new(Expression::Variable(Named { index: 0, name: "ids".into() })),
+            Filter::Random,
+        );
         assert_eq!(
             parse("/p/{{ids|random}}?q={{ pick(1, 20) }}").unwrap().pieces,
             vec![
@@ -407,7 +420,10 @@ mod tests {
         };
         assert_eq!(key, "a}}b");
         assert!(matches!(&**inner, Expression::Member(_, Member::Index(0))));
-        assert_eq!(parse("{{ data.password }}").unwrap().as_single_hole(), Some(&Expression::Column(1)));
+        assert_eq!(
+            parse("{{ data.password }}").unwrap().as_single_hole(),
+            Some(&Expression::Column(Named { index: 1, name: "password".into() }))
+        );
         assert_eq!(
             parse("{{ fake.street_address }}").unwrap().as_single_hole(),
             Some(&Expression::Fake(Fake::StreetAddress))
@@ -416,9 +432,8 @@ mod tests {
 
     #[test]
     fn the_skeleton_has_few_values() {
-        let names = names();
         let template = parse("/p/{{ ids | random }}/r/{{ pick(1, 9) }}/{{ data.user }}").unwrap();
-        assert_eq!(template.skeleton(&names), "/p/{ids}/r/{n}/{user}");
+        assert_eq!(template.skeleton(), "/p/{ids}/r/{n}/{user}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reads what stands between `{{` and `}}`.
 
-use super::{Expression, Fake, Filter, Member};
+use super::{Expression, Fake, Filter, Member, Named};
 use crate::scenario::error::{listed, nearest};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ pub(in crate::scenario) struct TemplateFault {
     pub message: String,
 }
 
-const FUNCTIONS: &[&str] = &["pick", "one_of", "uuid", "random_text", "now"];
-const FILTERS: &[&str] = &[
+pub(super) const FUNCTIONS: &[&str] = &["pick", "one_of", "uuid", "random_text", "now"];
+pub(super) const FILTERS: &[&str] = &[
     "random",
     "first",
     "last",
@@ -241,7 +241,7 @@ impl Parser<'_> {
     fn variable(&mut self, name: &str, at: usize) -> Result<Expression, TemplateFault> {
         // A scenario's own variable wins over a built-in name.
         if let Some(slot) = self.names.variables.iter().position(|v| v == name) {
-            return Ok(Expression::Variable(slot));
+            return Ok(Expression::Variable(Named { index: slot, name: name.into() }));
         }
         match name {
             "true" => Ok(Expression::Literal(true.into())),
@@ -256,7 +256,7 @@ impl Parser<'_> {
                 let (column, at) = self.dotted("data")?;
                 let known: Vec<&str> = columns.iter().map(String::as_str).collect();
                 match columns.iter().position(|c| *c == column) {
-                    Some(index) => Ok(Expression::Column(index)),
+                    Some(index) => Ok(Expression::Column(Named { index, name: column.into() })),
                     None => Err(self.fault_at(at, unknown("column", &column, &known))),
                 }
             }

@@ -192,3 +192,16 @@ fn a_step_may_be_of_one_name_in_several_journeys() {
     };
     assert_eq!((steps(0), steps(1)), (vec![0, 2], vec![2]));
 }
+
+#[test]
+fn the_reference_names_everything_that_can_be_written() {
+    let reference = include_str!("../../../docs/scenario.md");
+    assert!(reference.contains(EXAMPLE.trim_end()), "the example is the one that is tested");
+    let words = super::template::words().chain(super::read::words()).chain(CATEGORIES.iter().copied());
+    for word in words {
+        assert!(
+            reference.contains(&format!("`{word}`")) || reference.contains(&format!("`{word}(")),
+            "{word}"
+        );
+    }
+}
