@@ -15,7 +15,8 @@ pub const KEPT_BODY: usize = 8 << 20;
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Its headers.
+    /// Its headers: all of them where the step looks at any (see `StepPlan::keeps_fields`), where a cookie is set, and of
+    /// redirects; else none.
     pub headers: HeaderMap,
     /// The first bytes of its body, where the step looks at bodies.
     pub body: Vec<u8>,

@@ -2,6 +2,8 @@
 
 use super::clock::Clock;
 use super::flight::{Ended, Flight};
+use super::http1::{Body, Http1, Scratch};
+use super::stream::Stream;
 use super::words::{Words, chain, of_connect};
 use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol};
 use crate::scenario::{Endpoint, ProtocolChoice};
@@ -9,24 +11,18 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-type Wire = TokioIo<Metered>;
 type Outgoing = Full<Bytes>;
 
 /// How connections are made.
@@ -38,6 +34,7 @@ pub struct Dialer {
     protocol: ProtocolChoice,
     timeout: Nanos,
     clock: Clock,
+    scratch: Rc<Scratch>,
 }
 
 impl Dialer {
@@ -48,6 +45,7 @@ impl Dialer {
         protocol: ProtocolChoice,
         timeout: Nanos,
         clock: Clock,
+        scratch: Rc<Scratch>,
     ) -> Dialer {
         let known = endpoints
             .iter()
@@ -56,7 +54,7 @@ impl Dialer {
                 (address, ServerName::try_from(e.host.clone()).ok())
             })
             .collect();
-        Dialer { endpoints, known, tls, protocol, timeout, clock }
+        Dialer { endpoints, known, tls, protocol, timeout, clock, scratch }
     }
 
     /// A new connection; fills in the phases that it passes.
@@ -130,8 +128,12 @@ impl Dialer {
         } else {
             Stream::Plain(stream)
         };
-        Connection::over(stream, speaks_http2)
-            .await
+        if !speaks_http2 {
+            return Ok(Connection::Http1(Box::new(Http1::new(stream, Rc::clone(&self.scratch)))));
+        }
+        let connection = Http2::over(stream).await;
+        connection
+            .map(Connection::Http2)
             .map_err(|e| (FailureClass::Connect, format!("{host}: {}", chain(&e))))
     }
 }
@@ -159,46 +161,12 @@ fn advised(error: &io::Error) -> String {
 }
 
 /// An open connection that carries one exchange at a time; of HTTP/2, a share of one.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all are HTTP/1.1, and a box is an allocation per connection"
-)]
 pub enum Connection {
-    /// HTTP/1.1, driven by whoever uses it: no task of its own, so no switch between tasks per request. Boxed, because it
-    /// is about a kilobyte and handed on several times per request.
+    /// HTTP/1.1, driven by whoever uses it: no task of its own, so no switch between tasks per request. Boxed, because every
+    /// user holds one such place per endpoint and hands it on several times per request.
     Http1(Box<Http1>),
     /// HTTP/2, driven by a task.
     Http2(Http2),
-}
-
-/// HTTP/1.1.
-pub struct Http1 {
-    sender: http1::SendRequest<Outgoing>,
-    /// Dropped as soon as it is done: only then does it hand back a request that it never sent.
-    driver: Option<http1::Connection<Wire, Outgoing>>,
-    doorman: Arc<Doorman>,
-    /// The doorman as a waker.
-    waker: Waker,
-    written: Rc<Cell<u64>>,
-}
-
-/// Stands between a connection and the task that drives it. Handing a request to the connection would wake that very task,
-/// which is about to drive the connection anyway: a turn through the scheduler for nothing, for each request.
-struct Doorman {
-    lets_in: AtomicBool,
-    task: Mutex<Waker>,
-}
-
-impl Wake for Doorman {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.lets_in.load(Ordering::Relaxed) {
-            self.task.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
-        }
-    }
 }
 
 /// HTTP/2; clones share the connection.
@@ -220,28 +188,6 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 impl Connection {
-    async fn over(stream: Stream, speaks_http2: bool) -> hyper::Result<Connection> {
-        let written = Rc::new(Cell::new(0));
-        let wire = TokioIo::new(Metered { stream, written: Rc::clone(&written) });
-        if speaks_http2 {
-            let (sender, driver) = http2::Builder::new(Local)
-                .initial_stream_window_size(1 << 20)
-                .initial_connection_window_size(4 << 20)
-                .handshake(wire)
-                .await?;
-            tokio::task::spawn_local(async move {
-                // Whoever waits for an answer is told of the failure; nobody else cares.
-                let _ = driver.await;
-            });
-            return Ok(Connection::Http2(Http2 { sender, streams: Rc::default() }));
-        }
-        let (sender, driver) = http1::handshake(wire).await?;
-        let doorman =
-            Arc::new(Doorman { lets_in: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
-        let waker = Waker::from(Arc::clone(&doorman));
-        Ok(Connection::Http1(Box::new(Http1 { sender, driver: Some(driver), doorman, waker, written })))
-    }
-
     /// Protocol that it speaks.
     pub fn protocol(&self) -> Protocol {
         match self {
@@ -250,21 +196,28 @@ impl Connection {
         }
     }
 
-    /// Bytes written since it was opened; zero for HTTP/2, whose bytes belong to many.
-    pub fn written(&self) -> u64 {
-        match self {
-            Connection::Http1(connection) => connection.written.get(),
-            Connection::Http2(_) => 0,
-        }
-    }
-
     /// Whether another request can go over it, as far as is known. A peer that closed it meanwhile is noticed when the
-    /// request is sent: hyper hands an unsent request back.
+    /// request is sent.
     pub fn is_usable(&self) -> bool {
         match self {
-            Connection::Http1(connection) => connection.driver.is_some() && connection.sender.is_ready(),
+            Connection::Http1(connection) => connection.is_usable(),
             Connection::Http2(connection) => connection.sender.is_ready(),
         }
+    }
+}
+
+impl Http2 {
+    async fn over(stream: Stream) -> hyper::Result<Http2> {
+        let (sender, driver) = http2::Builder::new(Local)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        tokio::task::spawn_local(async move {
+            // Whoever waits for an answer is told of the failure; nobody else cares.
+            let _ = driver.await;
+        });
+        Ok(Http2 { sender, streams: Rc::default() })
     }
 
     /// Sends a request and waits for the head of its answer. The outer error is the deadline's.
@@ -273,151 +226,27 @@ impl Connection {
         request: Request<Outgoing>,
         flight: &Flight,
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Ended> {
-        match self {
-            Connection::Http1(connection) => {
-                connection.doorman.lets_in.store(false, Ordering::Relaxed);
-                let mut answer = pin!(connection.sender.try_send_request(request));
-                connection.doorman.lets_in.store(true, Ordering::Relaxed);
-                poll_fn(|cx| {
-                    connection.turn(cx);
-                    // Whatever this waits for is done by the turn above, so nobody has to wake it.
-                    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-                        Poll::Pending => flight.poll(cx).map(Err),
-                    }
-                })
-                .await
-            }
-            Connection::Http2(connection) => flight.guard(connection.sender.try_send_request(request)).await,
-        }
+        flight.guard(self.sender.try_send_request(request)).await
     }
 
-    /// Reads an answer's body to its end: how many bytes, and the first `keep` of them.
+    /// Reads an answer's body to its end. What came of it is in `into`, whatever happens.
     pub async fn read(
-        &mut self,
         mut body: Incoming,
-        keep: usize,
+        into: &mut Body,
         flight: &Flight,
-    ) -> Result<(u64, Vec<u8>, Result<(), hyper::Error>), Ended> {
-        use hyper::body::Body;
-        let mut received = 0u64;
-        let mut kept = Vec::new();
+    ) -> Result<Result<(), hyper::Error>, Ended> {
+        use hyper::body::Body as _;
         loop {
-            let frame = poll_fn(|cx| {
-                let frame = match self {
-                    Connection::Http1(connection) => {
-                        connection.turn(cx);
-                        Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()))
-                    }
-                    Connection::Http2(_) => Pin::new(&mut body).poll_frame(cx),
-                };
-                match frame {
-                    Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-                    Poll::Pending => flight.poll(cx).map(Err),
-                }
-            })
-            .await?;
+            let frame = flight.guard(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await?;
             match frame {
-                None => return Ok((received, kept, Ok(()))),
-                Some(Err(error)) => return Ok((received, kept, Err(error))),
+                None => return Ok(Ok(())),
+                Some(Err(error)) => return Ok(Err(error)),
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
-                        received += data.len() as u64;
-                        let room = keep.saturating_sub(kept.len()).min(data.len());
-                        kept.extend_from_slice(&data[..room]);
+                        into.take(data);
                     }
                 }
             }
-        }
-    }
-}
-
-impl Http1 {
-    /// Lets the connection do what it can. Its error, if any, is told to whoever waits for an answer.
-    fn turn(&mut self, cx: &mut Context<'_>) {
-        let Some(driver) = &mut self.driver else { return };
-        let mut task = self.doorman.task.lock().unwrap_or_else(PoisonError::into_inner);
-        task.clone_from(cx.waker());
-        drop(task);
-        if Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            self.driver = None;
-        }
-    }
-}
-
-/// TCP, with TLS or without.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Counts what is written.
-struct Metered {
-    stream: Stream,
-    written: Rc<Cell<u64>>,
-}
-
-impl Metered {
-    fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(n)) = &result {
-            self.written.set(self.written.get() + *n as u64);
-        }
-        result
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        self.count(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
-        self.count(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

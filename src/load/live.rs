@@ -32,6 +32,8 @@ pub struct LiveCounters {
     pub bytes_received: AtomicU64,
     /// Connections opened.
     pub connections: AtomicU64,
+    /// Connections given up because bytes came that belonged to no answer.
+    pub leftovers: AtomicU64,
     /// Times that load had to wait because exchanges were not taken from the channel.
     pub stalls: AtomicU64,
     /// Index of the stage that load is in.
@@ -105,6 +107,7 @@ pub(super) struct Counts {
     pub not_sent: u64,
     pub bytes_received: u64,
     pub connections: u64,
+    pub leftovers: u64,
     pub stalls: u64,
     /// Most requests under way at once; not among the live counters.
     pub most_in_flight: u64,
@@ -127,6 +130,7 @@ impl Counts {
             (&live.not_sent, self.not_sent, published.not_sent),
             (&live.bytes_received, self.bytes_received, published.bytes_received),
             (&live.connections, self.connections, published.connections),
+            (&live.leftovers, self.leftovers, published.leftovers),
             (&live.stalls, self.stalls, published.stalls),
         ];
         for (counter, now, before) in pairs {

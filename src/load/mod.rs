@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod connection;
 mod flight;
+mod http1;
 mod live;
 mod outbox;
 mod plan;
@@ -20,6 +21,7 @@ mod render;
 mod schedule;
 mod seat;
 mod send;
+mod stream;
 mod target;
 #[cfg(test)]
 mod tests;

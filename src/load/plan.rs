@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
-use http_body_util::Full;
 use rand::rngs::SmallRng;
 use std::sync::Arc;
 
@@ -24,7 +23,9 @@ pub struct StepPlan {
     pub idempotent: bool,
     /// Whether the answer's body is looked at.
     pub keeps_body: bool,
-    /// Whether anything at all is made anew for each request.
+    /// Whether the answer's fields are looked at. A new kind of check, extract or cache that does must set it.
+    pub keeps_fields: bool,
+    /// Whether nothing at all is made anew for each request but trace context and cookies.
     pub fixed: bool,
     place: Place,
     headers: HeaderMap,
@@ -100,6 +101,10 @@ impl StepPlan {
             method: step.method.clone(),
             endpoint: step.endpoint,
             idempotent: step.method.is_idempotent(),
+            keeps_fields: !step.extract.is_empty()
+                || !step.expect.headers.is_empty()
+                || !step.expect.json.is_empty()
+                || !step.expect.contains.is_empty(),
             keeps_body: json_extracts || !step.expect.json.is_empty() || !step.expect.contains.is_empty(),
             fixed: matches!(place, Place::Fixed { .. })
                 && made_headers.is_empty()
@@ -175,7 +180,7 @@ impl StepPlan {
         }
     }
 
-    /// The request as hyper wants it.
+    /// The request, for whichever protocol.
     pub fn request(
         &self,
         made: &Made,
@@ -183,8 +188,8 @@ impl StepPlan {
         traceparent: HeaderValue,
         cookies: Option<HeaderValue>,
         http2: bool,
-    ) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(made.body.clone()));
+    ) -> Request<Bytes> {
+        let mut request = Request::new(made.body.clone());
         *request.method_mut() = method.clone();
         *request.uri_mut() = if http2 { self.full_uri(made) } else { Uri::from(made.path.clone()) };
         let headers = request.headers_mut();
@@ -216,7 +221,7 @@ impl StepPlan {
 }
 
 /// Size of a request's head as text, for protocols whose bytes on the wire are not those of one request.
-pub fn head_size(request: &Request<Full<Bytes>>) -> u64 {
+pub fn head_size(request: &Request<Bytes>) -> u64 {
     let line =
         request.method().as_str().len() + request.uri().path_and_query().map_or(1, |p| p.as_str().len()) + 12;
     let fields: usize = request.headers().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();

@@ -60,6 +60,11 @@ pub struct Jar {
 }
 
 impl Jar {
+    /// Whether no service has set any.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_none()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.store = None;

@@ -1,8 +1,11 @@
 //! One exchange: from a step made ready to the complete record of what came of it.
 
 use super::check::{Answer, KEPT_BODY, look};
-use super::connection::Connection;
+use super::connection::{Connection, Http2};
 use super::flight::Ended;
+use super::http1::{
+    Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request,
+};
 use super::plan::{Made, StepPlan, head_size};
 use super::render::Scope;
 use super::seat::Seat;
@@ -13,9 +16,11 @@ use crate::record::{
     TraceId,
 };
 use crate::scenario::{Redirects, masked_url};
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rand::rngs::SmallRng;
 use serde_json::Value;
@@ -94,7 +99,7 @@ pub async fn step(
     };
     let made = plan.make(&scope, &mut walk.random);
     let mut attempt =
-        Attempt { thread, plan, id, timeout: step.timeout, intended, start, method: &plan.method };
+        Attempt { thread, plan, id, timeout: step.timeout, intended, start, method: &plan.method, redirected: false };
     let mut made = match made {
         Ok(made) => made,
         Err(why) => {
@@ -116,6 +121,7 @@ pub async fn step(
         if follow && let Some((next, as_get)) = redirected(plan, &made, attempt.method, &answer) {
             record(thread, exchange);
             made = next;
+            attempt.redirected = true;
             attempt.method = if as_get { &get } else { attempt.method };
             (attempt.intended, attempt.start) = (at, thread.clock.now().max(at));
             continue;
@@ -183,18 +189,16 @@ struct Attempt<'a> {
     intended: Timestamp,
     start: Timestamp,
     method: &'a Method,
+    /// Whether an answer has pointed here, so that the step's own request is not what is sent.
+    redirected: bool,
 }
 
-/// What became of sending a request.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one match; a box is an allocation per request"
-)]
-enum Sending {
-    Answered(Connection, http::Response<Incoming>),
-    Failed(Failure),
+/// What became of a request over one connection.
+enum Tried {
+    Answered(Answer),
+    Failed(Failure, Option<u16>),
     /// A connection that was open for long is dead, and nothing of an answer had come: another may be tried.
-    Stale(Failure),
+    Stale,
 }
 
 impl Attempt<'_> {
@@ -242,15 +246,9 @@ impl Attempt<'_> {
         let endpoint = self.plan.endpoint;
         if let Some(connection) = seat.connections.take(endpoint, &self.thread.pool) {
             exchange.connection_reused = true;
-            match self.send(seat, connection, made, exchange).await {
-                Sending::Answered(connection, response) => {
-                    return self.receive(seat, connection, response, exchange).await;
-                }
-                Sending::Failed(failure) => {
-                    exchange.outcome = Outcome::Failed { failure, status: None };
-                    return None;
-                }
-                Sending::Stale(_) => exchange.connection_reused = false,
+            match self.over(seat, connection, made, exchange).await {
+                Tried::Stale => exchange.connection_reused = false,
+                tried => return ended(tried, exchange),
             }
         }
         let phases = &mut exchange.phases;
@@ -259,122 +257,236 @@ impl Attempt<'_> {
                 Ok(connection) => connection,
                 Err(failure) => {
                     (phases.sent, exchange.bytes_sent) = (None, 0);
-                    exchange.outcome = Outcome::Failed { failure, status: None };
-                    return None;
+                    return ended(Tried::Failed(failure, None), exchange);
                 }
             };
         self.thread.count(|c| c.connections += 1);
         seat.connections.opened(endpoint, &connection, &self.thread.pool);
-        match self.send(seat, connection, made, exchange).await {
-            Sending::Answered(connection, response) => {
-                self.receive(seat, connection, response, exchange).await
-            }
-            Sending::Failed(failure) | Sending::Stale(failure) => {
-                exchange.outcome = Outcome::Failed { failure, status: None };
-                None
-            }
-        }
+        let tried = self.over(seat, connection, made, exchange).await;
+        ended(tried, exchange)
     }
 
-    async fn send(
+    async fn over(
         &self,
         seat: &mut Seat,
-        mut connection: Connection,
+        connection: Connection,
         made: &Made,
         exchange: &mut Exchange,
-    ) -> Sending {
-        let thread = self.thread;
-        let context = TraceContext {
-            trace_id: exchange.trace_id,
-            span_id: exchange.span_id,
-            sampled: exchange.sampled,
-        };
-        let traceparent =
-            HeaderValue::from_bytes(&context.traceparent()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    ) -> Tried {
         exchange.protocol = connection.protocol();
-        let http2 = exchange.protocol == Protocol::Http2;
-        let request =
-            self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2);
-        let written = connection.written();
-        let size = if http2 { head_size(&request) + request.body().size_hint().lower() } else { 0 };
-        // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
-        let sent =
-            if exchange.connection_reused && self.plan.fixed { self.start } else { thread.clock.now() };
-        exchange.phases.sent = Some(sent);
-        seat.flight.begin(sent + self.timeout);
-        let answer = connection.send(request, &seat.flight).await;
-        exchange.bytes_sent = if http2 { size } else { connection.written() - written };
-        let (class, message, unsent) = match answer {
-            Ok(Ok(response)) => return Sending::Answered(connection, response),
-            Ok(Err(mut error)) => {
-                let unsent = error.take_message().is_some();
-                (of_exchange(error.error(), false), chain(error.error()), unsent)
-            }
-            Err(Ended::TimedOut) => {
-                (FailureClass::Timeout, format!("no answer within {}", self.timeout), false)
-            }
-            Err(Ended::Cancelled) => (FailureClass::Cancelled, "the run was stopped".to_string(), false),
-        };
-        seat.flight.finish();
-        if http2 {
-            // Other exchanges use this connection: it is given back, not closed.
-            seat.connections.give(self.plan.endpoint, connection, &thread.pool);
+        match connection {
+            Connection::Http1(connection) => self.over_http1(seat, connection, made, exchange).await,
+            Connection::Http2(connection) => self.over_http2(seat, connection, made, exchange).await,
         }
-        let failure = thread.words.borrow_mut().failure(class, &message);
-        let stale =
-            exchange.connection_reused && class == FailureClass::Reset && (unsent || self.plan.idempotent);
-        if unsent && !stale {
-            exchange.phases.sent = None;
-        }
-        if stale { Sending::Stale(failure) } else { Sending::Failed(failure) }
     }
 
+    /// Notes that the request is sent now, and begins its time limit.
+    fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
+        // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
+        let sent = match exchange.connection_reused && self.plan.fixed {
+            true => self.start,
+            false => self.thread.clock.now(),
+        };
+        exchange.phases.sent = Some(sent);
+        seat.flight.begin(sent + self.timeout);
+    }
+
+    fn traceparent(exchange: &Exchange) -> [u8; TraceContext::LEN] {
+        let Exchange { trace_id, span_id, sampled, .. } = *exchange;
+        TraceContext { trace_id, span_id, sampled }.traceparent()
+    }
+
+    /// The request as hyper and [`write_request`] take it.
+    fn request(&self, seat: &Seat, made: &Made, exchange: &Exchange, http2: bool) -> http::Request<Bytes> {
+        let traceparent = HeaderValue::from_bytes(&Self::traceparent(exchange))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2)
+    }
+
+    async fn over_http1(
+        &self,
+        seat: &mut Seat,
+        mut connection: Box<Http1>,
+        made: &Made,
+        exchange: &mut Exchange,
+    ) -> Tried {
+        let thread = self.thread;
+        let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
+        let mut seen = Seen { body: Body { keep, ..Body::default() }, ..Seen::default() };
+        self.leaves(seat, exchange);
+        let started = self.start_http1(seat, &mut connection, made, exchange, &mut seen);
+        let answered = match started {
+            Ok(outgoing) => {
+                let asked = if *self.method == Method::HEAD { Asked::Head } else { Asked::Ordinary };
+                let fields = if self.plan.keeps_fields { Fields::All } else { Fields::Few };
+                connection.finish(outgoing, (asked, fields), &seat.flight, thread.clock, &mut seen).await
+            }
+            Err(unsent) => Err(unsent),
+        };
+        seat.flight.finish();
+        exchange.bytes_sent = seen.written;
+        exchange.bytes_received = seen.body.received;
+        exchange.phases.first_byte = seen.status.and(seen.first_byte);
+        if seen.leftovers {
+            thread.count(|c| c.leftovers += 1);
+        }
+        match answered {
+            Ok(head) => {
+                exchange.phases.end = seen.last_byte.unwrap_or_else(|| thread.clock.now());
+                exchange.server_timing = head.server_timing;
+                seat.cookies.keep(&head.headers, &exchange.url);
+                seat.connections.give(self.plan.endpoint, Connection::Http1(connection), &thread.pool);
+                Tried::Answered(Answer { status: head.status, headers: head.headers, body: seen.body.kept })
+            }
+            Err(why) => self.unanswered(why, &seen, exchange),
+        }
+    }
+
+    fn start_http1(
+        &self,
+        seat: &Seat,
+        connection: &mut Http1,
+        made: &Made,
+        exchange: &Exchange,
+        seen: &mut Seen,
+    ) -> Result<Outgoing, NoAnswer> {
+        let thread = self.thread;
+        if self.plan.fixed && !self.redirected && seat.cookies.is_empty() {
+            let mut prepared = thread.prepared.borrow_mut();
+            if let Some(slot) = prepared.get_mut(usize::from(self.id.0)) {
+                if slot.is_none() {
+                    *slot = Prepared::new(&self.request(seat, made, exchange, false));
+                }
+                if let Some(prepared) = slot {
+                    let (head, body) = prepared.with(&Self::traceparent(exchange));
+                    return connection.start(head, body, seen);
+                }
+            }
+        }
+        let mut head = thread.scratch.request.borrow_mut();
+        head.clear();
+        let body = write_request(&self.request(seat, made, exchange, false), &mut head);
+        connection.start(&head, body, seen)
+    }
+
+    fn unanswered(&self, why: NoAnswer, seen: &Seen, exchange: &mut Exchange) -> Tried {
+        let (fault, unsent) = match why {
+            NoAnswer::Fault(fault) => (fault, false),
+            NoAnswer::Unsent(fault) => (fault, true),
+            NoAnswer::Ended(ended) => {
+                let (class, words) = self.cut_short(ended, seen.status.is_some());
+                (Fault { class, words: words.into() }, false)
+            }
+        };
+        // Twice the same request is only for those that mean the same twice, unless the first never left.
+        let silent = seen.first_byte.is_none() && fault.class == FailureClass::Reset;
+        if exchange.connection_reused && (unsent || silent && self.plan.idempotent) {
+            return Tried::Stale;
+        }
+        if unsent {
+            exchange.phases.sent = None;
+        }
+        Tried::Failed(self.thread.words.borrow_mut().failure(fault.class, &fault.words), seen.status)
+    }
+
+    fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
+        match (ended, head_seen) {
+            (Ended::Cancelled, _) => (FailureClass::Cancelled, "the run was stopped".to_string()),
+            (Ended::TimedOut, false) => {
+                (FailureClass::Timeout, format!("no answer within {}", self.timeout))
+            }
+            (Ended::TimedOut, true) => {
+                (FailureClass::Timeout, format!("no end of the answer within {}", self.timeout))
+            }
+        }
+    }
+
+    async fn over_http2(
+        &self,
+        seat: &mut Seat,
+        mut connection: Http2,
+        made: &Made,
+        exchange: &mut Exchange,
+    ) -> Tried {
+        let request = self.request(seat, made, exchange, true);
+        exchange.bytes_sent = head_size(&request) + request.body().len() as u64;
+        self.leaves(seat, exchange);
+        let answer = connection.send(request.map(Full::new), &seat.flight).await;
+        let tried = match answer {
+            Ok(Ok(response)) => self.receive(seat, response, exchange).await,
+            Ok(Err(mut error)) => {
+                let unsent = error.take_message().is_some();
+                let class = of_exchange(error.error(), false);
+                let stale = exchange.connection_reused
+                    && class == FailureClass::Reset
+                    && (unsent || self.plan.idempotent);
+                if unsent && !stale {
+                    exchange.phases.sent = None;
+                    exchange.bytes_sent = 0;
+                }
+                match stale {
+                    true => Tried::Stale,
+                    false => self.failed((class, chain(error.error())), None),
+                }
+            }
+            Err(ended) => self.failed(self.cut_short(ended, false), None),
+        };
+        seat.flight.finish();
+        // Other exchanges use this connection: it is given back whatever came of this one.
+        seat.connections.give(self.plan.endpoint, Connection::Http2(connection), &self.thread.pool);
+        tried
+    }
+
+    fn failed(&self, (class, words): (FailureClass, String), status: Option<u16>) -> Tried {
+        Tried::Failed(self.thread.words.borrow_mut().failure(class, &words), status)
+    }
+
+    /// Takes an answer of HTTP/2.
     async fn receive(
         &self,
         seat: &mut Seat,
-        mut connection: Connection,
         response: http::Response<Incoming>,
         exchange: &mut Exchange,
-    ) -> Option<Answer> {
+    ) -> Tried {
         let thread = self.thread;
         let first_byte = thread.clock.now();
         exchange.phases.first_byte = Some(first_byte);
         exchange.phases.end = first_byte;
-        let (head, body) = response.into_parts();
+        let (head, incoming) = response.into_parts();
         let status = head.status.as_u16();
         exchange.server_timing = server_timing(&head.headers);
-        let mut kept = Vec::new();
-        if !body.is_end_stream() {
-            let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
-            let (class, message) = match connection.read(body, keep, &seat.flight).await {
-                Ok((received, bytes, result)) => {
-                    (exchange.bytes_received, kept) = (received, bytes);
-                    match result {
-                        Ok(()) => (None, String::new()),
-                        Err(error) => (Some(of_exchange(&error, true)), chain(&error)),
-                    }
-                }
-                Err(Ended::TimedOut) => {
-                    (Some(FailureClass::Timeout), format!("no end of the answer within {}", self.timeout))
-                }
-                Err(Ended::Cancelled) => (Some(FailureClass::Cancelled), "the run was stopped".to_string()),
-            };
+        let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
+        let mut body = Body { keep, ..Body::default() };
+        if !incoming.is_end_stream() {
+            let read = Http2::read(incoming, &mut body, &seat.flight).await;
+            exchange.bytes_received = body.received;
             exchange.phases.end = thread.clock.now();
-            if let Some(class) = class {
-                seat.flight.finish();
-                if exchange.protocol == Protocol::Http2 {
-                    seat.connections.give(self.plan.endpoint, connection, &thread.pool);
+            match read {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    return self.failed((of_exchange(&error, true), chain(&error)), Some(status));
                 }
-                let failure = thread.words.borrow_mut().failure(class, &message);
-                exchange.outcome = Outcome::Failed { failure, status: Some(status) };
-                return None;
+                Err(ended) => return self.failed(self.cut_short(ended, true), Some(status)),
             }
         }
-        seat.flight.finish();
         seat.cookies.keep(&head.headers, &exchange.url);
-        seat.connections.give(self.plan.endpoint, connection, &thread.pool);
-        exchange.outcome = Outcome::Answered(status);
-        Some(Answer { status, headers: head.headers, body: kept })
+        Tried::Answered(Answer { status, headers: head.headers, body: body.kept })
+    }
+}
+
+/// The exchange's outcome, and the answer if there is one.
+fn ended(tried: Tried, exchange: &mut Exchange) -> Option<Answer> {
+    match tried {
+        Tried::Answered(answer) => {
+            exchange.outcome = Outcome::Answered(answer.status);
+            Some(answer)
+        }
+        Tried::Failed(failure, status) => {
+            exchange.outcome = Outcome::Failed { failure, status };
+            None
+        }
+        // A connection that was just opened is never called stale.
+        Tried::Stale => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::connection::Dialer;
 use super::flight::Flights;
+use super::http1::{Prepared, Scratch};
 use super::live::{Counts, StopLevel};
 use super::outbox::Outbox;
 use super::plan::StepPlan;
@@ -37,6 +38,10 @@ pub struct Thread {
     pub flights: Rc<Flights>,
     /// Makes connections.
     pub dialer: Dialer,
+    /// What HTTP/1.1 connections use in turn.
+    pub scratch: Rc<Scratch>,
+    /// Requests that are the same each time, by step; made when they are first sent.
+    pub prepared: RefCell<Vec<Option<Prepared>>>,
     /// Connections of the open model.
     pub pool: Rc<Pool>,
     /// Makes trace and span ids.

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::connection::Dialer;
 use super::flight::Flights;
+use super::http1::Scratch;
 use super::live::{Counts, LiveCounters, StopLevel, StopSignal};
 use super::outbox::Outbox;
 use super::plan::StepPlan;
@@ -95,7 +96,10 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
     let Setup { scenario, schedule, clock, .. } = &setup;
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let timeouts = scenario.timeouts;
+    let scratch = Scratch::new();
     let thread = Rc::new(Thread {
+        prepared: RefCell::new(plans.iter().map(|_| None).collect()),
+        scratch: Rc::clone(&scratch),
         plans,
         begin,
         end: begin + schedule.end(),
@@ -108,6 +112,7 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
             scenario.protocol,
             timeouts.connect,
             *clock,
+            scratch,
         ),
         pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
         ids: RefCell::new(Ids::new()),

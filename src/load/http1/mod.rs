@@ -1,0 +1,277 @@
+//! hotspan's own HTTP/1.1 client: what it exists for is that a request costs little more than its two system calls.
+//!
+//! A request is one buffer and one write. Answers are read into one buffer of the thread, parsed where they lie, and
+//! forgotten; a connection holds bytes only while a head comes in pieces. The parser knows no sockets ([`parser`]), so that
+//! it is tried with every split of every answer, beside hyper's and with random bytes.
+//!
+//! Where lenient and strict readings of an answer differ, it is refused: an answer that could be framed in two ways says
+//! nothing about latency. What must not be here: retries, redirects, cookies, records of exchanges.
+
+mod chunks;
+mod fault;
+mod head;
+mod parser;
+mod request;
+#[cfg(test)]
+pub mod tests;
+
+pub use fault::Fault;
+pub use head::{Asked, Fields, Head};
+pub use parser::Body;
+pub use request::{Prepared, write_request};
+
+use super::clock::Clock;
+use super::flight::{Ended, Flight};
+use super::stream::{Idle, Stream};
+use crate::record::Timestamp;
+use bytes::{Buf, Bytes};
+use parser::Parser;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is read at once. The whole thread has one such buffer.
+const READ: usize = 32 << 10;
+
+/// What all connections of a thread use in turn, never while they wait.
+pub struct Scratch {
+    read: RefCell<Box<[u8]>>,
+    /// Where requests are put together that are not the same each time.
+    pub request: RefCell<Vec<u8>>,
+}
+
+impl Scratch {
+    /// Of one thread.
+    pub fn new() -> Rc<Scratch> {
+        Rc::new(Scratch { read: RefCell::new(vec![0; READ].into()), request: RefCell::default() })
+    }
+}
+
+/// A connection that carries one exchange at a time.
+pub struct Http1 {
+    stream: Stream,
+    scratch: Rc<Scratch>,
+    used: bool,
+    usable: bool,
+}
+
+/// What an exchange left behind, whole or not.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Bytes of the request that were written.
+    pub written: u64,
+    /// When the first byte of the final answer came.
+    pub first_byte: Option<Timestamp>,
+    /// When the last byte came.
+    pub last_byte: Option<Timestamp>,
+    /// The body; as much of it is kept as it says.
+    pub body: Body,
+    /// Status of a final head that came, though the answer may not be whole.
+    pub status: Option<u16>,
+    /// Whether bytes came that belong to no answer.
+    pub leftovers: bool,
+}
+
+/// Why there is no whole answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// It failed.
+    Fault(Fault),
+    /// Nothing could be sent: the connection was unusable already.
+    Unsent(Fault),
+    /// It was cut short.
+    Ended(Ended),
+}
+
+impl Http1 {
+    /// Over an open stream.
+    pub fn new(stream: Stream, scratch: Rc<Scratch>) -> Http1 {
+        Http1 { stream, scratch, used: false, usable: true }
+    }
+
+    /// Whether another exchange can go over it, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// The first half of an exchange: sends the request, as far as the socket takes it at once. `body` follows `head`.
+    ///
+    /// # Errors
+    /// [`NoAnswer::Unsent`] when nothing was sent; the connection is not usable then.
+    pub fn start(&mut self, head: &[u8], body: Bytes, seen: &mut Seen) -> Result<Outgoing, NoAnswer> {
+        self.usable = false;
+        // A server that speaks first on a new connection answers early (it is overloaded, say); on a used one, what has come
+        // belongs to the exchange before.
+        if self.used {
+            match self.stream.idle() {
+                Idle::Quiet => {}
+                Idle::Closed => {
+                    return Err(NoAnswer::Unsent(Fault::closed(
+                        "the connection was closed between two exchanges",
+                    )));
+                }
+                Idle::Talks => {
+                    seen.leftovers = true;
+                    return Err(NoAnswer::Unsent(Fault::invalid("bytes that no request had asked for")));
+                }
+            }
+        }
+        self.used = true;
+        let mut outgoing = Outgoing { rest: Vec::new(), body, flushed: false, failed: None };
+        outgoing.write(&mut self.stream, &mut Context::from_waker(Waker::noop()), Some(head), seen);
+        match outgoing.failed.take_if(|_| seen.written == 0) {
+            Some(fault) => Err(NoAnswer::Unsent(fault)),
+            None => Ok(outgoing),
+        }
+    }
+
+    /// The second half: sends the rest and reads the answer. What was seen is in `seen` whatever comes of it.
+    ///
+    /// # Errors
+    /// Why there is no whole answer; the connection is not usable then.
+    pub async fn finish(
+        &mut self,
+        mut outgoing: Outgoing,
+        expected: (Asked, Fields),
+        flight: &Flight,
+        clock: Clock,
+        seen: &mut Seen,
+    ) -> Result<Head, NoAnswer> {
+        let mut parser = Parser::new(expected.0, expected.1);
+        let ended = poll_fn(|cx| {
+            outgoing.write(&mut self.stream, cx, None, seen);
+            match self.read(&mut parser, clock, cx, seen) {
+                Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+                Poll::Pending => flight.poll(cx).map(Err),
+            }
+        })
+        .await;
+        seen.status = parser.seen().map(|head| head.status);
+        let silent = parser.is_silent();
+        match (ended, parser.into_head()) {
+            (Err(ended), _) => Err(NoAnswer::Ended(ended)),
+            (Ok(Ok(end)), Some(head)) => {
+                self.usable = end == End::Clean && head.keeps_alive && outgoing.is_done();
+                Ok(head)
+            }
+            // What stopped the request tells more than the silence that followed.
+            (Ok(Err(fault)), _) => Err(NoAnswer::Fault(outgoing.failed.filter(|_| silent).unwrap_or(fault))),
+            (Ok(Ok(_)), None) => Err(NoAnswer::Fault(Fault::closed(parser::CLOSED))),
+        }
+    }
+
+    /// Reads for as long as there is something. The runtime's own budget of reads gives others a turn.
+    fn read(
+        &mut self,
+        parser: &mut Parser,
+        clock: Clock,
+        cx: &mut Context<'_>,
+        seen: &mut Seen,
+    ) -> Poll<Result<End, Fault>> {
+        loop {
+            let mut scratch = self.scratch.read.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(read) => read,
+            };
+            if let Err(error) = read {
+                return Poll::Ready(Err(Fault::of_socket(&error, parser.seen().is_some())));
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(parser.end().map(|()| End::Closed));
+            }
+            let now = clock.now();
+            seen.last_byte = Some(now);
+            let interim = parser.interim();
+            let begun = if parser.is_silent() { Some(now) } else { seen.first_byte };
+            let fed = parser.feed(bytes, &mut seen.body);
+            seen.first_byte = match parser.is_silent() {
+                true => None,
+                // An interim answer ended within these bytes, so the final one began within them.
+                false if parser.interim() > interim => Some(now),
+                false => begun,
+            };
+            let used = match fed {
+                Ok(used) => used,
+                Err(fault) => return Poll::Ready(Err(fault)),
+            };
+            if parser.is_done() {
+                seen.leftovers = used < bytes.len();
+                return Poll::Ready(Ok(if seen.leftovers { End::Talks } else { End::Clean }));
+            }
+        }
+    }
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing followed it.
+    Clean,
+    /// Bytes followed that belong to no answer.
+    Talks,
+    /// The peer closed its side.
+    Closed,
+}
+
+/// A request on its way out. The first write is made from the caller's buffer; only what the socket does not take is kept.
+pub struct Outgoing {
+    rest: Vec<u8>,
+    body: Bytes,
+    flushed: bool,
+    failed: Option<Fault>,
+}
+
+impl Outgoing {
+    fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.body.is_empty() && self.flushed
+    }
+
+    /// Writes as much as the socket takes. A failure is remembered, not told: a peer that does not want the rest may have
+    /// answered all the same.
+    fn write(&mut self, stream: &mut Stream, cx: &mut Context<'_>, first: Option<&[u8]>, seen: &mut Seen) {
+        if self.failed.is_some() || first.is_none() && self.is_done() {
+            return;
+        }
+        let kept = std::mem::take(&mut self.rest);
+        let all = first.unwrap_or(&kept);
+        let mut head = all;
+        while !head.is_empty() || !self.body.is_empty() {
+            let written = if self.body.is_empty() {
+                Pin::new(&mut *stream).poll_write(cx, head)
+            } else {
+                let parts = [IoSlice::new(head), IoSlice::new(&self.body)];
+                Pin::new(&mut *stream).poll_write_vectored(cx, &parts)
+            };
+            match written {
+                Poll::Pending => break,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    seen.written += count as u64;
+                    let of_head = count.min(head.len());
+                    head = &head[of_head..];
+                    self.body.advance(count - of_head);
+                }
+                Poll::Ready(failed) => {
+                    let error = failed.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.failed = Some(Fault::of_socket(&error, false));
+                    return;
+                }
+            }
+        }
+        if head.is_empty() && self.body.is_empty() {
+            // TLS may still hold records that the socket did not take.
+            match Pin::new(stream).poll_flush(cx) {
+                Poll::Ready(Err(error)) => self.failed = Some(Fault::of_socket(&error, false)),
+                Poll::Ready(Ok(())) => self.flushed = true,
+                Poll::Pending => {}
+            }
+        }
+        self.rest = if first.is_none() && head.len() == kept.len() { kept } else { head.to_vec() };
+    }
+}
