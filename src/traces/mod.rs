@@ -18,11 +18,11 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use crate::wire::otlp::Signal;
 pub use environment::{Compression, Endpoint, ExportConfig, Transport};
 pub use exporter::{ExportError, ExportHandle, Exporter};
 pub use forward::{ForwardHandle, Forwarder};
 pub use join::JoinTracker;
-pub use peer::Signal;
 pub use receiver::{Ack, Incoming, ListenError, OtherSignals, Receiver, ReceiverConfig};
 pub use tls::install_crypto_provider;
 pub use wait::{LateSpanWait, WaitPolicy, WaitStep, Waiting};

@@ -5,7 +5,7 @@ use super::body::{BodyError, Budget, Share, gunzip, read, work};
 use super::{Ack, Incoming, Ledger};
 use crate::traces::clock::Clock;
 use crate::traces::forward::ForwardHandle;
-use crate::traces::peer::Signal;
+use crate::wire::otlp::Signal;
 use crate::wire::otlp::{Encoding, PartialSuccess, Rpc, ScanResult};
 use crate::wire::protobuf::Reader;
 use bytes::{Buf, Bytes};
