@@ -15,6 +15,8 @@ pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phase
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use log::LogLine;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
-pub use run::{ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, StepInfo, WaitEnd, WaitFacts};
+pub use run::{
+    ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
+};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};
