@@ -9,7 +9,8 @@ use super::host;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
 use crate::traces::{
-    Ack, ExportConfig, ExportHandle, Incoming, JoinTracker, LateSpanWait, WaitPolicy, WaitStep,
+    Ack, Content, ExportConfig, ExportHandle, Incoming, JoinTracker, Keeper, LateSpanWait, WaitPolicy,
+    WaitStep,
 };
 use crate::wire::folder::RunWriter;
 use crate::wire::otlp::{MetricsEncoder, SpanEncoder};
@@ -118,6 +119,7 @@ struct Work {
     recorder: Recorder,
     clock: Clock,
     tracker: JoinTracker,
+    keeper: Keeper,
     /// For the progress line alone: grows with the largest value, never with the number of requests.
     latencies: Histogram<u64>,
     problem: Option<String>,
@@ -148,6 +150,7 @@ impl Recorder {
                 recorder: self,
                 clock: Clock { anchor: host::now(), since: Instant::now() },
                 tracker: JoinTracker::new(),
+                keeper: Keeper::default(),
                 latencies: Histogram::new(2)?,
                 problem: None,
                 lost: 0,
@@ -224,23 +227,25 @@ impl Work {
     }
 
     fn spans(&mut self, incoming: Incoming) {
-        let Incoming { encoding, bytes, scan, ack, .. } = incoming;
-        let valid = scan.valid();
-        let stored = self.problem.is_none() && {
-            let result = self.recorder.writer.append_spans(encoding, &bytes, valid);
-            if result.is_err() {
-                // Among what the error counts as lost is this message, whose sender is about to be told.
-                self.told_lost += valid;
+        let mut answer = Ack::Dropped;
+        if self.problem.is_none() {
+            match self.keeper.keep(&mut self.recorder.writer, &incoming) {
+                Ok(ack) => answer = ack,
+                Err(error) => {
+                    // Among what the error counts as lost is this message, whose sender is about to be told.
+                    if let Content::Spans(scan) = &incoming.content {
+                        self.told_lost += scan.valid();
+                    }
+                    self.check(Err(error));
+                }
             }
-            self.check(result);
-            self.problem.is_none()
-        };
-        if stored {
-            self.tracker.spans(&scan, self.clock.now());
-            self.recorder.live.spans.fetch_add(valid, Relaxed);
+        }
+        if let (Ack::Stored { duplicates }, Content::Spans(scan)) = (answer, &incoming.content) {
+            self.tracker.spans(scan, self.clock.now());
+            self.recorder.live.spans.fetch_add(scan.valid() - duplicates.min(scan.valid()), Relaxed);
         }
         // A sender that gave up waiting is not told; the ledger counts by this answer, not by its arrival.
-        let _ = ack.send(if stored { Ack::Stored } else { Ack::Dropped });
+        let _ = incoming.ack.send(answer);
     }
 
     fn tick(&mut self) {

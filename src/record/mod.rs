@@ -1,16 +1,22 @@
-//! Plain data that every room shares: what the client saw ([`Exchange`]), what a server said ([`Span`]), what was run
-//! ([`Run`]), ids and time.
+//! Plain data that every room shares: what the client saw ([`Exchange`]), what a server said ([`Span`], [`MetricPoint`],
+//! [`LogLine`]), what was run ([`Run`]), ids and time.
 //!
 //! No I/O, no foreign derives, nothing that can fail except parsing text into an id.
 
 mod exchange;
 mod id;
+mod log;
+mod metric;
 mod run;
 mod span;
 mod time;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
-pub use run::{ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, StepInfo, WaitEnd, WaitFacts};
+pub use log::LogLine;
+pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
+pub use run::{
+    ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
+};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};

@@ -102,7 +102,8 @@ pub struct LoadFacts {
     pub threads: u32,
 }
 
-/// The receiver's ledger: `received = stored + rejected + dropped`; duplicates are found by the analysis.
+/// The receiver's ledger: `received = stored + rejected + dropped + duplicate`, for spans; `received = stored + dropped` for
+/// metrics and logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverFacts {
     /// Export requests.
@@ -113,14 +114,46 @@ pub struct ReceiverFacts {
     pub spans_stored: u64,
     /// Spans refused (no valid ids) and reported to the sender as such.
     pub spans_rejected: u64,
-    /// Spans lost by hotspan (disk full).
+    /// Spans that hotspan could not store: not written (disk full), or `dropped_at_end`.
     pub spans_dropped: u64,
+    /// Those of them that came when hotspan was ending already.
+    pub dropped_at_end: u64,
+    /// Spans that had been stored before (their sender had missed the answer); the analysis would drop them.
+    pub spans_duplicate: u64,
     /// Requests that were no OTLP at all.
     pub bad_requests: u64,
     /// Spans handed on with `--forward`.
     pub forwarded: u64,
     /// Spans that could not be handed on.
     pub forward_dropped: u64,
+    /// Spans that still wait on disk to be handed on.
+    pub forward_waiting: u64,
+    /// Metrics, in data points.
+    pub metrics: SignalFacts,
+    /// Logs, in records.
+    pub logs: SignalFacts,
+}
+
+/// What came in of a signal other than traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalFacts {
+    /// Export requests.
+    pub requests: u64,
+    /// Data points or log records in them.
+    pub received: u64,
+    /// Those written to the run folder.
+    pub stored: u64,
+    /// Those that hotspan could not store.
+    pub dropped: u64,
+}
+
+impl ReceiverFacts {
+    /// Spans that came in and of which the ledger does not say what became of them. Always zero when nothing is under
+    /// way; anything else is a defect.
+    pub fn unaccounted(&self) -> i64 {
+        let known = self.spans_stored + self.spans_rejected + self.spans_dropped + self.spans_duplicate;
+        self.spans_received as i64 - known as i64
+    }
 }
 
 /// The exporter's ledger: `offered = sent + dropped`.

@@ -150,6 +150,14 @@ impl<'a> Resource<'a> {
     pub fn service_name(&self) -> &'a str {
         self.text("service.name").unwrap_or_default()
     }
+
+    /// Which process of the service: `service.instance.id`, else the pod, the container or the host; empty where nothing
+    /// tells.
+    pub fn instance(&self) -> &'a str {
+        const KEYS: [&str; 5] =
+            ["service.instance.id", "k8s.pod.name", "container.id", "host.id", "host.name"];
+        KEYS.iter().find_map(|key| self.text(key)).unwrap_or_default()
+    }
 }
 
 impl<'a> Value<'a> {

@@ -5,7 +5,7 @@
 //! One thing differs on purpose: where no endpoint is set nothing is sent. A load tester that talks to localhost:4317
 //! unasked would send its spans to its own receiver.
 
-use super::peer::Signal;
+use crate::wire::otlp::Signal;
 use crate::wire::otlp::{HistogramForm, Temporality};
 use std::time::Duration;
 use url::Url;

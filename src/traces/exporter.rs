@@ -2,9 +2,10 @@
 
 use super::environment::{Endpoint, ExportConfig};
 use super::outbox::{Message, Offers, Outbox, Routes};
-use super::peer::{Peer, Signal};
+use super::peer::Peer;
 use crate::record::ExportFacts;
 use crate::wire::otlp::Encoding;
+use crate::wire::otlp::Signal;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;

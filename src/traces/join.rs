@@ -128,6 +128,7 @@ mod tests {
             span_id: SpanId([n.wrapping_add(100); 8]),
             parent_id: Some(SpanId([n; 8])),
             kind,
+            start: Timestamp(0),
         };
         let senders = vec![Sender { resource: 1, spans: 1 }];
         ScanResult { spans: 1, invalid: 0, keys: vec![key], senders }

@@ -4,11 +4,13 @@
 //! Nothing here looks into a span beyond its ids: bytes go from socket to run folder as they came.
 
 mod clock;
+mod duplicates;
 mod environment;
 mod exporter;
 mod forward;
 mod http_date;
 mod join;
+mod keep;
 mod outbox;
 mod peer;
 mod receiver;
@@ -18,11 +20,12 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use crate::wire::otlp::Signal;
 pub use environment::{Compression, Endpoint, ExportConfig, Transport};
 pub use exporter::{ExportError, ExportHandle, Exporter};
 pub use forward::{ForwardHandle, Forwarder};
 pub use join::JoinTracker;
-pub use peer::Signal;
-pub use receiver::{Ack, Incoming, ListenError, OtherSignals, Receiver, ReceiverConfig};
-pub use tls::install_crypto_provider;
+pub use keep::Keeper;
+pub use receiver::{Ack, Content, Incoming, ListenError, Receiver, ReceiverConfig};
+pub use tls::{ServerTls, install_crypto_provider};
 pub use wait::{LateSpanWait, WaitPolicy, WaitStep, Waiting};

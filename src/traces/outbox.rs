@@ -1,8 +1,9 @@
 //! A bounded queue in front of one or more peers. Offering never waits: what does not fit is dropped whole and counted,
 //! so that a slow collector cannot slow the load or the sender of spans.
 
-use super::peer::{Peer, Sent, Signal};
+use super::peer::{Peer, Sent};
 use crate::wire::otlp::Encoding;
+use crate::wire::otlp::Signal;
 use bytes::Bytes;
 use rand::RngExt;
 use std::sync::atomic::{AtomicU64, Ordering};

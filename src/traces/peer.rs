@@ -3,7 +3,7 @@
 use super::environment::{Compression, Endpoint, Transport};
 use super::http_date::retry_after;
 use super::tls::{install_crypto_provider, system_roots};
-use crate::wire::otlp::{Encoding, PartialSuccess, retry_delay};
+use crate::wire::otlp::{Encoding, PartialSuccess, Signal, retry_delay};
 use bytes::{Buf, BufMut, Bytes};
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -18,49 +18,6 @@ use tonic::{Code, Request, Status};
 
 /// Answers are short; more than this is not read.
 const ANSWER_MAX: usize = 4 << 20;
-
-/// What kind of telemetry a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// Spans.
-    Traces,
-    /// Metrics.
-    Metrics,
-    /// Logs.
-    Logs,
-}
-
-impl Signal {
-    /// All signals.
-    pub const ALL: [Signal; 3] = [Signal::Traces, Signal::Metrics, Signal::Logs];
-
-    /// Path of OTLP over HTTP.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Signal::Traces => "/v1/traces",
-            Signal::Metrics => "/v1/metrics",
-            Signal::Logs => "/v1/logs",
-        }
-    }
-
-    /// Path of OTLP over gRPC.
-    pub const fn grpc_path(self) -> &'static str {
-        match self {
-            Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-            Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        }
-    }
-
-    /// Its part in the names of environment variables.
-    pub(super) const fn variable(self) -> &'static str {
-        match self {
-            Signal::Traces => "TRACES",
-            Signal::Metrics => "METRICS",
-            Signal::Logs => "LOGS",
-        }
-    }
-}
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,13 +107,9 @@ impl Peer {
             Wire::Grpc { channel, metadata } => {
                 let message = match encoding {
                     Encoding::Protobuf => message.clone(),
-                    Encoding::Json => match encoding.to_protobuf(message) {
-                        Ok(protobuf) if signal == Signal::Traces => Bytes::from(protobuf.into_owned()),
-                        _ => {
-                            return Sent::Refused {
-                                why: "JSON of this kind cannot be sent over gRPC".into(),
-                            };
-                        }
+                    Encoding::Json => match encoding.to_protobuf_of(signal, message) {
+                        Ok(protobuf) => Bytes::from(protobuf.into_owned()),
+                        Err(error) => return Sent::Refused { why: error.to_string() },
                     },
                 };
                 let answer = self.send_grpc(channel.clone(), metadata, signal, message);

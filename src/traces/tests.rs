@@ -1,7 +1,7 @@
 //! The exporter and the forwarder against the receiver, on the loopback.
 
 use super::receiver::tests::{
-    JSON, PROTOBUF, config, post, proto_span, receiver, receiver_with, request, spans_in,
+    JSON, PROTOBUF, STORED, config, post, proto_span, receiver, receiver_with, request, spans_in,
 };
 use super::*;
 use crate::record::*;
@@ -115,7 +115,7 @@ async fn a_peer_that_comes_late_or_is_busy_gets_everything() {
     }
     assert_eq!(exporter.facts().spans_sent, 0);
     let late = ReceiverConfig { grpc: Some(address), http: None, ..ReceiverConfig::default() };
-    let (receiver, seen) = receiver_with(late, |n| if n == 0 { Ack::Dropped } else { Ack::Stored });
+    let (receiver, seen) = receiver_with(late, |n| if n == 0 { Ack::Dropped } else { STORED });
     let facts = exporter.finish(Duration::from_secs(60)).await;
     assert_eq!((facts.spans_sent, facts.spans_dropped), (10, 0), "{facts:?}");
     assert_eq!(spans_in(&seen), 10);
@@ -167,7 +167,7 @@ async fn what_is_received_is_forwarded_unchanged() {
         let address = if scheme == "grpc" { far.grpc_address() } else { far.http_address() }.unwrap();
         let forwarder = Forwarder::start(&format!("{scheme}://{address}")).unwrap();
         let near = ReceiverConfig { forward: Some(forwarder.handle()), ..config() };
-        let (near, near_seen) = receiver_with(near, |n| if n == 0 { Ack::Dropped } else { Ack::Stored });
+        let (near, near_seen) = receiver_with(near, |n| if n == 0 { Ack::Dropped } else { STORED });
         let message = request(vec![proto_span(1), proto_span(2)]);
         let json = serde_json::to_vec(&message).unwrap();
         // The first is not stored, so it will come again and is not forwarded yet.
@@ -179,7 +179,7 @@ async fn what_is_received_is_forwarded_unchanged() {
         post(&near, "/v1/metrics", &[PROTOBUF], vec![]).await;
         assert_eq!(forwarder.finish(Duration::from_secs(60)).await, (4, 0, None));
         assert_eq!(near.facts().forwarded, 4);
-        assert_eq!(far.other_signals().metrics, 1);
+        assert_eq!(far.facts().metrics.requests, 1);
         let (mut sent, mut came) = (near_seen.lock().unwrap().clone(), far_seen.lock().unwrap().clone());
         if scheme == "grpc" {
             // gRPC has no JSON: the same spans in protobuf.

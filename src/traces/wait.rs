@@ -134,6 +134,7 @@ mod tests {
             span_id: SpanId([99; 8]),
             parent_id: Some(SpanId([n; 8])),
             kind: SpanKind::Server,
+            start: Timestamp(0),
         };
         let senders = vec![Sender { resource, spans: 1 }];
         tracker.spans(&ScanResult { spans: 1, invalid: 0, keys: vec![key], senders }, at(ms));

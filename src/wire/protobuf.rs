@@ -214,6 +214,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The next of packed varints; `None` at the end of the window.
+    pub fn packed_varint(&mut self) -> Result<Option<u64>, DecodeError> {
+        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
+    }
+
+    /// The next of packed fixed64 numbers; `None` at the end of the window.
+    pub fn packed_fixed64(&mut self) -> Result<Option<u64>, DecodeError> {
+        if self.rest.is_empty() { Ok(None) } else { Ok(Some(u64::from_le_bytes(self.fixed()?))) }
+    }
+
     /// Iterative on purpose: nesting is the sender's choice and must not cost stack.
     #[cold]
     fn skip_group(&mut self, number: u32, opened_at: usize) -> Result<(), DecodeError> {

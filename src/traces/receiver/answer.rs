@@ -1,9 +1,11 @@
 //! Answers in the request's own language: HTTP with protobuf or JSON bodies, or gRPC with trailers.
 
 use crate::wire::base64;
-use crate::wire::otlp::{Encoding, PartialSuccess, Rpc, Status};
+use crate::wire::otlp::{Encoding, PartialSuccess, Rpc, Signal, Status};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use std::convert::Infallible;
@@ -18,6 +20,9 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const GRPC_ACCEPT: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+/// Compressions that are understood.
+const PACKINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate");
+const GRPC_PACKINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,deflate");
 
 /// The language of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Body for Reply {
 /// What to tell the sender of an export request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Taken(Option<PartialSuccess>),
+    Taken(Signal, Option<PartialSuccess>),
     Refused { http: StatusCode, status: Status },
 }
 
@@ -70,6 +75,12 @@ impl Verdict {
         let message =
             format!("the message is larger than {max} bytes (after decompression); send smaller batches");
         Verdict::refused(StatusCode::PAYLOAD_TOO_LARGE, Rpc::ResourceExhausted, message)
+    }
+
+    /// The sender is too slow. It may try again.
+    pub fn too_slow() -> Verdict {
+        let message = "the body stopped coming, or came too slowly".into();
+        Verdict::refused(StatusCode::REQUEST_TIMEOUT, Rpc::DeadlineExceeded, message)
     }
 
     pub fn come_back(message: &str) -> Verdict {
@@ -90,8 +101,8 @@ impl Verdict {
 
     fn http(self, encoding: Encoding) -> Response<Reply> {
         let (code, body, retry_after) = match self {
-            Verdict::Taken(partial) => {
-                (StatusCode::OK, PartialSuccess::encode(partial.as_ref(), encoding), None)
+            Verdict::Taken(signal, partial) => {
+                (StatusCode::OK, PartialSuccess::encode_for(signal, partial.as_ref(), encoding), None)
             }
             Verdict::Refused { http, status } => (http, status.encode(encoding), status.retry_after),
         };
@@ -101,8 +112,17 @@ impl Verdict {
             Encoding::Json => "application/json",
         };
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let headers = response.headers_mut();
         if let Some(delay) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+        }
+        match code {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => drop(headers.insert(ACCEPT_ENCODING, PACKINGS)),
+            // The rest of the body will not be read, so nothing else can come on this connection.
+            StatusCode::REQUEST_TIMEOUT => {
+                drop(headers.insert(CONNECTION, HeaderValue::from_static("close")))
+            }
+            _ => {}
         }
         response
     }
@@ -111,9 +131,9 @@ impl Verdict {
         let mut response = Response::new(Reply::default());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_ACCEPT, HeaderValue::from_static("identity,gzip"));
+        headers.insert(GRPC_ACCEPT, GRPC_PACKINGS);
         match self {
-            Verdict::Taken(partial) => {
+            Verdict::Taken(_, partial) => {
                 let message = PartialSuccess::encode(partial.as_ref(), Encoding::Protobuf);
                 let mut data = BytesMut::with_capacity(message.len() + 5);
                 data.put_u8(0);
@@ -136,6 +156,11 @@ impl Verdict {
         }
         response
     }
+}
+
+/// An answer without a body.
+pub(super) fn empty(code: StatusCode) -> Response<Reply> {
+    respond(code, Bytes::new())
 }
 
 /// An answer to what is no export request at all, in plain words.

@@ -1,18 +1,25 @@
-//! Reading request bodies within limits: size before and after decompression, time, and memory over all requests.
+//! Reading request bodies within limits: size, time, and memory over all requests.
 
+use super::unpack::Packing;
 use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
 use http_body::Body;
 use http_body_util::BodyExt;
 use std::fmt::Display;
-use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Unit of the budget.
 const UNIT: usize = 64 << 10;
 /// Work on more bytes than this goes to a thread that may block.
 const LARGE: usize = 512 << 10;
+/// How long a request waits for others to give memory back before its sender is told to come back. Bounded, because
+/// half-read requests can wait for each other.
+const ROOM: Duration = Duration::from_secs(2);
+/// A body must come at this rate at least (bytes per second), after twice the patience for its start: a sender of one
+/// byte now and then must not hold a place for hours.
+const SLOWEST: u64 = 16 << 10;
 
 /// Why a body could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +28,12 @@ pub(super) enum BodyError {
     TooLarge,
     /// Too much is under way already.
     Busy,
-    /// The peer stopped sending.
+    /// The peer stopped sending, or sends so slowly that it is as good as stopped.
     Stalled,
     /// The connection broke.
     Broken(String),
-    /// It is not gzip.
-    Gzip(String),
+    /// It is not compressed as was said.
+    NotPacked(Packing, String),
 }
 
 /// Memory for bodies, over all requests.
@@ -37,7 +44,35 @@ pub(super) struct Budget(Arc<Semaphore>);
 #[derive(Debug, Default)]
 pub(super) struct Share {
     permit: Option<OwnedSemaphorePermit>,
-    bytes: usize,
+    units: usize,
+}
+
+impl Share {
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.units * UNIT
+    }
+
+    /// Gives back what is beyond `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let spare = self.units.saturating_sub(bytes.div_ceil(UNIT));
+        if let Some(spare_permit) = self.permit.as_mut().and_then(|permit| permit.split(spare)) {
+            drop(spare_permit);
+            self.units -= spare;
+        }
+    }
+
+    fn missing(&self, bytes: usize) -> usize {
+        bytes.div_ceil(UNIT).saturating_sub(self.units)
+    }
+
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        self.units += more.num_permits();
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+    }
 }
 
 impl Budget {
@@ -45,18 +80,26 @@ impl Budget {
         Budget(Arc::new(Semaphore::new((bytes.div_ceil(UNIT) + 1).min(Semaphore::MAX_PERMITS))))
     }
 
-    /// Makes a share hold as many bytes, or fails at once: waiting could lock two half-read requests against each other.
-    pub fn grow(&self, share: &mut Share, bytes: usize) -> Result<(), BodyError> {
-        let units = bytes.div_ceil(UNIT) - share.bytes.div_ceil(UNIT).min(bytes.div_ceil(UNIT));
-        if units > 0 {
-            let units = u32::try_from(units).map_err(|_| BodyError::Busy)?;
-            let more = self.0.clone().try_acquire_many_owned(units).map_err(|_| BodyError::Busy)?;
-            match &mut share.permit {
-                Some(permit) => permit.merge(more),
-                None => share.permit = Some(more),
-            }
+    /// Makes a share hold as many bytes, or fails at once.
+    pub fn grow_now(&self, share: &mut Share, bytes: usize) -> Result<(), BodyError> {
+        let missing = u32::try_from(share.missing(bytes)).map_err(|_| BodyError::Busy)?;
+        if missing > 0 {
+            share.add(self.0.clone().try_acquire_many_owned(missing).map_err(|_| BodyError::Busy)?);
         }
-        share.bytes = share.bytes.max(bytes);
+        Ok(())
+    }
+
+    /// Makes a share hold as many bytes, waiting a little for others to give theirs back: the sender is slowed, which is
+    /// better than turned away.
+    pub async fn grow(&self, share: &mut Share, bytes: usize) -> Result<(), BodyError> {
+        if self.grow_now(share, bytes).is_ok() {
+            return Ok(());
+        }
+        let missing = u32::try_from(share.missing(bytes)).map_err(|_| BodyError::Busy)?;
+        match timeout(ROOM, self.0.clone().acquire_many_owned(missing)).await {
+            Ok(Ok(more)) => share.add(more),
+            _ => return Err(BodyError::Busy),
+        }
         Ok(())
     }
 }
@@ -65,6 +108,7 @@ impl Budget {
 pub(super) async fn read<B>(
     mut body: B,
     max: usize,
+    patience: Duration,
     budget: &Budget,
     share: &mut Share,
 ) -> Result<Bytes, BodyError>
@@ -72,15 +116,20 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    if body.size_hint().lower() > max as u64 {
+    let announced = body.size_hint().lower();
+    if announced > max as u64 {
         return Err(BodyError::TooLarge);
     }
+    budget.grow(share, announced as usize).await?;
+    let begin = Instant::now();
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut len = 0;
     loop {
-        let frame =
-            tokio::time::timeout(super::SILENCE, body.frame()).await.map_err(|_| BodyError::Stalled)?;
+        let now = Instant::now();
+        let at_this_rate = begin + 2 * patience + Duration::from_secs(len as u64 / SLOWEST);
+        let deadline = at_this_rate.min(now + patience);
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::Stalled)?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -88,13 +137,14 @@ where
         if len > max {
             return Err(BodyError::TooLarge);
         }
-        budget.grow(share, len)?;
+        budget.grow(share, len).await?;
         match &first {
             None if !data.is_empty() => first = Some(data),
             None => {}
             Some(head) => {
                 if rest.is_empty() {
-                    rest.reserve(body.size_hint().lower().min(max as u64) as usize + len);
+                    // What is announced may be taken at once: the budget has it already.
+                    rest.reserve((announced as usize).max(len));
                     rest.extend_from_slice(head);
                 }
                 rest.extend_from_slice(&data);
@@ -103,39 +153,6 @@ where
     }
     // A body that came in one piece is not copied.
     Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
-}
-
-/// Unpacks gzip. The limit holds for what comes out: a small bomb must not become a large message.
-pub(super) async fn gunzip(
-    packed: Bytes,
-    max: usize,
-    budget: &Budget,
-    mut share: Share,
-) -> Result<(Bytes, Share), BodyError> {
-    let budget = budget.clone();
-    let held = share.bytes;
-    work(packed.len(), move || {
-        let mut decoder = MultiGzDecoder::new(&packed[..]);
-        let mut out = Vec::with_capacity((packed.len() * 4).min(max));
-        loop {
-            let before = out.len();
-            let step = (256 << 10).min(max + 1 - before);
-            decoder
-                .by_ref()
-                .take(step as u64)
-                .read_to_end(&mut out)
-                .map_err(|error| BodyError::Gzip(error.to_string()))?;
-            if out.len() > max {
-                return Err(BodyError::TooLarge);
-            }
-            budget.grow(&mut share, held + out.len())?;
-            if out.len() == before {
-                return Ok((Bytes::from(out), share));
-            }
-        }
-    })
-    .await
-    .unwrap_or_else(|| Err(BodyError::Broken("unpacking was given up".into())))
 }
 
 /// Runs something that takes time with the size of its input: small things here, large ones where they may block.
@@ -150,59 +167,75 @@ pub(super) async fn work<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use http_body_util::{BodyExt, Full, StreamBody};
-    use std::io::Write;
 
-    fn pack(bytes: &[u8]) -> Bytes {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap().into()
-    }
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn bodies_are_read_up_to_the_limit() {
         let budget = Budget::new(1 << 20);
         let mut share = Share::default();
-        let whole = read(Full::new(Bytes::from_static(b"12345")), 5, &budget, &mut share).await;
+        let whole = read(Full::new(Bytes::from_static(b"12345")), 5, PATIENCE, &budget, &mut share).await;
         assert_eq!(whole, Ok(Bytes::from_static(b"12345")));
-        let large = read(Full::new(Bytes::from_static(b"123456")), 5, &budget, &mut share).await;
+        let large = read(Full::new(Bytes::from_static(b"123456")), 5, PATIENCE, &budget, &mut share).await;
         assert_eq!(large, Err(BodyError::TooLarge));
         let chunks = || {
             let chunks =
                 ["ab", "", "cd", "e"].map(|c| Ok::<_, String>(http_body::Frame::data(Bytes::from(c))));
             StreamBody::new(tonic::codegen::tokio_stream::iter(chunks)).boxed()
         };
-        assert_eq!(read(chunks(), 5, &budget, &mut share).await, Ok(Bytes::from_static(b"abcde")));
-        assert_eq!(read(chunks(), 4, &budget, &mut share).await, Err(BodyError::TooLarge));
+        let read = async |max| read(chunks(), max, PATIENCE, &budget, &mut Share::default()).await;
+        assert_eq!(read(5).await, Ok(Bytes::from_static(b"abcde")));
+        assert_eq!(read(4).await, Err(BodyError::TooLarge));
+    }
+
+    /// Gives a byte now and then.
+    struct Trickle(tokio::time::Interval);
+
+    impl Body for Trickle {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            let byte = http_body::Frame::data(Bytes::from_static(b"x"));
+            self.0.poll_tick(context).map(|_| Some(Ok(byte)))
+        }
     }
 
     #[tokio::test]
-    async fn a_bomb_is_stopped_at_the_limit() {
-        let budget = Budget::new(64 << 20);
-        let bomb = pack(&vec![0; 8 << 20]);
-        assert!(bomb.len() < 100_000);
-        let limit = 1 << 20;
-        let stopped = gunzip(bomb, limit, &budget, Share::default()).await;
-        assert_eq!(stopped.map(|_| ()), Err(BodyError::TooLarge));
-        let exact = gunzip(pack(&vec![7; limit]), limit, &budget, Share::default()).await.unwrap();
-        assert_eq!((exact.0.len(), exact.1.bytes), (limit, limit));
-        let not_gzip = gunzip(Bytes::from_static(b"plain"), limit, &budget, Share::default()).await;
-        assert!(matches!(not_gzip, Err(BodyError::Gzip(_))));
-        let torn = pack(b"some text").slice(..20);
-        assert!(matches!(gunzip(torn, limit, &budget, Share::default()).await, Err(BodyError::Gzip(_))));
+    async fn a_body_that_trickles_is_given_up() {
+        let budget = Budget::new(1 << 20);
+        // Every byte comes in time, and yet the body would take hours; or it comes no more.
+        for every in [20, 3_600_000] {
+            let body = Trickle(tokio::time::interval(Duration::from_millis(every)));
+            let patience = Duration::from_millis(200);
+            let given_up = read(body, 10_000, patience, &budget, &mut Share::default()).await;
+            assert_eq!(given_up, Err(BodyError::Stalled));
+        }
     }
 
-    #[test]
-    fn the_budget_is_shared_and_given_back() {
+    #[tokio::test]
+    async fn the_budget_is_shared_and_given_back() {
         let budget = Budget::new(10 * UNIT);
         let (mut one, mut two) = (Share::default(), Share::default());
-        budget.grow(&mut one, 6 * UNIT).unwrap();
-        budget.grow(&mut one, 6 * UNIT - 5).unwrap();
-        assert_eq!(budget.grow(&mut two, 6 * UNIT), Err(BodyError::Busy));
-        budget.grow(&mut two, 5 * UNIT).unwrap();
-        drop(one);
-        budget.grow(&mut two, 11 * UNIT).unwrap();
+        budget.grow(&mut one, 6 * UNIT).await.unwrap();
+        budget.grow(&mut one, 6 * UNIT - 5).await.unwrap();
+        assert_eq!(budget.grow_now(&mut two, 6 * UNIT), Err(BodyError::Busy));
+        assert_eq!(budget.grow(&mut two, 6 * UNIT).await, Err(BodyError::Busy));
+        budget.grow(&mut two, 5 * UNIT).await.unwrap();
+        one.shrink(UNIT + 1);
+        budget.grow_now(&mut two, 9 * UNIT).unwrap();
+        assert_eq!((one.bytes(), two.bytes()), (2 * UNIT, 9 * UNIT));
+        let waiting = async {
+            budget.grow(&mut two, 11 * UNIT).await.unwrap();
+        };
+        let giving = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(one);
+        };
+        tokio::join!(waiting, giving);
     }
 }

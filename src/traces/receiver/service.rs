@@ -1,20 +1,20 @@
-//! From a request to its answer: route, read, look over, hand on, wait for what becomes of it.
+//! From a request to its answer: read, look over, hand on, wait for what becomes of it.
 
-use super::answer::{Language, Reply, Verdict, plain};
-use super::body::{BodyError, Budget, Share, gunzip, read, work};
-use super::{Ack, Incoming, Ledger};
+use super::answer::{Language, Reply, Verdict};
+use super::body::{BodyError, Budget, Share, read, work};
+use super::ledger::{Ledger, SignalLedger};
+use super::route::{Export, Origins, route};
+use super::unpack::{Packing, unpack};
+use super::{Ack, Content, Incoming};
 use crate::traces::clock::Clock;
 use crate::traces::forward::ForwardHandle;
-use crate::traces::peer::Signal;
-use crate::wire::otlp::{Encoding, PartialSuccess, Rpc, ScanResult};
-use crate::wire::protobuf::Reader;
+use crate::wire::otlp::{Encoding, OtlpError, PartialSuccess, Signal};
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// A gRPC message begins with a flag (compressed or not) and its length.
 const GRPC_PREFIX: usize = 5;
 
@@ -25,49 +25,54 @@ pub(super) struct Service {
     pub ledger: Arc<Ledger>,
     pub clock: Clock,
     pub max_message: usize,
+    pub patience: Duration,
     pub budget: Budget,
+    pub origins: Origins,
     pub forward: Option<ForwardHandle>,
 }
 
-/// An export request whose head has been understood.
-struct Export {
-    signal: Signal,
-    language: Language,
-    gzip: bool,
+/// What became of a message that was sound.
+enum Outcome {
+    Stored { duplicates: u64 },
+    Unwritten,
+    Ending,
 }
 
 impl Service {
     pub async fn answer(self: Arc<Self>, request: Request<hyper::body::Incoming>) -> Response<Reply> {
-        match route(&request) {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
+        let mut response = match route(&request, &self.origins) {
             Ok(export) => {
                 let language = export.language;
                 // In a task of its own: a sender that hangs up half-way must not leave the books half-written.
-                let task = tokio::spawn(self.export(export, request.into_body()));
+                let task = tokio::spawn(self.clone().export(export, body));
                 let broken = || Verdict::come_back("the receiver is shutting down");
                 task.await.unwrap_or_else(|_| broken()).into_response(language)
             }
             Err(response) => {
-                Ledger::add(&self.ledger.bad_requests, 1);
+                // A browser's question is no mistake.
+                self.ledger
+                    .bad_requests
+                    .add(u64::from(!response.status().is_success() || is_grpc_fault(&response)));
                 *response
             }
-        }
+        };
+        self.origins.mark(request.headers(), &mut response);
+        response
     }
 
     async fn export(self: Arc<Self>, export: Export, body: hyper::body::Incoming) -> Verdict {
-        let Export { signal, language, gzip } = export;
-        let message = match self.message(language, gzip, body).await {
+        let Export { signal, language, packing } = export;
+        let (bytes, share) = match self.message(language, packing, body).await {
             Ok(message) => message,
             Err(verdict) => return self.bad(verdict),
         };
-        let (bytes, _share) = message;
         let encoding = match language {
             Language::Http(encoding) => encoding,
             Language::Grpc => Encoding::Protobuf,
         };
-        match signal {
-            Signal::Traces => self.traces(encoding, bytes).await,
-            Signal::Metrics | Signal::Logs => self.other(signal, encoding, bytes).await,
-        }
+        self.take(signal, encoding, bytes, share).await
     }
 
     /// Counts a request that is no OTLP. What the sender may try again is not its fault.
@@ -75,30 +80,36 @@ impl Service {
         if let Verdict::Refused { status, .. } = &verdict
             && status.retry_after.is_none()
         {
-            Ledger::add(&self.ledger.bad_requests, 1);
+            self.ledger.bad_requests.add(1);
         }
         verdict
+    }
+
+    fn fault(&self, error: BodyError) -> Verdict {
+        match error {
+            BodyError::TooLarge => Verdict::too_large(self.max_message),
+            BodyError::Busy => Verdict::come_back("too many messages are under way"),
+            BodyError::Stalled => Verdict::too_slow(),
+            BodyError::Broken(why) => Verdict::bad_data(format!("the body could not be read: {why}")),
+            BodyError::NotPacked(packing, why) => {
+                Verdict::bad_data(format!("the body is not {packing}: {why}"))
+            }
+        }
     }
 
     /// The message itself, without framing and compression.
     async fn message(
         &self,
         language: Language,
-        gzip: bool,
+        packing: Packing,
         body: hyper::body::Incoming,
     ) -> Result<(Bytes, Share), Verdict> {
-        let fault = |error: BodyError| match error {
-            BodyError::TooLarge => Verdict::too_large(self.max_message),
-            BodyError::Busy => Verdict::come_back("too many messages are under way"),
-            BodyError::Stalled => Verdict::bad_data("the body stopped coming".into()),
-            BodyError::Broken(why) => Verdict::bad_data(format!("the body could not be read: {why}")),
-            BodyError::Gzip(why) => Verdict::bad_data(format!("the body is not gzip: {why}")),
-        };
         let prefix = if language == Language::Grpc { GRPC_PREFIX } else { 0 };
         let mut share = Share::default();
-        let mut bytes =
-            read(body, self.max_message + prefix, &self.budget, &mut share).await.map_err(fault)?;
-        let mut gzip = gzip;
+        let mut bytes = read(body, self.max_message + prefix, self.patience, &self.budget, &mut share)
+            .await
+            .map_err(|error| self.fault(error))?;
+        let mut packing = packing;
         if language == Language::Grpc {
             if bytes.len() < GRPC_PREFIX {
                 return Err(Verdict::bad_data("the gRPC message is missing".into()));
@@ -109,47 +120,110 @@ impl Service {
                 return Err(Verdict::bad_data(why));
             }
             match flag {
-                0 => gzip = false,
-                1 if gzip => {}
+                0 => packing = Packing::None,
+                1 if packing != Packing::None => {}
                 _ => return Err(Verdict::bad_data("the gRPC message is packed, but how is not said".into())),
             }
         }
-        if gzip {
-            (bytes, share) = gunzip(bytes, self.max_message, &self.budget, share).await.map_err(fault)?;
-        }
-        Ok((bytes, share))
+        unpack(packing, bytes, self.max_message, &self.budget, share).await.map_err(|error| self.fault(error))
     }
 
-    async fn traces(&self, encoding: Encoding, bytes: Bytes) -> Verdict {
+    async fn take(&self, signal: Signal, encoding: Encoding, bytes: Bytes, mut share: Share) -> Verdict {
         let received_at = self.clock.now();
+        if encoding == Encoding::Json {
+            // It is written anew as protobuf for the look over it; that is the shorter form of all but odd messages.
+            let held = share.bytes().max(bytes.len()) + bytes.len();
+            if let Err(error) = self.budget.grow(&mut share, held).await {
+                return self.fault(error);
+            }
+        }
         let copy = bytes.clone();
-        let scan = match work(bytes.len(), move || encoding.scan(&copy)).await {
-            Some(Ok(scan)) => scan,
+        let content = match work(bytes.len(), move || look_over(signal, encoding, &copy)).await {
+            Some(Ok(content)) => content,
             Some(Err(error)) => return self.bad(Verdict::bad_data(error.to_string())),
             None => return Verdict::come_back("the receiver is shutting down"),
         };
-        let ledger = &self.ledger;
-        let (valid, invalid) = (scan.valid(), scan.invalid);
-        Ledger::add(&ledger.requests, 1);
-        Ledger::add(&ledger.spans_received, scan.spans);
-        if valid > 0 && self.store(encoding, bytes.clone(), scan, received_at).await == Ack::Dropped {
-            // The sender comes back with all of them, so none counts as rejected.
-            Ledger::add(&ledger.spans_dropped, valid + invalid);
-            return Verdict::come_back("the spans could not be stored (is the disk full?)");
+        match content {
+            Content::Spans(scan) => {
+                let (valid, invalid) = (scan.valid(), scan.invalid);
+                let outcome = match valid {
+                    0 => Outcome::Stored { duplicates: 0 },
+                    _ => self.store(encoding, bytes.clone(), Content::Spans(scan), received_at).await,
+                };
+                self.spans(encoding, bytes, valid, invalid, outcome)
+            }
+            content => {
+                let records = content.records();
+                let outcome = self.store(encoding, bytes.clone(), content, received_at).await;
+                self.other(signal, encoding, bytes, records, outcome)
+            }
         }
-        Ledger::add(&ledger.spans_stored, valid);
-        Ledger::add(&ledger.spans_rejected, invalid);
+    }
+
+    /// Books spans. Everything about one message is booked at once, so that the ledger adds up at any moment.
+    fn spans(&self, encoding: Encoding, bytes: Bytes, valid: u64, invalid: u64, outcome: Outcome) -> Verdict {
+        let ledger = &self.ledger;
+        ledger.requests.add(1);
+        ledger.spans_received.add(valid + invalid);
+        let duplicates = match outcome {
+            Outcome::Stored { duplicates } => duplicates.min(valid),
+            // The sender comes back with all of them, so none counts as rejected.
+            Outcome::Unwritten => {
+                ledger.unwritten.add(valid + invalid);
+                return Verdict::come_back("the spans could not be stored (is the disk full?)");
+            }
+            Outcome::Ending => {
+                ledger.at_end.add(valid + invalid);
+                return Verdict::come_back("the receiver is shutting down");
+            }
+        };
+        ledger.spans_stored.add(valid - duplicates);
+        ledger.spans_duplicate.add(duplicates);
+        ledger.spans_rejected.add(invalid);
+        // What has come before has been handed on before.
         if let Some(forward) = &self.forward
-            && valid > 0
+            && valid > duplicates
         {
             forward.offer(Signal::Traces, encoding, bytes, valid);
         }
-        Verdict::Taken((invalid > 0).then(|| PartialSuccess {
+        let partial = (invalid > 0).then(|| PartialSuccess {
             rejected: invalid,
-            message: "spans without a valid trace id (16 bytes, not all zero) and span id (8 bytes, not all zero) \
+            message:
+                "spans without a valid trace id (16 bytes, not all zero) and span id (8 bytes, not all zero) \
                       were rejected"
-                .into(),
-        }))
+                    .into(),
+        });
+        Verdict::Taken(Signal::Traces, partial)
+    }
+
+    /// Books data points or log records.
+    fn other(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        bytes: Bytes,
+        records: u64,
+        outcome: Outcome,
+    ) -> Verdict {
+        let ledger: &SignalLedger =
+            if signal == Signal::Metrics { &self.ledger.metrics } else { &self.ledger.logs };
+        ledger.requests.add(1);
+        ledger.received.add(records);
+        match outcome {
+            Outcome::Stored { .. } => ledger.stored.add(records),
+            Outcome::Unwritten => {
+                ledger.dropped.add(records);
+                return Verdict::come_back("the message could not be stored (is the disk full?)");
+            }
+            Outcome::Ending => {
+                ledger.dropped.add(records);
+                return Verdict::come_back("the receiver is shutting down");
+            }
+        }
+        if let Some(forward) = &self.forward {
+            forward.offer(signal, encoding, bytes, 0);
+        }
+        Verdict::Taken(signal, None)
     }
 
     /// Waits for room in the sink and for its owner's answer.
@@ -157,118 +231,38 @@ impl Service {
         &self,
         encoding: Encoding,
         bytes: Bytes,
-        scan: ScanResult,
+        content: Content,
         received_at: crate::record::Timestamp,
-    ) -> Ack {
+    ) -> Outcome {
+        if content.records() == 0 {
+            return Outcome::Stored { duplicates: 0 };
+        }
         let (ack, stored) = oneshot::channel();
-        let incoming = Incoming { encoding, bytes, scan, received_at, ack };
+        let incoming = Incoming { encoding, bytes, content, received_at, ack };
         if self.sink.send(incoming).await.is_err() {
-            return Ack::Dropped;
+            return Outcome::Ending;
         }
-        stored.await.unwrap_or(Ack::Dropped)
-    }
-
-    /// Metrics and logs are checked, counted and forwarded, not kept.
-    async fn other(&self, signal: Signal, encoding: Encoding, bytes: Bytes) -> Verdict {
-        let copy = bytes.clone();
-        let sound = match work(bytes.len(), move || is_sound(encoding, &copy)).await {
-            Some(sound) => sound,
-            None => return Verdict::come_back("the receiver is shutting down"),
-        };
-        if let Err(error) = sound {
-            return self.bad(Verdict::bad_data(error));
+        match stored.await {
+            Ok(Ack::Stored { duplicates }) => Outcome::Stored { duplicates },
+            Ok(Ack::Dropped) => Outcome::Unwritten,
+            Err(_) => Outcome::Ending,
         }
-        let counter = if signal == Signal::Metrics { &self.ledger.metrics } else { &self.ledger.logs };
-        Ledger::add(counter, 1);
-        if let Some(forward) = &self.forward {
-            forward.offer(signal, encoding, bytes, 0);
-        }
-        Verdict::Taken(None)
     }
 }
 
-/// Whether a message is protobuf or JSON at all.
-fn is_sound(encoding: Encoding, bytes: &[u8]) -> Result<(), String> {
-    match encoding {
-        Encoding::Protobuf => {
-            let mut reader = Reader::new(bytes);
-            while reader.next_field().map_err(|error| error.to_string())?.is_some() {}
-            Ok(())
-        }
-        Encoding::Json => serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
-            .map(drop)
-            .map_err(|error| format!("not valid JSON: {error}")),
-    }
+/// gRPC says in a header what HTTP says with its status.
+fn is_grpc_fault(response: &Response<Reply>) -> bool {
+    response.headers().contains_key("grpc-status")
 }
 
-/// Understands the head of a request, or gives the answer to what is none.
-fn route<B>(request: &Request<B>) -> Result<Export, Box<Response<Reply>>> {
-    let path = request.uri().path();
-    let content_type = mime(request.headers());
-    let refuse = |code, message: &str| Err(Box::new(plain(code, message)));
-    if content_type.starts_with("application/grpc") {
-        if request.version() != Version::HTTP_2 {
-            return refuse(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2");
+/// Whether a message is what it should be, and what is in it.
+fn look_over(signal: Signal, encoding: Encoding, bytes: &[u8]) -> Result<Content, OtlpError> {
+    Ok(match signal {
+        Signal::Traces => Content::Spans(encoding.scan(bytes)?),
+        Signal::Metrics => {
+            let walked = encoding.for_each_point(bytes, &mut |_| {})?;
+            Content::Metrics { points: walked.points + walked.without_value }
         }
-        return route_grpc(path, &content_type, request.headers());
-    }
-    let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.path() == path) else {
-        return refuse(
-            StatusCode::NOT_FOUND,
-            "this is hotspan's OTLP receiver: POST /v1/traces, /v1/metrics or /v1/logs, or use gRPC",
-        );
-    };
-    if request.method() != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "OTLP messages are sent with POST");
-    }
-    let encoding = match content_type.as_str() {
-        "application/x-protobuf" | "application/protobuf" => Encoding::Protobuf,
-        "application/json" => Encoding::Json,
-        _ => {
-            return refuse(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Content-Type must be application/x-protobuf or application/json",
-            );
-        }
-    };
-    let gzip = match text(request.headers(), &CONTENT_ENCODING).as_str() {
-        "" | "identity" => false,
-        "gzip" | "x-gzip" => true,
-        other => {
-            let message = format!("Content-Encoding {other} is not known; use gzip or none");
-            let verdict = Verdict::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, Rpc::InvalidArgument, message);
-            return Err(Box::new(verdict.into_response(Language::Http(encoding))));
-        }
-    };
-    Ok(Export { signal, language: Language::Http(encoding), gzip })
-}
-
-fn route_grpc(path: &str, content_type: &str, headers: &HeaderMap) -> Result<Export, Box<Response<Reply>>> {
-    let refuse = |message: String| {
-        let verdict = Verdict::refused(StatusCode::OK, Rpc::Unimplemented, message);
-        Err(Box::new(verdict.into_response(Language::Grpc)))
-    };
-    if !matches!(content_type, "application/grpc" | "application/grpc+proto") {
-        return refuse(format!("{content_type} is not known; use application/grpc+proto"));
-    }
-    let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.grpc_path() == path) else {
-        return refuse(format!("there is no method {path}; traces, metrics and logs have Export"));
-    };
-    match text(headers, &GRPC_ENCODING).as_str() {
-        "" | "identity" => Ok(Export { signal, language: Language::Grpc, gzip: false }),
-        "gzip" => Ok(Export { signal, language: Language::Grpc, gzip: true }),
-        other => refuse(format!("grpc-encoding {other} is not known; use gzip or identity")),
-    }
-}
-
-/// A header's value in lower case.
-fn text(headers: &HeaderMap, name: &HeaderName) -> String {
-    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.trim().to_ascii_lowercase()
-}
-
-/// The content type without parameters.
-fn mime(headers: &HeaderMap) -> String {
-    let value = text(headers, &CONTENT_TYPE);
-    value.split(';').next().unwrap_or_default().trim().to_owned()
+        Signal::Logs => Content::Logs { records: encoding.for_each_log(bytes, &mut |_| {})?.records },
+    })
 }

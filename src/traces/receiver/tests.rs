@@ -1,6 +1,7 @@
 //! The receiver on the loopback against real clients.
 
 use super::*;
+use crate::record::SignalFacts;
 use crate::traces::install_crypto_provider;
 use crate::wire::otlp::{PartialSuccess, retry_delay};
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use std::io::Write;
 use std::sync::Mutex;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
+
+pub(in crate::traces) const STORED: Ack = Ack::Stored { duplicates: 0 };
 
 /// Messages that reached the sink's owner.
 pub(in crate::traces) type Seen = Arc<Mutex<Vec<(Encoding, Bytes, u64)>>>;
@@ -40,8 +43,8 @@ pub(in crate::traces) fn receiver_with(
         let mut n = 0;
         while let Some(message) = incoming.recv().await {
             let ack = judge(n);
-            if ack == Ack::Stored {
-                owner.lock().unwrap().push((message.encoding, message.bytes, message.scan.valid()));
+            if ack == STORED {
+                owner.lock().unwrap().push((message.encoding, message.bytes, message.content.records()));
             }
             let _ = message.ack.send(ack);
             n += 1;
@@ -51,7 +54,7 @@ pub(in crate::traces) fn receiver_with(
 }
 
 pub(in crate::traces) fn receiver() -> (Receiver, Seen) {
-    receiver_with(config(), |_| Ack::Stored)
+    receiver_with(config(), |_| STORED)
 }
 
 pub(in crate::traces) fn spans_in(seen: &Seen) -> u64 {
@@ -268,6 +271,9 @@ async fn bad_requests_get_the_code_that_the_specification_says() {
         ("/v1/traces", vec![JSON], b"{".to_vec(), 400),
         ("/v1/traces", vec![JSON], b"".to_vec(), 400),
         ("/v1/traces", vec![PROTOBUF, GZIP], sound.clone(), 400),
+        ("/v1/traces", vec![PROTOBUF, ("content-encoding", "zstd")], sound.clone(), 400),
+        ("/v1/traces", vec![PROTOBUF, ("content-encoding", "deflate")], vec![0xff; 40], 400),
+        ("/v1/logs", vec![PROTOBUF], b"\x0a\x03\x12\x01\x0a".to_vec(), 400),
         ("/v1/metrics", vec![PROTOBUF], b"\x0a\xff".to_vec(), 400),
         ("/v1/logs", vec![JSON], b"[".to_vec(), 400),
         ("/v1/traces", vec![text], sound.clone(), 415),
@@ -293,7 +299,7 @@ async fn bad_requests_get_the_code_that_the_specification_says() {
     // The next request is served.
     assert_eq!(post(&receiver, "/v1/traces", &[PROTOBUF], sound).await.status, 200);
     let facts = receiver.stop().await;
-    assert_eq!((facts.bad_requests, facts.requests, facts.spans_stored), (15, 1, 1));
+    assert_eq!((facts.bad_requests, facts.requests, facts.spans_stored), (18, 1, 1));
 }
 
 /// Sends one gRPC request with any bytes as its body, and gives the status.
@@ -320,7 +326,7 @@ fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn bad_grpc_gets_the_code_that_the_specification_says() {
-    let (receiver, _) = receiver_with(ReceiverConfig { max_message: 4_096, ..config() }, |_| Ack::Stored);
+    let (receiver, _) = receiver_with(ReceiverConfig { max_message: 4_096, ..config() }, |_| STORED);
     const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let sound = request(vec![proto_span(1)]).encode_to_vec();
     let bomb = gzip(&vec![0; 1 << 20]);
@@ -349,8 +355,7 @@ async fn bad_grpc_gets_the_code_that_the_specification_says() {
 
 #[tokio::test]
 async fn too_large_is_413_before_and_after_decompression() {
-    let (receiver, seen) =
-        receiver_with(ReceiverConfig { max_message: 100_000, ..config() }, |_| Ack::Stored);
+    let (receiver, seen) = receiver_with(ReceiverConfig { max_message: 100_000, ..config() }, |_| STORED);
     let bomb = gzip(&vec![0; 50 << 20]);
     assert!(bomb.len() < 100_000);
     for (headers, body) in
@@ -367,7 +372,7 @@ async fn too_large_is_413_before_and_after_decompression() {
 
 #[tokio::test]
 async fn what_the_owner_could_not_keep_is_for_the_sender_to_send_again() {
-    let (receiver, seen) = receiver_with(config(), |n| if n < 2 { Ack::Dropped } else { Ack::Stored });
+    let (receiver, seen) = receiver_with(config(), |n| if n < 2 { Ack::Dropped } else { STORED });
     let message = request(vec![proto_span(1)]);
     let answer = post(&receiver, "/v1/traces", &[PROTOBUF], message.encode_to_vec()).await;
     assert_eq!((answer.status, answer.headers["retry-after"].as_bytes()), (503, &b"1"[..]));
@@ -401,7 +406,7 @@ async fn a_full_sink_makes_senders_wait_and_loses_nothing() {
     let early = tokio::time::timeout(Duration::from_millis(100), senders.join_next()).await;
     assert!(early.is_err(), "{early:?}");
     for _ in 0..20 {
-        let _ = incoming.recv().await.unwrap().ack.send(Ack::Stored);
+        let _ = incoming.recv().await.unwrap().ack.send(STORED);
     }
     while let Some(answer) = senders.join_next().await {
         answer.unwrap().unwrap();
@@ -419,7 +424,7 @@ async fn a_sender_that_hangs_up_does_not_spoil_the_books() {
     assert!(hung_up.await.is_err());
     drop(client);
     let message = incoming.recv().await.unwrap();
-    message.ack.send(Ack::Stored).unwrap();
+    message.ack.send(STORED).unwrap();
     let facts = loop {
         let facts = receiver.facts();
         if facts.spans_stored > 0 {
@@ -443,9 +448,18 @@ async fn metrics_and_logs_are_answered_and_counted() {
     let mut logs = LogsServiceClient::connect(address).await.unwrap();
     logs.export(ExportLogsServiceRequest::default()).await.unwrap();
     assert_eq!(post(&receiver, "/v1/logs", &[JSON], b"{\"resourceLogs\":[]}".to_vec()).await.status, 200);
-    assert_eq!(receiver.other_signals(), OtherSignals { metrics: 1, logs: 2 });
+    // Empty is success and nothing to store.
     assert!(seen.lock().unwrap().is_empty());
-    assert_eq!(receiver.stop().await, ReceiverFacts::default());
+    let metric = b"{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"gauge\":{\"dataPoints\":[{\"asInt\":1},{}]}}]}]}]}";
+    let log = b"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{},{},{}]}]}]}";
+    assert_eq!(post(&receiver, "/v1/metrics", &[JSON], metric.to_vec()).await.status, 200);
+    assert_eq!(post(&receiver, "/v1/logs", &[JSON], log.to_vec()).await.status, 200);
+    let records: Vec<u64> = seen.lock().unwrap().iter().map(|(_, _, records)| *records).collect();
+    assert_eq!(records, [2, 3]);
+    let facts = receiver.stop().await;
+    assert_eq!(facts.metrics, SignalFacts { requests: 2, received: 2, stored: 2, dropped: 0 });
+    assert_eq!(facts.logs, SignalFacts { requests: 3, received: 3, stored: 3, dropped: 0 });
+    assert_eq!((facts.requests, facts.spans_received), (0, 0));
 }
 
 #[tokio::test]
@@ -478,7 +492,70 @@ async fn stopping_lets_requests_end() {
     let message = incoming.recv().await.unwrap();
     let stopping = tokio::spawn(receiver.stop());
     tokio::time::sleep(Duration::from_millis(50)).await;
-    message.ack.send(Ack::Stored).unwrap();
+    message.ack.send(STORED).unwrap();
     sending.await.unwrap().unwrap();
     assert_eq!(stopping.await.unwrap().spans_stored, 1);
+}
+
+#[tokio::test]
+async fn every_packing_is_taken_over_both_protocols() {
+    let (receiver, seen) = receiver();
+    let message = request(vec![proto_span(1), proto_span(2)]);
+    let bytes = message.encode_to_vec();
+    let zlib = {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let packed = [
+        ("gzip", gzip(&bytes)),
+        ("zstd", zstd::encode_all(&bytes[..], 3).unwrap()),
+        ("deflate", zlib.clone()),
+        ("zlib", zlib),
+    ];
+    for (name, body) in packed {
+        let headers = [PROTOBUF, ("content-encoding", name)];
+        assert_eq!(post(&receiver, "/v1/traces", &headers, body.clone()).await.status, 200, "{name}");
+        let (code, why) = raw_grpc(&receiver, Signal::Traces.grpc_path(), Some(name), framed(1, &body)).await;
+        assert_eq!(code, 0, "{name}: {why}");
+        let expected = (Encoding::Protobuf, Bytes::from(bytes.clone()), 2);
+        assert_eq!(
+            seen.lock().unwrap().drain(..).collect::<Vec<_>>(),
+            [expected.clone(), expected],
+            "{name}"
+        );
+    }
+    let answer = post(&receiver, "/v1/traces", &[PROTOBUF, ("content-encoding", "br")], bytes).await;
+    assert_eq!(
+        (answer.status, answer.headers["accept-encoding"].as_bytes()),
+        (415, &b"gzip, zstd, deflate"[..])
+    );
+}
+
+#[tokio::test]
+async fn web_pages_may_send_only_from_named_origins() {
+    let named = ReceiverConfig { origins: vec!["https://shop.example".into()], ..config() };
+    let (receiver, _) = receiver_with(named, |_| STORED);
+    let body = request(vec![proto_span(1)]).encode_to_vec();
+    let origin = |name| ("origin", name);
+    let asking = [origin("https://shop.example"), ("access-control-request-headers", "content-type")];
+    let answer = send(&receiver, reqwest::Method::OPTIONS, "/v1/traces", &asking, vec![]).await;
+    assert_eq!(
+        (answer.status, answer.headers["access-control-allow-origin"].as_bytes()),
+        (204, asking[0].1.as_bytes())
+    );
+    assert_eq!(answer.headers["access-control-allow-headers"].as_bytes(), b"content-type");
+    let answer = post(&receiver, "/v1/traces", &[PROTOBUF, asking[0]], body.clone()).await;
+    assert_eq!(
+        (answer.status, answer.headers["access-control-allow-origin"].as_bytes()),
+        (200, asking[0].1.as_bytes())
+    );
+    let answer =
+        post(&receiver, "/v1/traces", &[PROTOBUF, origin("https://evil.example")], body.clone()).await;
+    assert_eq!((answer.status, answer.headers.get("access-control-allow-origin")), (403, None));
+    let (receiver, seen) = self::receiver();
+    let answer = send(&receiver, reqwest::Method::OPTIONS, "/v1/traces", &asking, vec![]).await;
+    assert_eq!((answer.status, answer.headers.get("access-control-allow-origin")), (403, None));
+    assert_eq!(post(&receiver, "/v1/traces", &[PROTOBUF, asking[0]], body).await.status, 403);
+    assert!(seen.lock().unwrap().is_empty());
 }

@@ -1,8 +1,8 @@
 //! `run.json`: [`Run`] as a JSON document. The record carries no foreign derives, so the document has types of its own.
 
 use crate::record::{
-    ExportFacts, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, StepInfo, Timestamp, WaitEnd,
-    WaitFacts,
+    ExportFacts, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, Timestamp,
+    WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,15 +76,31 @@ mirror!(
     }
 );
 mirror!(
+    #[derive(Clone, Copy)]
+    SignalDoc = SignalFacts { requests: u64, received: u64, stored: u64, dropped: u64 }
+);
+
+impl From<SignalFacts> for SignalDoc {
+    fn from(facts: SignalFacts) -> SignalDoc {
+        SignalDoc::from(&facts)
+    }
+}
+
+mirror!(
     ReceiverDoc = ReceiverFacts {
         requests: u64,
         spans_received: u64,
         spans_stored: u64,
         spans_rejected: u64,
         spans_dropped: u64,
+        dropped_at_end: u64,
+        spans_duplicate: u64,
         bad_requests: u64,
         forwarded: u64,
         forward_dropped: u64,
+        forward_waiting: u64,
+        metrics: SignalDoc,
+        logs: SignalDoc,
     }
 );
 mirror!(ExportDoc = ExportFacts {

@@ -1,5 +1,6 @@
 //! What can go wrong with a run folder, in sentences that say what to do.
 
+use crate::wire::otlp::Signal;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +12,10 @@ pub struct Lost {
     pub exchanges: u64,
     /// Spans.
     pub spans: u64,
+    /// Data points of metrics.
+    pub points: u64,
+    /// Log records.
+    pub logs: u64,
 }
 
 impl Lost {
@@ -18,6 +23,17 @@ impl Lost {
     pub fn add(&mut self, other: Lost) {
         self.exchanges += other.exchanges;
         self.spans += other.spans;
+        self.points += other.points;
+        self.logs += other.logs;
+    }
+
+    /// What a received message would lose.
+    pub fn message(signal: Signal, records: u64) -> Lost {
+        match signal {
+            Signal::Traces => Lost { spans: records, ..Lost::default() },
+            Signal::Metrics => Lost { points: records, ..Lost::default() },
+            Signal::Logs => Lost { logs: records, ..Lost::default() },
+        }
     }
 
     /// Whether nothing was lost.
@@ -125,6 +141,9 @@ impl fmt::Display for FolderError {
                 write!(f, "cannot write {}: {source}", path.display())?;
                 if !lost.is_empty() {
                     write!(f, "; lost: {} exchanges, {} spans", lost.exchanges, lost.spans)?;
+                    if lost.points + lost.logs > 0 {
+                        write!(f, ", {} data points, {} log records", lost.points, lost.logs)?;
+                    }
                 }
                 if self.is_disk_full() {
                     f.write_str("; free some space or name a folder on another disk with --out")?;

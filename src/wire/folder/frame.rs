@@ -4,6 +4,8 @@
 //! that and the payload) and its payload. A process that is killed leaves at most one torn frame at the end, which the
 //! checksum shows.
 
+use crate::wire::otlp::{Encoding, Signal};
+
 /// First bytes of a segment file.
 pub(super) const SEGMENT_MAGIC: &[u8; 12] = b"hotspan-seg\n";
 /// Version of the segment format.
@@ -26,11 +28,54 @@ pub(super) enum Kind {
     SpansProtobuf = 2,
     /// One OTLP trace message as received, JSON.
     SpansJson = 3,
+    /// One OTLP metrics message as received, protobuf.
+    MetricsProtobuf = 4,
+    /// One OTLP metrics message as received, JSON.
+    MetricsJson = 5,
+    /// One OTLP logs message as received, protobuf.
+    LogsProtobuf = 6,
+    /// One OTLP logs message as received, JSON.
+    LogsJson = 7,
 }
 
 impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Exchanges,
+        Kind::SpansProtobuf,
+        Kind::SpansJson,
+        Kind::MetricsProtobuf,
+        Kind::MetricsJson,
+        Kind::LogsProtobuf,
+        Kind::LogsJson,
+    ];
+
     pub fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Exchanges, Kind::SpansProtobuf, Kind::SpansJson].into_iter().find(|kind| *kind as u8 == byte)
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// The kind of a received message.
+    pub fn of_message(signal: Signal, encoding: Encoding) -> Kind {
+        match (signal, encoding) {
+            (Signal::Traces, Encoding::Protobuf) => Kind::SpansProtobuf,
+            (Signal::Traces, Encoding::Json) => Kind::SpansJson,
+            (Signal::Metrics, Encoding::Protobuf) => Kind::MetricsProtobuf,
+            (Signal::Metrics, Encoding::Json) => Kind::MetricsJson,
+            (Signal::Logs, Encoding::Protobuf) => Kind::LogsProtobuf,
+            (Signal::Logs, Encoding::Json) => Kind::LogsJson,
+        }
+    }
+
+    /// What a received message of this kind is.
+    pub fn message(self) -> Option<(Signal, Encoding)> {
+        match self {
+            Kind::Exchanges => None,
+            Kind::SpansProtobuf => Some((Signal::Traces, Encoding::Protobuf)),
+            Kind::SpansJson => Some((Signal::Traces, Encoding::Json)),
+            Kind::MetricsProtobuf => Some((Signal::Metrics, Encoding::Protobuf)),
+            Kind::MetricsJson => Some((Signal::Metrics, Encoding::Json)),
+            Kind::LogsProtobuf => Some((Signal::Logs, Encoding::Protobuf)),
+            Kind::LogsJson => Some((Signal::Logs, Encoding::Json)),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! The run folder: `run.json`, `exchanges/` and `spans/`. Append-only, every record checksummed, readable after
+//! The run folder: `run.json`, `exchanges/`, `spans/`, `metrics/` and `logs/`. Append-only, every record checksummed, readable after
 //! `kill -9` up to the last whole record. The format is described in `docs/run-folder.md`.
 
 mod document;
 mod error;
 mod exchange_codec;
 mod frame;
+mod messages;
 mod reader;
 mod segment;
 mod writer;
@@ -13,6 +14,7 @@ mod writer;
 mod tests;
 
 pub use error::{FolderError, Lost};
+pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};
 pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};
 pub use writer::RunWriter;
 
@@ -22,6 +24,10 @@ pub const RUN_FILE: &str = "run.json";
 pub const EXCHANGES_DIR: &str = "exchanges";
 /// Folder of the spans' segments.
 pub const SPANS_DIR: &str = "spans";
+/// Folder of the segments of metrics.
+pub const METRICS_DIR: &str = "metrics";
+/// Folder of the segments of logs.
+pub const LOGS_DIR: &str = "logs";
 
 /// Name of a segment file.
 fn segment_name(index: u32) -> String {

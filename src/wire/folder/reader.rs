@@ -4,7 +4,7 @@
 use super::error::FolderError;
 use super::exchange_codec::decode;
 use super::frame::{FRAME_HEADER, FrameHeader, Kind, SEGMENT_HEADER, SEGMENT_MAGIC, SEGMENT_VERSION};
-use super::{EXCHANGES_DIR, RUN_FILE, SPANS_DIR, document};
+use super::{EXCHANGES_DIR, LOGS_DIR, METRICS_DIR, RUN_FILE, SPANS_DIR, document};
 use crate::record::{Exchange, Run, Span, TraceId};
 use crate::wire::otlp::{Encoding, OtlpError, Walked};
 use std::fmt;
@@ -220,13 +220,13 @@ impl SpanBatch<'_> {
 
 /// The frames of all segments of one folder, in order.
 #[derive(Debug)]
-struct Frames {
+pub(super) struct Frames {
     folder: &'static str,
     /// Segments that are still to be read, last first.
     segments: Vec<PathBuf>,
     open: Option<Segment>,
-    payload: Vec<u8>,
-    notes: Vec<ReadNote>,
+    pub payload: Vec<u8>,
+    pub notes: Vec<ReadNote>,
 }
 
 #[derive(Debug)]
@@ -240,7 +240,7 @@ struct Segment {
 }
 
 impl Frames {
-    fn open(dir: &Path, folder: &'static str) -> Frames {
+    pub fn open(dir: &Path, folder: &'static str) -> Frames {
         let mut frames =
             Frames { folder, segments: Vec::new(), open: None, payload: Vec::new(), notes: Vec::new() };
         match fs::read_dir(dir.join(folder)) {
@@ -251,6 +251,9 @@ impl Frames {
                 segments.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
                 frames.segments = segments.into_iter().map(|(_, path)| path).collect();
             }
+            // Earlier versions kept no metrics and logs.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && matches!(folder, METRICS_DIR | LOGS_DIR) => {}
             Err(_) => frames.note(folder.to_owned(), 0, 0, "the folder is missing or cannot be read"),
         }
         frames
@@ -261,7 +264,7 @@ impl Frames {
     }
 
     /// Notes that the frame just read was not understood.
-    fn note_frame(&mut self, reason: &'static str) {
+    pub fn note_frame(&mut self, reason: &'static str) {
         let bytes = (FRAME_HEADER + self.payload.len()) as u64;
         let place = self.open.as_ref().map(|segment| (segment.name.clone(), segment.offset));
         let (name, end) = place.unwrap_or_default();
@@ -269,7 +272,7 @@ impl Frames {
     }
 
     /// The next whole frame; a torn or broken one ends its segment with a note, and the next segment follows.
-    fn next_frame(&mut self) -> Option<(FrameHeader, &[u8])> {
+    pub fn next_frame(&mut self) -> Option<(FrameHeader, &[u8])> {
         loop {
             if self.open.is_none() {
                 let path = self.segments.pop()?;

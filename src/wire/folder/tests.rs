@@ -49,9 +49,14 @@ fn run() -> Run {
             spans_stored: 3,
             spans_rejected: 4,
             spans_dropped: 5,
+            dropped_at_end: 2,
+            spans_duplicate: 9,
             bad_requests: 6,
             forwarded: 7,
             forward_dropped: 8,
+            forward_waiting: 10,
+            metrics: SignalFacts { requests: 1, received: 2, stored: 3, dropped: 4 },
+            logs: SignalFacts { requests: 5, received: 6, stored: 7, dropped: 8 },
         },
         export: ExportFacts {
             endpoint: Some("http://c:4317".into()),
@@ -302,4 +307,38 @@ fn strange_files_and_kinds_are_noted_and_passed_over() {
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     assert!(reasons[1].contains("newer") && reasons[2].contains("not a segment"), "{reasons:?}");
     assert!(totals.notes[0].to_string().starts_with("spans/000000.seg: "));
+}
+
+#[test]
+fn metrics_and_logs_read_back_and_a_torn_tail_costs_its_record_only() {
+    use crate::wire::otlp::Signal;
+    let (_temp, dir) = folder();
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    let metrics = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":
+        [{"asInt":"3"},{"asDouble":0.5}]}}]}]}]}"#;
+    let logs = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"},
+        "traceId":"5b8efff798038103d269b633813fc60c"}]}]}]}"#;
+    for _ in 0..2 {
+        writer.append_message(Signal::Metrics, Encoding::Json, metrics, 2).unwrap();
+        writer.append_message(Signal::Logs, Encoding::Json, logs, 1).unwrap();
+    }
+    writer.append_message(Signal::Metrics, Encoding::Protobuf, b"", 0).unwrap();
+    writer.append_message(Signal::Logs, Encoding::Protobuf, b"\x0a\xff", 0).unwrap();
+    writer.finish(&run()).unwrap();
+    let reader = RunReader::open(&dir).unwrap();
+    let mut values = Vec::new();
+    let totals = reader.for_each_metric(&mut |point| values.push(point.value.number().unwrap()));
+    assert_eq!(values, [3.0, 0.5, 3.0, 0.5]);
+    assert_eq!((totals.batches, totals.walked.points, totals.notes.len()), (3, 4, 0));
+    let totals =
+        reader.for_each_log(&mut |line| assert!(line.trace_id.is_some() && line.text() == Some("x")));
+    assert_eq!((totals.batches, totals.bad_batches, totals.walked.records), (3, 1, 2));
+    let segment = dir.join("metrics/000000.seg");
+    let size = fs::metadata(&segment).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(size - 21).unwrap();
+    let totals = reader.for_each_metric(&mut |_| {});
+    assert_eq!((totals.walked.points, totals.notes.len()), (2, 1));
+    // A folder of an earlier version has neither.
+    fs::remove_dir_all(dir.join("metrics")).unwrap();
+    assert_eq!(reader.for_each_metric(&mut |_| {}), Default::default());
 }

@@ -4,9 +4,9 @@ use super::error::{FolderError, Lost};
 use super::exchange_codec::Encoder;
 use super::frame::{Kind, MAX_PAYLOAD};
 use super::segment::{Disk, SEGMENT_MAX, SegmentWriter, SystemDisk, merge};
-use super::{EXCHANGES_DIR, RUN_FILE, SPANS_DIR, document};
+use super::{EXCHANGES_DIR, LOGS_DIR, METRICS_DIR, RUN_FILE, SPANS_DIR, document};
 use crate::record::{Exchange, Run};
-use crate::wire::otlp::Encoding;
+use crate::wire::otlp::{Encoding, Signal};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub struct RunWriter {
     dir: PathBuf,
     exchanges: SegmentWriter,
     spans: SegmentWriter,
+    metrics: SegmentWriter,
+    logs: SegmentWriter,
     pending: Encoder,
     flushed_at: Instant,
 }
@@ -44,7 +46,7 @@ impl RunWriter {
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(FolderError::Occupied { path: dir.to_owned() });
         }
-        for part in [EXCHANGES_DIR, SPANS_DIR] {
+        for part in [EXCHANGES_DIR, SPANS_DIR, METRICS_DIR, LOGS_DIR] {
             let path = dir.join(part);
             fs::create_dir_all(&path).map_err(|source| write_error(&path, source))?;
         }
@@ -52,6 +54,8 @@ impl RunWriter {
             dir: dir.to_owned(),
             exchanges: SegmentWriter::new(dir.join(EXCHANGES_DIR), disk(), segment_max),
             spans: SegmentWriter::new(dir.join(SPANS_DIR), disk(), segment_max),
+            metrics: SegmentWriter::new(dir.join(METRICS_DIR), disk(), segment_max),
+            logs: SegmentWriter::new(dir.join(LOGS_DIR), disk(), segment_max),
             pending: Encoder::default(),
             flushed_at: Instant::now(),
         };
@@ -95,17 +99,35 @@ impl RunWriter {
 
     /// Appends one OTLP trace message exactly as it was received. Errors as in [`RunWriter::append_exchanges`].
     pub fn append_spans(&mut self, encoding: Encoding, bytes: &[u8], spans: u64) -> Result<(), FolderError> {
-        let holds = Lost { exchanges: 0, spans };
+        self.append_message(Signal::Traces, encoding, bytes, spans)
+    }
+
+    /// Appends one OTLP message of any signal exactly as it was received, with the number of its spans, data points or
+    /// log records. Errors as in [`RunWriter::append_exchanges`].
+    pub fn append_message(
+        &mut self,
+        signal: Signal,
+        encoding: Encoding,
+        bytes: &[u8],
+        records: u64,
+    ) -> Result<(), FolderError> {
+        let holds = Lost::message(signal, records);
         if bytes.len() > MAX_PAYLOAD {
             return Err(FolderError::TooLarge { size: bytes.len(), lost: holds });
         }
-        let kind = match encoding {
-            Encoding::Protobuf => Kind::SpansProtobuf,
-            Encoding::Json => Kind::SpansJson,
+        let kind = Kind::of_message(signal, encoding);
+        let count = u32::try_from(records).unwrap_or(u32::MAX);
+        let segments = match signal {
+            Signal::Traces => &mut self.spans,
+            Signal::Metrics => &mut self.metrics,
+            Signal::Logs => &mut self.logs,
         };
-        let count = u32::try_from(spans).unwrap_or(u32::MAX);
-        let result = self.spans.push(kind, count, bytes, holds);
+        let result = segments.push(kind, count, bytes, holds);
         merge(result, self.flush_if_due())
+    }
+
+    fn segments(&mut self) -> impl Iterator<Item = &mut SegmentWriter> {
+        [&mut self.exchanges, &mut self.spans, &mut self.metrics, &mut self.logs].into_iter()
     }
 
     fn close_frame(&mut self) -> Result<(), FolderError> {
@@ -113,7 +135,7 @@ impl RunWriter {
         if count == 0 {
             return Ok(());
         }
-        let holds = Lost { exchanges: u64::from(count), spans: 0 };
+        let holds = Lost { exchanges: u64::from(count), ..Lost::default() };
         let result = self.exchanges.push(Kind::Exchanges, count, self.pending.payload(), holds);
         self.pending.clear();
         result
@@ -128,13 +150,13 @@ impl RunWriter {
     pub fn flush(&mut self) -> Result<(), FolderError> {
         self.flushed_at = Instant::now();
         let result = self.close_frame();
-        merge(merge(result, self.exchanges.flush()), self.spans.flush())
+        self.segments().fold(result, |result, segments| merge(result, segments.flush()))
     }
 
     /// Flushes, asks the system to put everything on the medium, and replaces `run.json`.
     pub fn finish(mut self, run: &Run) -> Result<(), FolderError> {
         let result = self.flush();
-        let result = merge(merge(result, self.exchanges.finish()), self.spans.finish());
+        let result = self.segments().fold(result, |result, segments| merge(result, segments.finish()));
         merge(result, self.write_run(run))
     }
 }

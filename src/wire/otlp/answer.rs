@@ -2,6 +2,7 @@
 //! protobuf and JSON, written and read.
 
 use super::Encoding;
+use super::signal::Signal;
 use super::walk::next_message;
 use crate::wire::protobuf::{Field, Reader, put_bytes, put_uint};
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub enum Rpc {
     /// The data is no OTLP; never sent again.
     InvalidArgument = 3,
+    /// It took too long; may be sent again.
+    DeadlineExceeded = 4,
     /// Too large; never sent again unless a delay is given.
     ResourceExhausted = 8,
     /// No such method, or an encoding that is not known.
@@ -30,13 +33,23 @@ pub struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    /// The answer to an export request; `None` is full success, where the field stays unset.
+    /// The answer to an export request of spans; `None` is full success, where the field stays unset.
     pub fn encode(partial: Option<&PartialSuccess>, encoding: Encoding) -> Vec<u8> {
+        PartialSuccess::encode_for(Signal::Traces, partial, encoding)
+    }
+
+    /// The answer to an export request of any signal. In protobuf they are alike; JSON names what was rejected.
+    pub fn encode_for(signal: Signal, partial: Option<&PartialSuccess>, encoding: Encoding) -> Vec<u8> {
         let Some(partial) = partial else {
             return match encoding {
                 Encoding::Protobuf => Vec::new(),
                 Encoding::Json => b"{}".to_vec(),
             };
+        };
+        let rejected = match signal {
+            Signal::Traces => "rejectedSpans",
+            Signal::Metrics => "rejectedDataPoints",
+            Signal::Logs => "rejectedLogRecords",
         };
         match encoding {
             Encoding::Protobuf => {
@@ -48,7 +61,7 @@ impl PartialSuccess {
                 out
             }
             Encoding::Json => json!({"partialSuccess": {
-                "rejectedSpans": partial.rejected.to_string(),
+                rejected: partial.rejected.to_string(),
                 "errorMessage": partial.message,
             }})
             .to_string()

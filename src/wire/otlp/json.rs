@@ -5,6 +5,8 @@
 //! text or numbers, unknown fields, `null` as absent) and where known senders need it (enum names, ids in base64). An id
 //! that is neither hex nor base64 makes its span invalid, not the message.
 
+use super::json_tables::{self, Entry, Kind, REQUEST, Table};
+use super::signal::Signal;
 use crate::wire::base64;
 use crate::wire::protobuf::{
     close_message, open_message, put_bytes, put_fixed32, put_fixed64, put_uint, put_varint,
@@ -33,9 +35,19 @@ impl std::error::Error for JsonError {}
 
 /// The protobuf bytes of an `ExportTraceServiceRequest` given as JSON.
 pub fn json_to_protobuf(text: &[u8]) -> Result<Vec<u8>, JsonError> {
+    json_to_protobuf_of(Signal::Traces, text)
+}
+
+/// The protobuf bytes of an export request given as JSON.
+pub fn json_to_protobuf_of(signal: Signal, text: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut out = Vec::with_capacity(text.len() / 2);
     let mut json = serde_json::Deserializer::from_slice(text);
-    let seed = Fields { fields: &REQUEST, out: &mut out };
+    let fields = match signal {
+        Signal::Traces => &REQUEST,
+        Signal::Metrics => &json_tables::METRICS,
+        Signal::Logs => &json_tables::LOGS,
+    };
+    let seed = Fields { fields, out: &mut out };
     seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| JsonError {
         line: error.line(),
         column: error.column(),
@@ -51,113 +63,6 @@ fn without_position(message: String) -> String {
         None => message,
     }
 }
-
-/// The fields of a message. Tables name each other by address, because values nest in values.
-struct Table(&'static [Entry]);
-
-/// One field of a message: its name in JSON, its number, and how its value is written.
-struct Entry {
-    name: &'static str,
-    number: u32,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    /// An id of that many bytes.
-    Id(usize),
-    Base64,
-    Fixed64,
-    Fixed32,
-    Unsigned,
-    Signed,
-    Bool,
-    Double,
-    Enum(&'static [&'static str]),
-    One(&'static Table),
-    Many(&'static Table),
-}
-
-const fn entry(name: &'static str, number: u32, kind: Kind) -> Entry {
-    Entry { name, number, kind }
-}
-
-static REQUEST: Table = Table(&[entry("resourceSpans", 1, Kind::Many(&RESOURCE_SPANS))]);
-static RESOURCE_SPANS: Table = Table(&[
-    entry("resource", 1, Kind::One(&RESOURCE)),
-    entry("scopeSpans", 2, Kind::Many(&SCOPE_SPANS)),
-    entry("schemaUrl", 3, Kind::Text),
-]);
-static RESOURCE: Table = Table(&[
-    entry("attributes", 1, Kind::Many(&KEY_VALUE)),
-    entry("droppedAttributesCount", 2, Kind::Unsigned),
-]);
-static SCOPE_SPANS: Table = Table(&[
-    entry("scope", 1, Kind::One(&SCOPE)),
-    entry("spans", 2, Kind::Many(&SPAN)),
-    entry("schemaUrl", 3, Kind::Text),
-]);
-static SCOPE: Table = Table(&[
-    entry("name", 1, Kind::Text),
-    entry("version", 2, Kind::Text),
-    entry("attributes", 3, Kind::Many(&KEY_VALUE)),
-    entry("droppedAttributesCount", 4, Kind::Unsigned),
-]);
-static SPAN: Table = Table(&[
-    entry("traceId", 1, Kind::Id(16)),
-    entry("spanId", 2, Kind::Id(8)),
-    entry("traceState", 3, Kind::Text),
-    entry("parentSpanId", 4, Kind::Id(8)),
-    entry("name", 5, Kind::Text),
-    entry("kind", 6, Kind::Enum(SPAN_KINDS)),
-    entry("startTimeUnixNano", 7, Kind::Fixed64),
-    entry("endTimeUnixNano", 8, Kind::Fixed64),
-    entry("attributes", 9, Kind::Many(&KEY_VALUE)),
-    entry("droppedAttributesCount", 10, Kind::Unsigned),
-    entry("events", 11, Kind::Many(&EVENT)),
-    entry("droppedEventsCount", 12, Kind::Unsigned),
-    entry("links", 13, Kind::Many(&LINK)),
-    entry("droppedLinksCount", 14, Kind::Unsigned),
-    entry("status", 15, Kind::One(&STATUS)),
-    entry("flags", 16, Kind::Fixed32),
-]);
-static EVENT: Table = Table(&[
-    entry("timeUnixNano", 1, Kind::Fixed64),
-    entry("name", 2, Kind::Text),
-    entry("attributes", 3, Kind::Many(&KEY_VALUE)),
-    entry("droppedAttributesCount", 4, Kind::Unsigned),
-]);
-static LINK: Table = Table(&[
-    entry("traceId", 1, Kind::Id(16)),
-    entry("spanId", 2, Kind::Id(8)),
-    entry("traceState", 3, Kind::Text),
-    entry("attributes", 4, Kind::Many(&KEY_VALUE)),
-    entry("droppedAttributesCount", 5, Kind::Unsigned),
-    entry("flags", 6, Kind::Fixed32),
-]);
-static STATUS: Table = Table(&[entry("message", 2, Kind::Text), entry("code", 3, Kind::Enum(STATUS_CODES))]);
-static KEY_VALUE: Table = Table(&[entry("key", 1, Kind::Text), entry("value", 2, Kind::One(&ANY_VALUE))]);
-static ANY_VALUE: Table = Table(&[
-    entry("stringValue", 1, Kind::Text),
-    entry("boolValue", 2, Kind::Bool),
-    entry("intValue", 3, Kind::Signed),
-    entry("doubleValue", 4, Kind::Double),
-    entry("arrayValue", 5, Kind::One(&ARRAY_VALUE)),
-    entry("kvlistValue", 6, Kind::One(&KEY_VALUE_LIST)),
-    entry("bytesValue", 7, Kind::Base64),
-]);
-static ARRAY_VALUE: Table = Table(&[entry("values", 1, Kind::Many(&ANY_VALUE))]);
-static KEY_VALUE_LIST: Table = Table(&[entry("values", 1, Kind::Many(&KEY_VALUE))]);
-static SPAN_KINDS: &[&str] = &[
-    "SPAN_KIND_UNSPECIFIED",
-    "SPAN_KIND_INTERNAL",
-    "SPAN_KIND_SERVER",
-    "SPAN_KIND_CLIENT",
-    "SPAN_KIND_PRODUCER",
-    "SPAN_KIND_CONSUMER",
-];
-static STATUS_CODES: &[&str] = &["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 /// Writes the fields of a JSON object; `null` writes nothing.
 struct Fields<'o> {
@@ -191,6 +96,9 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 }
                 Some(Entry { number, kind: Kind::One(fields), .. }) => {
                     map.next_value_seed(Nested { number: *number, fields, out: self.out })?
+                }
+                Some(Entry { number, kind: Kind::List(kind), .. }) => {
+                    map.next_value_seed(List { number: *number, kind: **kind, out: self.out })?
                 }
                 Some(Entry { number, kind, .. }) => {
                     map.next_value_seed(Scalar { number: *number, kind: *kind, out: self.out })?
@@ -281,6 +189,35 @@ impl<'de> Visitor<'de> for Repeated<'_> {
     }
 }
 
+/// A list of values that are no messages.
+struct List<'o> {
+    number: u32,
+    kind: Kind,
+    out: &'o mut Vec<u8>,
+}
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let (number, kind) = (self.number, self.kind);
+        while seq.next_element_seed(Scalar { number, kind, out: &mut *self.out })?.is_some() {}
+        Ok(())
+    }
+}
+
 /// A value that is no message.
 struct Scalar<'o> {
     number: u32,
@@ -301,7 +238,13 @@ impl Scalar<'_> {
             Kind::Fixed64 => put_fixed64(self.out, self.number, value),
             Kind::Fixed32 if u32::try_from(value).is_ok() => put_fixed32(self.out, self.number, value as u32),
             Kind::Unsigned if u32::try_from(value).is_ok() => put_uint(self.out, self.number, value),
+            Kind::Unsigned64 => put_uint(self.out, self.number, value),
             Kind::Signed if i64::try_from(value).is_ok() => put_uint(self.out, self.number, value),
+            Kind::SignedFixed64 if i64::try_from(value).is_ok() => put_fixed64(self.out, self.number, value),
+            Kind::Zigzag32 => match i32::try_from(value) {
+                Ok(value) => put_uint(self.out, self.number, zigzag(value)),
+                Err(_) => return false,
+            },
             Kind::Enum(_) if i32::try_from(value).is_ok() => put_uint(self.out, self.number, value),
             Kind::Double => put_fixed64(self.out, self.number, (value as f64).to_bits()),
             _ => return false,
@@ -323,6 +266,14 @@ impl Scalar<'_> {
             },
             Kind::Signed => match text.parse::<i64>() {
                 Ok(value) => put_uint(self.out, self.number, value as u64),
+                Err(_) => return false,
+            },
+            Kind::SignedFixed64 => match text.parse::<i64>() {
+                Ok(value) => put_fixed64(self.out, self.number, value as u64),
+                Err(_) => return false,
+            },
+            Kind::Zigzag32 => match text.parse::<i32>() {
+                Ok(value) => put_uint(self.out, self.number, zigzag(value)),
                 Err(_) => return false,
             },
             Kind::Double => match text.parse::<f64>() {
@@ -348,7 +299,10 @@ impl Visitor<'_> for Scalar<'_> {
             Kind::Base64 => "bytes in base64",
             Kind::Fixed64 => "a whole number, as text or number",
             Kind::Fixed32 | Kind::Unsigned => "a whole number of 32 bits",
-            Kind::Signed => "a signed whole number, as text or number",
+            Kind::Unsigned64 => "a whole number, as text or number",
+            Kind::Signed | Kind::SignedFixed64 => "a signed whole number, as text or number",
+            Kind::Zigzag32 => "a signed whole number of 32 bits",
+            Kind::List(_) => "an array",
             Kind::Bool => "true or false",
             Kind::Double => "a number",
             Kind::Enum(_) => "the number of an enum value",
@@ -380,6 +334,14 @@ impl Visitor<'_> for Scalar<'_> {
                 put_uint(self.out, self.number, value as u64);
                 Ok(())
             }
+            (Kind::SignedFixed64, _) => {
+                put_fixed64(self.out, self.number, value as u64);
+                Ok(())
+            }
+            (Kind::Zigzag32, _) if i32::try_from(value).is_ok() => {
+                put_uint(self.out, self.number, zigzag(value as i32));
+                Ok(())
+            }
             (Kind::Double, _) => {
                 put_fixed64(self.out, self.number, (value as f64).to_bits());
                 Ok(())
@@ -405,6 +367,11 @@ impl Visitor<'_> for Scalar<'_> {
         let Scalar { number, kind, .. } = self;
         if self.text(text) { Ok(()) } else { Err(mismatch(number, kind, Unexpected::Str(text))) }
     }
+}
+
+/// Signed numbers of protobuf's `sint32`: small ones of either sign are short.
+fn zigzag(value: i32) -> u64 {
+    u64::from((value << 1 ^ value >> 31) as u32)
 }
 
 fn mismatch<E: serde::de::Error>(number: u32, kind: Kind, seen: Unexpected<'_>) -> E {

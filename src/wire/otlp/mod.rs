@@ -4,26 +4,35 @@ mod answer;
 mod client_span;
 mod histogram;
 mod json;
+mod json_tables;
+mod log_walk;
+mod metric_walk;
 mod metrics;
 mod scan;
+mod signal;
 mod value;
 mod walk;
 
 #[cfg(test)]
 mod encode_tests;
 #[cfg(test)]
+mod other_tests;
+#[cfg(test)]
 mod tests;
 
 pub use answer::{PartialSuccess, Rpc, Status, retry_delay};
 pub use client_span::SpanEncoder;
 pub use histogram::ExponentialHistogram;
-pub use json::{JsonError, json_to_protobuf};
+pub use json::{JsonError, json_to_protobuf, json_to_protobuf_of};
+pub use log_walk::{WalkedLogs, for_each_log};
+pub use metric_walk::{MAX_BUCKETS, WalkedPoints, for_each_point};
 pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
 pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
+pub use signal::Signal;
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
 pub use walk::{Walked, for_each_span, for_each_span_where};
 
-use crate::record::{Span, TraceId};
+use crate::record::{LogLine, MetricPoint, Span, TraceId};
 use crate::wire::protobuf::DecodeError;
 use std::borrow::Cow;
 use std::fmt;
@@ -76,6 +85,32 @@ impl Encoding {
             Encoding::Protobuf => Ok(Cow::Borrowed(bytes)),
             Encoding::Json => Ok(Cow::Owned(json_to_protobuf(bytes)?)),
         }
+    }
+
+    /// As [`Encoding::to_protobuf`], for a message of any signal.
+    pub fn to_protobuf_of(self, signal: Signal, bytes: &[u8]) -> Result<Cow<'_, [u8]>, OtlpError> {
+        match self {
+            Encoding::Protobuf => Ok(Cow::Borrowed(bytes)),
+            Encoding::Json => Ok(Cow::Owned(json_to_protobuf_of(signal, bytes)?)),
+        }
+    }
+
+    /// [`for_each_point`] for a message in this encoding.
+    pub fn for_each_point(
+        self,
+        bytes: &[u8],
+        f: &mut impl FnMut(&MetricPoint<'_>),
+    ) -> Result<WalkedPoints, OtlpError> {
+        Ok(for_each_point(&self.to_protobuf_of(Signal::Metrics, bytes)?, f)?)
+    }
+
+    /// [`for_each_log`] for a message in this encoding.
+    pub fn for_each_log(
+        self,
+        bytes: &[u8],
+        f: &mut impl FnMut(&LogLine<'_>),
+    ) -> Result<WalkedLogs, OtlpError> {
+        Ok(for_each_log(&self.to_protobuf_of(Signal::Logs, bytes)?, f)?)
     }
 
     /// [`scan_all`] for a message in this encoding.

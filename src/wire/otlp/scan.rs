@@ -3,7 +3,7 @@
 
 use super::value::MAX_VALUE_DEPTH;
 use super::walk::{kind_of, next_message};
-use crate::record::{SpanId, SpanKind, TraceId};
+use crate::record::{SpanId, SpanKind, Timestamp, TraceId};
 use crate::wire::protobuf::{DecodeError, Field, Malformed, Reader};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -18,6 +18,8 @@ pub struct SpanKey {
     pub parent_id: Option<SpanId>,
     /// Role in a call.
     pub kind: SpanKind,
+    /// When it started, as sent.
+    pub start: Timestamp,
 }
 
 /// What a scan counted.
@@ -129,6 +131,7 @@ fn scan_span(mut reader: Reader<'_>) -> Result<Option<SpanKey>, DecodeError> {
     let mut trace_id: Option<&[u8]> = None;
     let (mut span_id, mut parent_id): (&[u8], &[u8]) = (&[], &[]);
     let mut kind = SpanKind::Unspecified;
+    let mut start = Timestamp(0);
     loop {
         let at = reader.offset();
         let Some((number, field)) = reader.next_field()? else { break };
@@ -141,7 +144,8 @@ fn scan_span(mut reader: Reader<'_>) -> Result<Option<SpanKey>, DecodeError> {
             (11, Field::Bytes(event)) => check_event(event)?,
             (13, Field::Bytes(link)) => check_link(link)?,
             (15, Field::Bytes(status)) => check_status(status)?,
-            (3 | 5, Field::Bytes(_)) | (7 | 8, Field::Fixed64(_)) => {}
+            (7, Field::Fixed64(at)) => start = Timestamp(at),
+            (3 | 5, Field::Bytes(_)) | (8, Field::Fixed64(_)) => {}
             (10 | 12 | 14, Field::Varint(_)) | (16, Field::Fixed32(_)) => {}
             (1..=16, _) => return reader.error(at, Malformed::UnexpectedWireType),
             _ => {}
@@ -149,7 +153,7 @@ fn scan_span(mut reader: Reader<'_>) -> Result<Option<SpanKey>, DecodeError> {
     }
     Ok(match (TraceId::from_bytes(trace_id.unwrap_or_default()), SpanId::from_bytes(span_id)) {
         (Ok(trace_id), Ok(span_id)) => {
-            Some(SpanKey { trace_id, span_id, parent_id: SpanId::from_bytes(parent_id).ok(), kind })
+            Some(SpanKey { trace_id, span_id, parent_id: SpanId::from_bytes(parent_id).ok(), kind, start })
         }
         _ => None,
     })

@@ -102,8 +102,9 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// An `AnyValue`, the usual ones without a loop.
     #[inline]
-    fn value(&mut self, reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
+    pub fn value(&mut self, reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
         let mut usual = reader;
         match usual.next_field()? {
             Some((1, Field::Bytes(text))) if usual.rest().is_empty() => Ok(Value::Str(self.text(text))),

@@ -87,6 +87,42 @@ pub(super) fn next_message<'a>(
     }
 }
 
+/// The resource of a `ResourceSpans` and its like. It may come after what it has recorded: fields have no order.
+pub(super) fn read_resource<'a>(
+    mut fields: Reader<'a>,
+    values: &mut Values<'a>,
+) -> Result<Resource<'a>, DecodeError> {
+    let mut resource = Resource::default();
+    values.reset();
+    while let Some(mut part) = next_message(&mut fields, 1)? {
+        while let Some(pair) = next_message(&mut part, 1)? {
+            values.push(&mut resource.attributes, pair, 0)?;
+        }
+    }
+    Ok(resource)
+}
+
+/// The scope of a `ScopeSpans` and its like.
+pub(super) fn read_scope<'a>(
+    mut fields: Reader<'a>,
+    values: &mut Values<'a>,
+) -> Result<Scope<'a>, DecodeError> {
+    let mut scope = Scope::default();
+    while let Some(mut part) = next_message(&mut fields, 1)? {
+        loop {
+            let at = part.offset();
+            match part.next_field()? {
+                None => break,
+                Some((1, Field::Bytes(name))) => scope.name = values.text(name),
+                Some((2, Field::Bytes(version))) => scope.version = values.text(version),
+                Some((1 | 2, _)) => return part.error(at, Malformed::UnexpectedWireType),
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(scope)
+}
+
 /// Trace id of an encoded span, read without the rest where it is the first field, as in every known encoder.
 #[inline]
 fn peek_trace_id(mut span: Reader<'_>) -> Option<TraceId> {
@@ -129,15 +165,7 @@ impl<'a> Walker<'a> {
         keep: &mut impl FnMut(TraceId) -> bool,
         f: &mut impl FnMut(&Span<'_>),
     ) -> Result<(), DecodeError> {
-        // The resource may come after its spans: fields have no order.
-        let mut resource = Resource::default();
-        let mut fields = message;
-        self.values.reset();
-        while let Some(mut part) = next_message(&mut fields, 1)? {
-            while let Some(pair) = next_message(&mut part, 1)? {
-                self.values.push(&mut resource.attributes, pair, 0)?;
-            }
-        }
+        let resource = read_resource(message, &mut self.values)?;
         let mut fields = message;
         while let Some(scope_spans) = next_message(&mut fields, 2)? {
             self.scope_spans(scope_spans, &resource, keep, f)?;
@@ -152,11 +180,7 @@ impl<'a> Walker<'a> {
         keep: &mut impl FnMut(TraceId) -> bool,
         f: &mut impl FnMut(&Span<'_>),
     ) -> Result<(), DecodeError> {
-        let mut scope = Scope::default();
-        let mut fields = message;
-        while let Some(part) = next_message(&mut fields, 1)? {
-            self.scope(part, &mut scope)?;
-        }
+        let scope = read_scope(message, &mut self.values)?;
         let mut fields = message;
         while let Some(span) = next_message(&mut fields, 2)? {
             let peeked = peek_trace_id(span);
@@ -198,19 +222,6 @@ impl<'a> Walker<'a> {
             });
         }
         Ok(())
-    }
-
-    fn scope(&mut self, mut reader: Reader<'a>, scope: &mut Scope<'a>) -> Result<(), DecodeError> {
-        loop {
-            let at = reader.offset();
-            match reader.next_field()? {
-                None => return Ok(()),
-                Some((1, Field::Bytes(name))) => scope.name = self.values.text(name),
-                Some((2, Field::Bytes(version))) => scope.version = self.values.text(version),
-                Some((1 | 2, _)) => return reader.error(at, Malformed::UnexpectedWireType),
-                Some(_) => {}
-            }
-        }
     }
 
     /// An absent parent is empty; all zero means the same. Anything else of the wrong length is counted.
