@@ -34,6 +34,12 @@ pub(super) enum Text {
     GenAiSystem,
     GenAiOperation,
     GenAiModel,
+    GenAiTool,
+    GraphqlType,
+    GraphqlName,
+    GraphqlField,
+    Bucket,
+    AzureNamespace,
     CodeFunction,
     CodeNamespace,
     CodeFile,
@@ -59,6 +65,16 @@ pub(super) struct Facts<'a> {
     pub queued: u64,
     /// A sampler other than "always" recorded it, by its own attribute (Jaeger's `sampler.type`).
     pub sampler: bool,
+    /// A time limit ended it: by its error type, or HTTP 408 or 504, or gRPC DEADLINE_EXCEEDED.
+    pub timed_out: bool,
+    /// A function that had to be started first (`faas.coldstart`).
+    pub cold: bool,
+    /// What a look into a cache found, where an attribute says so.
+    pub hit: Option<bool>,
+    /// How many like calls an agent or a Collector put into this one span; 0 where nothing says so.
+    pub composite: u32,
+    /// A hash of the parameters of a statement, 0 where none is given.
+    pub parameters: u32,
 }
 
 /// What an attribute's name means.
@@ -73,6 +89,12 @@ enum Meaning {
     Port,
     Line,
     Sampler,
+    ErrorType,
+    Cold,
+    Hit(bool),
+    Rows,
+    Composite,
+    Parameter,
     /// Time in a queue, in units of so many nanoseconds; 0 where the name gives no unit.
     Queued(f64),
     Nothing,
@@ -118,19 +140,34 @@ impl<'a> Facts<'a> {
             line: 0,
             queued: 0,
             sampler: false,
+            timed_out: false,
+            cold: false,
+            hit: None,
+            composite: 0,
+            parameters: 0,
         };
-        let mut stable = 0u32;
+        let mut stable = 0u64;
         for attribute in span.attributes {
             match (keys.meaning(attribute.key), &attribute.value) {
                 (Meaning::Nothing, _) => {}
                 (Meaning::Text(slot, is_stable), Value::Str(text)) => {
-                    let bit = 1 << slot as u32;
+                    let bit = 1u64 << slot as u32;
                     if (is_stable || stable & bit == 0) && !text.is_empty() {
                         facts.texts[slot as usize] = text;
                         stable |= if is_stable { bit } else { 0 };
                     }
                 }
+                // A list of names (tables of a batch) is told by its first.
+                (Meaning::Text(slot, is_stable), Value::Array(list)) => {
+                    let bit = 1u64 << slot as u32;
+                    if let (true, Some(Value::Str(text))) = (is_stable || stable & bit == 0, list.first()) {
+                        facts.texts[slot as usize] = text;
+                    }
+                }
                 (Meaning::Text(..), _) => {}
+                (Meaning::Parameter, value) => {
+                    facts.parameters = with_parameter(facts.parameters, attribute.key, value)
+                }
                 (meaning, value) => facts.number(meaning, value),
             }
         }
@@ -159,17 +196,32 @@ impl<'a> Facts<'a> {
             Meaning::Status => {
                 self.status = u16::try_from(int()).unwrap_or(0);
                 self.throttled |= matches!(self.status, 429 | 503);
+                self.timed_out |= matches!(self.status, 408 | 504);
             }
-            Meaning::GrpcStatus => self.throttled |= matches!(int(), 8 | 14),
+            Meaning::GrpcStatus => {
+                self.throttled |= matches!(int(), 8 | 14);
+                self.timed_out |= int() == 4;
+            }
             Meaning::RpcStatus => {
                 self.throttled |= matches!(value.as_str(), Some("RESOURCE_EXHAUSTED" | "UNAVAILABLE"));
+                self.timed_out |= value.as_str() == Some("DEADLINE_EXCEEDED");
             }
+            Meaning::ErrorType => self.timed_out |= value.as_str().is_some_and(names_a_timeout),
+            Meaning::Cold => self.cold = matches!(value, Value::Bool(true) | Value::Str("true")),
+            Meaning::Hit(yes) => match value {
+                Value::Bool(hit) => self.hit = Some(*hit == yes),
+                Value::Str("true" | "hit" | "HIT") => self.hit = Some(yes),
+                Value::Str("false" | "miss" | "MISS") => self.hit = Some(!yes),
+                _ => {}
+            },
+            Meaning::Rows => self.hit = self.hit.or(value.as_int().map(|n| n > 0)),
+            Meaning::Composite => self.composite = u32::try_from(int()).unwrap_or(0),
             Meaning::Resend => self.resend = int() > 0,
             Meaning::Port => self.port = u16::try_from(int()).unwrap_or(0),
             Meaning::Line => self.line = u32::try_from(int()).unwrap_or(0),
             Meaning::Sampler => self.sampler = !matches!(value.as_str(), None | Some("const")),
             Meaning::Queued(unit) => self.queued = self.queued.max(time_in_queue(unit, value)),
-            Meaning::Text(..) | Meaning::Nothing => {}
+            Meaning::Text(..) | Meaning::Parameter | Meaning::Nothing => {}
         }
     }
 
@@ -200,6 +252,14 @@ fn meaning(key: &str) -> Meaning {
         "server.port" | "net.peer.port" => Meaning::Port,
         "code.line.number" | "code.lineno" => Meaning::Line,
         "sampler.type" => Meaning::Sampler,
+        "error.type" | "exception.type" => Meaning::ErrorType,
+        "faas.coldstart" => Meaning::Cold,
+        "cache.hit" | "db.cache.hit" => Meaning::Hit(true),
+        "cache.miss" => Meaning::Hit(false),
+        "db.response.returned_rows" => Meaning::Rows,
+        "composite.count" | "span.composite.count" | "aggregation.span_count" => Meaning::Composite,
+        "db.statement.parameters" | "db.sql.parameters" | "db.params" => Meaning::Parameter,
+        _ if key.starts_with("db.query.parameter.") => Meaning::Parameter,
         _ => match text_slot(key) {
             Some((slot, stable)) => Meaning::Text(slot, stable),
             None => queue_unit(key).map_or(Meaning::Nothing, Meaning::Queued),
@@ -219,7 +279,7 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
             "url.full" => (Text::Url, true),
             "http.url" => (Text::Url, false),
             "url.path" => (Text::Path, true),
-            "http.target" => (Text::Path, false),
+            "http.target" | "http.path" => (Text::Path, false),
             "http.host" => (Text::Host, true),
             _ => return None,
         },
@@ -227,24 +287,27 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
             "server.address" => (Text::Address, true),
             "net.peer.name" => (Text::Address, false),
             "network.peer.address" => (Text::Socket, true),
-            "net.sock.peer.addr" | "net.peer.ip" => (Text::Socket, false),
+            "net.sock.peer.addr" | "net.peer.ip" | "peer.ipv4" | "peer.ipv6" => (Text::Socket, false),
             "service.peer.name" => (Text::Peer, true),
             "peer.service" => (Text::Peer, false),
+            "peer.hostname" | "peer.address" => (Text::Address, false),
             _ => return None,
         },
         "db" => match key {
             "db.system.name" => (Text::DbSystem, true),
-            "db.system" => (Text::DbSystem, false),
+            "db.system" | "db.type" => (Text::DbSystem, false),
             "db.query.text" => (Text::DbQuery, true),
             "db.statement" => (Text::DbQuery, false),
             "db.operation.name" => (Text::DbOperation, true),
             "db.operation" => (Text::DbOperation, false),
             "db.collection.name" => (Text::DbCollection, true),
-            "db.sql.table" | "db.mongodb.collection" | "db.cassandra.table" | "db.cosmosdb.container" => {
-                (Text::DbCollection, false)
-            }
+            "db.sql.table"
+            | "db.mongodb.collection"
+            | "db.cassandra.table"
+            | "db.cosmosdb.container"
+            | "db.elasticsearch.path_parts.index" => (Text::DbCollection, false),
             "db.namespace" => (Text::DbNamespace, true),
-            "db.name" | "db.redis.database_index" => (Text::DbNamespace, false),
+            "db.name" | "db.redis.database_index" | "db.instance" => (Text::DbNamespace, false),
             "db.query.summary" => (Text::DbSummary, true),
             "db.stored_procedure.name" => (Text::DbProcedure, true),
             _ => return None,
@@ -261,11 +324,38 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
             "messaging.operation.type" => (Text::MessagingOperation, true),
             "messaging.operation" | "messaging.operation.name" => (Text::MessagingOperation, false),
             "messaging.destination.template" => (Text::Destination, true),
-            "messaging.destination.name" | "messaging.destination" => (Text::Destination, false),
+            "messaging.destination.name"
+            | "messaging.destination"
+            | "messaging.kafka.topic"
+            | "messaging.url"
+            | "messaging.rabbitmq.destination.routing_key" => (Text::Destination, false),
             _ => return None,
         },
+        // OpenTracing's names, and Zipkin's.
+        "message_bus" if key == "message_bus.destination" => (Text::Destination, false),
+        "sql" if key == "sql.query" => (Text::DbQuery, false),
         "faas" => match key {
             "faas.invoked_name" => (Text::Invoked, true),
+            _ => return None,
+        },
+        "aws" => match key {
+            "aws.s3.bucket" => (Text::Bucket, true),
+            "aws.dynamodb.table_names" | "aws.table.name" => (Text::DbCollection, false),
+            "aws.sqs.queue.url" | "aws.queue_url" | "aws.sns.topic.arn" | "aws.kinesis.stream_name" => {
+                (Text::Destination, false)
+            }
+            "aws.lambda.resource_mapping.id" => (Text::Invoked, false),
+            _ => return None,
+        },
+        "az" | "azure" => match key {
+            "azure.resource_provider.namespace" => (Text::AzureNamespace, true),
+            "az.namespace" => (Text::AzureNamespace, false),
+            _ => return None,
+        },
+        "graphql" => match key {
+            "graphql.operation.name" => (Text::GraphqlName, true),
+            "graphql.operation.type" => (Text::GraphqlType, true),
+            "graphql.field.path" => (Text::GraphqlField, true),
             _ => return None,
         },
         "gen_ai" => match key {
@@ -273,6 +363,7 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
             "gen_ai.system" => (Text::GenAiSystem, false),
             "gen_ai.operation.name" => (Text::GenAiOperation, true),
             "gen_ai.request.model" => (Text::GenAiModel, true),
+            "gen_ai.tool.name" | "gen_ai.agent.name" => (Text::GenAiTool, true),
             _ => return None,
         },
         "code" => match key {
@@ -285,6 +376,32 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
         },
         _ => return None,
     })
+}
+
+/// Whether the name of an error or an exception says that a time limit was reached.
+pub(super) fn names_a_timeout(text: &str) -> bool {
+    const WORDS: [&str; 6] =
+        ["timeout", "timed out", "timedout", "deadline_exceeded", "deadline exceeded", "deadlineexceeded"];
+    let text = text.get(..200).unwrap_or(text).to_ascii_lowercase();
+    WORDS.iter().any(|w| text.contains(w))
+}
+
+/// The hash of parameters with one more; never 0. Their order does not matter.
+fn with_parameter(hash: u32, key: &str, value: &Value<'_>) -> u32 {
+    let mut one = 0x811C_9DC5u32;
+    let mut eat =
+        |bytes: &[u8]| bytes.iter().for_each(|b| one = (one ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    eat(key.as_bytes());
+    match value {
+        Value::Str(text) => eat(text.as_bytes()),
+        Value::Int(n) => eat(&n.to_le_bytes()),
+        Value::Double(n) => eat(&n.to_bits().to_le_bytes()),
+        Value::Bool(b) => eat(&[u8::from(*b)]),
+        Value::Bytes(bytes) => eat(bytes),
+        Value::Array(list) => list.iter().for_each(|v| eat(&with_parameter(1, "", v).to_le_bytes())),
+        Value::Map(_) | Value::Empty => {}
+    }
+    hash.wrapping_add(one | 1).max(1)
 }
 
 /// The unit of an attribute such as `http.client.request.time_in_queue` or `queue_time_ms`, in nanoseconds; 0 where the

@@ -4,7 +4,7 @@
 
 use super::facts::Facts;
 use super::result::{Category, Contributor};
-use super::semantics::{self, Class};
+use super::semantics::{self, Class, Data};
 use crate::record::{Resource, Span, SpanKind};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -125,6 +125,7 @@ pub(super) struct Known {
     pub owner: u32,
     pub op: u32,
     pub peer: u32,
+    pub data: Data,
 }
 
 /// Who recorded a span.
@@ -283,7 +284,7 @@ impl Names {
         let owner = self.contributor(class.category, service, &class.system, &class.name, &class.code);
         let name = self.text(&class.operation);
         let op = self.op(Op { service, name, kind, category: class.category });
-        Known { owner, op, peer: self.text(&class.peer) }
+        Known { owner, op, peer: self.text(&class.peer), data: class.data }
     }
 
     /// Owner and operation of a span whose kind was missing, once the tree shows that it is its service's entry.
@@ -299,6 +300,7 @@ impl Names {
             code: self.contributors[owner as usize].code.to_string(),
             operation: self.str(name).to_string(),
             peer: String::new(),
+            data: Data::default(),
         });
         let known = self.learn(service, kind, &class);
         (known.owner, known.op)

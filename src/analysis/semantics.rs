@@ -3,10 +3,17 @@
 //! Decided from the span alone; what only the tree can tell (that the peer of a call is traced, that a span without a kind
 //! is a server's entry) is corrected in `tree`.
 
+mod systems;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use super::facts::{Facts, Text};
 use super::result::Category;
 use super::statement;
 use crate::record::SpanKind;
+use systems::{cloud_service, database_category, system_name};
+use waiting::{Waiting, waiting};
 
 /// A span's class: whose time its own time is, and what it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +26,17 @@ pub(super) struct Class {
     pub operation: String,
     /// Who is called, for calls.
     pub peer: String,
+    /// What a statement or a key says besides its form.
+    pub data: Data,
+}
+
+/// The data of a statement: two calls with the same are the same call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Data {
+    /// A hash of the text; 0 for what has none.
+    pub text: u32,
+    /// The text says all: no placeholder stands for anything.
+    pub whole: bool,
 }
 
 /// The class of a span with these attributes.
@@ -32,6 +50,7 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
         code: code.clone(),
         operation,
         peer: peer.clone(),
+        data: Data::default(),
     };
     if matches!(kind, SpanKind::Server | SpanKind::Consumer) {
         let name = operation_name(span_name, facts);
@@ -47,24 +66,101 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
     if !db.is_empty() || !facts.text(Text::DbQuery).is_empty() {
         let system = system_name(db);
         let name = database_name(system, span_name, facts);
-        return class(database_category(system), system, name, statement::normalise(system, span_name));
+        let operation = statement::normalise(system, span_name);
+        let data = data(system, facts);
+        return Class { data, ..class(database_category(system), system, name, operation) };
     }
     let called = matches!(kind, SpanKind::Client | SpanKind::Producer);
     let messaging = facts.text(Text::MessagingSystem);
-    if !messaging.is_empty() && (called || kind == SpanKind::Unspecified) {
-        let verb = facts.text(Text::MessagingOperation);
-        let destination = statement::name_template(facts.text(Text::Destination));
-        let name = if destination.is_empty() { named.clone() } else { join(&[verb, &destination]) };
-        return class(Category::Messaging, messaging, name, named);
+    let destination = facts.text(Text::Destination);
+    if (!messaging.is_empty() || !destination.is_empty()) && (called || kind == SpanKind::Unspecified) {
+        return class(Category::Messaging, messaging, message_name(messaging, &named, facts), named);
     }
     if kind == SpanKind::Producer {
         return class(Category::Messaging, "", named.clone(), named);
     }
     if called || (kind == SpanKind::Unspecified && looks_like_a_call(facts)) {
+        let (rpc, service) = (facts.text(Text::RpcSystem), facts.text(Text::RpcService));
+        if let Some((category, system)) = cloud_service(rpc, service, facts.text(Text::AzureNamespace)) {
+            return class(category, system, cloud_name(&named, facts), named);
+        }
         let (system, name) = external_name(&named, &peer, facts);
         return class(Category::External, &system, name, named);
     }
-    class(Category::App, "", named.clone(), named)
+    let name = inner_name(named, facts);
+    class(Category::App, "", name.clone(), name)
+}
+
+/// A framework's own spans under a name that a person reads: ASGI's sends and receives without the route that they
+/// repeat, GraphQL's operations and fields, an agent's tools.
+fn inner_name(named: String, facts: &Facts<'_>) -> String {
+    for end in [" http send", " http receive", " websocket send", " websocket receive", " lifespan send"] {
+        if named.ends_with(end) {
+            return format!("ASGI{end}");
+        }
+    }
+    let field = facts.text(Text::GraphqlField);
+    if !field.is_empty() {
+        let steps = field.split('.').map(|s| if s.bytes().all(|c| c.is_ascii_digit()) { "*" } else { s });
+        return format!("resolve {}", steps.collect::<Vec<_>>().join("."));
+    }
+    let (graphql, name) = (facts.text(Text::GraphqlType), facts.text(Text::GraphqlName));
+    if !graphql.is_empty() || !name.is_empty() {
+        return join(&["graphql", graphql, &statement::name_template(name)]);
+    }
+    let tool = facts.text(Text::GenAiTool);
+    if !tool.is_empty() {
+        return join(&[facts.text(Text::GenAiOperation), tool]);
+    }
+    // `middleware - query`, `request handler - /books`: Express and its like.
+    match named.split_once(" - ") {
+        Some((what @ ("middleware" | "request handler" | "router" | "request_handler"), of)) => {
+            format!("{what} {of}")
+        }
+        _ => named,
+    }
+}
+
+/// What a message is sent to or taken from, and how. Queues by their name, not their URL or ARN.
+fn message_name(system: &str, named: &str, facts: &Facts<'_>) -> String {
+    let destination = facts.text(Text::Destination);
+    let short = match destination.rsplit_once("://") {
+        Some(_) => destination.rsplit('/').next().unwrap_or_default(),
+        None if destination.starts_with("arn:") => destination.rsplit(':').next().unwrap_or_default(),
+        None => destination,
+    };
+    // JMS and AMQP name the queue for an answer by a random id.
+    let temporary = short.starts_with("amq.gen") || (short.starts_with("ID:") && system != "kafka");
+    let short = if temporary { "(temporary)".to_owned() } else { statement::name_template(short) };
+    let verb = facts.text(Text::MessagingOperation);
+    if short.is_empty() { named.to_owned() } else { join(&[verb, &short]) }
+}
+
+/// A cloud's call: its method and what it works on.
+fn cloud_name(named: &str, facts: &Facts<'_>) -> String {
+    let (service, method) = (facts.text(Text::RpcService), facts.text(Text::RpcMethod));
+    let what = facts.first(&[Text::DbCollection, Text::Destination, Text::Bucket, Text::Invoked]);
+    let what = what.rsplit(['/', ':']).next().unwrap_or_default();
+    let call = match (service, method) {
+        (_, "") => named.to_owned(),
+        ("", method) => method.to_owned(),
+        (_, method) if method.contains('/') => method.to_owned(),
+        (service, method) => format!("{service}/{method}"),
+    };
+    join(&[&call, &statement::name_template(what)])
+}
+
+/// The data of a database call.
+fn data(system: &str, facts: &Facts<'_>) -> Data {
+    let text = facts.text(Text::DbQuery);
+    if text.is_empty() {
+        return Data::default();
+    }
+    let mut hash = 0x811C_9DC5u32;
+    for byte in text.bytes() {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    Data { text: hash.max(1), whole: statement::says_all(system, text) }
 }
 
 /// The class that a span has when the tree shows that it is a service's entry after all.
@@ -85,6 +181,10 @@ fn operation_name(span_name: &str, facts: &Facts<'_>) -> String {
     let (method, route) = (facts.text(Text::Method), facts.text(Text::Route));
     if !method.is_empty() && !route.is_empty() {
         return join(&[method, route]);
+    }
+    let (graphql, named) = (facts.text(Text::GraphqlType), facts.text(Text::GraphqlName));
+    if !graphql.is_empty() && !named.is_empty() {
+        return join(&["graphql", graphql, &statement::name_template(named)]);
     }
     let path = facts.text(Text::Path);
     let only_method = span_name.eq_ignore_ascii_case(method) || span_name == "HTTP" || span_name.is_empty();
@@ -173,31 +273,6 @@ fn join(parts: &[&str]) -> String {
     parts.iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
 
-/// Old names of database systems that the stable convention changed.
-fn system_name(system: &str) -> &str {
-    match system {
-        "mssql" => "microsoft.sql_server",
-        "oracle" => "oracle.db",
-        "dynamodb" => "aws.dynamodb",
-        "cosmosdb" => "azure.cosmosdb",
-        "db2" => "ibm.db2",
-        "redshift" => "aws.redshift",
-        "spanner" => "gcp.spanner",
-        "h2" => "h2database",
-        "hanadb" => "sap.hana",
-        same => same,
-    }
-}
-
-/// No `cache.*` convention exists, so the system decides. `cache` as a system is InterSystems Caché, a database.
-fn database_category(system: &str) -> Category {
-    match system {
-        "redis" | "valkey" | "memcached" | "geode" => Category::Cache,
-        "elasticsearch" | "opensearch" => Category::Search,
-        _ => Category::Database,
-    }
-}
-
 /// The statement without its data; where the span carries none, the summary or operation and collection.
 fn database_name(system: &str, span_name: &str, facts: &Facts<'_>) -> String {
     let (operation, collection) = (facts.text(Text::DbOperation), facts.text(Text::DbCollection));
@@ -207,8 +282,16 @@ fn database_name(system: &str, span_name: &str, facts: &Facts<'_>) -> String {
     if !text.is_empty() && !document {
         return statement::normalise(system, text);
     }
+    if document && system == "mongodb" {
+        return statement::command(text, operation, collection);
+    }
     if !summary.is_empty() {
         return summary.to_owned();
+    }
+    if database_category(system) == Category::Search
+        && let Some(name) = search_name(operation, collection, facts)
+    {
+        return name;
     }
     if !operation.is_empty() && !collection.is_empty() {
         return join(&[operation, collection]);
@@ -227,299 +310,15 @@ fn database_name(system: &str, span_name: &str, facts: &Facts<'_>) -> String {
     if name.is_empty() || name == system { join(&[operation, facts.text(Text::DbNamespace)]) } else { name }
 }
 
-enum Waiting {
-    Queue,
-    Connection,
-}
-
-/// Whether a span's name says that it waits: for a connection of a pool, for a lock, in a queue; or that it opens a
-/// connection. Whole words only, so that an online shop's `checkout` is not taken for a pool's.
-fn waiting(name: &str, database: bool) -> Option<Waiting> {
-    const VERBS: [&str; 12] = [
-        "acquire",
-        "acquiring",
-        "checkout",
-        "borrow",
-        "lease",
-        "wait",
-        "waiting",
-        "get",
-        "obtain",
-        "request",
-        "connect",
-        "take",
-    ];
-    const THINGS: [&str; 12] = [
-        "pool",
-        "connection",
-        "conn",
-        "connections",
-        "permit",
-        "semaphore",
-        "lock",
-        "mutex",
-        "slot",
-        "latch",
-        "rwlock",
-        "limiter",
-    ];
-    let words = words(name);
-    let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
-    if has(&["dns", "tcp", "tls", "ssl"]) && has(&["connect", "lookup", "handshake", "resolve"])
-        || has(&["connection"]) && has(&["setup"])
-    {
-        return Some(Waiting::Connection);
-    }
-    let retry = has(&["backoff"])
-        || (has(&["retry", "retrying", "rate", "throttle"]) && has(&["wait", "waiting", "delay", "sleep"]));
-    let alone = |list: &[&str]| words.len() == 1 && has(list);
-    let queue =
-        has(&["queue", "queued", "queueing", "queuing"]) && has(&["wait", "waiting", "time", "in", "delay"]);
-    let acquire = has(&VERBS)
-        && has(&THINGS)
-        && (!has(&["request", "get", "take"]) || has(&["pool", "connection", "conn", "permit", "lock"]));
-    let of_a_database = database && alone(&["connect", "checkout", "acquire"]);
-    let begins =
-        database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
-    (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"]))
-        .then_some(Waiting::Queue)
-}
-
-/// Lower-case words of a name: letters and digits, split where a capital follows a small letter.
-fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut before = ' ';
-    for c in name.chars().take(200) {
-        if c.is_alphanumeric() {
-            let starts = !before.is_alphanumeric() || (before.is_lowercase() && c.is_uppercase());
-            if starts {
-                words.push(String::new());
-            }
-            if let Some(word) = words.last_mut() {
-                word.extend(c.to_lowercase());
-            }
-        }
-        before = c;
-    }
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::facts::Keys;
-    use crate::analysis::testing::span;
-    use crate::record::Value;
-
-    /// Category, system and name of a span.
-    #[track_caller]
-    fn check(kind: SpanKind, name: &str, attributes: &[(&str, &str)], want: (Category, &str, &str)) {
-        let values: Vec<_> =
-            attributes.iter().map(|(k, v)| (*k, v.parse().map_or(Value::Str(v), Value::Int))).collect();
-        span(name, kind, &values, |s| {
-            let class = classify(s.kind, s.name, &Facts::of(s, &mut Keys::default()));
-            assert_eq!((class.category, &*class.system, &*class.name), want, "{name} {attributes:?}");
-        });
-    }
-
-    #[test]
-    fn databases_caches_and_search_under_old_and_stable_names() {
-        use Category::{Cache, Database, Search};
-        let client = |attributes: &[(&str, &str)], want| check(SpanKind::Client, "query", attributes, want);
-        let sql = "SELECT * FROM product WHERE id = 7";
-        let want = (Database, "postgresql", "SELECT * FROM product WHERE id = ?");
-        client(&[("db.system", "postgresql"), ("db.statement", sql)], want);
-        client(&[("db.system.name", "postgresql"), ("db.query.text", sql)], want);
-        client(
-            &[("db.system", "mssql"), ("db.statement", "SELECT 1")],
-            (Database, "microsoft.sql_server", "SELECT ?"),
-        );
-        client(&[("db.system", "cache"), ("db.statement", "SELECT 1")], (Database, "cache", "SELECT ?"));
-        client(&[("db.system", "redis"), ("db.statement", "GET user:17")], (Cache, "redis", "GET user:?"));
-        client(&[("db.system.name", "valkey"), ("db.operation.name", "GET")], (Cache, "valkey", "GET"));
-        client(
-            &[
-                ("db.system", "mongodb"),
-                ("db.operation", "find"),
-                ("db.mongodb.collection", "users"),
-                ("db.statement", "{\"find\":1}"),
-            ],
-            (Database, "mongodb", "find users"),
-        );
-        client(
-            &[("db.system", "elasticsearch"), ("db.operation", "search"), ("db.collection.name", "products")],
-            (Search, "elasticsearch", "search products"),
-        );
-        check(
-            SpanKind::Internal,
-            "load",
-            &[("db.system", "sqlite"), ("db.statement", "SELECT 1")],
-            (Database, "sqlite", "SELECT ?"),
-        );
-        check(SpanKind::Server, "GET /x", &[("db.system", "sqlite")], (Category::App, "", "GET /x"));
-    }
-
-    #[test]
-    fn calls_by_host_and_template() {
-        let call = |attributes: &[(&str, &str)], want| check(SpanKind::Client, "POST", attributes, want);
-        call(
-            &[
-                ("http.request.method", "POST"),
-                ("url.full", "https://pay.example/charge/17?x=secret"),
-                ("server.address", "pay.example"),
-                ("server.port", "443"),
-            ],
-            (Category::External, "http", "POST pay.example/charge/{id}"),
-        );
-        call(
-            &[
-                ("http.method", "POST"),
-                ("http.url", "http://u:p@127.0.0.1:9001/charge"),
-                ("net.peer.name", "127.0.0.1"),
-            ],
-            (Category::External, "http", "POST 127.0.0.1:9001/charge"),
-        );
-        call(
-            &[("http.request.method", "GET"), ("peer.service", "billing"), ("url.template", "/bill/{n}")],
-            (Category::External, "http", "GET billing/bill/{n}"),
-        );
-        call(
-            &[
-                ("rpc.system", "grpc"),
-                ("rpc.service", "Shop"),
-                ("rpc.method", "Get"),
-                ("server.address", "shop"),
-            ],
-            (Category::External, "grpc", "shop Shop/Get"),
-        );
-        call(
-            &[
-                ("gen_ai.provider.name", "acme"),
-                ("gen_ai.operation.name", "chat"),
-                ("gen_ai.request.model", "m-1"),
-                ("http.request.method", "POST"),
-            ],
-            (Category::External, "acme", "chat m-1"),
-        );
-        call(&[("faas.invoked_name", "resize")], (Category::External, "faas", "resize"));
-        check(
-            SpanKind::Producer,
-            "orders send",
-            &[
-                ("messaging.system", "kafka"),
-                ("messaging.operation.type", "send"),
-                ("messaging.destination.name", "orders"),
-            ],
-            (Category::Messaging, "kafka", "send orders"),
-        );
-        check(
-            SpanKind::Consumer,
-            "orders process",
-            &[("messaging.system", "kafka")],
-            (Category::App, "", "orders process"),
-        );
-    }
-
-    #[test]
-    fn spans_without_a_kind_are_judged_by_what_they_name() {
-        let kind = SpanKind::Unspecified;
-        let method = ("http.method", "GET");
-        check(
-            kind,
-            "GET",
-            &[method, ("http.url", "http://a.example/x")],
-            (Category::External, "http", "GET a.example/x"),
-        );
-        check(
-            kind,
-            "GET /x",
-            &[method, ("http.route", "/x"), ("net.peer.name", "c")],
-            (Category::App, "", "GET /x"),
-        );
-        check(kind, "work", &[], (Category::App, "", "work"));
-    }
-
-    #[test]
-    fn waiting_is_known_by_whole_words() {
-        let db = [("db.system", "postgresql")];
-        for name in [
-            "pg-pool.connect",
-            "getConnection",
-            "HTTP wait_for_connection 10.0.0.7:80",
-            "pool acquire",
-            "acquire lock",
-            "wait for connection",
-            "queue wait",
-            "backoff",
-            "retry delay",
-            "connect",
-            "lock.acquire",
-            "checkout connection",
-        ] {
-            span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(
-                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
-                    Category::Queue,
-                    "{name}"
-                );
-            });
-        }
-        check(SpanKind::Client, "connect", &db, (Category::Queue, "postgresql", "connect"));
-        check(SpanKind::Client, "checkout", &db, (Category::Queue, "postgresql", "checkout"));
-        for name in [
-            "checkout",
-            "POST /checkout",
-            "enqueue",
-            "get connections page",
-            "unlock",
-            "wait",
-            "queue",
-            "disconnect",
-            "request handler",
-        ] {
-            let want =
-                if matches!(name, "queue" | "get connections page") { continue } else { Category::App };
-            span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(
-                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
-                    want,
-                    "{name}"
-                );
-            });
-        }
-        for name in ["tcp.connect", "tls handshake", "dns.lookup", "HTTP connection_setup a:80"] {
-            span(name, SpanKind::Internal, &[], |s| {
-                assert_eq!(
-                    classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).category,
-                    Category::Connection,
-                    "{name}"
-                );
-            });
-        }
-    }
-
-    #[test]
-    fn operations_and_code() {
-        let route =
-            [("http.request.method", "GET"), ("http.route", "/products/{id}"), ("url.path", "/products/17")];
-        check(SpanKind::Server, "GET", &route, (Category::App, "", "GET /products/{id}"));
-        check(SpanKind::Server, "GET", &route[..1], (Category::App, "", "GET"));
-        check(SpanKind::Server, "GET", &[route[0], route[2]], (Category::App, "", "GET /products/{id}"));
-        span(
-            "x",
-            SpanKind::Internal,
-            &[("code.filepath", Value::Str("src/a.rs")), ("code.lineno", Value::Int(7))],
-            |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).code, "src/a.rs:7");
-            },
-        );
-        span(
-            "x",
-            SpanKind::Internal,
-            &[("code.namespace", Value::Str("A")), ("code.function", Value::Str("f"))],
-            |s| {
-                assert_eq!(classify(s.kind, s.name, &Facts::of(s, &mut Keys::default())).code, "A.f");
-            },
-        );
-    }
+/// A search engine's operation and index: from its attributes, else from its URL (`/products/_search`).
+fn search_name(operation: &str, collection: &str, facts: &Facts<'_>) -> Option<String> {
+    let url = facts.first(&[Text::Url, Text::Path]);
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest.split_once('/').map_or("", |(_, p)| p));
+    let mut parts = path.split('/').filter(|p| !p.is_empty());
+    let index = parts.clone().next().filter(|p| !p.starts_with('_')).unwrap_or_default();
+    let verb = parts.find_map(|p| p.strip_prefix('_')).unwrap_or_default();
+    let operation = if operation.is_empty() { verb } else { operation };
+    let collection = if collection.is_empty() { index } else { collection };
+    (!operation.is_empty() && !collection.is_empty())
+        .then(|| join(&[operation, &statement::name_template(collection)]))
 }

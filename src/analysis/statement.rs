@@ -18,6 +18,10 @@ struct Dialect {
     brackets: bool,
     /// `#` starts a comment.
     hash_comment: bool,
+    /// A comment within a comment ends by itself.
+    nested_comments: bool,
+    /// `q'[…]'` is a string.
+    q_strings: bool,
 }
 
 impl Dialect {
@@ -34,6 +38,11 @@ impl Dialect {
                 || matches!(system, "neo4j" | "gcp.spanner" | "influxdb" | "azure.cosmosdb"),
             brackets: matches!(system, "microsoft.sql_server"),
             hash_comment: mysql,
+            nested_comments: matches!(
+                system,
+                "postgresql" | "cockroachdb" | "aws.redshift" | "microsoft.sql_server"
+            ),
+            q_strings: matches!(system, "oracle.db" | "oracle"),
         }
     }
 }
@@ -73,17 +82,25 @@ struct Scanner<'a> {
     out: String,
     last: Last,
     blank: bool,
+    /// Something stood for data that the text does not have.
+    placeholders: bool,
 }
 
 /// SQL, and what looks like it (CQL, Cypher, SPARQL …). One pass, no grammar: a scanner cannot fail on a dialect that it
 /// does not know.
 fn sql(text: &str, dialect: Dialect) -> String {
+    scan(text, dialect).0
+}
+
+/// The normal form, and whether placeholders stand in it for data that is not there.
+fn scan(text: &str, dialect: Dialect) -> (String, bool) {
     let mut s = Scanner {
         text: text.as_bytes(),
         at: 0,
         out: String::with_capacity(text.len().min(LONGEST)),
         last: Last::Nothing,
         blank: false,
+        placeholders: false,
     };
     while let Some(c) = s.peek(0) {
         // Far beyond what is kept: the rest cannot change the name.
@@ -96,7 +113,18 @@ fn sql(text: &str, dialect: Dialect) -> String {
     while out.ends_with([';', ' ']) {
         out.pop();
     }
-    out
+    (out, s.placeholders)
+}
+
+/// Whether a statement's text has all of its data, so that two equal texts are two equal questions.
+pub(super) fn says_all(system: &str, text: &str) -> bool {
+    match system {
+        "redis" | "valkey" | "memcached" | "geode" => !text.contains('?'),
+        _ if text.trim_start().starts_with(['{', '[']) => !text.contains('?'),
+        // What is cut off here, or was cut by an agent, may differ where it was cut.
+        _ if text.len() > LONGEST || text.ends_with("...") || text.ends_with('…') => false,
+        _ => !scan(text, Dialect::of(system)).1,
+    }
 }
 
 impl Scanner<'_> {
@@ -110,7 +138,7 @@ impl Scanner<'_> {
             _ if c.is_ascii_whitespace() => self.skip(1),
             b'-' if next == Some(b'-') => self.comment_to_line_end(),
             b'#' if dialect.hash_comment => self.comment_to_line_end(),
-            b'/' if next == Some(b'*') => self.block_comment(),
+            b'/' if next == Some(b'*') => self.block_comment(dialect.nested_comments),
             b'\'' => self.string(1, b'\'', dialect.backslash),
             b'"' if dialect.double_is_string => self.string(1, b'"', dialect.backslash),
             b'"' | b'`' => self.quoted_identifier(c),
@@ -119,7 +147,7 @@ impl Scanner<'_> {
             b'@' => self.variable(),
             b':' if next == Some(b':') => self.punctuation(2),
             b':' if next.is_some_and(is_word) => self.named_placeholder(1),
-            b'%' if next == Some(b's') && !self.peek(2).is_some_and(is_word) => self.literal(2),
+            b'%' if next == Some(b's') && !self.peek(2).is_some_and(is_word) => self.unknown(2),
             b'%' if next == Some(b'(') => self.python_placeholder(),
             b'?' => self.placeholder_or_operator(),
             b'0'..=b'9' => self.number(0),
@@ -147,6 +175,12 @@ impl Scanner<'_> {
         if std::mem::take(&mut self.blank) && wanted && !self.out.is_empty() && !self.out.ends_with('(') {
             self.out.push(' ');
         }
+    }
+
+    /// `?`, `$1`, `%s`, `:name`: something that the text does not tell.
+    fn unknown(&mut self, length: usize) {
+        self.placeholders = true;
+        self.literal(length);
     }
 
     fn literal(&mut self, length: usize) {
@@ -180,6 +214,15 @@ impl Scanner<'_> {
         self.punctuation(1);
         self.last = Last::Operand;
         let Some(open) = matching_open(&self.out) else { return };
+        // `IN (?::INTEGER, ?::INTEGER)`, `IN ((?, ?), (?, ?))`: what stands in a list more than once is said once.
+        if ends_with_word(self.out[..open].trim_end(), "IN")
+            && let Some(one) = repeated(&self.out[open + 1..self.out.len() - 1])
+        {
+            let end = open + 1 + one;
+            self.out.truncate(end);
+            self.out.push(')');
+            return;
+        }
         let tuple = &self.out[open..];
         let before = self.out[..open].trim_end();
         let Some(before) = before.strip_suffix(',').map(str::trim_end) else { return };
@@ -196,10 +239,17 @@ impl Scanner<'_> {
         self.blank = true;
     }
 
-    fn block_comment(&mut self) {
+    fn block_comment(&mut self, nests: bool) {
+        // PostgreSQL, SQL Server and the standard nest comments; MySQL and Oracle do not, and end at the first mark.
+        let mut depth = 1;
         self.at += 2;
-        while self.peek(0).is_some() && !(self.peek(0) == Some(b'*') && self.peek(1) == Some(b'/')) {
-            self.at += 1;
+        while self.peek(0).is_some() {
+            match (self.peek(0), self.peek(1)) {
+                (Some(b'*'), Some(b'/')) if depth == 1 => break,
+                (Some(b'*'), Some(b'/')) => (depth, self.at) = (depth - 1, self.at + 2),
+                (Some(b'/'), Some(b'*')) if nests => (depth, self.at) = (depth + 1, self.at + 2),
+                _ => self.at += 1,
+            }
         }
         self.skip(2);
     }
@@ -223,11 +273,31 @@ impl Scanner<'_> {
         self.literal(length);
     }
 
+    /// Oracle's `q'[…]'`: ends where its own bracket and a quote stand together.
+    fn q_string(&mut self, prefix: usize) {
+        let open = self.peek(prefix + 1).unwrap_or(b'\'');
+        let close = match open {
+            b'[' => b']',
+            b'(' => b')',
+            b'{' => b'}',
+            b'<' => b'>',
+            same => same,
+        };
+        let body = &self.text[(self.at + prefix + 2).min(self.text.len())..];
+        let end = body.windows(2).position(|w| w == [close, b'\'']).map_or(body.len(), |p| p + 2);
+        self.literal(prefix + 2 + end);
+    }
+
     fn quoted_identifier(&mut self, end: u8) {
         let from = self.at;
         self.at += 1;
-        while self.peek(0).is_some_and(|c| c != end) {
-            self.at += 1;
+        loop {
+            match self.peek(0) {
+                // Twice stands for itself.
+                Some(c) if c == end && self.peek(1) == Some(end) => self.at += 2,
+                Some(c) if c != end => self.at += 1,
+                _ => break,
+            }
         }
         self.at = (self.at + 1).min(self.text.len());
         self.write(from, self.at, Last::Operand);
@@ -240,7 +310,7 @@ impl Scanner<'_> {
             tag += 1;
         }
         if self.peek(tag) != Some(b'$') {
-            return if tag > 1 { self.literal(tag) } else { self.punctuation(1) };
+            return if tag > 1 { self.unknown(tag) } else { self.punctuation(1) };
         }
         let (mark, rest) = self.text[self.at..].split_at(tag + 1);
         let body = rest.windows(mark.len()).position(|w| w == mark).map_or(rest.len(), |p| p + mark.len());
@@ -260,12 +330,12 @@ impl Scanner<'_> {
         while self.peek(length).is_some_and(is_word) {
             length += 1;
         }
-        self.literal(length);
+        self.unknown(length);
     }
 
     fn python_placeholder(&mut self) {
         match self.text[self.at..].iter().position(|c| *c == b')') {
-            Some(close) if self.peek(close + 1) == Some(b's') => self.literal(close + 2),
+            Some(close) if self.peek(close + 1) == Some(b's') => self.unknown(close + 2),
             _ => self.punctuation(1),
         }
     }
@@ -276,7 +346,7 @@ impl Scanner<'_> {
         while self.peek(length).is_some_and(|c| c.is_ascii_digit()) {
             length += 1;
         }
-        if matches!(self.peek(1), Some(b'|' | b'&')) { self.punctuation(2) } else { self.literal(length) }
+        if matches!(self.peek(1), Some(b'|' | b'&')) { self.punctuation(2) } else { self.unknown(length) }
     }
 
     /// A sign belongs to the number when it touches it and no name or bracket stands before it.
@@ -316,6 +386,12 @@ impl Scanner<'_> {
         }
         let word = &self.text[from..to];
         let quote = self.text.get(to).copied();
+        if quote == Some(b'\'')
+            && dialect.q_strings
+            && matches!(word, [b'q' | b'Q'] | [b'n' | b'N', b'q' | b'Q'])
+        {
+            return self.q_string(to - from);
+        }
         // N'…', X'…', B'…', E'…', U&'…' and MySQL's _utf8'…' are strings with a prefix.
         let prefix = matches!(word, [b'n' | b'N' | b'x' | b'X' | b'b' | b'B' | b'e' | b'E' | b'r' | b'R'])
             || (word.first() == Some(&b'_') && dialect.hash_comment);
@@ -349,6 +425,20 @@ fn ends_with_keyword(text: &str) -> bool {
         "IN", "BY", "RETURN", "SET",
     ];
     BEFORE_A_VALUE.iter().any(|w| ends_with_word(text, w))
+}
+
+/// The length of the first element of a list whose elements are all equal and have data, if it has more than one.
+fn repeated(list: &str) -> Option<usize> {
+    let mut parts = list.split(',').map(str::trim);
+    let first = parts.next().filter(|p| p.contains('?') && !p.contains(['(', ')']))?;
+    let mut more = false;
+    parts
+        .all(|p| {
+            more = true;
+            p == first
+        })
+        .then_some(())?;
+    more.then(|| list.find(',').unwrap_or(list.len()))
 }
 
 /// Where the bracket closed by the last character opens.
@@ -472,6 +562,66 @@ fn json_shape(text: &str) -> String {
     out
 }
 
+/// A MongoDB command: its verb, its collection and the fields that it asks by; not where its driver keeps its books.
+pub(super) fn command(text: &str, operation: &str, collection: &str) -> String {
+    let members = top_members(text);
+    let value = |key: &str| members.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
+    let plain = |v: &str| v.trim_matches('"').to_owned();
+    let named = members.first().filter(|(k, v)| is_name(k) && v.starts_with('"'));
+    let verb = if operation.is_empty() { named.map_or("", |(k, _)| *k) } else { operation };
+    let from = value(verb).filter(|v| v.starts_with('"')).map(plain);
+    let collection = if collection.is_empty() { from.unwrap_or_default() } else { collection.to_owned() };
+    if verb.is_empty() || collection.is_empty() {
+        return shorten(json_shape(text));
+    }
+    let mut out = format!("{verb} {collection}");
+    for (key, mark) in [("filter", ""), ("query", ""), ("q", ""), ("pipeline", ""), ("sort", "sort ")] {
+        let shape = value(key).map(json_shape).filter(|s| s.len() > 2);
+        if let Some(shape) = shape {
+            out.push(' ');
+            out.push_str(mark);
+            out.push_str(&shape);
+        }
+    }
+    shorten(out)
+}
+
+/// Keys and values of a document's first level, as they are written; what is cut off ends where it ends.
+fn top_members(text: &str) -> Vec<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let (mut members, mut at, mut depth) = (Vec::new(), 0, 0usize);
+    let (mut key, mut from) = (None, 0);
+    while at < bytes.len() && members.len() < 64 {
+        match bytes[at] {
+            b'"' => {
+                let start = at + 1;
+                at = start;
+                while bytes.get(at).is_some_and(|c| *c != b'"') {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+                if depth == 1 && key.is_none() {
+                    key = text.get(start..at.min(bytes.len()));
+                }
+            }
+            b':' if depth == 1 && key.is_some() && from == 0 => from = at + 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 1 => depth -= 1,
+            b'}' | b',' if depth == 1 => {
+                if let (Some(key), Some(value)) = (key.take(), text.get(from..at)) {
+                    members.push((key, value.trim()));
+                }
+                from = 0;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if let (Some(key), true, Some(value)) = (key, from > 0, text.get(from..)) {
+        members.push((key, value.trim()));
+    }
+    members
+}
+
 fn push_value(out: &mut String) {
     if out.ends_with("[?, ") {
         out.truncate(out.len() - 2);
@@ -480,9 +630,9 @@ fn push_value(out: &mut String) {
     }
 }
 
-/// A URL's path with what identifies single things replaced by `{id}`; query and fragment dropped.
+/// A URL's path with what identifies single things replaced by `{id}`; query, fragment and matrix parameters dropped.
 pub fn path_template(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split(['?', '#', ';']).next().unwrap_or_default();
     let segments: Vec<&str> =
         path.split('/').map(|segment| if identifies(segment) { "{id}" } else { segment }).collect();
     shorten(segments.join("/"))
@@ -505,19 +655,54 @@ pub fn name_template(name: &str) -> String {
     shorten(words.join(" "))
 }
 
-/// Whether a path segment names a single thing: a number, a date, a UUID, a long hexadecimal or random token, an address.
+/// Whether a path segment names a single thing: a number, a date, a UUID, a long hexadecimal or random token, an address,
+/// a number with a prefix (`order-42`), a title made into a path (`ten-ways-to-brew-tea`).
 fn identifies(segment: &str) -> bool {
     let stem = segment.split_once('.').map_or(segment, |(stem, _)| stem);
     let bytes = stem.as_bytes();
     let digits = bytes.iter().filter(|c| c.is_ascii_digit()).count();
-    let letters = bytes.iter().filter(|c| c.is_ascii_alphabetic()).count();
+    let lower = bytes.iter().filter(|c| c.is_ascii_lowercase()).count();
+    let upper = bytes.iter().filter(|c| c.is_ascii_uppercase()).count();
+    let letters = lower + upper;
     let hex = bytes.iter().all(|c| c.is_ascii_hexdigit() || *c == b'-');
     let number = digits > 0
         && bytes.iter().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b'_' | b',' | b'+' | b':'));
     number
         || (hex && digits > 0 && bytes.len() >= 10)
         || (bytes.len() >= 20 && digits >= 3 && letters >= 3)
+        // Random tokens mix small, capital and digits; words of a path hardly do.
+        || (bytes.len() >= 12 && digits >= 2 && upper >= 2 && lower >= 2 && !stem.contains(['-', '_']))
+        || ends_in_a_number(stem)
+        || is_a_date(bytes)
+        || is_a_title(stem, lower)
         || segment.contains(['@', '%'])
+}
+
+/// `order-42`, `SKU12345`: letters, then a number; at least four digits where nothing stands between.
+fn ends_in_a_number(stem: &str) -> bool {
+    let rest = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = stem.len() - rest.len();
+    let word = rest.trim_end_matches(['-', '_', ':', '~']);
+    let parted = word.len() < rest.len();
+    !word.is_empty()
+        && word.bytes().any(|c| c.is_ascii_alphabetic())
+        && (digits >= 4 || (parted && digits >= 2))
+}
+
+/// `2024-01-31T10:00:00Z`, `20240131T100000`.
+fn is_a_date(bytes: &[u8]) -> bool {
+    let (date, time) = match bytes.iter().position(|c| matches!(c, b'T' | b't')) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => return false,
+    };
+    let of = |text: &[u8], more: &[u8]| text.iter().all(|c| c.is_ascii_digit() || more.contains(c));
+    date.len() >= 8 && of(date, b"-") && !time.is_empty() && of(time, b":+-Zz")
+}
+
+/// Four words or more joined by hyphens, all small: what a title becomes in a path.
+fn is_a_title(stem: &str, lower: usize) -> bool {
+    let hyphens = stem.bytes().filter(|c| *c == b'-').count();
+    hyphens >= 3 && stem.len() >= 18 && lower + hyphens >= stem.len() - 4 && !stem.contains('_')
 }
 
 #[cfg(test)]
@@ -565,6 +750,18 @@ mod tests {
                     "INSERT INTO t (a, b) VALUES (?, ?)",
                 ),
                 ("SELECT f(1, 2), (SELECT 3)", "SELECT f(?, ?), (SELECT ?)"),
+                (
+                    "SELECT a FROM t WHERE id IN ($1::INTEGER, $2::INTEGER)",
+                    "SELECT a FROM t WHERE id IN (?::INTEGER)",
+                ),
+                (
+                    "SELECT a FROM t WHERE (a, b) IN ((1, 2), (3, 4), (5, 6))",
+                    "SELECT a FROM t WHERE (a, b) IN ((?, ?))",
+                ),
+                (
+                    "SELECT a FROM t WHERE id IN (SELECT b FROM u)",
+                    "SELECT a FROM t WHERE id IN (SELECT b FROM u)",
+                ),
             ],
         );
     }
@@ -594,7 +791,27 @@ mod tests {
         );
         check(
             "microsoft.sql_server",
-            &[("SELECT [Order 1] FROM [t] WHERE a = 1", "SELECT [Order 1] FROM [t] WHERE a = ?")],
+            &[
+                ("SELECT [Order 1] FROM [t] WHERE a = 1", "SELECT [Order 1] FROM [t] WHERE a = ?"),
+                ("SELECT [a]]b] FROM #tmp WHERE c = @p0", "SELECT [a]]b] FROM #tmp WHERE c = ?"),
+            ],
+        );
+        check(
+            "oracle.db",
+            &[
+                ("SELECT /*+ INDEX(t i) */ a FROM t WHERE b = :1", "SELECT a FROM t WHERE b = ?"),
+                (
+                    "SELECT a FROM t WHERE b = q'[it's]' AND c = nq'{x}'",
+                    "SELECT a FROM t WHERE b = ? AND c = ?",
+                ),
+            ],
+        );
+        check(
+            "postgresql",
+            &[
+                ("SELECT /* a /* b */ c */ x FROM \"a\"\"b\"", "SELECT x FROM \"a\"\"b\""),
+                ("SELECT x /*traceparent='00-1'*/ FROM t", "SELECT x FROM t"),
+            ],
         );
     }
 
@@ -647,6 +864,13 @@ mod tests {
             ("/by-mail/a@b.example", "/by-mail/{id}"),
             ("/2024-01-31/report", "/{id}/report"),
             ("/image/17.png", "/image/{id}"),
+            ("/orders/order-42;jsessionid=1", "/orders/{id}"),
+            ("/sku/SKU12345", "/sku/{id}"),
+            ("/blog/ten-ways-to-brew-green-tea", "/blog/{id}"),
+            ("/at/2024-01-31T10:00:00Z", "/at/{id}"),
+            ("/t/V1StGXR8Z5jdHi6B", "/t/{id}"),
+            ("/api/v2/oauth2/forgot-my-password", "/api/v2/oauth2/forgot-my-password"),
+            ("/files/x509/utf8", "/files/x509/utf8"),
         ] {
             assert_eq!(path_template(path), want);
         }
