@@ -148,6 +148,7 @@ impl Trace {
             trace_id: self.id,
             span_id: SpanId(self.span_id(0)),
             sampled: true,
+            threshold: hotspan::record::Threshold::ALWAYS,
             step: StepId((self.number % 4) as u16),
             user: (self.number % 100) as u32,
             iteration: (self.number / 100) as u32,

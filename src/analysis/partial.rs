@@ -179,6 +179,7 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         errors: tally.errors,
         checks_failed: tally.checks_failed,
         joined: tally.joined,
+        joined_weight: tally.joined_bands.iter().map(|band| band.0).sum(),
         latency_sum: Nanos(tally.bands.iter().map(|b: &BandResult| b.latency_sum.0).sum()),
         latency: tally.latency,
         service_time: tally.service_time,

@@ -222,6 +222,8 @@ pub struct StepResult {
     pub checks_failed: u64,
     /// Exchanges with at least one server span.
     pub joined: u64,
+    /// For how many exchanges those stand: more than `joined` where only a sample was recorded.
+    pub joined_weight: u64,
     /// From the intended start.
     pub latency: Histogram,
     /// From the actual start.

@@ -43,6 +43,8 @@ pub(super) struct Asked {
     pub first_byte: u64,
     pub end: u64,
     pub trace: u32,
+    /// For how many exchanges it stands: [`Exchange::weight`], cut to what fits.
+    pub weight: u32,
     pub step: u16,
     /// A request left the client.
     pub was_sent: bool,
@@ -93,6 +95,7 @@ impl Asked {
             first_byte,
             end,
             trace,
+            weight: u32::try_from(exchange.weight()).unwrap_or(u32::MAX),
             step: exchange.step.0,
             was_sent: exchange.was_sent(),
             sampled: exchange.sampled,

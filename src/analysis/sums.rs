@@ -162,13 +162,14 @@ impl Sums {
         for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
             let row = &rows[node.row as usize];
             let op = self.ops.entry(u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0)).or_default();
-            op.calls += 1;
-            op.errors += u64::from(row.flags & ERROR != 0);
-            op.duration.record(Nanos(row.end - row.start));
+            let weight = u64::from(asked[self.root_of[i] as usize].weight);
+            op.calls += weight;
+            op.errors += weight * u64::from(row.flags & ERROR != 0);
+            op.duration.record_n(Nanos(row.end - row.start), weight);
             if node.flags & (OUTER | TRANSPORT) == 0 {
                 let part = self.parts.part(asked[self.root_of[i] as usize].step, node.owner);
-                part.calls += 1;
-                part.call_duration.record(Nanos(row.end - row.start));
+                part.calls += weight;
+                part.call_duration.record_n(Nanos(row.end - row.start), weight);
             }
             seen.push(
                 u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
@@ -177,7 +178,8 @@ impl Sums {
         seen.sort_unstable();
         seen.dedup();
         for key in seen.drain(..) {
-            self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += 1;
+            let weight = u64::from(asked[(key >> 33) as usize].weight);
+            self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += weight;
         }
         self.op_seen = seen;
         let Sums { op_own, ops, .. } = self;
@@ -198,12 +200,16 @@ impl Sums {
         let limits = self.limits.get(usize::from(asked.step)).copied().unwrap_or_default();
         let band = limits.iter().filter(|limit| latency > limit.0).count();
         let result = &mut step.bands[band];
-        result.exchanges += 1;
-        result.latency_sum += Nanos(latency);
+        // A sampled exchange stands for those like it that were not recorded; those are left out.
+        let weight = u64::from(asked.weight);
+        result.exchanges += weight;
+        result.latency_sum += Nanos(latency * weight);
         let mut covered = 0;
-        for piece in &blamer.pieces {
+        // One that others stand for still counts as joined and can be an exemplar.
+        let pieces = if weight == 0 { &[][..] } else { &blamer.pieces };
+        for piece in pieces {
             let time = piece.end - piece.start;
-            result.categories.add(names.who(piece.owner).category, Nanos(time));
+            result.categories.add(names.who(piece.owner).category, Nanos(time * weight));
             self.own.add(piece.owner, time);
             if piece.node != NONE {
                 covered += time;
@@ -211,7 +217,7 @@ impl Sums {
                 if node.owner != piece.owner {
                     continue;
                 }
-                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time);
+                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time * weight);
             }
         }
         let joined = asked.was_sent && !blamer.forest.kids(index as u32).is_empty();
@@ -219,12 +225,12 @@ impl Sums {
             // Recorded although nobody asked: traced by the server's own decision.
             step.traced += u64::from(!asked.sampled);
             step.joined += 1;
-            step.joined_bands[band].0 += 1;
-            step.joined_bands[band].1 += latency;
+            step.joined_bands[band].0 += weight;
+            step.joined_bands[band].1 += latency * weight;
             self.covered += covered;
             self.coverable += asked.end - asked.sent;
         }
-        let occasion = Occasion { band, latency, at: asked.intended, trace };
+        let occasion = Occasion { band, latency, at: asked.intended, trace, weight };
         let Sums { parts, groups, own, group, retimer, root_of, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
@@ -250,7 +256,9 @@ impl Sums {
             };
             groups.part(asked.step, number).add(time, saved, occasion);
         });
-        self.find_series(blamer, index as u32, asked.step, occasion);
+        if weight > 0 {
+            self.find_series(blamer, index as u32, asked.step, occasion);
+        }
         self.exemplars(asked, trace, joined, step);
     }
 
@@ -296,7 +304,7 @@ impl Sums {
             }
             if calls > 0 {
                 let part = self.series.part(step, same[0].key);
-                part.calls += calls;
+                part.calls += calls * occasion.weight;
                 part.add(time, removable, occasion);
             }
         }

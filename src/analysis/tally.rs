@@ -34,6 +34,8 @@ pub(super) struct Occasion {
     pub latency: u64,
     pub at: u64,
     pub trace: TraceId,
+    /// For how many exchanges it stands.
+    pub weight: u64,
 }
 
 impl Default for Part {
@@ -56,11 +58,11 @@ impl Default for Part {
 impl Part {
     /// Counts one exchange in which it had time, and how much shorter that exchange could have been.
     pub fn add(&mut self, time: u64, removable: u64, on: Occasion) {
-        self.exchanges += 1;
-        self.total += time;
-        self.bands[on.band] += time;
-        self.touched.record(Nanos(on.latency));
-        self.without.record(Nanos(on.latency - removable.min(on.latency)));
+        self.exchanges += on.weight;
+        self.total += time * on.weight;
+        self.bands[on.band] += time * on.weight;
+        self.touched.record_n(Nanos(on.latency), on.weight);
+        self.without.record_n(Nanos(on.latency - removable.min(on.latency)), on.weight);
         self.worst = self.worst.max(Some((time, Reverse(on.trace))));
         let now = |floor: Nanos| (time >= floor.0).then_some((on.at, on.at));
         self.long = wider(self.long, now(DOMINANT_MEAN));
@@ -104,7 +106,7 @@ pub(super) struct StepTally {
     pub bytes_received: u64,
     pub traced: u64,
     pub joined: u64,
-    /// Corrected latency of the joined exchanges, by band: how many, how much.
+    /// Corrected latency of the joined exchanges, by band: how many, how much. Weighted, as all blame is.
     pub joined_bands: [(u64, u64); 4],
     pub latency: Histogram,
     pub service_time: Histogram,

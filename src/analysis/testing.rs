@@ -124,6 +124,7 @@ pub(super) fn exchange(span_id: u64, from: u64, to: u64) -> Exchange {
         trace_id: trace(1),
         span_id: id(span_id),
         sampled: true,
+        threshold: crate::record::Threshold::ALWAYS,
         step: StepId(0),
         user: 0,
         iteration: 0,

@@ -72,8 +72,10 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
             let category = Category::from_name(name)?;
             let owned: Nanos = steps.iter().map(|s| s.categories.get(category)).sum();
             let latency: Nanos = steps.iter().map(|s| s.latency_sum).sum();
+            // Where a sample was recorded, its exchanges stand for the others.
+            let weighed: u64 = steps.iter().flat_map(|s| &s.bands).map(|band| band.exchanges).sum();
             Some(match part {
-                Part::Mean => ms(owned.as_millis_f64() / exchanges as f64),
+                Part::Mean => ms(owned.as_millis_f64() / weighed.max(1) as f64),
                 Part::Share => share(owned.0, latency.0),
             })
         }
@@ -97,7 +99,8 @@ fn of_spans(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual
     match metric {
         // No call at all is a fact where traces were seen: `calls < 5` then holds.
         Metric::SpanCalls if analysis.telemetry.joined > 0 => {
-            Some(count(calls as f64 / analysis.telemetry.joined as f64))
+            let joined: u64 = analysis.steps.iter().map(|s| s.joined_weight).sum();
+            Some(count(calls as f64 / joined.max(1) as f64))
         }
         _ if calls == 0 => None,
         Metric::SpanDuration(statistic) => {

@@ -12,8 +12,8 @@ use super::seat::Seat;
 use super::thread::Thread;
 use super::words::{chain, of_exchange};
 use crate::record::{
-    Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Timestamp, TraceContext,
-    TraceId,
+    Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp,
+    TraceContext, TraceId,
 };
 use crate::scenario::{Redirects, masked_url};
 use bytes::Bytes;
@@ -148,6 +148,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
         trace_id: ids.trace(),
         span_id: ids.span(),
         sampled: false,
+        threshold: Threshold::ALWAYS,
         step: id,
         user,
         iteration,
@@ -210,6 +211,7 @@ impl Attempt<'_> {
             trace_id,
             span_id: ids.span(),
             sampled,
+            threshold: Threshold::ALWAYS,
             step: self.id,
             user: seat.user,
             iteration: walk.iteration,

@@ -1,6 +1,6 @@
 //! One request and its answer as the client saw it.
 
-use super::{Nanos, SpanId, StepId, Timestamp, TraceId};
+use super::{Nanos, SpanId, StepId, Threshold, Timestamp, TraceId};
 use std::sync::Arc;
 
 /// One request and its answer, failures included: complete, so that every aggregate can be computed again.
@@ -12,6 +12,9 @@ pub struct Exchange {
     pub span_id: SpanId,
     /// Whether the server was asked to record.
     pub sampled: bool,
+    /// The rejection threshold by which that was decided; it also went out in `tracestate`. [`Threshold::ALWAYS`] with
+    /// `sampled` unset: nothing was decided, nobody was to record.
+    pub threshold: Threshold,
     /// Which step of which journey.
     pub step: StepId,
     /// The virtual user, counted from 0 over the whole run.
@@ -180,6 +183,15 @@ impl Exchange {
     /// Actual start to end.
     pub fn service_time(&self) -> Nanos {
         self.phases.end.since(self.phases.start)
+    }
+
+    /// For how many exchanges this one stands where blame is added up: 0 where it was left out so that others stand for it.
+    pub fn weight(&self) -> u64 {
+        match (self.sampled, self.threshold) {
+            (_, Threshold::ALWAYS) => 1,
+            (true, threshold) => threshold.weight(&self.trace_id),
+            (false, _) => 0,
+        }
     }
 
     /// HTTP status, where a head arrived.

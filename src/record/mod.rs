@@ -8,6 +8,7 @@ mod id;
 mod log;
 mod metric;
 mod run;
+mod sampling;
 mod span;
 mod time;
 
@@ -18,5 +19,6 @@ pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
 pub use run::{
     ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
 };
+pub use sampling::Threshold;
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};

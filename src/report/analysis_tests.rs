@@ -59,6 +59,7 @@ fn exchange(n: u64, step: u16, took_us: u64) -> Exchange {
         trace_id: TraceId(trace),
         span_id: SpanId((n + 1).to_be_bytes()),
         sampled: true,
+        threshold: crate::record::Threshold::ALWAYS,
         step: StepId(step),
         user: (n % 20) as u32,
         iteration: (n / 20) as u32,

@@ -71,6 +71,7 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         errors: 0,
         checks_failed: 0,
         joined,
+        joined_weight: joined,
         service_time: latency.clone(),
         latency_sum: Nanos(exchanges.iter().flatten().sum()),
         bands: Default::default(),

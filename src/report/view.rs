@@ -329,10 +329,10 @@ impl<'a> Owner<'a> {
         let slow = &step.bands[Band::Slow as usize];
         Owner {
             result,
-            calls: if step.joined == 0 { 0.0 } else { result.calls as f64 / step.joined as f64 },
+            calls: if step.joined_weight == 0 { 0.0 } else { result.calls as f64 / step.joined_weight as f64 },
             part: Part {
                 category: result.contributor.category,
-                mean_ms: mean_ms(result.total, step.exchanges),
+                mean_ms: mean_ms(result.total, weighed(step)),
                 share: share(result.total, step.latency_sum).unwrap_or(0.0),
                 tail_share: share(result.bands[Band::Slow as usize], slow.latency_sum),
             },
@@ -346,7 +346,7 @@ fn parts(step: &StepResult) -> Vec<Part> {
         .into_iter()
         .map(|category| Part {
             category,
-            mean_ms: mean_ms(step.categories.get(category), step.exchanges),
+            mean_ms: mean_ms(step.categories.get(category), weighed(step)),
             share: share(step.categories.get(category), step.latency_sum).unwrap_or(0.0),
             tail_share: share(slow.categories.get(category), slow.latency_sum),
         })
@@ -404,6 +404,11 @@ fn tail_parts(typical: &BandResult, slow: &BandResult) -> Vec<TailPart> {
             tail_ms: of(slow, &slow.categories, category),
         })
         .collect()
+}
+
+/// How many exchanges the blamed ones of a step stand for: about all of them where only a sample was recorded.
+fn weighed(step: &StepResult) -> u64 {
+    step.bands.iter().map(|band| band.exchanges).sum()
 }
 
 /// Milliseconds per exchange; 0 where there is none.

@@ -39,6 +39,7 @@ fn exchange(n: u64) -> Exchange {
         trace_id: TraceId(trace),
         span_id: SpanId((n + 1).to_be_bytes()),
         sampled: true,
+        threshold: crate::record::Threshold::ALWAYS,
         step: StepId(0),
         user: 0,
         iteration: 0,

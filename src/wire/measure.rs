@@ -107,6 +107,7 @@ fn exchange(n: u64) -> Exchange {
         trace_id: TraceId(trace_id),
         span_id: SpanId((n + 1).to_le_bytes()),
         sampled: true,
+        threshold: crate::record::Threshold::ALWAYS,
         step: StepId(0),
         user: (n % 50) as u32,
         iteration: (n / 50) as u32,

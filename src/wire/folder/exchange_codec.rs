@@ -2,8 +2,8 @@
 //! frame (URLs, failure messages, check names) are written once. Each frame can be read on its own.
 
 use crate::record::{
-    CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol, SpanId, StepId, Timestamp,
-    TraceId,
+    CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol, SpanId, StepId, Threshold,
+    Timestamp, TraceId,
 };
 use crate::wire::protobuf::put_varint;
 use std::collections::HashMap;
@@ -23,6 +23,7 @@ mod flag {
     pub const TLS_DONE: u16 = 1 << 9;
     pub const SENT: u16 = 1 << 10;
     pub const FIRST_BYTE: u16 = 1 << 11;
+    pub const THRESHOLD: u16 = 1 << 12;
 }
 
 /// Builds the payload of one frame of exchanges.
@@ -43,6 +44,9 @@ impl Encoder {
         put_varint(out, u64::from(exchange.step.0));
         put_varint(out, u64::from(exchange.user));
         put_varint(out, u64::from(exchange.iteration));
+        if !exchange.threshold.is_always() {
+            put_varint(out, u64::from(exchange.threshold.bits()));
+        }
         put_difference(out, &mut self.intended, exchange.intended);
         let mut moment = self.intended;
         let phases = &exchange.phases;
@@ -122,6 +126,7 @@ fn flags_of(exchange: &Exchange) -> u16 {
         (flag::TLS_DONE, phases.tls_done.is_some()),
         (flag::SENT, phases.sent.is_some()),
         (flag::FIRST_BYTE, phases.first_byte.is_some()),
+        (flag::THRESHOLD, !exchange.threshold.is_always()),
     ]
     .into_iter()
     .fold(0, |flags, (bit, set)| if set { flags | bit } else { flags })
@@ -157,6 +162,7 @@ impl Input<'_> {
         let step = StepId(u16::try_from(self.varint()?).ok()?);
         let user = u32::try_from(self.varint()?).ok()?;
         let iteration = u32::try_from(self.varint()?).ok()?;
+        let threshold = if has(flag::THRESHOLD) { u32::try_from(self.varint()?).ok()? } else { 0 };
         let due = self.moment(intended)?;
         let phases = self.phases(flags, due)?;
         let (bytes_sent, bytes_received) = (self.varint()?, self.varint()?);
@@ -180,6 +186,7 @@ impl Input<'_> {
             trace_id,
             span_id,
             sampled: has(flag::SAMPLED),
+            threshold: Threshold::from_bits(threshold),
             step,
             user,
             iteration,
@@ -308,18 +315,20 @@ pub(super) mod tests {
 
     /// Any exchange at all, sensible or not.
     pub fn exchange() -> impl Strategy<Value = Exchange> {
+        let sampling = (any::<bool>(), prop_oneof![Just(0), any::<u32>()]);
         let ids =
-            (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<bool>(), any::<u16>(), any::<u32>(), any::<u32>());
+            (any::<[u8; 16]>(), any::<[u8; 8]>(), sampling, any::<u16>(), any::<u32>(), any::<u32>());
         let checks = prop::collection::vec((text(), text()), 0..3);
         let rest =
             (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>(), text(), prop::option::of(text()));
         (ids, moment(), phases(), outcome(), checks, rest).prop_map(
-            |((trace, span, sampled, step, user, iteration), intended, phases, outcome, checks, rest)| {
+            |((trace, span, (sampled, threshold), step, user, iteration), intended, phases, outcome, checks, rest)| {
                 let (bytes_sent, bytes_received, connection_reused, http2, url, server_timing) = rest;
                 Exchange {
                     trace_id: TraceId(trace),
                     span_id: SpanId(span),
                     sampled,
+                    threshold: Threshold::from_bits(threshold),
                     step: StepId(step),
                     user,
                     iteration,

@@ -45,6 +45,7 @@ fn exchange(url: &str, outcome: Outcome) -> Exchange {
         trace_id: TraceId([7; 16]),
         span_id: SpanId([9; 8]),
         sampled: true,
+        threshold: crate::record::Threshold::ALWAYS,
         step: StepId(0),
         user: 3,
         iteration: 300,
