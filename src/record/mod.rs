@@ -6,11 +6,13 @@
 mod exchange;
 mod id;
 mod run;
+mod sink;
 mod span;
 mod time;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use run::{ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, StepInfo, WaitEnd, WaitFacts};
+pub use sink::{BareSpan, SpanSink};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};

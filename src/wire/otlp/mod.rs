@@ -6,6 +6,7 @@ mod histogram;
 mod json;
 mod metrics;
 mod scan;
+mod sieve;
 mod value;
 mod walk;
 
@@ -21,7 +22,7 @@ pub use json::{JsonError, json_to_protobuf};
 pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
 pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
-pub use walk::{Walked, for_each_span, for_each_span_where};
+pub use walk::{Walked, for_each_span, for_each_span_into, for_each_span_where};
 
 use crate::record::{Span, TraceId};
 use crate::wire::protobuf::DecodeError;
