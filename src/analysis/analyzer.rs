@@ -8,8 +8,11 @@ use super::result::ByCategory;
 use super::row::{Asked, ERROR, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, group_by};
 use super::sums::Sums;
 use super::tally::StepTally;
-use crate::record::{Exchange, Nanos, Run, Span, SpanKind, Status, Timestamp, TraceId};
+use crate::record::{
+    BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Timestamp, TraceId,
+};
 use crate::stats::Histogram;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// A share of the run's traces: those whose id falls to `index` when divided among `of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,12 @@ pub(super) struct Seen {
     pub sampled_unknown: u64,
 }
 
+/// Fingerprints of spans that are remembered with the row that each became; a power of two. Half a megabyte: what a core
+/// keeps close. A new one takes the place of an old one.
+const REMEMBERED: usize = 1 << 12;
+/// Rows that are reserved beforehand at most; the system gives memory only for those that come.
+const RESERVED: u64 = 16 << 20;
+
 /// The analysis of one share of a run. First every exchange of the run, then every span, in any order; then
 /// [`Analyzer::finish`].
 ///
@@ -77,11 +86,17 @@ pub struct Analyzer {
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
+    /// Rows by fingerprint, all but ids, times and trace of them good for every span of that fingerprint.
+    remembered: Vec<(u128, Option<Row>)>,
+    /// The trace looked for last and its slot: spans of a trace often come together.
+    last: Option<(TraceId, Option<u32>)>,
 }
 
 impl Analyzer {
     /// For a share of a run's traces.
     pub fn new(run: &Run, partition: Partition) -> Analyzer {
+        let share = run.receiver.spans_stored / u64::from(partition.of.max(1));
+        let rows = (share + share / 16).min(RESERVED);
         Analyzer {
             partition,
             names: Names::new(&run.host.name),
@@ -92,11 +107,13 @@ impl Analyzer {
             opened: Vec::new(),
             slots: Vec::new(),
             slot_of: MixedMap::default(),
-            rows: Vec::new(),
+            rows: Vec::with_capacity(rows as usize),
             queued: Vec::new(),
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
+            remembered: vec![(0, None); REMEMBERED],
+            last: None,
         }
     }
 
@@ -147,21 +164,33 @@ impl Analyzer {
         if !self.partition.holds(&span.trace_id) {
             return;
         }
-        self.seen.spans += 1;
-        let Some(trace) = self.slot_of.get(&span.trace_id).copied() else {
-            self.seen.foreign += 1;
-            return;
-        };
         let span_id = u64::from_be_bytes(span.span_id.0);
+        if let Some(trace) = self.place(span.trace_id, span_id, span.parent_id.is_none(), span.kind) {
+            self.row(trace, span_id, span);
+        }
+    }
+
+    /// The slot of a span's trace; nothing where the span is not to be kept, for a reason that is counted.
+    fn place(&mut self, trace_id: TraceId, span_id: u64, orphan: bool, kind: SpanKind) -> Option<u32> {
+        self.seen.spans += 1;
+        let found = match self.last {
+            Some((last, found)) if last == trace_id => found,
+            _ => self.slot_of.get(&trace_id).copied(),
+        };
+        self.last = Some((trace_id, found));
+        let Some(trace) = found else {
+            self.seen.foreign += 1;
+            return None;
+        };
         // hotspan's own client span, come back through a Collector. Where a walk is one trace the trees sort them out.
-        if span.parent_id.is_none() && span.kind == SpanKind::Client {
+        if orphan && kind == SpanKind::Client {
             let slot = &self.slots[trace as usize];
             if slot.exchanges == 1 && slot.only == span_id {
                 self.seen.own += 1;
-                return;
+                return None;
             }
         }
-        self.row(trace, span_id, span);
+        Some(trace)
     }
 
     fn row(&mut self, trace: u32, span_id: u64, span: &Span<'_>) {
@@ -246,6 +275,82 @@ impl Analyzer {
         let at = self.opened.partition_point(|o| o.exchange < exchange);
         self.opened.get(at).filter(|o| o.exchange == exchange).copied()
     }
+}
+
+impl SpanSink for Analyzer {
+    const TAKES_BARE: bool = true;
+
+    fn wants(&mut self, trace: &TraceId) -> bool {
+        self.partition.holds(trace)
+    }
+
+    fn process(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> u64 {
+        let origin = self.names.origin(resource);
+        let mut hash = MixedMap::<u64, ()>::default().hasher().build_hasher();
+        (origin.service, origin.host, scope.name, scope.version).hash(&mut hash);
+        hash.finish()
+    }
+
+    fn matters(&mut self, key: &[u8]) -> bool {
+        self.keys.matters(key)
+    }
+
+    fn bare(&mut self, span: &BareSpan<'_>) -> bool {
+        let (print, row) = &self.remembered[span.print as usize % REMEMBERED];
+        let (true, Some(row), true) = (*print == span.print, *row, span.start <= span.end) else {
+            return false;
+        };
+        let span_id = u64::from_be_bytes(span.span_id.0);
+        let Some(trace) = self.place(span.trace_id, span_id, span.parent_id.is_none(), span.kind) else {
+            return true;
+        };
+        self.seen.sdk_dropped += u64::from(span.dropped);
+        if !span.trace_state.is_empty() {
+            let known = std::str::from_utf8(span.trace_state).ok().and_then(sampling);
+            self.seen.sampled_known += u64::from(known == Some(true));
+        }
+        self.rows.push(Row {
+            span_id,
+            parent_id: span.parent_id.map_or(0, |p| u64::from_be_bytes(p.0)),
+            start: span.start.0,
+            end: span.end.0,
+            trace,
+            ..row
+        });
+        true
+    }
+
+    fn span(&mut self, span: &Span<'_>, print: Option<u128>) {
+        let before = (self.rows.len(), self.queued.len(), self.seen.sampled_unknown);
+        Analyzer::span(self, span);
+        let after = (self.rows.len(), self.queued.len(), self.seen.sampled_unknown);
+        // What is kept or counted beside the row, and what an error says, is told by the whole span alone.
+        let plain = after == (before.0 + 1, before.1, before.2)
+            && span.status != Status::Error
+            && span.start <= span.end;
+        if let (Some(print), true) = (print, plain) {
+            self.remembered[print as usize % REMEMBERED] = (print, self.rows.last().copied());
+        }
+    }
+}
+
+/// Joins, blames and adds up several shares of a run at once, each on a thread of its own.
+pub fn finish_all(shares: Vec<Analyzer>) -> Option<Partial> {
+    let add = |mut sum: Partial, part: Partial| {
+        sum.merge(part);
+        sum
+    };
+    if shares.len() < 2 {
+        return shares.into_iter().map(Analyzer::finish).reduce(add);
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| share.finish())).collect();
+        let joined = workers.into_iter().map(|worker| match worker.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.reduce(add)
+    })
 }
 
 /// Whether a `tracestate` tells a sampling probability below one: `Some(true)`; of one: `Some(false)`; nothing: `None`.

@@ -113,14 +113,32 @@ impl Default for Keys {
     }
 }
 
+/// Place of a name.
+fn place(bytes: &[u8]) -> usize {
+    let byte = |i: usize| usize::from(bytes.get(i).copied().unwrap_or(0));
+    let n = bytes.len();
+    // Names of one namespace differ in length and in their latter half.
+    (n * 37 + byte(n / 2) * 5 + byte(n.wrapping_sub(1)) * 11 + byte(n.wrapping_sub(4)) * 3) % KEYS
+}
+
 impl Keys {
+    /// Whether an attribute of this name says anything that [`Facts`] keep.
+    pub fn matters(&mut self, key: &[u8]) -> bool {
+        let kept = &self.0[place(key)];
+        let meaning = if kept.0.as_bytes() == key {
+            kept.1
+        } else {
+            // What is not UTF-8 is cut where the span is decoded.
+            match std::str::from_utf8(key) {
+                Ok(key) => self.meaning(key),
+                Err(_) => return true,
+            }
+        };
+        meaning != Meaning::Nothing
+    }
+
     fn meaning(&mut self, key: &str) -> Meaning {
-        let bytes = key.as_bytes();
-        let byte = |i: usize| usize::from(bytes.get(i).copied().unwrap_or(0));
-        let n = bytes.len();
-        // Names of one namespace differ in length and in their latter half.
-        let place = n * 37 + byte(n / 2) * 5 + byte(n.wrapping_sub(1)) * 11 + byte(n.wrapping_sub(4)) * 3;
-        let kept = &mut self.0[place % KEYS];
+        let kept = &mut self.0[place(key.as_bytes())];
         if *kept.0 != *key {
             *kept = (key.into(), meaning(key));
         }

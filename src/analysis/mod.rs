@@ -25,7 +25,7 @@ mod tree;
 mod verdict;
 mod whatif;
 
-pub use analyzer::{Analyzer, Partition};
+pub use analyzer::{Analyzer, Partition, finish_all};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};
 pub use segments::{Blame, Segment, blame_exchange, blame_trace};

@@ -7,7 +7,7 @@ use super::report::render;
 use super::thresholds;
 use super::truth::Truth;
 use crate::analysis::result::{Analysis, Note, Verdict};
-use crate::analysis::{Analyzer, Partial, Partition};
+use crate::analysis::{Analyzer, Partial, Partition, finish_all};
 use crate::record::{Exchange, Run, RunState};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
@@ -17,6 +17,10 @@ use std::path::{Path, PathBuf};
 
 /// Spans that one pass over a folder keeps in memory: with about 100 bytes each, half a gibibyte.
 const SPANS_PER_PASS: u64 = 5_000_000;
+/// Fewer spans than this are not worth another thread.
+const SPANS_PER_SHARE: u64 = 100_000;
+/// More threads than this only pass over each other's spans.
+const SHARES_MAX: u32 = 64;
 /// Below this share of joined exchanges, thresholds on blame and spans cannot be decided.
 const COVERAGE_NEEDED: f64 = 0.9;
 /// Below this share of the offered load, the load that was asked for did not happen.
@@ -70,7 +74,9 @@ pub fn analyze_folder(dir: &Path, partitions: Option<u32>) -> anyhow::Result<Ana
 /// Analyses what a reader gives, as the run that it is known to be.
 fn analyze_as(reader: &RunReader, mut run: Run, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
     let dir = reader.dir();
-    let (partial, torn) = analyze_partitions(reader, &run, partitions.unwrap_or_else(|| passes(&run)))?;
+    let whole = PartOf { index: 0, of: 1 };
+    let passes = partitions.unwrap_or_else(|| passes(&run));
+    let (partial, torn) = analyze_part(reader, &run, whole, passes)?;
     run.warnings.extend(torn);
     let analysis = partial.into_analysis(&run);
     let (limits, problem) = thresholds_of(&run);
@@ -80,36 +86,61 @@ fn analyze_as(reader: &RunReader, mut run: Run, partitions: Option<u32>) -> anyh
     Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
 }
 
-/// One pass for each [`SPANS_PER_PASS`] spans, at least one for each core where there are many.
+/// One pass for each [`SPANS_PER_PASS`].
 fn passes(run: &Run) -> u32 {
     let for_memory = run.receiver.spans_stored.div_ceil(SPANS_PER_PASS).max(1);
     u32::try_from(for_memory).unwrap_or(u32::MAX)
 }
 
-/// All partitions of a folder, merged, and what could not be read of it. The result does not depend on their number.
-fn analyze_partitions(reader: &RunReader, run: &Run, of: u32) -> anyhow::Result<(Partial, Vec<String>)> {
-    let mut whole: Option<Partial> = None;
-    let mut notes = Vec::new();
-    for index in 0..of.max(1) {
-        let (partial, torn) = analyze_partition(reader, run, Partition { index, of: of.max(1) });
-        notes = torn;
-        match &mut whole {
-            None => whole = Some(partial),
-            Some(sum) => sum.merge(partial),
-        }
-    }
-    let whole = whole.context("no partition was analysed")?;
-    Ok((whole, notes))
+/// Shares that are worked on at once: one for each core, one where there is little to share.
+fn at_once(run: &Run) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let worth = run.receiver.spans_stored.div_ceil(SPANS_PER_SHARE).max(1);
+    u32::try_from(worth).unwrap_or(u32::MAX).min(u32::try_from(cores).unwrap_or(1)).min(SHARES_MAX)
 }
 
-fn analyze_partition(reader: &RunReader, run: &Run, partition: Partition) -> (Partial, Vec<String>) {
-    let mut analyzer = Analyzer::new(run, partition);
+/// A part of a run: all of it where `of` is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    /// Which part, from 0.
+    pub index: u32,
+    /// How many parts.
+    pub of: u32,
+}
+
+/// One part of a folder, in so many passes, and what could not be read of it. The result depends on neither number.
+pub fn analyze_part(
+    reader: &RunReader,
+    run: &Run,
+    part: PartOf,
+    passes: u32,
+) -> anyhow::Result<(Partial, Vec<String>)> {
+    let (mut whole, mut notes): (Option<Partial>, Vec<String>) = (None, Vec::new());
+    let (passes, at_once) = (passes.max(1), at_once(run));
+    let shares = passes.checked_mul(at_once).and_then(|n| n.checked_mul(part.of));
+    let of = shares.context("a run cannot be divided into so many parts")?;
+    for pass in 0..passes {
+        // The shares of one part of a run are every `part.of`th.
+        let share = |i: u32| Partition { index: part.index + part.of * (pass * at_once + i), of };
+        let mut analyzers: Vec<Analyzer> = (0..at_once).map(|i| Analyzer::new(run, share(i))).collect();
+        notes = read_into(reader, &mut analyzers);
+        let sum = finish_all(analyzers).context("no share was analysed")?;
+        match &mut whole {
+            None => whole = Some(sum),
+            Some(whole) => whole.merge(sum),
+        }
+    }
+    Ok((whole.context("no pass was made")?, notes))
+}
+
+/// Gives every exchange and span of a folder to the analyzers; what could not be read.
+fn read_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String> {
     let mut exchanges = reader.exchanges();
     for exchange in exchanges.by_ref() {
-        analyzer.exchange(&exchange);
+        analyzers.iter_mut().for_each(|analyzer| analyzer.exchange(&exchange));
     }
     let mut notes: Vec<String> = exchanges.notes().iter().map(ToString::to_string).collect();
-    let totals = reader.for_each_span_where(&mut |_| true, &mut |span| analyzer.span(span));
+    let totals = reader.spans_into(analyzers);
     notes.extend(totals.notes.iter().map(ToString::to_string));
     if totals.bad_batches > 0 {
         notes.push(format!(
@@ -117,7 +148,7 @@ fn analyze_partition(reader: &RunReader, run: &Run, partition: Partition) -> (Pa
             totals.bad_batches, totals.batches
         ));
     }
-    (analyzer.finish(), notes)
+    notes
 }
 
 /// The thresholds of the scenario that was run, and a warning where it cannot be read any more.

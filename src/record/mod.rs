@@ -9,6 +9,7 @@ mod log;
 mod metric;
 mod run;
 mod sampling;
+mod sink;
 mod span;
 mod time;
 
@@ -20,5 +21,6 @@ pub use run::{
     ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
 };
 pub use sampling::Threshold;
+pub use sink::{BareSpan, SpanSink};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};

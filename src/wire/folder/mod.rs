@@ -4,6 +4,7 @@
 mod document;
 mod error;
 mod exchange_codec;
+mod fanout;
 mod frame;
 mod messages;
 mod reader;

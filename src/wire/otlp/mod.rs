@@ -10,6 +10,7 @@ mod metric_walk;
 mod metrics;
 mod scan;
 mod signal;
+mod sieve;
 mod value;
 mod walk;
 
@@ -30,7 +31,7 @@ pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
 pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use signal::Signal;
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
-pub use walk::{Walked, for_each_span, for_each_span_where};
+pub use walk::{Walked, for_each_span, for_each_span_into, for_each_span_where};
 
 use crate::record::{LogLine, MetricPoint, Span, TraceId};
 use crate::wire::protobuf::DecodeError;

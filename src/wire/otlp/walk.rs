@@ -4,9 +4,10 @@
 //! with one exception: of several trace ids in one span the first counts, so that a span can be passed over by its
 //! trace id before the rest of it is read. No encoder writes two.
 
+use super::sieve::{Sieved, offer};
 use super::value::Values;
 use crate::record::{
-    Attribute, Event, Link, Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId,
+    Attribute, Event, Link, Resource, Scope, Span, SpanId, SpanKind, SpanSink, Status, Timestamp, TraceId,
 };
 use crate::wire::protobuf::{DecodeError, Field, Malformed, Reader};
 
@@ -56,6 +57,28 @@ pub fn for_each_span_where(
     keep: &mut impl FnMut(TraceId) -> bool,
     f: &mut impl FnMut(&Span<'_>),
 ) -> Result<Walked, DecodeError> {
+    for_each_span_into(bytes, &mut Calls { keep, f })
+}
+
+/// A pair of functions as a sink.
+struct Calls<'c, K, F> {
+    keep: &'c mut K,
+    f: &'c mut F,
+}
+
+impl<K: FnMut(TraceId) -> bool, F: FnMut(&Span<'_>)> SpanSink for Calls<'_, K, F> {
+    #[inline(always)]
+    fn wants(&mut self, trace: &TraceId) -> bool {
+        (self.keep)(*trace)
+    }
+    #[inline(always)]
+    fn span(&mut self, span: &Span<'_>, _: Option<u128>) {
+        (self.f)(span);
+    }
+}
+
+/// Gives a sink every span that it wants and that has valid ids; as a bare one where it takes those.
+pub fn for_each_span_into(bytes: &[u8], sink: &mut impl SpanSink) -> Result<Walked, DecodeError> {
     let mut walker = Walker {
         values: Values::new(),
         attributes: Vec::new(),
@@ -65,7 +88,7 @@ pub fn for_each_span_where(
     };
     let mut message = Reader::new(bytes);
     while let Some(resource_spans) = next_message(&mut message, 1)? {
-        walker.resource_spans(resource_spans, keep, f)?;
+        walker.resource_spans(resource_spans, sink)?;
     }
     Ok(walker.values.walked)
 }
@@ -132,6 +155,11 @@ fn peek_trace_id(mut span: Reader<'_>) -> Option<TraceId> {
     }
 }
 
+#[inline(always)]
+fn sink_takes_bare<S: SpanSink>(_: &S) -> bool {
+    S::TAKES_BARE
+}
+
 /// Buffers that live as long as one message: nothing is allocated per span once they have grown.
 struct Walker<'a> {
     values: Values<'a>,
@@ -162,13 +190,12 @@ impl<'a> Walker<'a> {
     fn resource_spans(
         &mut self,
         message: Reader<'a>,
-        keep: &mut impl FnMut(TraceId) -> bool,
-        f: &mut impl FnMut(&Span<'_>),
+        sink: &mut impl SpanSink,
     ) -> Result<(), DecodeError> {
         let resource = read_resource(message, &mut self.values)?;
         let mut fields = message;
         while let Some(scope_spans) = next_message(&mut fields, 2)? {
-            self.scope_spans(scope_spans, &resource, keep, f)?;
+            self.scope_spans(scope_spans, &resource, sink)?;
         }
         Ok(())
     }
@@ -177,18 +204,28 @@ impl<'a> Walker<'a> {
         &mut self,
         message: Reader<'a>,
         resource: &Resource<'a>,
-        keep: &mut impl FnMut(TraceId) -> bool,
-        f: &mut impl FnMut(&Span<'_>),
+        sink: &mut impl SpanSink,
     ) -> Result<(), DecodeError> {
         let scope = read_scope(message, &mut self.values)?;
+        let seed = sink.process(resource, &scope);
         let mut fields = message;
         while let Some(span) = next_message(&mut fields, 2)? {
             let peeked = peek_trace_id(span);
-            if let Some(id) = peeked
-                && !keep(id)
-            {
-                self.values.walked.skipped += 1;
-                continue;
+            let mut print = None;
+            if let Some(id) = peeked {
+                if !sink.wants(&id) {
+                    self.values.walked.skipped += 1;
+                    continue;
+                }
+                if sink_takes_bare(sink) {
+                    match offer(span, id, seed, sink) {
+                        Sieved::Taken => {
+                            self.values.walked.spans += 1;
+                            continue;
+                        }
+                        Sieved::Whole(of) => print = of,
+                    }
+                }
             }
             let plain = self.span(span)?;
             let trace_id = plain.trace_id.and_then(|id| TraceId::from_bytes(id.rest()).ok());
@@ -196,12 +233,12 @@ impl<'a> Walker<'a> {
                 self.values.walked.invalid += 1;
                 continue;
             };
-            if peeked.is_none() && !keep(trace_id) {
+            if peeked.is_none() && !sink.wants(&trace_id) {
                 self.values.walked.skipped += 1;
                 continue;
             }
             self.values.walked.spans += 1;
-            f(&Span {
+            let whole = Span {
                 trace_id,
                 span_id,
                 parent_id: self.parent(plain.parent_id),
@@ -219,7 +256,8 @@ impl<'a> Walker<'a> {
                 events: &self.events,
                 links: &self.links,
                 dropped: plain.dropped.saturating_add(self.values.over),
-            });
+            };
+            sink.span(&whole, print);
         }
         Ok(())
     }
