@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn log_normal_pauses_have_the_median_and_percentile_that_were_asked_for() {
-        let text = "target: http://h\nload: {users: 1, for: 1s}\nthink: lognormal(500ms, 2s p95)\nsteps: [GET /]\n";
+        let text =
+            "target: http://h\nload: {users: 1, for: 1s}\nthink: lognormal(500ms, 2s p95)\nsteps: [GET /]\n";
         let think = crate::scenario::parse(text, "t").unwrap().steps[0].think;
         let mut random = of_iteration(3, 0, 0);
         let mut pauses: Vec<u64> = (0..20_000).map(|_| pause(think, &mut random).0 / 1_000_000).collect();

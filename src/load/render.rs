@@ -419,7 +419,9 @@ mod tests {
         assert_eq!(sent, json!([7, 8, 3.5, 4, 3, "a1", true, true, true, false, true, true, 2]));
         assert!(filled("/{{ 1 / 0 }}", "{}", json!({})).unwrap_err().contains("cannot be calculated"));
         assert!(filled("/{{ list + got.none }}", "{}", json!({})).is_err());
-        assert!(is_true(&json!("no")) && !is_true(&json!("")) && !is_true(&json!([])) && !is_true(&json!(0.0)));
+        assert!(
+            is_true(&json!("no")) && !is_true(&json!("")) && !is_true(&json!([])) && !is_true(&json!(0.0))
+        );
     }
 
     #[test]

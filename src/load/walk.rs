@@ -222,7 +222,12 @@ impl<'a, 's> Walker<'a, 's> {
                         Some(entered) => callers.push(std::mem::replace(&mut frame, entered)),
                         None => {
                             let next = self.intended;
-                            return Walked { next, whole: false, leaves: true, variables: self.walk.variables };
+                            return Walked {
+                                next,
+                                whole: false,
+                                leaves: true,
+                                variables: self.walk.variables,
+                            };
                         }
                     }
                 }

@@ -126,7 +126,9 @@ impl fmt::Display for Condition {
 pub fn compares(left: &Value, comparison: Comparison, right: &Value) -> bool {
     let both_texts = left.is_string() && right.is_string();
     match (number(left), number(right)) {
-        (Some(a), Some(b)) if !both_texts || !matches!(comparison, Comparison::Equal | Comparison::NotEqual) => {
+        (Some(a), Some(b))
+            if !both_texts || !matches!(comparison, Comparison::Equal | Comparison::NotEqual) =>
+        {
             comparison.holds(a, b)
         }
         _ => match (comparison, left, right) {

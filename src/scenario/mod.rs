@@ -28,7 +28,8 @@ pub use error::{Place, ScenarioError};
 pub use mask::{MASK, is_secret, masked_url};
 pub use quantity::Rate;
 pub use template::{
-    Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of, write_value,
+    Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of,
+    write_value,
 };
 pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 pub use types::{

@@ -168,9 +168,7 @@ impl Comparison {
             ("<", Comparison::Less),
             (">", Comparison::More),
         ];
-        OPERATORS
-            .into_iter()
-            .find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (op, rest)))
+        OPERATORS.into_iter().find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (op, rest)))
     }
 }
 

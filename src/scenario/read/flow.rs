@@ -174,9 +174,10 @@ impl<'a> Compiler<'a> {
             let number = |t: &str| t.trim().parse::<u32>().ok().filter(|n| i64::from(*n) <= MOST_ROUNDS);
             return match (number(least), number(most)) {
                 (Some(least), Some(most)) if least <= most => Ok((least, most)),
-                (Some(_), Some(_)) => {
-                    Err(Fault::new(node.place, format!("the range {text} is empty: the smaller number goes first")))
-                }
+                (Some(_), Some(_)) => Err(Fault::new(
+                    node.place,
+                    format!("the range {text} is empty: the smaller number goes first"),
+                )),
                 _ => Err(node.expected("a number of rounds, or a range such as 2..5")),
             };
         }
@@ -191,7 +192,10 @@ impl<'a> Compiler<'a> {
         let method = METHODS.iter().find_map(|(name, _)| reader.key(name));
         let Some((kind, key)) = kind else {
             if method.is_none() && reader.key("when").is_some() && reader.key("name").is_none() {
-                return Err(Fault::new(reader.place(), "`when` needs `steps`, a request or a `call` beside it"));
+                return Err(Fault::new(
+                    reader.place(),
+                    "`when` needs `steps`, a request or a `call` beside it",
+                ));
             }
             return self.request(node);
         };
@@ -208,10 +212,14 @@ impl<'a> Compiler<'a> {
             "set" => &["set", "else"],
             _ => &["pause", "else"],
         };
-        if let Some(stray) = reader.keys().find(|k| !allowed.contains(&k.text.as_str()) && !MODIFIERS.contains(&k.text.as_str())) {
+        if let Some(stray) = reader
+            .keys()
+            .find(|k| !allowed.contains(&k.text.as_str()) && !MODIFIERS.contains(&k.text.as_str()))
+        {
             return Err(Fault::new(stray.place, format!("`{}` does not go with `{kind}`", stray.text)));
         }
-        let value = reader.get(kind).ok_or_else(|| Fault::new(key.place, format!("`{kind}` has no value")))?;
+        let value =
+            reader.get(kind).ok_or_else(|| Fault::new(key.place, format!("`{kind}` has no value")))?;
         match kind {
             "steps" => self.list(value, "`steps`"),
             "choose" => self.choose(value),
@@ -267,7 +275,9 @@ impl<'a> Compiler<'a> {
 
     fn choose(&mut self, node: &Node) -> Result<(), Fault> {
         let Value::List(branches) = &node.value else {
-            return Err(node.expected("a list of branches such as [{weight: 3, get: /a}, {weight: 1, call: b}]"));
+            return Err(
+                node.expected("a list of branches such as [{weight: 3, get: /a}, {weight: 1, call: b}]")
+            );
         };
         if branches.is_empty() {
             return Err(node.expected("at least one branch"));
@@ -322,7 +332,9 @@ impl<'a> Compiler<'a> {
         if let Some(lacking) = target.takes.iter().find(|v| self.names.slot(v).is_none()) {
             return Err(Fault::new(
                 node.place,
-                format!("the journey `{name}` takes `{lacking}`, which is not there yet: give it with `with: {{{lacking}: …}}`"),
+                format!(
+                    "the journey `{name}` takes `{lacking}`, which is not there yet: give it with `with: {{{lacking}: …}}`"
+                ),
             ));
         }
         self.names.visible.extend(&target.leaves);
@@ -331,7 +343,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn set(&mut self, node: &Node) -> Result<(), Fault> {
-        for (key, value) in entries(node, "a mapping of variables to values, e.g. {page: \"{{ page + 1 }}\"}")? {
+        for (key, value) in
+            entries(node, "a mapping of variables to values, e.g. {page: \"{{ page + 1 }}\"}")?
+        {
             step::variable_name(key)?;
             self.assign(&key.text, value)?;
         }
@@ -432,12 +446,20 @@ pub fn on_failure(node: &Node, source: &str) -> Result<OnFailure, Fault> {
     let Some(rest) = text.trim().strip_prefix("retry") else {
         return Ok(OnFailure { then: then(&text)?, ..OnFailure::default() });
     };
-    let form = || wrong(format!("{text:?}: write retry(times, wait), e.g. retry(3, 500ms) or retry(3, 500ms) then go_on"));
-    let (inside, after) = rest.trim_start().strip_prefix('(').and_then(|r| r.split_once(')')).ok_or_else(form)?;
+    let form = || {
+        wrong(format!(
+            "{text:?}: write retry(times, wait), e.g. retry(3, 500ms) or retry(3, 500ms) then go_on"
+        ))
+    };
+    let (inside, after) =
+        rest.trim_start().strip_prefix('(').and_then(|r| r.split_once(')')).ok_or_else(form)?;
     let (times, wait) = inside.split_once(',').unwrap_or((inside, "0s"));
-    let retries = times.trim().parse::<u16>().ok().filter(|n| (1..=100).contains(n)).ok_or_else(|| {
-        wrong(format!("{:?} is no number of retries: write 1 to 100", times.trim()))
-    })?;
+    let retries = times
+        .trim()
+        .parse::<u16>()
+        .ok()
+        .filter(|n| (1..=100).contains(n))
+        .ok_or_else(|| wrong(format!("{:?} is no number of retries: write 1 to 100", times.trim())))?;
     let wait = quantity::duration(wait).map_err(wrong)?;
     let then = match after.trim() {
         "" => Then::Stop,

@@ -121,7 +121,10 @@ fn typed<'a>(
     if LIFECYCLE.contains(&key.text.as_str()) {
         return Err(Fault::new(
             key.place,
-            format!("`{}` has a meaning of its own: put it at the top level, or choose another name", key.text),
+            format!(
+                "`{}` has a meaning of its own: put it at the top level, or choose another name",
+                key.text
+            ),
         ));
     }
     // A list in place of the mapping is a journey with nothing but steps.
@@ -204,11 +207,8 @@ fn build(
     if count > super::MAX_STEPS {
         return Err(Fault::new(Place::default(), format!("more than {} steps", super::MAX_STEPS)));
     }
-    let entries: Vec<Option<usize>> = all
-        .iter()
-        .enumerate()
-        .map(|(index, _)| first_step(index, &done, &firsts, 0))
-        .collect();
+    let entries: Vec<Option<usize>> =
+        all.iter().enumerate().map(|(index, _)| first_step(index, &done, &firsts, 0)).collect();
     for (index, (mut steps, mut journey)) in done {
         let Some(first) = entries[index] else {
             let typed = &all[index];
@@ -311,7 +311,10 @@ fn order(all: &[Typed], callable: &BTreeMap<String, Callable>) -> Result<Vec<usi
     let called: Vec<Vec<(usize, Place)>> = all
         .iter()
         .map(|j| {
-            calls(j.steps).into_iter().filter_map(|(name, at)| Some((callable.get(&name)?.index, at))).collect()
+            calls(j.steps)
+                .into_iter()
+                .filter_map(|(name, at)| Some((callable.get(&name)?.index, at)))
+                .collect()
         })
         .collect();
     let mut marks = vec![Mark::New; all.len()];
@@ -338,11 +341,15 @@ fn order(all: &[Typed], callable: &BTreeMap<String, Callable>) -> Result<Vec<usi
                 }
                 Mark::Open => {
                     let from = path.iter().position(|(j, _)| *j == to).unwrap_or(0);
-                    let mut names: Vec<&str> = path[from..].iter().map(|(j, _)| all[*j].name.as_str()).collect();
+                    let mut names: Vec<&str> =
+                        path[from..].iter().map(|(j, _)| all[*j].name.as_str()).collect();
                     names.push(&all[to].name);
                     return Err(Fault::new(
                         place,
-                        format!("journeys call each other in a circle: {}; loops are written with `repeat` or `while`", names.join(" → ")),
+                        format!(
+                            "journeys call each other in a circle: {}; loops are written with `repeat` or `while`",
+                            names.join(" → ")
+                        ),
                     ));
                 }
             }

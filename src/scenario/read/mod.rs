@@ -297,18 +297,30 @@ fn think(node: &Node, source: &str) -> Result<Think, Fault> {
 /// `(500ms, 2s p95)`: the median, and a percentile from which the spread follows.
 fn lognormal(inside: &str, text: &str) -> Result<Think, String> {
     /// Standard normal quantiles.
-    const QUANTILES: [(&str, f64); 4] =
-        [("p90", 1.281_551_565_5), ("p95", 1.644_853_627_0), ("p99", 2.326_347_874_0), ("p99.9", 3.090_232_306_2)];
+    const QUANTILES: [(&str, f64); 4] = [
+        ("p90", 1.281_551_565_5),
+        ("p95", 1.644_853_627_0),
+        ("p99", 2.326_347_874_0),
+        ("p99.9", 3.090_232_306_2),
+    ];
     let form = || {
-        format!("{text:?}: write the median and a percentile (p90, p95, p99 or p99.9), e.g. lognormal(500ms, 2s p95)")
+        format!(
+            "{text:?}: write the median and a percentile (p90, p95, p99 or p99.9), e.g. lognormal(500ms, 2s p95)"
+        )
     };
-    let inside = inside.trim_start().strip_prefix('(').and_then(|i| i.trim_end().strip_suffix(')')).ok_or_else(form)?;
+    let inside = inside
+        .trim_start()
+        .strip_prefix('(')
+        .and_then(|i| i.trim_end().strip_suffix(')'))
+        .ok_or_else(form)?;
     let (median, upper) = inside.split_once(',').ok_or_else(form)?;
     let (upper, percentile) = upper.trim().rsplit_once(' ').ok_or_else(form)?;
     let z = QUANTILES.iter().find(|(name, _)| *name == percentile).map(|(_, z)| *z).ok_or_else(form)?;
     let (median, upper) = (quantity::duration(median)?, quantity::duration(upper)?);
     if median == Nanos::ZERO || upper <= median {
-        return Err(format!("{text:?}: the {percentile} must be longer than the median, and both longer than nothing"));
+        return Err(format!(
+            "{text:?}: the {percentile} must be longer than the median, and both longer than nothing"
+        ));
     }
     Ok(Think::LogNormal { median, sigma: (upper.0 as f64 / median.0 as f64).ln() / z })
 }

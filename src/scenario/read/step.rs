@@ -24,9 +24,37 @@ pub const METHODS: &[(&str, Method)] = &[
     ("options", Method::OPTIONS),
 ];
 pub const STEP_KEYS: &[&str] = &[
-    "name", "get", "post", "put", "patch", "delete", "head", "options", "headers", "json", "form", "body",
-    "extract", "expect", "think", "timeout", "target", "on_failure", "cache", "when", "else", "repeat", "while",
-    "max", "steps", "choose", "weight", "call", "with", "set", "pause",
+    "name",
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "head",
+    "options",
+    "headers",
+    "json",
+    "form",
+    "body",
+    "extract",
+    "expect",
+    "think",
+    "timeout",
+    "target",
+    "on_failure",
+    "cache",
+    "when",
+    "else",
+    "repeat",
+    "while",
+    "max",
+    "steps",
+    "choose",
+    "weight",
+    "call",
+    "with",
+    "set",
+    "pause",
 ];
 /// A journey that uses this variable without extracting it gets all `id` members of the answer before its first use.
 const IDS: &str = "ids";
@@ -247,7 +275,9 @@ fn request_target(
             let host = address.endpoint.origin();
             return Err(Fault::new(
                 node.place,
-                format!("{host} is no target of this scenario: name it under `targets: {{other: {host}}}`, so that no slip loads a stranger"),
+                format!(
+                    "{host} is no target of this scenario: name it under `targets: {{other: {host}}}`, so that no slip loads a stranger"
+                ),
             ));
         };
         (known, String::new(), &url[end..])
@@ -468,9 +498,9 @@ pub fn single_value(node: &Node, names: &Names, context: &Context) -> Result<Exp
     let mut text = Template::default();
     json(node, names, context, &mut text)?;
     let fixed = text.as_static().and_then(|t| serde_json::from_str(t).ok());
-    fixed
-        .map(Expression::Literal)
-        .ok_or_else(|| Fault::new(node.place, "lists and mappings are fixed here: only texts can have templates"))
+    fixed.map(Expression::Literal).ok_or_else(|| {
+        Fault::new(node.place, "lists and mappings are fixed here: only texts can have templates")
+    })
 }
 
 /// A fixed value, for `vars`.

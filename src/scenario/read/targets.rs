@@ -11,7 +11,11 @@ use super::{Context, Target, step};
 pub fn read(top: &Reader, names: &Names, context: &Context) -> Result<Vec<Target>, Fault> {
     let mut targets = Vec::new();
     if let Some(node) = top.get("target") {
-        targets.push(Target { name: None, address: address(node, names, context, "the target")?, headers: Vec::new() });
+        targets.push(Target {
+            name: None,
+            address: address(node, names, context, "the target")?,
+            headers: Vec::new(),
+        });
     }
     if let Some(node) = top.get("targets") {
         for (key, node) in entries(node, "a mapping of names to URLs, e.g. {api: http://127.0.0.1:8080}")? {

@@ -6,9 +6,9 @@
 
 mod parser;
 
-pub(super) use parser::{Names, TemplateFault, parse_expression};
 use super::threshold::Comparison;
 use parser::closing;
+pub(super) use parser::{Names, TemplateFault, parse_expression};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -483,9 +483,14 @@ mod tests {
                     other => format!("{other:?}"),
                 }
             }
-            parse_expression(text, &names()).map(|e| of(&e)).unwrap_or_else(|f| format!("{}: {}", f.at, f.message))
+            parse_expression(text, &names())
+                .map(|e| of(&e))
+                .unwrap_or_else(|f| format!("{}: {}", f.at, f.message))
         };
-        assert_eq!(shape("ids|length - 1 * 2 > 3 and not token or true"), "((((ids|Length Minus (1 Times 2)) > 3) and not token) or true)");
+        assert_eq!(
+            shape("ids|length - 1 * 2 > 3 and not token or true"),
+            "((((ids|Length Minus (1 Times 2)) > 3) and not token) or true)"
+        );
         assert_eq!(shape("not defined(token) and (ids or token)"), "(not defined token and (ids or token))");
         assert_eq!(shape("token == 'a or b'"), "(token == \"a or b\")");
         assert_eq!(shape("token contains \"x\""), "(token contains \"x\")");
@@ -522,7 +527,10 @@ mod tests {
         assert_eq!(refused("a {{ ids"), "2: `{{` without its `}}`");
         assert_eq!(refused("{{ }}"), "3: an empty `{{ }}`");
         assert_eq!(refused("{{ env.TOKEN }}"), "7: the environment variable TOKEN is not set");
-        assert_eq!(refused("{{ ids ids }}"), "7: expected `|`, an operator or the end of the template, found `i`");
+        assert_eq!(
+            refused("{{ ids ids }}"),
+            "7: expected `|`, an operator or the end of the template, found `i`"
+        );
     }
 
     #[test]
