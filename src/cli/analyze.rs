@@ -81,7 +81,7 @@ fn analyze_as(reader: &RunReader, mut run: Run, partitions: Option<u32>) -> anyh
     let analysis = partial.into_analysis(&run);
     let (limits, problem) = thresholds_of(&run);
     run.warnings.extend(problem);
-    let results = thresholds::evaluate(&limits, &analysis);
+    let results = thresholds::evaluate(&limits, &run.steps, &analysis);
     let on_spans = thresholds::need_spans(&limits);
     Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
 }

@@ -259,9 +259,10 @@ impl Underway {
     /// Puts on the load and shows how it goes.
     #[tracing::instrument(name = "load", skip_all)]
     fn load(&mut self, options: LoadOptions, watch: &LoadWatch) -> anyhow::Result<LoadFacts> {
-        let handle = load::start(options)?;
+        let mut handle = load::start(options)?;
         self.run.started_at = handle.started_at();
         let aborted = watch.until_finished(&handle, &self.interrupts, &mut self.progress);
+        let complaint = handle.tear_down();
         let facts = handle.join();
         self.run.ended_at = Some(host::now());
         self.run.state = match (&aborted, self.interrupts.count()) {
@@ -270,6 +271,7 @@ impl Underway {
             _ => RunState::Interrupted,
         };
         self.run.warnings.extend(aborted);
+        self.run.warnings.extend(complaint);
         Ok(facts)
     }
 

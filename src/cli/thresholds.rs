@@ -4,17 +4,22 @@
 //! that passes because nothing was measured would be a false pass.
 
 use crate::analysis::result::{Analysis, Category, Operation, StepResult};
-use crate::record::{Nanos, StepId};
+use crate::record::{Nanos, StepId, StepInfo};
 use crate::report::{Actual, ThresholdResult, Unit};
 use crate::scenario::{Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 use crate::stats::Histogram;
 
 /// All conditions of all thresholds, in the scenario's order.
-pub fn evaluate(thresholds: &[Threshold], analysis: &Analysis) -> Vec<ThresholdResult> {
+pub fn evaluate(thresholds: &[Threshold], steps: &[StepInfo], analysis: &Analysis) -> Vec<ThresholdResult> {
     thresholds
         .iter()
-        .flat_map(|t| t.conditions.iter().map(|condition| one(&t.subject, condition, analysis)))
+        .flat_map(|t| t.conditions.iter().map(|condition| one(&t.subject, condition, steps, analysis)))
         .collect()
+}
+
+/// Whether a step is walked once, before or after the load: what is measured there is no load.
+pub fn is_once(id: StepId, steps: &[StepInfo]) -> bool {
+    steps.get(usize::from(id.0)).is_some_and(|s| matches!(s.journey.as_str(), "setup" | "teardown"))
 }
 
 /// Whether any threshold needs server spans to be measured.
@@ -28,14 +33,14 @@ pub fn need_spans(thresholds: &[Threshold]) -> bool {
     thresholds.iter().any(|t| t.conditions.iter().any(on_blame))
 }
 
-fn one(subject: &Subject, condition: &Condition, analysis: &Analysis) -> ThresholdResult {
+fn one(subject: &Subject, condition: &Condition, steps: &[StepInfo], analysis: &Analysis) -> ThresholdResult {
     let expression = match subject {
         Subject::Run => condition.text.clone(),
         Subject::Step { name, .. } => format!("{name}: {}", condition.text),
         Subject::Span(pattern) => format!("span(\"{pattern}\"): {}", condition.text),
     };
     let actual = match subject {
-        Subject::Run => of_steps(condition.metric, &|_| true, analysis),
+        Subject::Run => of_steps(condition.metric, &|id| !is_once(id, steps), analysis),
         Subject::Step { steps, .. } => of_steps(condition.metric, &|id| steps.contains(&id), analysis),
         Subject::Span(pattern) => of_spans(condition.metric, pattern, analysis),
     };

@@ -114,6 +114,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Adds what another thread counted, as far as it is kept beyond the load.
+    pub fn add(&mut self, other: &Counts) {
+        self.done += other.done;
+        self.sent += other.sent;
+        self.not_sent += other.not_sent;
+        self.iterations += other.iterations;
+        self.most_in_flight += other.most_in_flight;
+    }
+
     /// Adds what changed since `published` to the run's counters.
     pub fn publish(&self, published: &mut Counts, live: &LiveCounters) {
         let pairs = [

@@ -13,6 +13,7 @@ mod connection;
 mod flight;
 mod http1;
 mod live;
+mod once;
 mod outbox;
 mod plan;
 mod pool;
@@ -103,6 +104,8 @@ pub enum LoadError {
     Tls(String),
     /// A thread, a runtime or a timer could not be had.
     Thread(String),
+    /// The scenario's `setup` failed.
+    Setup(String),
 }
 
 impl fmt::Display for LoadError {
@@ -115,6 +118,7 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Tls(why) => write!(f, "TLS cannot be used: {why}"),
             LoadError::Thread(why) => write!(f, "the load cannot be started: {why}"),
+            LoadError::Setup(why) => write!(f, "no load was put on: {why}"),
         }
     }
 }
@@ -128,6 +132,10 @@ pub struct LoadHandle {
     cpu_before: Nanos,
     scenario: Arc<Scenario>,
     most_users: u32,
+    /// How the scenario's `teardown` is walked.
+    last: Option<(Setup, usize)>,
+    /// What was counted before and after the load.
+    around: Counts,
 }
 
 /// Begins load.
@@ -151,25 +159,36 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     let clock = Clock::start();
     let cpu_before = process_cpu();
     let count = options.threads.max(1);
+    let mut setup = Setup {
+        index: 0,
+        threads: count,
+        core: None,
+        scenario: Arc::clone(scenario),
+        schedule: Arc::clone(&schedule),
+        clock,
+        tls,
+        seed: options.seed,
+        sample: options.sample,
+        connections: options.max_connections,
+        sink: options.sink.clone(),
+        stop: options.stop.clone(),
+        live: Arc::clone(&options.live),
+    };
+    let mut around = Counts::default();
+    if let Some(journey) = scenario.lifecycle.setup {
+        let walked = once::walk_once(setup.clone(), journey, "setup");
+        around.add(&walked.counts);
+        let variables = walked.variables.map_err(LoadError::Setup)?;
+        let mut set_up = Scenario::clone(scenario);
+        set_up.variables = variables;
+        setup.scenario = Arc::new(set_up);
+    }
     let (ready, readiness) = mpsc::channel();
     let mut threads = Vec::with_capacity(count);
     let mut starters = Vec::with_capacity(count);
     for index in 0..count {
-        let setup = Setup {
-            index,
-            threads: count,
-            core: options.pin.as_ref().filter(|c| !c.is_empty()).map(|cores| cores[index % cores.len()]),
-            scenario: Arc::clone(scenario),
-            schedule: Arc::clone(&schedule),
-            clock,
-            tls: tls.clone(),
-            seed: options.seed,
-            sample: options.sample,
-            connections: options.max_connections,
-            sink: options.sink.clone(),
-            stop: options.stop.clone(),
-            live: Arc::clone(&options.live),
-        };
+        let core = options.pin.as_ref().filter(|c| !c.is_empty()).map(|cores| cores[index % cores.len()]);
+        let setup = Setup { index, core, ..setup.clone() };
         let (starter, go) = mpsc::channel();
         let ready = ready.clone();
         let thread = std::thread::Builder::new()
@@ -193,7 +212,16 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         let _ = starter.send(started_at);
     }
     let most_users = schedule.users.most();
-    Ok(LoadHandle { threads, started_at, cpu_before, scenario: Arc::clone(scenario), most_users })
+    let last = scenario.lifecycle.teardown.map(|journey| (setup, journey));
+    Ok(LoadHandle {
+        threads,
+        started_at,
+        cpu_before,
+        scenario: Arc::clone(scenario),
+        most_users,
+        last,
+        around,
+    })
 }
 
 impl LoadHandle {
@@ -207,19 +235,28 @@ impl LoadHandle {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
+    /// Waits until all load is over and walks the scenario's `teardown`, if it has one; blocks. Gives what went wrong with it.
+    pub fn tear_down(&mut self) -> Option<String> {
+        let (setup, journey) = self.last.take()?;
+        while !self.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let walked = once::walk_once(setup, journey, "teardown");
+        self.around.add(&walked.counts);
+        walked.variables.err()
+    }
+
     /// Waits until all load is over and every exchange is in the channel; blocks. The channel's receiver must be served
     /// meanwhile.
-    pub fn join(self) -> LoadFacts {
+    pub fn join(mut self) -> LoadFacts {
+        // Whoever did not ask what became of it gets it walked all the same.
+        let _ = self.tear_down();
         let threads = self.threads.len() as u32;
-        let mut all = Counts::default();
+        let mut all = self.around;
         for thread in self.threads {
             // A thread that panicked is a fault of hotspan's; what it sent is kept, its counters are lost.
             let counts = thread.join().unwrap_or_default();
-            all.done += counts.done;
-            all.sent += counts.sent;
-            all.not_sent += counts.not_sent;
-            all.iterations += counts.iterations;
-            all.most_in_flight += counts.most_in_flight;
+            all.add(&counts);
         }
         let open_model = self.scenario.is_open();
         let most_at_once = if open_model { all.most_in_flight as u32 } else { 0 };

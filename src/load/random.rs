@@ -1,6 +1,6 @@
 //! Random numbers: reproducible ones for what is sent, fresh ones for trace ids.
 
-use crate::record::{SpanId, TraceId};
+use crate::record::{Nanos, SpanId, TraceId};
 use crate::scenario::Think;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -52,18 +52,27 @@ impl Ids {
 }
 
 /// A pause.
-pub fn pause(think: Think, random: &mut SmallRng) -> u64 {
-    if think.most.0 > think.least.0 {
-        random.random_range(think.least.0..=think.most.0)
-    } else {
-        think.least.0
+pub fn pause(think: Think, random: &mut SmallRng) -> Nanos {
+    match think {
+        Think::Between { least, most } if most > least => Nanos(random.random_range(least.0..=most.0)),
+        Think::Between { least, .. } => least,
+        Think::LogNormal { median, sigma } => {
+            // Four standard deviations: one pause in 30,000 would be longer, and could be longer than the run.
+            let deviation = normal(random).clamp(-4.0, 4.0);
+            Nanos((median.0 as f64 * (sigma * deviation).exp()) as u64)
+        }
     }
+}
+
+/// A standard normal number (Box and Muller 1958).
+fn normal(random: &mut SmallRng) -> f64 {
+    let (a, b): (f64, f64) = (random.random(), random.random());
+    (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Nanos;
 
     #[test]
     fn an_iteration_is_reproducible_and_unlike_its_neighbours() {
@@ -76,9 +85,21 @@ mod tests {
     #[test]
     fn pauses_stay_in_their_range() {
         let mut random = of_iteration(1, 0, 0);
-        let think = Think { least: Nanos(5), most: Nanos(9) };
-        let pauses: Vec<u64> = (0..200).map(|_| pause(think, &mut random)).collect();
+        let think = Think::Between { least: Nanos(5), most: Nanos(9) };
+        let pauses: Vec<u64> = (0..200).map(|_| pause(think, &mut random).0).collect();
         assert!(pauses.iter().all(|p| (5..=9).contains(p)) && pauses.contains(&5) && pauses.contains(&9));
-        assert_eq!(pause(Think::default(), &mut random), 0);
+        assert_eq!(pause(Think::default(), &mut random), Nanos::ZERO);
+    }
+
+    #[test]
+    fn log_normal_pauses_have_the_median_and_percentile_that_were_asked_for() {
+        let text =
+            "target: http://h\nload: {users: 1, for: 1s}\nthink: lognormal(500ms, 2s p95)\nsteps: [GET /]\n";
+        let think = crate::scenario::parse(text, "t").unwrap().steps[0].think;
+        let mut random = of_iteration(3, 0, 0);
+        let mut pauses: Vec<u64> = (0..20_000).map(|_| pause(think, &mut random).0 / 1_000_000).collect();
+        pauses.sort_unstable();
+        let (median, p95) = (pauses[10_000], pauses[19_000]);
+        assert!((485..=515).contains(&median) && (1_900..=2_100).contains(&p95), "{median} ms, {p95} ms");
     }
 }

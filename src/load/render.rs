@@ -2,8 +2,8 @@
 
 use crate::record::Timestamp;
 use crate::scenario::{
-    Escape, Expression, Fake, Filter, Member, Piece, Table, Template, base64, percent_encode, text_of,
-    write_value,
+    Comparison, Escape, Expression, Fake, Filter, Member, Operator, Piece, Table, Template, base64, compares,
+    percent_encode, text_of, write_value,
 };
 use fake::Fake as _;
 use fake::faker;
@@ -16,14 +16,28 @@ use std::borrow::Cow;
 pub struct Scope<'a> {
     /// Variables by slot; null where nothing was extracted.
     pub variables: &'a [Value],
-    /// The journey's table and this iteration's row.
-    pub row: Option<(&'a Table, usize)>,
+    /// This iteration's data row.
+    pub row: Option<&'a Row<'a>>,
     /// The virtual user.
     pub user: u32,
     /// Its iteration.
     pub iteration: u32,
     /// Now, for `now()`.
     pub now: Timestamp,
+}
+
+/// A row of a journey's data.
+pub struct Row<'a> {
+    /// The journey's table.
+    pub table: &'a Table,
+    /// Which row.
+    pub row: usize,
+}
+
+impl Row<'_> {
+    fn value(&self, column: usize) -> &Value {
+        self.table.value(self.row, column)
+    }
 }
 
 /// Appends a filled template.
@@ -66,7 +80,7 @@ fn evaluate<'a>(
             scope.variables.get(named.index).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
         }
         Expression::Column(named) => match scope.row {
-            Some((table, row)) => Cow::Borrowed(table.value(row, named.index)),
+            Some(row) => Cow::Borrowed(row.value(named.index)),
             None => Cow::Owned(Value::Null),
         },
         Expression::User => owned(scope.user),
@@ -88,7 +102,105 @@ fn evaluate<'a>(
             let value = evaluate(inner, scope, random)?;
             filtered(value, filter, inner, scope, random)?
         }
+        Expression::Text(template) => {
+            let mut text = String::new();
+            render(template, scope, random, &mut text)?;
+            owned(text)
+        }
+        Expression::Compare(left, comparison, right) => {
+            let (left, right) = (evaluate(left, scope, random)?, evaluate(right, scope, random)?);
+            owned(compares(&left, *comparison, &right))
+        }
+        Expression::Contains(whole, part) => {
+            let (whole, part) = (evaluate(whole, scope, random)?, evaluate(part, scope, random)?);
+            owned(contains(&whole, &part))
+        }
+        Expression::And(left, right) => {
+            owned(is_true(&*evaluate(left, scope, random)?) && is_true(&*evaluate(right, scope, random)?))
+        }
+        Expression::Or(left, right) => {
+            owned(is_true(&*evaluate(left, scope, random)?) || is_true(&*evaluate(right, scope, random)?))
+        }
+        Expression::Not(inner) => owned(!is_true(&*evaluate(inner, scope, random)?)),
+        Expression::Defined(inner) => {
+            owned(evaluate(inner, scope, random).is_ok_and(|value| !value.is_null()))
+        }
+        Expression::Arithmetic(left, operator, right) => {
+            let (a, b) = (evaluate(left, scope, random)?, evaluate(right, scope, random)?);
+            Cow::Owned(calculated(&a, *operator, &b).ok_or_else(|| {
+                format!("{} and {} cannot be calculated with", described(left), described(right))
+            })?)
+        }
     })
+}
+
+/// The value of an expression.
+///
+/// # Errors
+/// A sentence that says which value is missing or does not fit.
+pub fn value(expression: &Expression, scope: &Scope, random: &mut SmallRng) -> Result<Value, String> {
+    evaluate(expression, scope, random).map(Cow::into_owned)
+}
+
+/// Whether a condition holds. One that lacks a value does not.
+pub fn holds(condition: &Expression, scope: &Scope, random: &mut SmallRng) -> bool {
+    evaluate(condition, scope, random).is_ok_and(|value| is_true(&value))
+}
+
+/// What counts as true: all but nothing, `false`, 0, and empty texts, lists and mappings.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(b) => *b,
+        Value::Number(n) => n.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
+}
+
+fn contains(whole: &Value, part: &Value) -> bool {
+    match whole {
+        Value::Array(items) => items.iter().any(|item| compares(item, Comparison::Equal, part)),
+        Value::Object(members) => part.as_str().is_some_and(|key| members.contains_key(key)),
+        Value::Null => false,
+        text => text_of(text).contains(&*text_of(part)),
+    }
+}
+
+fn calculated(a: &Value, operator: Operator, b: &Value) -> Option<Value> {
+    let whole = |v: &Value| v.as_i64().or_else(|| v.as_str()?.trim().parse().ok());
+    let real = |v: &Value| v.as_f64().or_else(|| v.as_str()?.trim().parse().ok());
+    if let (Some(a), Some(b)) = (whole(a), whole(b)) {
+        let result = match operator {
+            Operator::Plus => a.checked_add(b),
+            Operator::Minus => a.checked_sub(b),
+            Operator::Times => a.checked_mul(b),
+            Operator::Over if b != 0 && a.checked_rem(b) == Some(0) => a.checked_div(b),
+            Operator::Over => None,
+            Operator::Modulo => a.checked_rem_euclid(b),
+        };
+        if let Some(result) = result {
+            return Some(result.into());
+        }
+    }
+    match (real(a), real(b), operator) {
+        (Some(a), Some(b), operator) => {
+            let result = match operator {
+                Operator::Plus => a + b,
+                Operator::Minus => a - b,
+                Operator::Times => a * b,
+                Operator::Over => a / b,
+                Operator::Modulo => a.rem_euclid(b),
+            };
+            // There is no JSON for a division by zero.
+            serde_json::Number::from_f64(result).map(Value::Number)
+        }
+        (_, _, Operator::Plus) if !a.is_null() && !b.is_null() => {
+            Some(format!("{}{}", text_of(a), text_of(b)).into())
+        }
+        _ => None,
+    }
 }
 
 fn owned<'a>(value: impl Into<Value>) -> Cow<'a, Value> {
@@ -297,6 +409,19 @@ mod tests {
         assert!([1, 2, 3].contains(&sent[3].as_i64().unwrap()));
         assert!(sent[4] == "x" || sent[4] == "y");
         assert!(sent[5].as_str().unwrap().contains(' ') && sent[6].as_str().unwrap().contains('@'));
+    }
+
+    #[test]
+    fn formulas_give_what_they_say() {
+        let body = r#"["{{ 1 + 2 * 3 }}", "{{ (1 + 2) * 3 - 1 }}", "{{ 7 / 2 }}", "{{ 8 / 2 }}", "{{ 7 % 4 }}", "{{ 'a' + 1 }}", "{{ got.n > 6 and got.s == 'x' }}", "{{ not defined(got.none) or false }}", "{{ list contains 2 }}", "{{ 'abc' contains 'd' }}", "{{ got.none == null }}", "{{ '10' > 9 }}", "{{ user - 1 }}"]"#;
+        let (_, json) = filled("/", body, json!({"n": 7, "s": "x"})).unwrap();
+        let sent: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(sent, json!([7, 8, 3.5, 4, 3, "a1", true, true, true, false, true, true, 2]));
+        assert!(filled("/{{ 1 / 0 }}", "{}", json!({})).unwrap_err().contains("cannot be calculated"));
+        assert!(filled("/{{ list + got.none }}", "{}", json!({})).is_err());
+        assert!(
+            is_true(&json!("no")) && !is_true(&json!("")) && !is_true(&json!([])) && !is_true(&json!(0.0))
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Seat {
     pub cookies: Jar,
     /// Where its connections come from.
     pub connections: Connections,
+    /// The variables with which its iterations begin, where the user was set up; else the scenario's.
+    pub variables: Option<Vec<serde_json::Value>>,
 }
 
 /// Where a user's connections come from.

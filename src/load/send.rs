@@ -39,7 +39,7 @@ pub struct Walk<'a> {
     /// Variables by slot.
     pub variables: Vec<Value>,
     /// The data row.
-    pub row: Option<(&'a crate::scenario::Table, usize)>,
+    pub row: Option<super::render::Row<'a>>,
     /// The iteration's random numbers.
     pub random: SmallRng,
     /// The iteration's trace, where one trace covers it.
@@ -52,6 +52,8 @@ pub struct StepEnd {
     pub at: Timestamp,
     /// Whether the walk can go on.
     pub went: Went,
+    /// Whether it was answered but not as expected: a wrong status, or a check that does not hold.
+    pub flawed: bool,
 }
 
 /// Whether a walk can go on after a step.
@@ -92,7 +94,7 @@ pub async fn step(
     let start = thread.clock.now().max(intended);
     let scope = Scope {
         variables: &walk.variables,
-        row: walk.row,
+        row: walk.row.as_ref(),
         user: seat.user,
         iteration: walk.iteration,
         now: start,
@@ -106,7 +108,7 @@ pub async fn step(
             let failure = thread.words.borrow_mut().failure(FailureClass::Template, &why);
             let (at, blank) = (start, attempt.blank(seat, walk, plan.shown_url()));
             record(thread, Exchange { outcome: Outcome::Failed { failure, status: None }, ..blank });
-            return StepEnd { at, went: Went::Failed };
+            return StepEnd { at, went: Went::Failed, flawed: false };
         }
     };
     let get = Method::GET;
@@ -115,7 +117,7 @@ pub async fn step(
         let at = exchange.phases.end;
         let Some(answer) = answer else {
             record(thread, exchange);
-            return StepEnd { at, went: Went::Failed };
+            return StepEnd { at, went: Went::Failed, flawed: false };
         };
         let follow = thread.scenario.redirects == Redirects::Follow && hop < MOST_HOPS;
         if follow && let Some((next, as_get)) = redirected(plan, &made, attempt.method, &answer) {
@@ -128,12 +130,13 @@ pub async fn step(
         }
         let latency = exchange.corrected_latency();
         let verdict = look(step, &answer, latency, &mut walk.variables, &mut thread.words.borrow_mut());
+        let flawed = !verdict.failed.is_empty();
         exchange.checks_failed = verdict.failed;
         record(thread, exchange);
         drop(permit);
-        return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On } };
+        return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed };
     }
-    StepEnd { at: attempt.start, went: Went::Failed }
+    StepEnd { at: attempt.start, went: Went::Failed, flawed: false }
 }
 
 /// Records that a request was due and never sent, because the load ended first.
@@ -166,7 +169,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
     drop(ids);
     thread.count(|c| c.not_sent += 1);
     record(thread, exchange);
-    StepEnd { at: now, went: Went::Over }
+    StepEnd { at: now, went: Went::Over, flawed: false }
 }
 
 fn record(thread: &Thread, exchange: Exchange) {

@@ -1,13 +1,15 @@
 //! Virtual users: who walks which journey when.
 
 use super::random::{of_iteration, pause};
+use super::render::{Row, Scope, holds, value};
 use super::seat::{Connections, Jar, Seat};
 use super::send::{Walk, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
-use crate::scenario::{Data, Journey, RowOrder, Scenario, TraceScope};
+use crate::scenario::{Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope};
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,6 +18,11 @@ use std::task::{Poll, Waker};
 
 /// A user of the closed model pauses at least this long after a failure, so that a dead target is not hammered.
 const BACK_OFF: Nanos = Nanos::from_millis(100);
+
+/// How often a user tries to begin before it stays away.
+const MOST_STARTS: usize = 1_000;
+/// A user's `on_stop` may take this long beyond the load.
+const LAST_WALK: Nanos = Nanos::from_millis(30_000);
 
 /// A user of the closed model: walks for as long as it is present.
 pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)>) {
@@ -30,67 +37,319 @@ pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)
             return;
         }
         thread.count(|c| c.users += 1);
-        while due < until && thread.clock.now() < until && !thread.is_stopping() {
-            due = walk(&thread, &mut seat, iteration, due, until).await;
+        let mut stays = true;
+        (due, stays) = begin_user(&thread, &mut seat, due, until).await.unwrap_or((due, stays));
+        while stays && due < until && thread.clock.now() < until && !thread.is_stopping() {
+            let walked = iterate(&thread, &mut seat, iteration, due, until).await;
+            (due, stays) = (walked.next, !walked.leaves);
             iteration += 1;
         }
+        end_user(&thread, &mut seat).await;
         thread.count(|c| c.users -= 1);
         // Whoever leaves hangs up.
         seat.connections = Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
+        if !stays {
+            return;
+        }
     }
 }
 
-fn new_seat(thread: &Thread, user: u32, connections: Connections) -> Seat {
-    Seat { user, flight: thread.flights.slot(), cookies: Jar::default(), connections }
+/// A user that is on its way: its own cookies and variables, none yet.
+pub fn new_seat(thread: &Thread, user: u32, connections: Connections) -> Seat {
+    Seat { user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
 }
 
-/// One iteration. Gives the moment from which the next one of this user is due.
-async fn walk(
+/// Iterations of a user's own beginning and end are numbered from here, so that their random numbers are their own.
+const OWN_ITERATIONS: u32 = u32::MAX - 1;
+
+/// Walks `on_start`, if the scenario has it. Gives when the user's first iteration is due and whether the user stays: one
+/// that could not be set up tries again, as a person whose login fails.
+async fn begin_user(
+    thread: &Thread,
+    seat: &mut Seat,
+    due: Timestamp,
+    until: Timestamp,
+) -> Option<(Timestamp, bool)> {
+    let journey = &thread.scenario.journeys[thread.scenario.lifecycle.on_start?];
+    let mut due = due;
+    for _ in 0..MOST_STARTS {
+        seat.variables = None;
+        let walked = walk(thread, seat, journey, OWN_ITERATIONS, due, until).await;
+        if walked.whole {
+            seat.variables = Some(walked.variables);
+            return Some((walked.next, true));
+        }
+        due = walked.next.max(due + BACK_OFF);
+        if due >= until || thread.is_stopping() || matches!(seat.connections, Connections::Pooled) {
+            break;
+        }
+    }
+    Some((due, false))
+}
+
+/// Walks `on_stop`, if the scenario has it and the run was not stopped.
+async fn end_user(thread: &Thread, seat: &mut Seat) {
+    let Some(index) = thread.scenario.lifecycle.on_stop else { return };
+    let set_up = thread.scenario.lifecycle.on_start.is_none() || seat.variables.is_some();
+    if thread.is_stopping() || !set_up {
+        return;
+    }
+    let now = thread.clock.now();
+    let journey = &thread.scenario.journeys[index];
+    walk(thread, seat, journey, OWN_ITERATIONS + 1, now, now + LAST_WALK).await;
+}
+
+/// One iteration of a journey that is chosen by weight.
+async fn iterate(
     thread: &Thread,
     seat: &mut Seat,
     iteration: u32,
     due: Timestamp,
     until: Timestamp,
-) -> Timestamp {
-    let scenario = &*thread.scenario;
+) -> Walked {
     let mut random = of_iteration(thread.seed, seat.user, iteration);
-    let journey = choose(&scenario.journeys, &mut random);
-    let mut walk = Walk {
-        iteration,
-        variables: scenario.variables.clone(),
-        row: journey.data.as_ref().map(|data| row(data, scenario, seat.user, iteration, &mut random)),
-        random,
-        trace: match scenario.trace {
+    let journey = choose(&thread.scenario.journeys, &mut random);
+    thread.count(|c| c.iterations += 1);
+    let mut walked = Walker::new(thread, seat, iteration, random, until).walk(journey, due).await;
+    if journey.pace != Think::default() {
+        let pace = pause(journey.pace, &mut of_iteration(!thread.seed, seat.user, iteration));
+        walked.next = walked.next.max(due + pace);
+    }
+    walked
+}
+
+/// A walk outside of iterations: setting up and clearing away.
+pub async fn walk(
+    thread: &Thread,
+    seat: &mut Seat,
+    journey: &Journey,
+    iteration: u32,
+    due: Timestamp,
+    until: Timestamp,
+) -> Walked {
+    let random = of_iteration(thread.seed, seat.user, iteration);
+    Walker::new(thread, seat, iteration, random, until).walk(journey, due).await
+}
+
+/// What came of a walk.
+pub struct Walked {
+    /// The moment from which the user's next iteration is due.
+    pub next: Timestamp,
+    /// Whether it was walked to its end, or to a `stop`.
+    pub whole: bool,
+    /// Whether the user has nothing more to do: its data is used up.
+    pub leaves: bool,
+    /// The variables at its end.
+    pub variables: Vec<Value>,
+}
+
+/// A journey under way, and where it has got to.
+struct Frame<'a> {
+    journey: &'a Journey,
+    at: usize,
+    /// Where its counters begin.
+    counters: usize,
+    /// The data row of the journey that called, to be restored.
+    caller_row: Option<Row<'a>>,
+}
+
+/// Whether a walk goes on after a request.
+enum Next {
+    On,
+    /// It ends: the next iteration is due then.
+    End(Timestamp),
+}
+
+struct Walker<'a, 's> {
+    thread: &'a Thread,
+    seat: &'s mut Seat,
+    walk: Walk<'a>,
+    until: Timestamp,
+    intended: Timestamp,
+    counters: Vec<u32>,
+    sent_any: bool,
+}
+
+impl<'a, 's> Walker<'a, 's> {
+    fn new(
+        thread: &'a Thread,
+        seat: &'s mut Seat,
+        iteration: u32,
+        random: SmallRng,
+        until: Timestamp,
+    ) -> Walker<'a, 's> {
+        let scenario = &*thread.scenario;
+        let variables = seat.variables.as_ref().unwrap_or(&scenario.variables).clone();
+        let trace = match scenario.trace {
             TraceScope::Exchange => None,
             TraceScope::Iteration => {
                 let mut ids = thread.ids.borrow_mut();
                 Some((ids.trace(), ids.chance(thread.sample)))
             }
-        },
-    };
-    thread.count(|c| c.iterations += 1);
-    let mut intended = due;
-    for index in journey.steps.clone() {
-        thread.timer.sleep_until(intended.min(until)).await;
-        if intended >= until || thread.is_stopping() {
-            let arrived = index == journey.steps.start && matches!(seat.connections, Connections::Pooled);
-            if arrived {
-                // It was due and is accounted for, though the run was stopped first.
-                not_sent(thread, seat.user, iteration, StepId(index as u16), intended);
+        };
+        let walk = Walk { iteration, variables, row: None, random, trace };
+        Walker { thread, seat, walk, until, intended: Timestamp(0), counters: Vec::new(), sent_any: false }
+    }
+
+    /// Walks a journey, and those that it calls, to its end.
+    async fn walk(mut self, journey: &'a Journey, due: Timestamp) -> Walked {
+        self.intended = due;
+        let mut callers: Vec<Frame> = Vec::new();
+        let Some(mut frame) = self.enter(journey) else {
+            return Walked { next: due, whole: false, leaves: true, variables: self.walk.variables };
+        };
+        let mut without_request = 0u32;
+        loop {
+            let Some(op) = frame.journey.flow.get(frame.at) else {
+                let Some(caller) = callers.pop() else { break };
+                self.counters.truncate(frame.counters);
+                self.walk.row = frame.caller_row.take();
+                frame = caller;
+                continue;
+            };
+            frame.at += 1;
+            match op {
+                Op::Step(local) => {
+                    without_request = 0;
+                    let id = StepId((frame.journey.steps.start + local) as u16);
+                    if let Next::End(next) = self.request(id).await {
+                        return Walked { next, whole: false, leaves: false, variables: self.walk.variables };
+                    }
+                }
+                Op::Call(called) => {
+                    let called = &self.thread.scenario.journeys[*called];
+                    match self.enter(called) {
+                        Some(entered) => callers.push(std::mem::replace(&mut frame, entered)),
+                        None => {
+                            let next = self.intended;
+                            return Walked {
+                                next,
+                                whole: false,
+                                leaves: true,
+                                variables: self.walk.variables,
+                            };
+                        }
+                    }
+                }
+                Op::Stop => break,
+                other => self.move_on(other, &mut frame),
             }
-            return until;
+            without_request += 1;
+            if without_request.is_multiple_of(1_024) {
+                // A loop without requests must not hold up everybody else on this thread, nor outlive the load.
+                tokio::task::yield_now().await;
+                if self.thread.is_stopping() || self.thread.clock.now() >= self.until {
+                    break;
+                }
+            }
         }
-        let end = step(thread, seat, &mut walk, StepId(index as u16), intended).await;
-        let think = Nanos(pause(scenario.steps[index].think, &mut walk.random));
-        match end.went {
-            Went::On => intended = end.at + think,
-            // The rest of the journey makes no sense without what is missing.
-            Went::Lacking => return end.at + think,
-            Went::Failed => return end.at + think.max(BACK_OFF),
-            Went::Over => return until,
+        Walked { next: self.intended, whole: true, leaves: false, variables: self.walk.variables }
+    }
+
+    /// Begins a journey; nothing when its data is used up.
+    fn enter(&mut self, journey: &'a Journey) -> Option<Frame<'a>> {
+        let caller_row = self.walk.row.take();
+        if let Some(data) = &journey.data {
+            let scenario = &*self.thread.scenario;
+            self.walk.row =
+                Some(row(data, scenario, self.seat.user, self.walk.iteration, &mut self.walk.random)?);
+        }
+        let counters = self.counters.len();
+        self.counters.resize(counters + journey.counters, 0);
+        Some(Frame { journey, at: 0, counters, caller_row })
+    }
+
+    /// Everything that is neither a request nor a call.
+    fn move_on(&mut self, op: &'a Op, frame: &mut Frame) {
+        let walk = &mut self.walk;
+        let scope = Scope {
+            variables: &walk.variables,
+            row: walk.row.as_ref(),
+            user: self.seat.user,
+            iteration: walk.iteration,
+            now: self.intended,
+        };
+        match op {
+            Op::Set(slot, expression) => {
+                // What cannot be worked out has no value; the request that needs it says so.
+                let value = value(expression, &scope, &mut walk.random).unwrap_or_default();
+                if let Some(place) = walk.variables.get_mut(*slot) {
+                    *place = value;
+                }
+            }
+            Op::Pause(think) => self.intended = self.intended + pause(*think, &mut walk.random),
+            Op::Unless(condition, to) => {
+                if !holds(condition, &scope, &mut walk.random) {
+                    frame.at = *to;
+                }
+            }
+            Op::Jump(to) => frame.at = *to,
+            Op::Count(counter, least, most) => {
+                let rounds = if most > least { walk.random.random_range(*least..=*most) } else { *least };
+                self.counters[frame.counters + counter] = rounds;
+            }
+            Op::Take(counter, to) => match &mut self.counters[frame.counters + counter] {
+                0 => frame.at = *to,
+                left => *left -= 1,
+            },
+            Op::Choose(branches) => {
+                let total: u64 = branches.iter().map(|(weight, _)| u64::from(*weight)).sum();
+                let mut left = walk.random.random_range(0..total.max(1));
+                for (weight, to) in branches {
+                    match left.checked_sub(u64::from(*weight)) {
+                        Some(remaining) => left = remaining,
+                        None => {
+                            frame.at = *to;
+                            break;
+                        }
+                    }
+                }
+            }
+            // These are the walk's own.
+            Op::Step(_) | Op::Call(_) | Op::Stop => {}
         }
     }
-    intended
+
+    /// One request, again where it failed and shall be retried.
+    async fn request(&mut self, id: StepId) -> Next {
+        let thread = self.thread;
+        let wanted = &thread.scenario.steps[usize::from(id.0)];
+        let mut retries = wanted.on_failure.retries;
+        loop {
+            thread.timer.sleep_until(self.intended.min(self.until)).await;
+            if self.intended >= self.until || thread.is_stopping() {
+                if !self.sent_any && matches!(self.seat.connections, Connections::Pooled) {
+                    // It was due and is accounted for, though the run was stopped first.
+                    not_sent(thread, self.seat.user, self.walk.iteration, id, self.intended);
+                }
+                return Next::End(self.until);
+            }
+            self.sent_any = true;
+            let end = step(thread, self.seat, &mut self.walk, id, self.intended).await;
+            if end.went == Went::Over {
+                return Next::End(self.until);
+            }
+            let failed = end.flawed || end.went != Went::On;
+            if failed && retries > 0 {
+                retries -= 1;
+                self.intended = end.at + wanted.on_failure.wait;
+                continue;
+            }
+            let mut think = pause(wanted.think, &mut self.walk.random);
+            if end.went == Went::Failed {
+                think = think.max(BACK_OFF);
+            }
+            let ends = failed
+                && match wanted.on_failure.then {
+                    Then::GoOn => false,
+                    Then::Stop => true,
+                    // The rest of the journey makes no sense without what is missing.
+                    Then::AsNeeded => end.went != Went::On,
+                };
+            self.intended = end.at + think;
+            return if ends { Next::End(self.intended) } else { Next::On };
+        }
+    }
 }
 
 /// A journey, by weight. A scenario has at least one.
@@ -109,20 +368,21 @@ fn choose<'a>(journeys: &'a [Journey], random: &mut SmallRng) -> &'a Journey {
     &journeys[0]
 }
 
+/// The row of an iteration; nothing when all are used up.
 fn row<'a>(
     data: &'a Data,
     scenario: &Scenario,
     user: u32,
     iteration: u32,
     random: &mut SmallRng,
-) -> (&'a crate::scenario::Table, usize) {
+) -> Option<Row<'a>> {
     let row = match data.order {
         RowOrder::PerUser => user as usize,
         RowOrder::Random => random.random_range(0..data.table.len()),
         // Users begin side by side and move on together: all rows are used, without any shared counter.
         RowOrder::Sequential => user as usize + iteration as usize * scenario.most_users().max(1) as usize,
     };
-    (&data.table, row)
+    Some(Row { table: &data.table, row })
 }
 
 /// Arrivals of the open model on one thread.
@@ -227,7 +487,7 @@ impl Open {
             let user = self.user_of(arrival);
             let journey =
                 choose(&self.thread.scenario.journeys, &mut of_iteration(self.thread.seed, user, 0));
-            not_sent(&self.thread, user, 0, StepId(journey.steps.start as u16), arrival.due);
+            not_sent(&self.thread, user, 0, journey.first, arrival.due);
         }
         for mailbox in self.idle.take() {
             mailbox.closed.set(true);
@@ -250,7 +510,13 @@ impl Open {
             seat.user = self.user_of(arrival);
             seat.cookies.clear();
             thread.count(|c| c.users += 1);
-            walk(&thread, &mut seat, 0, arrival.due, thread.end).await;
+            seat.variables = None;
+            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end).await;
+            let (due, stays) = begun.unwrap_or((arrival.due, true));
+            if stays {
+                iterate(&thread, &mut seat, 0, due, thread.end).await;
+                end_user(&thread, &mut seat).await;
+            }
             thread.count(|c| c.users -= 1);
             next = self.next(&mailbox).await;
         }

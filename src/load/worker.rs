@@ -28,6 +28,7 @@ const PUBLISH: Nanos = Nanos::from_millis(50);
 const ITERATIONS_PER_CONNECTION: usize = 10;
 
 /// All that a load thread is given.
+#[derive(Clone)]
 pub struct Setup {
     pub index: usize,
     pub threads: usize,
@@ -76,7 +77,8 @@ pub fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>, go: &mpsc::Re
     })
 }
 
-fn plans(scenario: &Scenario) -> Result<Vec<StepPlan>, String> {
+/// All steps made ready.
+pub fn plans(scenario: &Scenario) -> Result<Vec<StepPlan>, String> {
     scenario.steps.iter().map(|step| StepPlan::new(scenario, step)).collect()
 }
 
@@ -93,38 +95,9 @@ fn pin_to(core: Option<usize>) {
 }
 
 async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp) -> Counts {
-    let Setup { scenario, schedule, clock, .. } = &setup;
+    let Setup { schedule, clock, .. } = &setup;
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
-    let timeouts = scenario.timeouts;
-    let scratch = Scratch::new();
-    let thread = Rc::new(Thread {
-        prepared: RefCell::new(plans.iter().map(|_| None).collect()),
-        scratch: Rc::clone(&scratch),
-        plans,
-        begin,
-        end: begin + schedule.end(),
-        clock: *clock,
-        timer: timer.clone(),
-        flights: Rc::new(Flights::default()),
-        dialer: Dialer::new(
-            scenario.endpoints.clone(),
-            setup.tls.clone(),
-            scenario.protocol,
-            timeouts.connect,
-            *clock,
-            scratch,
-        ),
-        pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
-        ids: RefCell::new(Ids::new()),
-        words: RefCell::new(Words::default()),
-        outbox: Outbox::new(setup.sink.clone()),
-        counts: RefCell::default(),
-        stop: Cell::new(StopLevel::Run),
-        seed: setup.seed,
-        sample: setup.sample,
-        scenario: Arc::clone(scenario),
-        schedule: Arc::clone(schedule),
-    });
+    let thread = thread_of(&setup, &timer, plans, begin, begin + schedule.end());
     tokio::task::spawn_local(timer.drive());
     tokio::task::spawn_local(listen(Rc::clone(&thread), setup.stop.clone()));
     let published = Rc::new(RefCell::new(Counts::default()));
@@ -157,6 +130,60 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
     let counts = *thread.counts.borrow();
     counts.publish(&mut published.borrow_mut(), &setup.live);
     counts
+}
+
+/// What everything on one thread shares.
+pub fn thread_of(
+    setup: &Setup,
+    timer: &Timer,
+    plans: Vec<StepPlan>,
+    begin: Timestamp,
+    end: Timestamp,
+) -> Rc<Thread> {
+    let Setup { scenario, schedule, clock, .. } = setup;
+    let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
+    let scratch = Scratch::new();
+    Rc::new(Thread {
+        prepared: RefCell::new(plans.iter().map(|_| None).collect()),
+        scratch: Rc::clone(&scratch),
+        plans,
+        begin,
+        end,
+        clock: *clock,
+        timer: timer.clone(),
+        flights: Rc::new(Flights::default()),
+        dialer: Dialer::new(
+            scenario.endpoints.clone(),
+            setup.tls.clone(),
+            scenario.protocol,
+            scenario.timeouts.connect,
+            *clock,
+            scratch,
+        ),
+        pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
+        ids: RefCell::new(Ids::new()),
+        words: RefCell::new(Words::default()),
+        outbox: Outbox::new(setup.sink.clone()),
+        counts: RefCell::default(),
+        stop: Cell::new(StopLevel::Run),
+        seed: setup.seed,
+        sample: setup.sample,
+        scenario: Arc::clone(scenario),
+        schedule: Arc::clone(schedule),
+    })
+}
+
+/// Ends what is over on a thread that has no load, and stops it when the run is stopped that far.
+pub async fn keep_time(thread: Rc<Thread>, stop: StopSignal, from: StopLevel) {
+    loop {
+        let now = thread.clock.now();
+        thread.flights.sweep(now);
+        let level = *stop.level.borrow();
+        if level >= from {
+            thread.stop(level);
+        }
+        thread.timer.steady_sleep_until(now + Nanos::from_millis(5)).await;
+    }
 }
 
 /// Passes on the stop signal.

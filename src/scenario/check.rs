@@ -121,6 +121,32 @@ impl fmt::Display for Condition {
     }
 }
 
+/// Whether two values compare so: as numbers where both are (or are texts that spell) numbers; else texts are ordered by
+/// their characters, and anything else is only equal or not.
+pub fn compares(left: &Value, comparison: Comparison, right: &Value) -> bool {
+    let both_texts = left.is_string() && right.is_string();
+    match (number(left), number(right)) {
+        (Some(a), Some(b))
+            if !both_texts || !matches!(comparison, Comparison::Equal | Comparison::NotEqual) =>
+        {
+            comparison.holds(a, b)
+        }
+        _ => match (comparison, left, right) {
+            (Comparison::Equal, ..) => left == right,
+            (Comparison::NotEqual, ..) => left != right,
+            (_, Value::String(a), Value::String(b)) => {
+                let order = match a.cmp(b) {
+                    std::cmp::Ordering::Less => -1.0,
+                    std::cmp::Ordering::Equal => 0.0,
+                    std::cmp::Ordering::Greater => 1.0,
+                };
+                comparison.holds(order, 0.0)
+            }
+            _ => false,
+        },
+    }
+}
+
 /// A number, or a text that is one: many services send prices as text.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok())

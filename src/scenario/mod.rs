@@ -9,6 +9,7 @@ mod address;
 mod check;
 mod data;
 mod error;
+mod flow;
 mod mask;
 mod quantity;
 mod read;
@@ -21,19 +22,20 @@ mod url_form;
 mod yaml;
 
 pub use address::base64;
-pub use check::{Condition as ValueCondition, StatusCheck, StatusRange};
+pub use check::{Condition as ValueCondition, StatusCheck, StatusRange, compares};
 pub use data::Table;
 pub use error::{Place, ScenarioError};
 pub use mask::{MASK, is_secret, masked_url};
 pub use quantity::Rate;
 pub use template::{
-    Escape, Expression, Fake, Filter, Member, Named, Piece, Template, percent_encode, text_of, write_value,
+    Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of,
+    write_value,
 };
 pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 pub use types::{
-    Body, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Missing, OtlpProtocol,
-    ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Stage, Step, Telemetry, Think, Timeouts,
-    TraceScope, Trust,
+    Body, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Lifecycle, Missing,
+    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Stage, Step,
+    Telemetry, Then, Think, Timeouts, TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 

@@ -153,8 +153,13 @@ impl Comparison {
         }
     }
 
-    /// The operator at the start of a text, and the rest.
+    /// The operator at the start of a text, and the rest without space before it.
     pub(super) fn parse(text: &str) -> Option<(Comparison, &str)> {
+        Comparison::parse_sign(text).map(|(comparison, rest)| (comparison, rest.trim_start()))
+    }
+
+    /// The operator at the start of a text, and all that follows.
+    pub(super) fn parse_sign(text: &str) -> Option<(Comparison, &str)> {
         const OPERATORS: [(&str, Comparison); 6] = [
             ("<=", Comparison::AtMost),
             (">=", Comparison::AtLeast),
@@ -163,9 +168,7 @@ impl Comparison {
             ("<", Comparison::Less),
             (">", Comparison::More),
         ];
-        OPERATORS
-            .into_iter()
-            .find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (op, rest.trim_start())))
+        OPERATORS.into_iter().find_map(|(sign, op)| text.strip_prefix(sign).map(|rest| (op, rest)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
+pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
 use super::quantity::Rate;
 use super::template::Template;
 use super::threshold::Threshold;
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub stages: Vec<Stage>,
     /// Journeys, in the file's order.
     pub journeys: Vec<Journey>,
+    /// Which of them are walked once per run and once per user.
+    pub lifecycle: Lifecycle,
     /// All steps of all journeys; [`StepId`] is the index.
     pub steps: Vec<Step>,
     /// What the run must reach.
@@ -84,12 +87,20 @@ pub enum Stage {
 pub struct Journey {
     /// Name.
     pub name: String,
-    /// How often it is chosen, relative to the others.
+    /// How often it is chosen, relative to the others; 0 for those that are only called.
     pub weight: u32,
     /// Its steps, as a range of [`Scenario::steps`].
     pub steps: Range<usize>,
+    /// The request with which a walk begins, if nothing is skipped.
+    pub first: StepId,
     /// Its data rows.
     pub data: Option<Data>,
+    /// What a walk does.
+    pub flow: Vec<Op>,
+    /// How many counters it needs.
+    pub counters: usize,
+    /// The least time from the beginning of an iteration to the beginning of the same user's next.
+    pub pace: Think,
 }
 
 /// Data rows of a journey and the order in which they are used.
@@ -99,6 +110,13 @@ pub struct Data {
     pub table: Arc<Table>,
     /// Which row an iteration gets.
     pub order: RowOrder,
+}
+
+impl Data {
+    /// Names of the columns.
+    pub(super) fn columns(&self) -> Arc<[String]> {
+        Arc::clone(&self.table.columns)
+    }
 }
 
 /// Which data row an iteration gets.
@@ -139,6 +157,10 @@ pub struct Step {
     pub think: Think,
     /// No answer within this time is a failure.
     pub timeout: Nanos,
+    /// What is done when it fails.
+    pub on_failure: OnFailure,
+    /// Whether its answers are kept.
+    pub cache: Caching,
 }
 
 /// A request's body.
@@ -234,13 +256,14 @@ pub struct HeaderCheck {
     pub condition: ValueCondition,
 }
 
-/// A pause, uniformly distributed between two lengths.
+/// Whether answers are kept as a browser keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Think {
-    /// The shortest.
-    pub least: Nanos,
-    /// The longest.
-    pub most: Nanos,
+pub enum Caching {
+    /// Each request is sent.
+    #[default]
+    Never,
+    /// A fresh answer is used again without a request, a stale one is asked for conditionally (RFC 9111).
+    AsBrowser,
 }
 
 /// How long to wait for what.

@@ -263,6 +263,11 @@ impl<'a> Reader<'a> {
         self.get(key).ok_or_else(|| Fault::new(self.place, format!("{} needs `{key}`: {why}", self.what)))
     }
 
+    /// All keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &'a Key> {
+        self.entries.iter().map(|(k, _)| k)
+    }
+
     /// The key itself, whether or not it has a value: `post: /x` and an empty `json:` alike.
     pub fn key(&self, key: &str) -> Option<&'a Key> {
         self.entries.iter().map(|(k, _)| k).find(|k| k.text == key)

@@ -1,6 +1,7 @@
 //! Whole runs against small servers.
 
 mod failures;
+mod journeys;
 mod model;
 mod requests;
 mod server;

@@ -7,7 +7,7 @@ use super::super::template::Names;
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
 use super::positive_duration;
-use super::step::{declare, variable_name};
+use super::step::variable_name;
 use http::HeaderName;
 use serde_json_path::JsonPath;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>
     let mut all = Vec::new();
     for (key, node) in entries(node, "a mapping of variables to where they are, e.g. {token: $.token}")? {
         variable_name(key)?;
-        let slot = declare(&mut names, &key.text);
+        let slot = names.declare(&key.text);
         let (from, missing) = extract_source(node, source)?;
         all.push(Extract { name: key.text.clone(), slot, source: from, missing });
     }

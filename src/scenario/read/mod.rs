@@ -1,17 +1,21 @@
 //! From what was typed to what is meant: the top level of the file.
 
 mod expect;
+mod flow;
+mod journey;
 mod load;
 mod step;
+mod targets;
 
 use super::address::Address;
 use super::data::Table;
 use super::error::{Fault, Place, listed, nearest};
+use super::flow::{Lifecycle, Think};
 use super::mask::{self, Kind};
 use super::template::{Names, TemplateFault};
 use super::threshold::Threshold;
 use super::types::*;
-use super::yaml::{self, Key, Node, Reader, Value, entries};
+use super::yaml::{self, Node, Reader, Value, entries};
 use super::{Surroundings, quantity};
 use crate::record::{Nanos, StepInfo};
 use std::cell::RefCell;
@@ -23,6 +27,7 @@ use std::sync::Arc;
 const KEYS: &[&str] = &[
     "name",
     "target",
+    "targets",
     "load",
     "journeys",
     "steps",
@@ -30,7 +35,14 @@ const KEYS: &[&str] = &[
     "headers",
     "vars",
     "data",
+    "setup",
+    "teardown",
+    "on_start",
+    "on_stop",
+    "on_failure",
     "think",
+    "pace",
+    "cache",
     "timeouts",
     "insecure",
     "http2",
@@ -38,7 +50,6 @@ const KEYS: &[&str] = &[
     "trace",
     "telemetry",
 ];
-const JOURNEY_KEYS: &[&str] = &["weight", "think", "data", "steps"];
 const MAX_STEPS: usize = u16::MAX as usize;
 
 /// What the whole reading shares.
@@ -95,10 +106,23 @@ impl Context<'_> {
 /// What steps take from the level above them.
 #[derive(Clone)]
 struct Inherited {
-    target: Address,
+    /// Where steps go that name no target.
+    target: usize,
     headers: Vec<(http::HeaderName, super::template::Template)>,
     think: Think,
+    on_failure: OnFailure,
+    cache: Caching,
     timeouts: Timeouts,
+}
+
+/// A host that steps may go to, and what they send it.
+#[derive(Clone)]
+struct Target {
+    /// Its name under `targets`; the one under `target` has none.
+    name: Option<String>,
+    address: Address,
+    /// Headers of its own requests, its user info among them.
+    headers: Vec<(http::HeaderName, super::template::Template)>,
 }
 
 /// Reads a scenario's text.
@@ -113,20 +137,20 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         ));
     }
     let top = Reader::new(&root, "the scenario", KEYS)?;
-    let target = target(&top, &context)?;
     let stages = load::stages(top.need("load", "e.g. load: [{users: 20, for: 1m}]")?, source)?;
-    let (vars, mut names) = variables(&top, &context)?;
-    names.environment = Arc::clone(&surroundings.environment);
+    let (vars, names) = variables(&top, &context)?;
+    let targets = targets::read(&top, &names, &context)?;
+    let first = targets[0].address.clone();
     let timeouts = timeouts(&top, source)?;
-    let mut headers = step::headers(top.get("headers"), &names, &context)?;
-    let says_who = headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION);
-    if let Some(authorization) = target.authorization.as_ref().filter(|_| !says_who) {
-        headers.push((http::header::AUTHORIZATION, super::template::Template::text(authorization)));
-    }
+    let headers = step::headers(top.get("headers"), &names, &context)?;
     let think = top.get("think").map(|node| think(node, source)).transpose()?.unwrap_or_default();
-    let inherited = Inherited { target: target.clone(), headers, think, timeouts };
-    let mut building = Building { endpoints: vec![target.endpoint.clone()], ..Building::default() };
-    journeys(&top, &names, &inherited, &context, &mut building)?;
+    let on_failure =
+        top.get("on_failure").map(|n| flow::on_failure(n, source)).transpose()?.unwrap_or_default();
+    let cache = if flag(&top, "cache")? { Caching::AsBrowser } else { Caching::Never };
+    let inherited = Inherited { target: 0, headers, think, on_failure, cache, timeouts };
+    let endpoints = targets.iter().map(|t| t.address.endpoint.clone());
+    let mut building = Building { endpoints: distinct(endpoints), targets, ..Building::default() };
+    journey::journeys(&top, &names, &inherited, &context, &mut building)?;
     let thresholds = match top.get("thresholds") {
         Some(node) => load::thresholds(node, source, &building.infos())?,
         None => Vec::new(),
@@ -135,16 +159,17 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     initial.resize(building.slots.max(initial.len()), serde_json::Value::Null);
     let name = match top.get("name") {
         Some(node) => load::name(node, source)?,
-        None => default_name(file, &target),
+        None => default_name(file, &first),
     };
     let telemetry = top.get("telemetry").map(|node| telemetry(node, &context)).transpose()?;
     let text = mask::masked_source(source, &context.secrets.borrow());
     Ok(Scenario {
         name,
-        target: format!("{}{}", target.endpoint.origin(), target.prefix()),
+        target: format!("{}{}", first.endpoint.origin(), first.prefix()),
         endpoints: building.endpoints,
         stages,
         journeys: building.journeys,
+        lifecycle: building.lifecycle,
         steps: building.steps,
         thresholds,
         timeouts,
@@ -168,10 +193,22 @@ pub(super) fn thresholds(source: &str, steps: &[StepInfo]) -> Result<Vec<Thresho
 /// What grows while journeys are read.
 #[derive(Default)]
 struct Building {
+    targets: Vec<Target>,
     endpoints: Vec<Endpoint>,
     journeys: Vec<Journey>,
+    lifecycle: Lifecycle,
     steps: Vec<Step>,
     slots: usize,
+}
+
+fn distinct(endpoints: impl Iterator<Item = Endpoint>) -> Vec<Endpoint> {
+    let mut all: Vec<Endpoint> = Vec::new();
+    for endpoint in endpoints {
+        if !all.contains(&endpoint) {
+            all.push(endpoint);
+        }
+    }
+    all
 }
 
 impl Building {
@@ -179,10 +216,23 @@ impl Building {
         self.steps.iter().map(|step| step.info(&self.journeys)).collect()
     }
 
-    fn endpoint(&mut self, endpoint: Endpoint) -> usize {
-        self.endpoints.iter().position(|e| *e == endpoint).unwrap_or_else(|| {
-            self.endpoints.push(endpoint);
-            self.endpoints.len() - 1
+    fn endpoint(&self, endpoint: &Endpoint) -> usize {
+        self.endpoints.iter().position(|e| e == endpoint).unwrap_or(0)
+    }
+
+    /// The target of that name.
+    fn target_named(&self, node: &Node, context: &Context) -> Result<usize, Fault> {
+        let name = node.text(context.source, "the name of a target")?;
+        self.targets.iter().position(|t| t.name.as_deref() == Some(&name)).ok_or_else(|| {
+            let known: Vec<&str> = self.targets.iter().filter_map(|t| t.name.as_deref()).collect();
+            let why = match nearest(&name, known.iter().copied()) {
+                Some(near) => format!("there is no target `{name}`; did you mean `{near}`?"),
+                None if known.is_empty() => {
+                    format!("there is no target `{name}`: name it under `targets: {{{name}: http://…}}`")
+                }
+                None => format!("there is no target `{name}`; the targets are {}", listed(&known)),
+            };
+            Fault::new(node.place, why)
         })
     }
 }
@@ -190,19 +240,6 @@ impl Building {
 fn default_name(file: &str, target: &Address) -> String {
     let stem = Path::new(file).file_stem().and_then(|s| s.to_str()).filter(|s| !s.is_empty() && *s != "-");
     stem.map_or_else(|| target.endpoint.host.clone(), str::to_string)
-}
-
-fn target(top: &Reader, context: &Context) -> Result<Address, Fault> {
-    let node = top.need("target", "the URL that is loaded, e.g. http://127.0.0.1:8080")?;
-    context.secret(node, Kind::Url);
-    let typed = node.text(context.source, "a URL")?;
-    let names = Names { environment: Arc::clone(&context.surroundings.environment), ..Names::default() };
-    let fixed = step::fixed_text(node, &typed, &names, context, "the target")?;
-    let address = Address::parse(&fixed).map_err(|message| Fault::new(node.place, message))?;
-    if address.path.contains('?') {
-        return Err(Fault::new(node.place, "the target has a query (?…): put it into the steps"));
-    }
-    Ok(address)
 }
 
 fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>, Names), Fault> {
@@ -215,78 +252,10 @@ fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>,
                 context.secret(node, Kind::Value);
             }
             values.push(step::json_value(node, &names, context)?);
-            names.variables.push(key.text.clone());
+            names.declare(&key.text);
         }
     }
     Ok((values, names))
-}
-
-fn journeys(
-    top: &Reader,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &mut Building,
-) -> Result<(), Fault> {
-    match (top.get("journeys"), top.get("steps")) {
-        (Some(_), Some(steps)) => Err(Fault::new(
-            steps.place,
-            "`steps` beside `journeys`: steps belong under a journey, or alone at the top for a scenario of one journey",
-        )),
-        (None, None) => {
-            Err(Fault::new(top.place(), "the scenario needs `journeys` (or `steps` for a single journey)"))
-        }
-        (None, Some(steps)) => {
-            let data = top.get("data").map(|node| data(node, context)).transpose()?;
-            let journey = JourneyTyped { name: "main", weight: 1, data, think: inherited.think, steps };
-            step::journey(journey, names, inherited, context, building)
-        }
-        (Some(node), None) => {
-            if let Some(key) = top.key("data") {
-                return Err(Fault::new(key.place, "`data` belongs under a journey"));
-            }
-            let all = entries(node, "a mapping of names to journeys")?;
-            if all.is_empty() {
-                return Err(node.expected("at least one journey"));
-            }
-            all.iter().try_for_each(|(key, node)| journey(key, node, names, inherited, context, building))
-        }
-    }
-}
-
-/// A journey as typed, its own keys read.
-struct JourneyTyped<'a> {
-    name: &'a str,
-    weight: u32,
-    data: Option<Data>,
-    think: Think,
-    steps: &'a Node,
-}
-
-fn journey(
-    key: &Key,
-    node: &Node,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &mut Building,
-) -> Result<(), Fault> {
-    if key.text.trim().is_empty() {
-        return Err(Fault::new(key.place, "a journey needs a name"));
-    }
-    // A list in place of the mapping is a journey with nothing but steps.
-    if let Value::List(_) = node.value {
-        let typed =
-            JourneyTyped { name: &key.text, weight: 1, data: None, think: inherited.think, steps: node };
-        return step::journey(typed, names, inherited, context, building);
-    }
-    let reader = Reader::new(node, "a journey", JOURNEY_KEYS)?;
-    let weight = reader.get("weight").map(|n| n.count("weight", 1..=1_000_000)).transpose()?.unwrap_or(1);
-    let think = reader.get("think").map(|n| think(n, context.source)).transpose()?.unwrap_or(inherited.think);
-    let data = reader.get("data").map(|n| data(n, context)).transpose()?;
-    let steps = reader.need("steps", "a list such as [GET /products]")?;
-    let typed = JourneyTyped { name: &key.text, weight, data, think, steps };
-    step::journey(typed, names, inherited, context, building)
 }
 
 fn data(node: &Node, context: &Context) -> Result<Data, Fault> {
@@ -310,19 +279,50 @@ fn data(node: &Node, context: &Context) -> Result<Data, Fault> {
     Ok(Data { table, order })
 }
 
-/// `500ms..2s`, or one length for always the same pause.
+/// `500ms..2s`, one length for always the same pause, or `lognormal(500ms, 2s p95)`.
 fn think(node: &Node, source: &str) -> Result<Think, Fault> {
     let text = node.text(source, "a pause such as 500ms..2s")?;
-    let (least, most) = text.split_once("..").unwrap_or((&text, &text));
     let wrong = |message: String| Fault::new(node.place, message);
+    if let Some(inside) = text.trim().strip_prefix("lognormal") {
+        return lognormal(inside, &text).map_err(wrong);
+    }
+    let (least, most) = text.split_once("..").unwrap_or((&text, &text));
     let (least, most) = (quantity::duration(least).map_err(wrong)?, quantity::duration(most).map_err(wrong)?);
     if least > most {
-        return Err(Fault::new(
-            node.place,
-            format!("the range {text} is empty: the shorter pause goes first"),
+        return Err(wrong(format!("the range {text} is empty: the shorter pause goes first")));
+    }
+    Ok(Think::Between { least, most })
+}
+
+/// `(500ms, 2s p95)`: the median, and a percentile from which the spread follows.
+fn lognormal(inside: &str, text: &str) -> Result<Think, String> {
+    /// Standard normal quantiles.
+    const QUANTILES: [(&str, f64); 4] = [
+        ("p90", 1.281_551_565_5),
+        ("p95", 1.644_853_627_0),
+        ("p99", 2.326_347_874_0),
+        ("p99.9", 3.090_232_306_2),
+    ];
+    let form = || {
+        format!(
+            "{text:?}: write the median and a percentile (p90, p95, p99 or p99.9), e.g. lognormal(500ms, 2s p95)"
+        )
+    };
+    let inside = inside
+        .trim_start()
+        .strip_prefix('(')
+        .and_then(|i| i.trim_end().strip_suffix(')'))
+        .ok_or_else(form)?;
+    let (median, upper) = inside.split_once(',').ok_or_else(form)?;
+    let (upper, percentile) = upper.trim().rsplit_once(' ').ok_or_else(form)?;
+    let z = QUANTILES.iter().find(|(name, _)| *name == percentile).map(|(_, z)| *z).ok_or_else(form)?;
+    let (median, upper) = (quantity::duration(median)?, quantity::duration(upper)?);
+    if median == Nanos::ZERO || upper <= median {
+        return Err(format!(
+            "{text:?}: the {percentile} must be longer than the median, and both longer than nothing"
         ));
     }
-    Ok(Think { least, most })
+    Ok(Think::LogNormal { median, sigma: (upper.0 as f64 / median.0 as f64).ln() / z })
 }
 
 /// A length of time that is not zero.
@@ -416,5 +416,5 @@ fn one_of<T: Copy>(node: &Node, source: &str, words: &[(&str, T)]) -> Result<T, 
 /// Every key of a scenario, for the test that the reference names them all.
 #[cfg(test)]
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().chain(JOURNEY_KEYS).chain(load::STAGE_KEYS).chain(step::STEP_KEYS).copied()
+    KEYS.iter().chain(journey::JOURNEY_KEYS).chain(load::STAGE_KEYS).chain(step::STEP_KEYS).copied()
 }

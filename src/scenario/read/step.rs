@@ -4,16 +4,17 @@ use super::super::address::Address;
 use super::super::check::StatusCheck;
 use super::super::error::{Fault, nearest};
 use super::super::mask::{self, Kind};
-use super::super::template::{self, Escape, Names, Piece, Template};
+use super::super::template::{self, Escape, Expression, Names, Piece, Template};
 use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
 use super::expect::{expect, extracts};
-use super::{Building, Context, Inherited, JourneyTyped, MAX_STEPS, positive_duration, think};
+use super::flow::on_failure;
+use super::{Building, Context, Inherited, MAX_STEPS, positive_duration, think};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json_path::JsonPath;
 use std::sync::Arc;
 
-const METHODS: &[(&str, Method)] = &[
+pub const METHODS: &[(&str, Method)] = &[
     ("get", Method::GET),
     ("post", Method::POST),
     ("put", Method::PUT),
@@ -23,79 +24,57 @@ const METHODS: &[(&str, Method)] = &[
     ("options", Method::OPTIONS),
 ];
 pub const STEP_KEYS: &[&str] = &[
-    "name", "get", "post", "put", "patch", "delete", "head", "options", "headers", "json", "form", "body",
-    "extract", "expect", "think", "timeout",
+    "name",
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "head",
+    "options",
+    "headers",
+    "json",
+    "form",
+    "body",
+    "extract",
+    "expect",
+    "think",
+    "timeout",
+    "target",
+    "on_failure",
+    "cache",
+    "when",
+    "else",
+    "repeat",
+    "while",
+    "max",
+    "steps",
+    "choose",
+    "weight",
+    "call",
+    "with",
+    "set",
+    "pause",
 ];
 /// A journey that uses this variable without extracting it gets all `id` members of the answer before its first use.
 const IDS: &str = "ids";
 
-/// Reads a journey's steps and appends both.
-pub fn journey(
-    typed: JourneyTyped,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &mut Building,
-) -> Result<(), Fault> {
-    let Value::List(items) = &typed.steps.value else {
-        return Err(typed.steps.expected("a list of steps such as [GET /products]"));
-    };
-    if items.is_empty() {
-        return Err(Fault::new(typed.steps.place, format!("the journey `{}` has no steps", typed.name)));
-    }
-    let mut names =
-        Names { columns: typed.data.as_ref().map(|d| Arc::clone(&d.table.columns)), ..names.clone() };
-    let first = building.steps.len();
-    let inherited = Inherited { think: typed.think, ..inherited.clone() };
-    let implied = implied_ids(items, &names);
-    for (index, item) in items.iter().enumerate() {
-        let mut step = step(item, &names, &inherited, context, building)?;
-        for extract in &step.extract {
-            declare(&mut names, &extract.name);
-        }
-        if implied == Some(index) {
-            step.extract.push(ids(&mut names)?);
-        }
-        if building.steps.len() >= MAX_STEPS {
-            return Err(Fault::new(item.place, format!("more than {MAX_STEPS} steps")));
-        }
-        let taken: Vec<&str> = building.steps[first..].iter().map(|s| s.name.as_str()).collect();
-        step.name = unique_name(step.name, named(item).map(|n| n.place), &taken)?;
-        building.steps.push(step);
-    }
-    building.slots = building.slots.max(names.variables.len());
-    building.journeys.push(Journey {
-        name: typed.name.to_string(),
-        weight: typed.weight,
-        steps: first..building.steps.len(),
-        data: typed.data,
-    });
-    Ok(())
-}
-
-/// The variable's slot; a new one for a new name.
-pub fn declare(names: &mut Names, name: &str) -> usize {
-    names.variables.iter().position(|v| v == name).unwrap_or_else(|| {
-        names.variables.push(name.to_string());
-        names.variables.len() - 1
-    })
-}
-
-fn ids(names: &mut Names) -> Result<Extract, Fault> {
+/// The extraction of all ids of an answer.
+pub fn ids(names: &mut Names) -> Result<Extract, Fault> {
     let path = JsonPath::parse("$..id").map_err(|e| Fault::new(Default::default(), e.to_string()))?;
-    let slot = declare(names, IDS);
+    let slot = names.declare(IDS);
     let source = Source::Json(Arc::new(path), Several::Yes);
     Ok(Extract { name: IDS.to_string(), slot, source, missing: Missing::Failure })
 }
 
 /// The step that `ids` is taken from, if it is used in a later one and never defined.
-fn implied_ids(items: &[Node], names: &Names) -> Option<usize> {
+pub fn implied_ids(items: &[Node], names: &Names) -> Option<usize> {
     let extracts = |item: &Node| {
         let Ok(step) = Reader::new(item, "a step", STEP_KEYS) else { return false };
         let Some(Ok(extracts)) = step.get("extract").map(|node| entries(node, "")) else { return false };
         extracts.iter().any(|(key, _)| key.text == IDS)
     };
-    if names.variables.iter().any(|v| v == IDS) || items.iter().any(extracts) {
+    if names.slot(IDS).is_some() || items.iter().any(extracts) {
         return None;
     }
     items.iter().position(mentions_ids)?.checked_sub(1)
@@ -114,7 +93,8 @@ fn mentions_ids(node: &Node) -> bool {
     }
 }
 
-fn named(item: &Node) -> Option<&Node> {
+/// The name that an entry gives itself.
+pub fn named(item: &Node) -> Option<&Node> {
     match &item.value {
         Value::Map(entries) => entries.iter().find(|(k, _)| k.text == "name").map(|(_, v)| v),
         _ => None,
@@ -122,7 +102,7 @@ fn named(item: &Node) -> Option<&Node> {
 }
 
 /// A name that was given must be new; one that was made up gets a number when it is not.
-fn unique_name(name: String, given: Option<super::Place>, taken: &[&str]) -> Result<String, Fault> {
+pub fn unique_name(name: String, given: Option<super::Place>, taken: &[&str]) -> Result<String, Fault> {
     if !taken.contains(&name.as_str()) {
         return Ok(name);
     }
@@ -133,21 +113,22 @@ fn unique_name(name: String, given: Option<super::Place>, taken: &[&str]) -> Res
     Ok(free.unwrap_or(name))
 }
 
-fn step(
+/// A request as written: its method and path alone, or a mapping.
+pub fn step(
     node: &Node,
     names: &Names,
     inherited: &Inherited,
     context: &Context,
-    building: &mut Building,
+    building: &Building,
 ) -> Result<Step, Fault> {
     if let Value::Text(text) = &node.value {
         context.secret(node, Kind::Url);
         let (method, url) = shorthand(node, text)?;
         let offset = text.len() - url.len();
-        let target = request_target(node, text, offset, names, inherited, context)?;
+        let target = request_target(node, text, offset, names, inherited.target, context, building)?;
         let step = Step {
             name: format!("{method} {}", target.path_template),
-            ..bare_step(method, target, inherited, building)
+            ..bare_step(method, target, inherited)
         };
         return Ok(step);
     }
@@ -164,8 +145,12 @@ fn step(
     }
     context.secret(url, Kind::Url);
     let text = url.text(context.source, "a path such as /products")?;
-    let target = request_target(url, &text, 0, names, inherited, context)?;
-    let mut step = bare_step(method, target, inherited, building);
+    if let Some(key) = reader.key("with") {
+        return Err(Fault::new(key.place, "`with` goes with `call`"));
+    }
+    let named = reader.get("target").map(|node| building.target_named(node, context)).transpose()?;
+    let target = request_target(url, &text, 0, names, named.unwrap_or(inherited.target), context, building)?;
+    let mut step = bare_step(method, target, inherited);
     step.name = match reader.get("name") {
         Some(node) => super::load::name(node, context.source)?,
         None => format!("{} {}", step.method, step.path_template),
@@ -184,22 +169,33 @@ fn step(
     if let Some(node) = reader.get("timeout") {
         step.timeout = positive_duration(node, context.source, "a timeout")?;
     }
+    if let Some(node) = reader.get("on_failure") {
+        step.on_failure = on_failure(node, context.source)?;
+    }
+    if let Some(node) = reader.get("cache") {
+        step.cache = if node.flag()? { Caching::AsBrowser } else { Caching::Never };
+    }
     Ok(step)
 }
 
-fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited, building: &mut Building) -> Step {
-    let endpoint = building.endpoint(target.endpoint);
+fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> Step {
     // Credentials for the target are not for other hosts.
-    let headers = if endpoint == 0 {
+    let mut headers: Vec<_> = if target.is_first {
         inherited.headers.clone()
     } else {
         inherited.headers.iter().filter(|(name, _)| !mask::is_secret(name.as_str())).cloned().collect()
     };
+    // A target's own headers win, save for the credentials in its URL.
+    for (name, value) in target.headers {
+        if name != http::header::AUTHORIZATION || !headers.iter().any(|(other, _)| *other == name) {
+            merge_headers(&mut headers, vec![(name, value)]);
+        }
+    }
     Step {
         name: String::new(),
-        journey: building.journeys.len(),
+        journey: 0,
         method,
-        endpoint,
+        endpoint: target.endpoint,
         path: target.path,
         path_template: target.path_template,
         headers,
@@ -214,6 +210,8 @@ fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited, build
         },
         think: inherited.think,
         timeout: inherited.timeouts.request,
+        on_failure: inherited.on_failure,
+        cache: inherited.cache,
     }
 }
 
@@ -243,23 +241,26 @@ fn shorthand<'a>(node: &Node, text: &'a str) -> Result<(Method, &'a str), Fault>
 }
 
 struct RequestTarget {
-    endpoint: Endpoint,
+    endpoint: usize,
+    is_first: bool,
+    headers: Vec<(HeaderName, Template)>,
     path: Template,
     path_template: String,
 }
 
-/// A step's URL: a path under the target, or a URL of another host. `text[offset..]` is the URL.
+/// A step's URL: a path under a target, or a whole URL of a host that is one. `text[offset..]` is the URL.
 fn request_target(
     node: &Node,
     text: &str,
     offset: usize,
     names: &Names,
-    inherited: &Inherited,
+    target: usize,
     context: &Context,
+    building: &Building,
 ) -> Result<RequestTarget, Fault> {
     let url = &text[offset..];
     let chars_before = text[..offset].chars().count();
-    let (endpoint, prefix, path) = if url.starts_with("http://") || url.starts_with("https://") {
+    let (target, prefix, path) = if url.starts_with("http://") || url.starts_with("https://") {
         let scheme = url.find("://").map_or(0, |at| at + 3);
         let end = url[scheme..].find(['/', '?']).map_or(url.len(), |at| scheme + at);
         if url[..end].contains("{{") {
@@ -269,10 +270,21 @@ fn request_target(
             ));
         }
         let address = Address::parse(&url[..end]).map_err(|m| Fault::new(node.place, m))?;
-        (address.endpoint, String::new(), &url[end..])
+        let known = building.targets.iter().position(|t| t.address.endpoint == address.endpoint);
+        let Some(known) = known else {
+            let host = address.endpoint.origin();
+            return Err(Fault::new(
+                node.place,
+                format!(
+                    "{host} is no target of this scenario: name it under `targets: {{other: {host}}}`, so that no slip loads a stranger"
+                ),
+            ));
+        };
+        (known, String::new(), &url[end..])
     } else {
-        (inherited.target.endpoint.clone(), inherited.target.prefix().to_string(), url)
+        (target, building.targets[target].address.prefix().to_string(), url)
     };
+    let target = &building.targets[target];
     let at = chars_before + url[..url.len() - path.len()].chars().count();
     literal_faults(node, text, path, at, context)?;
     let hole = path.starts_with("{{");
@@ -292,7 +304,13 @@ fn request_target(
     whole.append(parsed);
     let skeleton = whole.skeleton();
     let path_template = skeleton.split('?').next().unwrap_or_default().to_string();
-    Ok(RequestTarget { endpoint, path: whole, path_template })
+    Ok(RequestTarget {
+        endpoint: building.endpoint(&target.address.endpoint),
+        is_first: target.address.endpoint == building.targets[0].address.endpoint,
+        headers: target.headers.clone(),
+        path: whole,
+        path_template,
+    })
 }
 
 fn literal_faults(node: &Node, text: &str, path: &str, at: usize, context: &Context) -> Result<(), Fault> {
@@ -467,6 +485,24 @@ fn json(node: &Node, names: &Names, context: &Context, out: &mut Template) -> Re
     Ok(())
 }
 
+/// A value under `set` or `with`: a text that is one hole keeps its value's type.
+pub fn single_value(node: &Node, names: &Names, context: &Context) -> Result<Expression, Fault> {
+    if let Value::Text(text) = &node.value {
+        let template = plain(node, text, names, context)?;
+        return Ok(match (template.as_single_hole(), template.as_static()) {
+            (Some(expression), _) => expression.clone(),
+            (_, Some(text)) => Expression::Literal(text.into()),
+            _ => Expression::Text(template),
+        });
+    }
+    let mut text = Template::default();
+    json(node, names, context, &mut text)?;
+    let fixed = text.as_static().and_then(|t| serde_json::from_str(t).ok());
+    fixed.map(Expression::Literal).ok_or_else(|| {
+        Fault::new(node.place, "lists and mappings are fixed here: only texts can have templates")
+    })
+}
+
 /// A fixed value, for `vars`.
 pub fn json_value(node: &Node, names: &Names, context: &Context) -> Result<serde_json::Value, Fault> {
     let mut text = Template::default();
@@ -488,7 +524,10 @@ pub fn variable_name(key: &Key) -> Result<(), Fault> {
             format!("`{}` is no variable name: use letters, digits and _", key.text),
         ));
     }
-    if matches!(key.text.as_str(), "data" | "fake" | "env" | "true" | "false") {
+    if matches!(
+        key.text.as_str(),
+        "data" | "fake" | "env" | "secret" | "true" | "false" | "null" | "and" | "or" | "not" | "contains"
+    ) {
         return Err(Fault::new(
             key.place,
             format!("`{}` has a meaning of its own in templates: choose another name", key.text),

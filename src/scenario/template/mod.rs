@@ -1,13 +1,14 @@
 //! Texts with holes: `/products/{{ ids | random }}`. Parsed once when the scenario is read; a text without holes is one
 //! piece and costs nothing later.
 //!
-//! The language is small on purpose: a literal, a variable with members, or a function, then filters. No conditions, no
-//! loops: what needs those is a program and not a request.
+//! The language is small on purpose: literals, variables with members and functions, then filters; comparisons, `and`,
+//! `or`, `not` and arithmetic over them. Conditions of steps (`when`, `while`) are such expressions too.
 
 mod parser;
 
-pub(super) use parser::{Names, TemplateFault};
-use parser::{closing, parse_expression};
+use super::threshold::Comparison;
+use parser::closing;
+pub(super) use parser::{Names, TemplateFault, parse_expression};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -71,6 +72,37 @@ pub enum Expression {
     Member(Box<Expression>, Member),
     /// A value put through a filter.
     Filtered(Box<Expression>, Filter),
+    /// A text with holes.
+    Text(Template),
+    /// Whether two values compare so.
+    Compare(Box<Expression>, Comparison, Box<Expression>),
+    /// Whether a text has another in it, or a list an item.
+    Contains(Box<Expression>, Box<Expression>),
+    /// Whether both hold; the second is looked at only where the first does.
+    And(Box<Expression>, Box<Expression>),
+    /// Whether one holds; the second is looked at only where the first does not.
+    Or(Box<Expression>, Box<Expression>),
+    /// Whether it does not hold.
+    Not(Box<Expression>),
+    /// Whether it has a value.
+    Defined(Box<Expression>),
+    /// A calculation.
+    Arithmetic(Box<Expression>, Operator, Box<Expression>),
+}
+
+/// What is calculated. Whole numbers stay whole, save where a division leaves a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `+`; joins texts.
+    Plus,
+    /// `-`
+    Minus,
+    /// `*`
+    Times,
+    /// `/`
+    Over,
+    /// `%`: the remainder.
+    Modulo,
 }
 
 /// Something that was found by its name when the template was read.
@@ -280,10 +312,10 @@ fn short_name(expression: &Expression) -> String {
         Expression::Pick(..) => "n".to_string(),
         Expression::Uuid => "uuid".to_string(),
         Expression::Now => "now".to_string(),
-        Expression::OneOf(_) => "value".to_string(),
         Expression::RandomText(_) => "text".to_string(),
         Expression::Fake(kind) => Fake::NAMES.get(*kind as usize).copied().unwrap_or_default().to_string(),
-        Expression::Literal(_) => "value".to_string(),
+        Expression::Arithmetic(inner, ..) => short_name(inner),
+        _ => "value".to_string(),
     }
 }
 
@@ -376,11 +408,14 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names {
-            variables: vec!["ids".into(), "token".into()],
+        let mut names = Names {
             columns: Some(vec!["user".to_string(), "password".to_string()].into()),
             environment: Arc::new([("HOST".to_string(), "example.org".to_string())].into()),
-        }
+            ..Names::default()
+        };
+        names.declare("ids");
+        names.declare("token");
+        names
     }
 
     fn parse(text: &str) -> Result<Template, TemplateFault> {
@@ -431,6 +466,42 @@ mod tests {
     }
 
     #[test]
+    fn operators_bind_as_usual() {
+        let shape = |text: &str| {
+            fn of(e: &Expression) -> String {
+                match e {
+                    Expression::Or(a, b) => format!("({} or {})", of(a), of(b)),
+                    Expression::And(a, b) => format!("({} and {})", of(a), of(b)),
+                    Expression::Not(a) => format!("not {}", of(a)),
+                    Expression::Compare(a, c, b) => format!("({} {c} {})", of(a), of(b)),
+                    Expression::Contains(a, b) => format!("({} contains {})", of(a), of(b)),
+                    Expression::Arithmetic(a, o, b) => format!("({} {o:?} {})", of(a), of(b)),
+                    Expression::Defined(a) => format!("defined {}", of(a)),
+                    Expression::Filtered(a, f) => format!("{}|{f:?}", of(a)),
+                    Expression::Variable(named) => named.name.to_string(),
+                    Expression::Literal(value) => value.to_string(),
+                    other => format!("{other:?}"),
+                }
+            }
+            parse_expression(text, &names())
+                .map(|e| of(&e))
+                .unwrap_or_else(|f| format!("{}: {}", f.at, f.message))
+        };
+        assert_eq!(
+            shape("ids|length - 1 * 2 > 3 and not token or true"),
+            "((((ids|Length Minus (1 Times 2)) > 3) and not token) or true)"
+        );
+        assert_eq!(shape("not defined(token) and (ids or token)"), "(not defined token and (ids or token))");
+        assert_eq!(shape("token == 'a or b'"), "(token == \"a or b\")");
+        assert_eq!(shape("token contains \"x\""), "(token contains \"x\")");
+        assert_eq!(shape("token = 1"), "6: `=` is no comparison: write == for equal");
+        assert_eq!(shape("token and"), "9: expected a variable, a function or a literal");
+        assert_eq!(shape("or token"), "0: `or` stands between two values: a value is missing here");
+        assert_eq!(shape("(token"), "6: `(` without its `)`");
+        assert_eq!(shape(&"(".repeat(40)), "32: the expression is nested too deeply");
+    }
+
+    #[test]
     fn the_skeleton_has_few_values() {
         let template = parse("/p/{{ ids | random }}/r/{{ pick(1, 9) }}/{{ data.user }}").unwrap();
         assert_eq!(template.skeleton(), "/p/{ids}/r/{n}/{user}");
@@ -456,7 +527,10 @@ mod tests {
         assert_eq!(refused("a {{ ids"), "2: `{{` without its `}}`");
         assert_eq!(refused("{{ }}"), "3: an empty `{{ }}`");
         assert_eq!(refused("{{ env.TOKEN }}"), "7: the environment variable TOKEN is not set");
-        assert_eq!(refused("{{ ids ids }}"), "7: expected `|` or the end of the template, found `i`");
+        assert_eq!(
+            refused("{{ ids ids }}"),
+            "7: expected `|`, an operator or the end of the template, found `i`"
+        );
     }
 
     #[test]

@@ -1,20 +1,51 @@
 //! Reads what stands between `{{` and `}}`.
 
-use super::{Expression, Fake, Filter, Member, Named};
+use super::{Expression, Fake, Filter, Member, Named, Operator};
 use crate::scenario::error::{listed, nearest};
+use crate::scenario::threshold::Comparison;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What names a template may use: filled by the reader of the scenario, step by step.
 #[derive(Clone, Debug, Default)]
 pub(in crate::scenario) struct Names {
-    /// Variables by slot.
-    pub variables: Vec<String>,
+    /// The names of all variables of the scenario by slot. All clones share them: a variable has the same slot in every
+    /// journey, so that a journey that is called finds and leaves values where its caller does.
+    pub slots: Rc<RefCell<Vec<String>>>,
+    /// The slots of those that can be named here.
+    pub visible: BTreeSet<usize>,
     /// Columns of the journey's data, if it has data.
     pub columns: Option<Arc<[String]>>,
     /// Environment variables: the reader of the scenario never looks at the process's environment itself.
     pub environment: Arc<BTreeMap<String, String>>,
+}
+
+impl Names {
+    /// The slot of a variable that can be named from now on; a new one for a new name.
+    pub fn declare(&mut self, name: &str) -> usize {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.iter().position(|v| v == name).unwrap_or_else(|| {
+            slots.push(name.to_string());
+            slots.len() - 1
+        });
+        self.visible.insert(slot);
+        slot
+    }
+
+    /// The slot of a variable that can be named here.
+    pub fn slot(&self, name: &str) -> Option<usize> {
+        let slots = self.slots.borrow();
+        self.visible.iter().copied().find(|slot| slots.get(*slot).is_some_and(|v| v == name))
+    }
+
+    /// All variables that can be named here.
+    pub fn variables(&self) -> Vec<String> {
+        let slots = self.slots.borrow();
+        self.visible.iter().filter_map(|slot| slots.get(*slot).cloned()).collect()
+    }
 }
 
 /// What is wrong with a template, and at which character of its text (from 0).
@@ -24,7 +55,9 @@ pub(in crate::scenario) struct TemplateFault {
     pub message: String,
 }
 
-pub(super) const FUNCTIONS: &[&str] = &["pick", "one_of", "uuid", "random_text", "now"];
+pub(super) const FUNCTIONS: &[&str] = &["pick", "one_of", "uuid", "random_text", "now", "defined"];
+/// Deeper nesting than this is no formula that a person wrote.
+const MOST_DEPTH: usize = 32;
 pub(super) const FILTERS: &[&str] = &[
     "random",
     "first",
@@ -59,19 +92,23 @@ pub(super) fn closing(inside: &str) -> Option<usize> {
 }
 
 /// Reads what stands between `{{` and `}}`.
-pub(super) fn parse_expression(text: &str, names: &Names) -> Result<Expression, TemplateFault> {
-    let mut parser = Parser { chars: text.chars().collect(), at: 0, names };
-    let expression = parser.filtered()?;
+pub(in crate::scenario) fn parse_expression(text: &str, names: &Names) -> Result<Expression, TemplateFault> {
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, depth: 0, names };
+    let expression = parser.either()?;
     parser.skip_space();
     match parser.peek() {
         None => Ok(expression),
-        Some(c) => Err(parser.fault(format!("expected `|` or the end of the template, found `{c}`"))),
+        Some('=') => Err(parser.fault("`=` is no comparison: write == for equal")),
+        Some(c) => {
+            Err(parser.fault(format!("expected `|`, an operator or the end of the template, found `{c}`")))
+        }
     }
 }
 
 struct Parser<'a> {
     chars: Vec<char>,
     at: usize,
+    depth: usize,
     names: &'a Names,
 }
 
@@ -108,6 +145,95 @@ impl Parser<'_> {
             self.at += 1;
         }
         (self.at > start).then(|| self.chars[start..self.at].iter().collect())
+    }
+
+    /// A word that stands alone: `not` is none in `nothing`.
+    fn eat_word(&mut self, word: &str) -> bool {
+        self.skip_space();
+        let start = self.at;
+        if self.name().as_deref() == Some(word) {
+            return true;
+        }
+        self.at = start;
+        false
+    }
+
+    fn eat_sign(&mut self, sign: &str) -> bool {
+        self.skip_space();
+        let found = sign.chars().enumerate().all(|(i, c)| self.chars.get(self.at + i) == Some(&c));
+        self.at += if found { sign.len() } else { 0 };
+        found
+    }
+
+    fn either(&mut self) -> Result<Expression, TemplateFault> {
+        self.depth += 1;
+        if self.depth > MOST_DEPTH {
+            return Err(self.fault("the expression is nested too deeply"));
+        }
+        let mut left = self.both()?;
+        while self.eat_word("or") {
+            left = Expression::Or(Box::new(left), Box::new(self.both()?));
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn both(&mut self) -> Result<Expression, TemplateFault> {
+        let mut left = self.negated()?;
+        while self.eat_word("and") {
+            left = Expression::And(Box::new(left), Box::new(self.negated()?));
+        }
+        Ok(left)
+    }
+
+    fn negated(&mut self) -> Result<Expression, TemplateFault> {
+        let mut turns = 0;
+        while self.eat_word("not") {
+            turns += 1;
+        }
+        let inner = self.compared()?;
+        Ok(match turns {
+            0 => inner,
+            n if n % 2 == 1 => Expression::Not(Box::new(inner)),
+            _ => Expression::Not(Box::new(Expression::Not(Box::new(inner)))),
+        })
+    }
+
+    fn compared(&mut self) -> Result<Expression, TemplateFault> {
+        let left = self.sum()?;
+        if self.eat_word("contains") {
+            return Ok(Expression::Contains(Box::new(left), Box::new(self.sum()?)));
+        }
+        self.skip_space();
+        let rest: String = self.chars[self.at..].iter().take(2).collect();
+        let Some((comparison, tail)) = Comparison::parse_sign(&rest) else { return Ok(left) };
+        self.at += rest.chars().count() - tail.chars().count();
+        Ok(Expression::Compare(Box::new(left), comparison, Box::new(self.sum()?)))
+    }
+
+    fn sum(&mut self) -> Result<Expression, TemplateFault> {
+        let mut left = self.product()?;
+        loop {
+            let operator = match () {
+                () if self.eat_sign("+") => Operator::Plus,
+                () if self.eat_sign("-") => Operator::Minus,
+                () => return Ok(left),
+            };
+            left = Expression::Arithmetic(Box::new(left), operator, Box::new(self.product()?));
+        }
+    }
+
+    fn product(&mut self) -> Result<Expression, TemplateFault> {
+        let mut left = self.filtered()?;
+        loop {
+            let operator = match () {
+                () if self.eat_sign("*") => Operator::Times,
+                () if self.eat_sign("/") => Operator::Over,
+                () if self.eat_sign("%") => Operator::Modulo,
+                () => return Ok(left),
+            };
+            left = Expression::Arithmetic(Box::new(left), operator, Box::new(self.filtered()?));
+        }
     }
 
     fn filtered(&mut self) -> Result<Expression, TemplateFault> {
@@ -156,6 +282,11 @@ impl Parser<'_> {
         match self.peek() {
             None => Err(self.fault("an empty `{{ }}`")),
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
+            Some('(') => {
+                self.at += 1;
+                let inner = self.either()?;
+                if self.eat(')') { Ok(inner) } else { Err(self.fault("`(` without its `)`")) }
+            }
             Some(c) if c.is_ascii_digit() || c == '-' => self.number(),
             Some(_) => {
                 let Some(name) = self.name() else {
@@ -201,7 +332,7 @@ impl Parser<'_> {
             return Ok(given);
         }
         loop {
-            given.push(self.filtered()?);
+            given.push(self.either()?);
             if self.eat(')') {
                 return Ok(given);
             }
@@ -212,7 +343,7 @@ impl Parser<'_> {
     }
 
     fn call(&mut self, name: &str, at: usize) -> Result<Expression, TemplateFault> {
-        let given = self.arguments(name)?;
+        let mut given = self.arguments(name)?;
         let whole = |e: Option<&Expression>| match e {
             Some(Expression::Literal(value)) => value.as_i64(),
             _ => None,
@@ -227,6 +358,10 @@ impl Parser<'_> {
             },
             "one_of" if given.is_empty() => Err(self.fault_at(at, "`one_of` takes at least one value")),
             "one_of" => Ok(Expression::OneOf(given)),
+            "defined" => match (given.pop(), given.is_empty()) {
+                (Some(value), true) => Ok(Expression::Defined(Box::new(value))),
+                _ => Err(self.fault_at(at, "`defined` takes one variable, e.g. defined(token)")),
+            },
             "uuid" | "now" if !given.is_empty() => Err(self.fault_at(at, format!("`{name}` takes no arguments"))),
             "uuid" => Ok(Expression::Uuid),
             "now" => Ok(Expression::Now),
@@ -240,12 +375,16 @@ impl Parser<'_> {
 
     fn variable(&mut self, name: &str, at: usize) -> Result<Expression, TemplateFault> {
         // A scenario's own variable wins over a built-in name.
-        if let Some(slot) = self.names.variables.iter().position(|v| v == name) {
+        if let Some(slot) = self.names.slot(name) {
             return Ok(Expression::Variable(Named { index: slot, name: name.into() }));
         }
         match name {
             "true" => Ok(Expression::Literal(true.into())),
             "false" => Ok(Expression::Literal(false.into())),
+            "null" => Ok(Expression::Literal(Value::Null)),
+            "and" | "or" | "not" | "contains" => {
+                Err(self.fault_at(at, format!("`{name}` stands between two values: a value is missing here")))
+            }
             "user" => Ok(Expression::User),
             "iteration" => Ok(Expression::Iteration),
             "data" => {
@@ -277,7 +416,8 @@ impl Parser<'_> {
                 Err(self.fault_at(at, format!("`{name}` is a function: write {name}(…)")))
             }
             _ => {
-                let mut known: Vec<&str> = self.names.variables.iter().map(String::as_str).collect();
+                let variables = self.names.variables();
+                let mut known: Vec<&str> = variables.iter().map(String::as_str).collect();
                 known.extend(BUILT_IN);
                 let hint = match nearest(name, known.iter().copied()) {
                     Some(near) => format!("; did you mean `{near}`?"),

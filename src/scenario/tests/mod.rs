@@ -46,7 +46,7 @@ fn the_documented_example_is_read_whole() {
     );
     let weights: Vec<u32> = scenario.journeys.iter().map(|j| j.weight).collect();
     assert_eq!(weights, [8, 1]);
-    let think = Think { least: Nanos::from_millis(500), most: Nanos::from_millis(2_000) };
+    let think = Think::Between { least: Nanos::from_millis(500), most: Nanos::from_millis(2_000) };
     assert!(scenario.steps[..2].iter().all(|s| s.think == think));
     assert!(scenario.steps[2..].iter().all(|s| s.think == Think::default()));
     let implied = &scenario.steps[0].extract;
@@ -78,6 +78,7 @@ fn steps_inherit_what_stands_above_them() {
     let scenario = read(
         r#"
 target: https://me:pw@example.org/api/
+targets: {other: "http://other.example"}
 load: {users: 1, for: 1s}
 headers: {Accept: text/html, X-Api-Key: k}
 think: 1s

@@ -1,0 +1,56 @@
+//! Where steps go: one `target`, or several with names under `targets`.
+
+use super::super::address::Address;
+use super::super::error::Fault;
+use super::super::mask::Kind;
+use super::super::template::{Names, Template};
+use super::super::yaml::{Node, Reader, Value, entries};
+use super::{Context, Target, step};
+
+/// All targets; the first is where steps go that name none.
+pub fn read(top: &Reader, names: &Names, context: &Context) -> Result<Vec<Target>, Fault> {
+    let mut targets = Vec::new();
+    if let Some(node) = top.get("target") {
+        targets.push(Target {
+            name: None,
+            address: address(node, names, context, "the target")?,
+            headers: Vec::new(),
+        });
+    }
+    if let Some(node) = top.get("targets") {
+        for (key, node) in entries(node, "a mapping of names to URLs, e.g. {api: http://127.0.0.1:8080}")? {
+            step::variable_name(key)?;
+            let (url, headers) = match &node.value {
+                Value::Map(_) => {
+                    let reader = Reader::new(node, "a target", &["url", "headers"])?;
+                    let url = reader.need("url", "where it is, e.g. http://127.0.0.1:8080")?;
+                    (url, step::headers(reader.get("headers"), names, context)?)
+                }
+                _ => (node, Vec::new()),
+            };
+            let address = address(url, names, context, &format!("the target `{}`", key.text))?;
+            targets.push(Target { name: Some(key.text.clone()), address, headers });
+        }
+    }
+    if targets.is_empty() {
+        top.need("target", "the URL that is loaded, e.g. http://127.0.0.1:8080")?;
+    }
+    for target in &mut targets {
+        let says_who = target.headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION);
+        if let Some(authorization) = target.address.authorization.as_ref().filter(|_| !says_who) {
+            target.headers.push((http::header::AUTHORIZATION, Template::text(authorization)));
+        }
+    }
+    Ok(targets)
+}
+
+fn address(node: &Node, names: &Names, context: &Context, what: &str) -> Result<Address, Fault> {
+    context.secret(node, Kind::Url);
+    let typed = node.text(context.source, "a URL")?;
+    let fixed = step::fixed_text(node, &typed, names, context, what)?;
+    let address = Address::parse(&fixed).map_err(|message| Fault::new(node.place, message))?;
+    if address.path.contains('?') {
+        return Err(Fault::new(node.place, format!("{what} has a query (?…): put it into the steps")));
+    }
+    Ok(address)
+}
