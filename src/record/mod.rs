@@ -5,12 +5,14 @@
 
 mod exchange;
 mod id;
+mod kept_span;
 mod run;
 mod span;
 mod time;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
+pub use kept_span::KeptSpan;
 pub use run::{ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, StepInfo, WaitEnd, WaitFacts};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};

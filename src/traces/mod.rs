@@ -12,6 +12,7 @@ mod join;
 mod outbox;
 mod peer;
 mod receiver;
+mod scrape;
 mod tls;
 mod wait;
 
@@ -24,5 +25,6 @@ pub use forward::{ForwardHandle, Forwarder};
 pub use join::JoinTracker;
 pub use peer::Signal;
 pub use receiver::{Ack, Incoming, ListenError, OtherSignals, Receiver, ReceiverConfig};
+pub use scrape::{ScrapeEndpoint, ScrapeText};
 pub use tls::install_crypto_provider;
 pub use wait::{LateSpanWait, WaitPolicy, WaitStep, Waiting};
