@@ -84,6 +84,18 @@ impl Partial {
         self.schedule_delay.merge(&other.schedule_delay);
     }
 
+    /// System and normal form of the database statements with the most time, at most so many.
+    pub fn top_statements(&self, most: usize) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut times: BTreeMap<(Arc<str>, Arc<str>), u64> = BTreeMap::new();
+        let parts = self.steps.iter().flat_map(|s| &s.parts);
+        for (who, part) in parts.filter(|(who, _)| who.category == Category::Database) {
+            *times.entry((who.system.clone(), who.name.clone())).or_default() += part.total;
+        }
+        let mut all: Vec<_> = times.into_iter().collect();
+        all.sort_by_key(|(_, time)| Reverse(*time));
+        all.into_iter().take(most).map(|(statement, _)| statement).collect()
+    }
+
     /// The result of the run that all shares were of, by the usual limits and without word from a database.
     pub fn into_analysis(self, run: &Run) -> Analysis {
         self.into_analysis_with(run, &Limits::default(), &DatabaseEvidence::default())

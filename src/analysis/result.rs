@@ -525,6 +525,8 @@ pub enum Doubt {
     Spread,
     /// Known by the name of the work.
     NameOnly,
+    /// The service records nothing but its own spans, so that its own time may be waiting that nobody recorded.
+    OwnTimeOnly,
     /// Known by how the time differs between requests.
     Varies,
     /// Many errors or few; which requests would have been fast is not known.

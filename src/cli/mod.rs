@@ -3,6 +3,7 @@
 
 mod analyze;
 mod args;
+mod database;
 mod demo;
 mod exit;
 mod host;

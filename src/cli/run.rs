@@ -1,8 +1,9 @@
 //! `hotspan run`: load, collect, wait, analyse, report. Ties the rooms together with three bounded channels: exchanges from
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
-use super::analyze::Analyzed;
+use super::analyze::{Analyzed, Means};
 use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source};
+use super::database;
 use super::exit::{Exit, say};
 use super::host;
 use super::live::{Interrupts, LoadWatch};
@@ -39,10 +40,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     install_crypto_provider();
     let scenario = read_scenario(args)?;
     load::check_target(&scenario)?;
+    let means = Means::of(&args.findings)?;
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;
-    let plan = Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict };
+    let plan = Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict, means };
     let exit = session.execute(&runtime, plan);
     own.shut_down();
     exit
@@ -68,7 +70,10 @@ where
     let shop = runtime.block_on(start(endpoint))?;
     let text = demo::scenario(&shop.shop_url, args.users, args.duration);
     let scenario = scenario::parse(&text, "demo.yaml").context("the demo's own scenario")?;
-    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false };
+    // The demo's own database has nobody else's data: asking it needs no leave.
+    let database = shop.database_url().map(|url| database::Source::parse(&url)).transpose()?;
+    let means = Means { database, ..Means::default() };
+    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false, means };
     let exit = session.execute(&runtime, plan);
     for complaint in runtime.block_on(shop.stop()) {
         say(&format!("demo shop: {complaint}"));
@@ -131,6 +136,7 @@ struct Plan {
     seed: u64,
     threads: Option<usize>,
     strict: bool,
+    means: Means,
 }
 
 /// Telemetry in, opened before the load so that no span comes too early.
@@ -217,7 +223,13 @@ impl<'a> Session<'a> {
         options.seed = plan.seed;
         options.live = counters.clone();
         let watch = LoadWatch { scenario: &scenario, counters: &counters, live: &live, stopper: &stopper };
+        let mut means = plan.means;
+        let activity = match &means.database {
+            Some(database::Source::Postgres(url)) => Some(database::Activity::start(url)?),
+            _ => None,
+        };
         let facts = underway.load(options, &watch)?;
+        means.locks = activity.map(database::Activity::finish).unwrap_or_default();
         underway.run.load = facts;
         let recorded = underway.late_spans(recorder, &live)?;
 
@@ -239,7 +251,7 @@ impl<'a> Session<'a> {
                 underway.run.warnings.push(format!("--forward: {error}"));
             }
         }
-        underway.close(recorded, output, plan.strict)
+        underway.close(recorded, output, plan.strict, &means)
     }
 }
 
@@ -302,7 +314,13 @@ impl Underway {
     }
 
     /// Writes the end of the run, analyses the folder and reports.
-    fn close(mut self, recorded: Recorded, output: &OutputArgs, strict: bool) -> anyhow::Result<Exit> {
+    fn close(
+        mut self,
+        recorded: Recorded,
+        output: &OutputArgs,
+        strict: bool,
+        means: &Means,
+    ) -> anyhow::Result<Exit> {
         self.run.wait = recorded.wait;
         if let Some(problem) = recorded.problem {
             self.run.state = RunState::Aborted;
@@ -313,7 +331,8 @@ impl Underway {
             say(&format!("hotspan: {error}"));
         }
         self.progress.tick("analysing …");
-        let analyzed = tracing::info_span!("analyse").in_scope(|| Analyzed::of_run(&self.dir, self.run));
+        let analyzed =
+            tracing::info_span!("analyse").in_scope(|| Analyzed::of_run(&self.dir, self.run, means));
         self.progress.clear();
         let analyzed = analyzed?;
         // A report that cannot be written is still printed: the measurement is not lost with the disk.

@@ -521,6 +521,7 @@ pub fn everything() -> Sample {
     findings[12].confidence = Confidence::Inferred(Doubt::Spread);
     findings[13].confidence = Confidence::Inferred(Doubt::Varies);
     findings[19].confidence = Confidence::Inferred(Doubt::NameOnly);
+    findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
     findings[26].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);

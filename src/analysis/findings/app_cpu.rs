@@ -7,7 +7,10 @@
 
 use super::evidence::Pieces;
 use super::{Claim, Limit, View};
-use crate::analysis::result::{Contributor, FindingKind};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
+use crate::analysis::tally::StepTally;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Endings of files that do not change from request to request.
 const STATIC: [&str; 16] = [
@@ -26,6 +29,19 @@ pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Clai
     };
     let folder = ["/static/", "/assets/", "/public/"].iter().any(|f| path.contains(f));
     (file || folder || named()).then(|| Claim::sure(FindingKind::StaticByApp))
+}
+
+/// Own time of a service of which nothing shows that its calls are recorded: it may be waiting that nobody recorded.
+pub(super) fn of_own_time(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    (!view.records_calls.contains(&who.service))
+        .then(|| Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly))
+}
+
+/// Services that record what they wait for: calls, messages, waits.
+pub(super) fn recorders(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
+    let parts = steps.iter().flat_map(|s| s.parts.keys());
+    let calls = parts.filter(|who| !matches!(who.category, Category::App) && !who.service.is_empty());
+    calls.map(|who| who.service.clone()).collect()
 }
 
 /// The service's processes do one thing at a time.

@@ -74,7 +74,8 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
         Category::Queue => lock_contention::of_a_wait(who),
         Category::App => app_cpu::of_static_files(view, who)
             .or_else(|| cold_start::claim(view, who, part))
-            .or_else(|| app_cpu::of_an_event_loop(view, who)),
+            .or_else(|| app_cpu::of_an_event_loop(view, who))
+            .or_else(|| app_cpu::of_own_time(view, who)),
         Category::Network => queueing::claim(view, part),
         _ => None,
     }

@@ -38,7 +38,7 @@ use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Much time of a contributor in one request, for the rule of recurrence.
@@ -88,6 +88,7 @@ pub(super) struct Known<'a> {
 pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     let peers = Peers::of(steps);
+    let records_calls = app_cpu::recorders(steps);
     let mut pieces: BTreeMap<(Arc<str>, Arc<str>), Pieces> = BTreeMap::new();
     for (process, more) in steps.iter().flat_map(|s| &s.evidence.pieces) {
         pieces.entry(process.clone()).or_default().merge(more);
@@ -95,7 +96,14 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     let views: Vec<View<'_>> = steps
         .iter()
         .enumerate()
-        .map(|(i, tally)| View { step: StepId(i as u16), tally, peers: &peers, pieces: &pieces, known })
+        .map(|(i, tally)| View {
+            step: StepId(i as u16),
+            tally,
+            peers: &peers,
+            pieces: &pieces,
+            records_calls: &records_calls,
+            known,
+        })
         .collect();
     for view in &views {
         let mut found = series::find(view);
@@ -129,6 +137,8 @@ struct View<'a> {
     pub peers: &'a Peers,
     /// Long pieces of own time by process, of all steps.
     pub pieces: &'a BTreeMap<(Arc<str>, Arc<str>), Pieces>,
+    /// Services that record what they wait for.
+    pub records_calls: &'a BTreeSet<Arc<str>>,
     pub known: &'a Known<'a>,
 }
 

@@ -55,6 +55,9 @@ fn doubted(doubt: Doubt) -> &'static str {
             "told by how much its times differ; the database's own waits would settle it (--database)"
         }
         Doubt::NameOnly => "told by its name and by how few requests do it",
+        Doubt::OwnTimeOnly => {
+            "the service has no spans of its calls to databases or others, so this may be waiting that nobody recorded; instrument its clients"
+        }
         Doubt::Varies => {
             "told by how much it differs between requests; the server's count of waiting requests would settle it"
         }
