@@ -6,8 +6,8 @@ use super::corpus_critical_path::{corpus, read};
 use hotspan::analysis::result::{Analysis, Confidence};
 use hotspan::analysis::{Analyzer, Partition};
 use hotspan::record::{
-    Attribute, Exchange, Host, Outcome, Phases, Protocol, Resource, Run, Scope, Span, SpanId, SpanKind, Status,
-    StepId, StepInfo, Timestamp, TraceId, Value,
+    Attribute, Exchange, Host, Outcome, Phases, Protocol, Resource, Run, Scope, Span, SpanId, SpanKind,
+    Status, StepId, StepInfo, Timestamp, TraceId, Value,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -50,12 +50,8 @@ fn analyze(spans: &[Owned]) -> Analysis {
             *longest = span;
         }
     }
-    let names: Vec<&str> = roots
-        .values()
-        .map(|r| &*r.name)
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
+    let names: Vec<&str> =
+        roots.values().map(|r| &*r.name).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     let step = |name: &&str| StepInfo {
         journey: "corpus".to_owned(),
         name: (*name).to_owned(),
@@ -89,6 +85,7 @@ fn analyze(spans: &[Owned]) -> Analysis {
             protocol: Protocol::Http1,
             url: "http://corpus/".into(),
             server_timing: None,
+            threshold: Threshold::ALWAYS,
         });
     }
     for span in spans {
@@ -96,7 +93,10 @@ fn analyze(spans: &[Owned]) -> Analysis {
         let parent = if top { Some(hash(&span.trace)) } else { span.parent.as_ref().map(|p| hash(p)) };
         let text = |key, value| Attribute { key, value: Value::Str(value) };
         let resource = Resource {
-            attributes: vec![text("service.name", &span.service), text("service.instance.id", &span.instance)],
+            attributes: vec![
+                text("service.name", &span.service),
+                text("service.instance.id", &span.instance),
+            ],
             ..Resource::default()
         };
         let attributes: Vec<_> = span.attributes.iter().map(|(k, v)| text(k, v)).collect();
