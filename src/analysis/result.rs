@@ -529,8 +529,8 @@ pub enum Doubt {
     OwnTimeOnly,
     /// Known by how the time differs between requests.
     Varies,
-    /// Many errors or few; which requests would have been fast is not known.
-    Mixed,
+    /// Few of the step's requests have it: they may be requests of another kind.
+    Minority,
 }
 
 /// Best-case gain, from the retimed latencies.

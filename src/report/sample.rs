@@ -522,6 +522,7 @@ pub fn everything() -> Sample {
     findings[13].confidence = Confidence::Inferred(Doubt::Varies);
     findings[19].confidence = Confidence::Inferred(Doubt::NameOnly);
     findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
+    findings[20].confidence = Confidence::Inferred(Doubt::Minority);
     findings[26].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);

@@ -7,7 +7,7 @@ use hotspan::analysis::result::{Analysis, Confidence};
 use hotspan::analysis::{Analyzer, Partition};
 use hotspan::record::{
     Attribute, Exchange, Host, Outcome, Phases, Protocol, Resource, Run, Scope, Span, SpanId, SpanKind,
-    Status, StepId, StepInfo, Timestamp, TraceId, Value,
+    Status, StepId, StepInfo, Threshold, Timestamp, TraceId, Value,
 };
 use serde_json::Value as Json;
 use std::collections::BTreeMap;

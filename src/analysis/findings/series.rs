@@ -6,9 +6,13 @@
 //! lists them: they run within the same time in the same requests.
 
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
-use crate::analysis::result::{Category, Contributor, FindingKind};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
 use std::collections::BTreeMap;
+
+/// Share of a step's requests below which those with a series may be of another kind than the rest: a step that mixes pages
+/// with one item and pages with ten is no step.
+const MINORITY: f64 = 0.20;
 
 /// Series that take enough of enough requests, by loops.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
@@ -69,7 +73,12 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)]) -> Option<Found> {
     };
     // One call in place of many is what a fix leaves.
     let left: u64 = members.iter().map(|m| (m.1.total as f64 / of(m.1).max(1.0)) as u64).sum();
-    let mut found = view.found(Claim::sure(kind), who, part, total - left.min(total), evidence);
+    let claim = if share(part.exchanges, n) < MINORITY {
+        Claim::doubted(kind, Doubt::Minority)
+    } else {
+        Claim::sure(kind)
+    };
+    let mut found = view.found(claim, who, part, total - left.min(total), evidence);
     found.finding.related = members[1..].iter().map(|m| view.with_code(m.0)).collect();
     if members.len() > 1 {
         let all: u64 = members.iter().map(|m| m.1.calls).sum();

@@ -61,7 +61,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::Varies => {
             "told by how much it differs between requests; the server's count of waiting requests would settle it"
         }
-        Doubt::Mixed => "good and failed requests differ in more than their outcome",
+        Doubt::Minority => {
+            "few of the step's requests have it, and they may be of another kind; give such requests a step of their own"
+        }
     }
 }
 
