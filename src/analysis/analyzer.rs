@@ -1,11 +1,14 @@
 //! Takes in a run, exchanges first and then spans, and keeps both in rows of fixed size until everything has come.
 
 use super::blame::Blamer;
-use super::facts::{Facts, Keys};
+use super::facts::{Facts, Keys, names_a_timeout};
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
 use super::result::ByCategory;
-use super::row::{Asked, ERROR, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, group_by};
+use super::row::{
+    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
+    group_by,
+};
 use super::sums::Sums;
 use super::tally::StepTally;
 use crate::record::{
@@ -83,6 +86,8 @@ pub struct Analyzer {
     slot_of: MixedMap<TraceId, u32>,
     pub(super) rows: Vec<Row>,
     pub(super) queued: Vec<(u32, u64)>,
+    /// How many calls a row stands for, for those that stand for several.
+    pub(super) composite: Vec<(u32, u32)>,
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
@@ -109,6 +114,7 @@ impl Analyzer {
             slot_of: MixedMap::default(),
             rows: Vec::with_capacity(rows as usize),
             queued: Vec::new(),
+            composite: Vec::new(),
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
@@ -197,7 +203,7 @@ impl Analyzer {
         let facts = Facts::of(span, &mut self.keys);
         let origin = self.names.origin(span.resource);
         let class = self.names.class(origin, span, &facts);
-        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        let flag = |on: bool, flag: u16| if on { flag } else { 0 };
         self.seen.negative += u64::from(span.end < span.start);
         self.seen.sdk_dropped += u64::from(span.dropped);
         match sampling(span.trace_state) {
@@ -208,8 +214,20 @@ impl Analyzer {
         if facts.queued > 0 {
             self.queued.push((self.rows.len() as u32, facts.queued));
         }
+        if facts.composite > 1 {
+            self.composite.push((self.rows.len() as u32, facts.composite));
+        }
+        let failed = span.status == Status::Error;
+        let timed_out = facts.timed_out || (failed && names_a_timeout(span.status_message));
+        // Parameters that are given apart say what placeholders leave out.
+        let data = match (facts.parameters, class.data.whole) {
+            (0, true) => class.data.text,
+            (0, false) => 0,
+            (parameters, _) => class.data.text.rotate_left(7).wrapping_add(parameters).max(1),
+        };
         self.rows.push(Row {
             span_id,
+            data,
             parent_id: span.parent_id.map_or(0, |p| u64::from_be_bytes(p.0)),
             start: span.start.0,
             end: span.end.0.max(span.start.0),
@@ -220,7 +238,12 @@ impl Analyzer {
             service: origin.service,
             host: origin.host,
             kind: span.kind,
-            flags: flag(span.status == Status::Error, ERROR)
+            flags: flag(failed, ERROR)
+                | flag(timed_out, TIMED_OUT)
+                | flag(facts.cold, COLD)
+                | flag(facts.hit == Some(true), HIT)
+                | flag(facts.hit == Some(false), MISS)
+                | flag(facts.composite > 1, COMPOSITE)
                 | flag(facts.throttled, THROTTLED)
                 | flag(facts.resend, RESEND)
                 | flag(facts.queued > 0, QUEUED)
@@ -254,7 +277,7 @@ impl Analyzer {
             asked.clear();
             asked.extend(numbers.iter().map(|n| self.asked[*n as usize]));
             blamer.take(&asked, &self.rows, rows, &self.queued, &mut self.names);
-            sums.trace(&blamer, &self.rows, asked.len(), &self.names);
+            sums.trace(&blamer, &self.rows, asked.len(), &self.composite, &self.names);
             for (index, number) in numbers.iter().enumerate() {
                 let opened = self.opened_of(*number);
                 blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
@@ -264,7 +287,8 @@ impl Analyzer {
                 }
                 each(*number as usize, &categories);
                 let step = &mut self.steps[usize::from(asked[index].step)];
-                sums.exchange(&blamer, index, &asked[index], self.slots[slot].trace_id, step, &self.names);
+                let trace = self.slots[slot].trace_id;
+                sums.exchange(&blamer, index, &asked[index], trace, step, &self.rows, &self.names);
             }
             sums.end_trace(&blamer, &self.rows, &asked);
         }

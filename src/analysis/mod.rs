@@ -11,6 +11,7 @@ mod findings;
 mod names;
 mod partial;
 mod path;
+pub mod plans;
 pub mod result;
 mod row;
 mod segments;
@@ -27,6 +28,7 @@ mod verdict;
 mod whatif;
 
 pub use analyzer::{Analyzer, Partition, finish_all};
+pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};
 pub use segments::{Blame, Segment, blame_exchange, blame_trace};

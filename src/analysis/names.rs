@@ -256,6 +256,13 @@ impl Names {
             .map(|(a, b)| a == b)
     }
 
+    /// What tells the instances of a service apart: its instance id, else the host's name or id; empty where unknown.
+    pub fn instance(&self, host: u32) -> &Arc<str> {
+        let Host { id, name, instance } = self.hosts[host as usize];
+        let mark = [instance, name, id].into_iter().find(|m| *m != 0).unwrap_or(0);
+        self.str(mark)
+    }
+
     /// Owner, operation and peer of a span.
     pub fn class(&mut self, origin: Origin, span: &Span<'_>, facts: &Facts<'_>) -> Known {
         let mut print = Fingerprint(0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344);

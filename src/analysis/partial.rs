@@ -1,7 +1,8 @@
 //! What one share of a run came to: by name, so that shares can be added, and then turned into the result.
 
 use super::analyzer::{Analyzer, Seen};
-use super::findings;
+use super::findings::{self, Limits};
+use super::plans::DatabaseEvidence;
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
     LoadResult, Note, Operation, StepResult, Telemetry,
@@ -83,12 +84,29 @@ impl Partial {
         self.schedule_delay.merge(&other.schedule_delay);
     }
 
-    /// The result of the run that all shares were of.
+    /// System and normal form of the database statements with the most time, at most so many.
+    pub fn top_statements(&self, most: usize) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut times: BTreeMap<(Arc<str>, Arc<str>), u64> = BTreeMap::new();
+        let parts = self.steps.iter().flat_map(|s| &s.parts);
+        for (who, part) in parts.filter(|(who, _)| who.category == Category::Database) {
+            *times.entry((who.system.clone(), who.name.clone())).or_default() += part.total;
+        }
+        let mut all: Vec<_> = times.into_iter().collect();
+        all.sort_by_key(|(_, time)| Reverse(*time));
+        all.into_iter().take(most).map(|(statement, _)| statement).collect()
+    }
+
+    /// The result of the run that all shares were of, by the usual limits and without word from a database.
     pub fn into_analysis(self, run: &Run) -> Analysis {
+        self.into_analysis_with(run, &Limits::default(), &DatabaseEvidence::default())
+    }
+
+    /// The result of the run that all shares were of.
+    pub fn into_analysis_with(self, run: &Run, limits: &Limits, database: &DatabaseEvidence) -> Analysis {
         let telemetry = self.telemetry();
         let duration = self.period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
-        let mut findings = findings::find(&self.steps);
-        findings.sort_by(findings::Found::worst_first);
+        let known = findings::Known { run, telemetry: &telemetry, period: duration, limits, database };
+        let findings = findings::find(&self.steps, &known);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
         let notes = self.notes(&telemetry);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings);

@@ -128,6 +128,7 @@ pub fn critical_path(spans: &[PathSpan]) -> Vec<PathSegment> {
     let Some(top) = top else { return Vec::new() };
     let mut names = Names::new("");
     let row = |s: &PathSpan| Row {
+        data: 0,
         span_id: number(&s.id),
         parent_id: if s.id == top.id { 0 } else { s.parent.as_ref().map_or(0, number) },
         start: s.start.0,

@@ -344,51 +344,151 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Traces to look at.
     pub exemplars: Vec<TraceId>,
+    /// What else has the same cause: the other statements of a loop.
+    pub related: Vec<Contributor>,
+    /// What to change, where it is known to the letter (an index to create); empty elsewhere.
+    pub remedy: Arc<str>,
 }
 
-/// Which problem. A closed list; names are stable.
+/// Which problem. A closed list; names are stable. docs/findings.md says when each holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {
     /// The same statement many times in one request, one after the other.
     NPlusOneQuery,
     /// The same call to another service many times in one request, one after the other.
     NPlusOneCall,
+    /// The same statement with the same data more than once in one request.
+    DuplicateQuery,
     /// One statement takes most of the request.
     SlowQuery,
+    /// A statement reads a whole table to find a few rows.
+    MissingIndex,
+    /// Many different statements in one request.
+    ManyQueries,
+    /// Calls to different peers, one after the other.
+    SequentialCalls,
     /// A peer that sends no spans takes most of the request.
     SlowExternal,
     /// Waiting to be allowed to try again.
     RateLimited,
+    /// Failed calls made again and again.
+    RetryStorm,
+    /// Waiting until a time limit ends it.
+    Timeout,
     /// Waiting for a connection of a pool.
     PoolWait,
-    /// Other named waiting.
+    /// Waiting for a lock that others hold.
+    LockContention,
+    /// Other named waiting, or waiting to be taken in that grows with load.
     Queueing,
     /// The service's own code takes most of the request.
-    SlowCode,
+    AppCpu,
+    /// The service's own code holds up all other requests of its process while it runs.
+    EventLoopBlocked,
+    /// Static files are made by the application for each request.
+    StaticByApp,
+    /// The same question is asked again and again although its answer could be kept.
+    Uncached,
+    /// A cache that mostly does not have what it is asked for.
+    CacheMiss,
+    /// Work that is done only after a start.
+    ColdStart,
     /// The time between first and last byte of large answers.
     LargePayload,
     /// Time that no span covers takes most of the request.
     SlowNetwork,
     /// Opening connections takes most of the request.
     ConnectionChurn,
+    /// Errors whose latency differs so much that it hides or makes the slowness.
+    ErrorPath,
+    /// Many calls to other services in one request.
+    ChattyService,
+    /// Many calls at the same time, the slowest of which decides.
+    FanOut,
+    /// One instance of a service is slower than the others.
+    SlowInstance,
+    /// Clocks of hosts differ so much that the order of spans had to be guessed.
+    ClockSkew,
+    /// Spans are missing.
+    IncompleteTraces,
+    /// The load generator was late.
+    GeneratorBound,
 }
 
 impl FindingKind {
+    /// All kinds, in the order of reports.
+    pub const ALL: [FindingKind; 30] = [
+        FindingKind::NPlusOneQuery,
+        FindingKind::NPlusOneCall,
+        FindingKind::DuplicateQuery,
+        FindingKind::SlowQuery,
+        FindingKind::MissingIndex,
+        FindingKind::ManyQueries,
+        FindingKind::SequentialCalls,
+        FindingKind::SlowExternal,
+        FindingKind::RateLimited,
+        FindingKind::RetryStorm,
+        FindingKind::Timeout,
+        FindingKind::PoolWait,
+        FindingKind::LockContention,
+        FindingKind::Queueing,
+        FindingKind::AppCpu,
+        FindingKind::EventLoopBlocked,
+        FindingKind::StaticByApp,
+        FindingKind::Uncached,
+        FindingKind::CacheMiss,
+        FindingKind::ColdStart,
+        FindingKind::LargePayload,
+        FindingKind::SlowNetwork,
+        FindingKind::ConnectionChurn,
+        FindingKind::ErrorPath,
+        FindingKind::ChattyService,
+        FindingKind::FanOut,
+        FindingKind::SlowInstance,
+        FindingKind::ClockSkew,
+        FindingKind::IncompleteTraces,
+        FindingKind::GeneratorBound,
+    ];
+
     /// Stable name, as in `report.json`.
     pub const fn name(self) -> &'static str {
         match self {
             FindingKind::NPlusOneQuery => "n_plus_one_query",
             FindingKind::NPlusOneCall => "n_plus_one_call",
+            FindingKind::DuplicateQuery => "duplicate_query",
             FindingKind::SlowQuery => "slow_query",
+            FindingKind::MissingIndex => "missing_index",
+            FindingKind::ManyQueries => "many_queries",
+            FindingKind::SequentialCalls => "sequential_calls",
             FindingKind::SlowExternal => "slow_external",
             FindingKind::RateLimited => "rate_limited",
+            FindingKind::RetryStorm => "retry_storm",
+            FindingKind::Timeout => "timeout",
             FindingKind::PoolWait => "pool_wait",
+            FindingKind::LockContention => "lock_contention",
             FindingKind::Queueing => "queueing",
-            FindingKind::SlowCode => "slow_code",
+            FindingKind::AppCpu => "app_cpu",
+            FindingKind::EventLoopBlocked => "event_loop_blocked",
+            FindingKind::StaticByApp => "static_by_app",
+            FindingKind::Uncached => "uncached",
+            FindingKind::CacheMiss => "cache_miss",
+            FindingKind::ColdStart => "cold_start",
             FindingKind::LargePayload => "large_payload",
             FindingKind::SlowNetwork => "slow_network",
             FindingKind::ConnectionChurn => "connection_churn",
+            FindingKind::ErrorPath => "error_path",
+            FindingKind::ChattyService => "chatty_service",
+            FindingKind::FanOut => "fan_out",
+            FindingKind::SlowInstance => "slow_instance",
+            FindingKind::ClockSkew => "clock_skew",
+            FindingKind::IncompleteTraces => "incomplete_traces",
+            FindingKind::GeneratorBound => "generator_bound",
         }
+    }
+
+    /// About the evidence, not about the system under test.
+    pub const fn is_about_evidence(self) -> bool {
+        matches!(self, FindingKind::ClockSkew | FindingKind::IncompleteTraces | FindingKind::GeneratorBound)
     }
 }
 
@@ -412,6 +512,25 @@ pub enum Confidence {
     FewRequests(u64),
     /// Much of the evidence is missing (share joined in per mille).
     PartlyTraced(u32),
+    /// The numbers fit, but something that would settle it is not in the spans.
+    Inferred(Doubt),
+}
+
+/// What would settle a finding, and is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// Calls follow each other in time; whether one needs the answer of another, spans do not tell.
+    TimingOnly,
+    /// Known by the spread of a statement's times; the database's own waits would settle it.
+    Spread,
+    /// Known by the name of the work.
+    NameOnly,
+    /// The service records nothing but its own spans, so that its own time may be waiting that nobody recorded.
+    OwnTimeOnly,
+    /// Known by how the time differs between requests.
+    Varies,
+    /// Few of the step's requests have it: they may be requests of another kind.
+    Minority,
 }
 
 /// Best-case gain, from the retimed latencies.

@@ -18,20 +18,31 @@ pub(super) struct Row {
     pub peer: u32,
     pub service: u32,
     pub host: u32,
+    /// A hash of all data of a statement, 0 where it is not all known: equal ones are the same question.
+    pub data: u32,
     pub kind: SpanKind,
-    pub flags: u8,
+    pub flags: u16,
 }
 
 /// The span has an error status.
-pub(super) const ERROR: u8 = 1;
+pub(super) const ERROR: u16 = 1;
 /// The peer answered "not now".
-pub(super) const THROTTLED: u8 = 2;
+pub(super) const THROTTLED: u16 = 2;
 /// The request was sent again.
-pub(super) const RESEND: u8 = 4;
+pub(super) const RESEND: u16 = 4;
 /// An attribute tells of time in a queue; how much is kept apart.
-pub(super) const QUEUED: u8 = 8;
+pub(super) const QUEUED: u16 = 8;
 /// Its end was before its start.
-pub(super) const NEGATIVE: u8 = 16;
+pub(super) const NEGATIVE: u16 = 16;
+/// A time limit ended it.
+pub(super) const TIMED_OUT: u16 = 32;
+/// A function that had to be started first.
+pub(super) const COLD: u16 = 64;
+/// A look into a cache that found something, or nothing.
+pub(super) const HIT: u16 = 128;
+pub(super) const MISS: u16 = 256;
+/// It stands for several calls; how many is kept apart.
+pub(super) const COMPOSITE: u16 = 512;
 
 /// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
 #[derive(Clone, Copy, Debug)]

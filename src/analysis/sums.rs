@@ -2,9 +2,10 @@
 //! was touched, so that an exchange costs what it has pieces, not what the run has names.
 
 use super::blame::Blamer;
+use super::findings::evidence::{Collector, Series};
 use super::names::{MixedMap, NONE, Names};
 use super::result::Contributor;
-use super::row::{Asked, ERROR, Row};
+use super::row::{Asked, COMPOSITE, ERROR, Row};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::tree::{HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
 use super::whatif::Retimer;
@@ -35,17 +36,18 @@ pub(super) struct Sums {
     root_of: Vec<u32>,
     calls: Vec<Call>,
     retimer: Retimer,
+    collector: Collector,
 }
 
 /// Parts by step and number.
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     index: Vec<Vec<u32>>,
     parts: Vec<(u16, u32, Part)>,
 }
 
 impl Table {
-    fn part(&mut self, step: u16, number: u32) -> &mut Part {
+    pub fn part(&mut self, step: u16, number: u32) -> &mut Part {
         let (row, column) = (usize::from(step), number as usize);
         if row >= self.index.len() {
             self.index.resize_with(row + 1, Vec::new);
@@ -59,6 +61,13 @@ impl Table {
             self.parts.push((step, number, Part::default()));
         }
         &mut self.parts[index[column] as usize].2
+    }
+
+    /// The parts with their steps and names.
+    pub fn into_named(self, names: &Names) -> impl Iterator<Item = (usize, Contributor, Part)> {
+        self.parts
+            .into_iter()
+            .map(|(step, number, part)| (usize::from(step), names.who(number).clone(), part))
     }
 
     fn named(
@@ -99,17 +108,20 @@ impl Scratch {
     }
 }
 
-/// A call that can be part of a series.
+/// A call to something that sends no spans, or to a traced service.
 #[derive(Clone, Copy)]
-struct Call {
+pub(super) struct Call {
     root: u32,
     /// The request of a service that made it.
-    caller: u32,
+    pub caller: u32,
     /// What was called.
-    key: u32,
-    end: u64,
-    start: u64,
-    node: u32,
+    pub key: u32,
+    pub end: u64,
+    pub start: u64,
+    pub node: u32,
+    pub parent: u32,
+    /// How many calls it stands for.
+    pub times: u32,
     span_id: u64,
 }
 
@@ -133,11 +145,19 @@ impl Sums {
             root_of: Vec::new(),
             calls: Vec::new(),
             retimer: Retimer::default(),
+            collector: Collector::default(),
         }
     }
 
     /// Takes in a trace's trees before its exchanges are blamed.
-    pub fn trace(&mut self, blamer: &Blamer, rows: &[Row], exchanges: usize, names: &Names) {
+    pub fn trace(
+        &mut self,
+        blamer: &Blamer,
+        rows: &[Row],
+        exchanges: usize,
+        composite: &[(u32, u32)],
+        names: &Names,
+    ) {
         let forest = &blamer.forest;
         self.repairs.merge(&forest.repairs);
         self.retimer.reset();
@@ -151,7 +171,7 @@ impl Sums {
         for node in &forest.nodes[exchanges..] {
             *self.services.entry(rows[node.row as usize].service).or_default() += 1;
         }
-        self.collect_calls(blamer, names);
+        self.collect_calls(blamer, rows, composite, names);
     }
 
     /// Counts the spans of a trace by contributor and by operation, on the path or not, each call of a contributor once;
@@ -194,6 +214,7 @@ impl Sums {
         asked: &Asked,
         trace: TraceId,
         step: &mut StepTally,
+        rows: &[Row],
         names: &Names,
     ) {
         let latency = asked.latency();
@@ -257,13 +278,13 @@ impl Sums {
             groups.part(asked.step, number).add(time, saved, occasion);
         });
         if weight > 0 {
-            self.find_series(blamer, index as u32, asked.step, occasion);
+            self.find_patterns(blamer, index as u32, asked.step, occasion, rows, names);
         }
         self.exemplars(asked, trace, joined, step);
     }
 
     /// Calls that a series can be made of: work of something that sends no spans, and requests to traced services.
-    fn collect_calls(&mut self, blamer: &Blamer, names: &Names) {
+    fn collect_calls(&mut self, blamer: &Blamer, rows: &[Row], composite: &[(u32, u32)], names: &Names) {
         let forest = &blamer.forest;
         self.calls.clear();
         for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
@@ -271,6 +292,12 @@ impl Sums {
             if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(names.who(node.owner).category)) {
                 continue;
             }
+            let times = if rows[node.row as usize].flags & COMPOSITE != 0 {
+                let at = composite.partition_point(|c| c.0 < node.row);
+                composite.get(at).filter(|c| c.0 == node.row).map_or(1, |c| c.1)
+            } else {
+                1
+            };
             self.calls.push(Call {
                 root: self.root_of[i],
                 caller: node.entry,
@@ -278,36 +305,51 @@ impl Sums {
                 end: node.to,
                 start: node.from,
                 node: i as u32,
+                parent: node.parent,
+                times,
                 span_id: node.span_id,
             });
-        }
-        if self.calls.len() < SERIES_MIN {
-            self.calls.clear();
         }
         self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
     }
 
-    fn find_series(&mut self, blamer: &Blamer, root: u32, step: u16, occasion: Occasion) {
+    fn find_patterns(
+        &mut self,
+        blamer: &Blamer,
+        root: u32,
+        step: u16,
+        occasion: Occasion,
+        rows: &[Row],
+        names: &Names,
+    ) {
         let from = self.calls.partition_point(|c| c.root < root);
         let to = self.calls.partition_point(|c| c.root <= root);
-        for same in self.calls[from..to].chunk_by(|a, b| a.key == b.key) {
-            let (mut calls, mut time, mut removable) = (0, 0, 0);
+        let calls = &self.calls[from..to];
+        let collector = &mut self.collector;
+        collector.exchange(blamer, rows, calls, (step, occasion), names);
+        for same in calls.chunk_by(|a, b| a.key == b.key) {
+            let (mut made_calls, mut time, mut removable) = (0, 0, 0);
             for made in same.chunk_by(|a, b| a.caller == b.caller) {
-                let in_turn = longest_series(made);
-                if in_turn >= SERIES_MIN {
+                // A span that stands for several calls stands for calls in turn: agents put only such together.
+                let folded: u64 = made.iter().map(|c| u64::from(c.times - 1)).sum();
+                let in_turn = longest_series(made) as u64 + folded;
+                if in_turn >= SERIES_MIN as u64 && !collector.same_question(made, blamer, rows) {
+                    let n = made.len() as u64 + folded;
                     let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
-                    calls += made.len() as u64;
+                    made_calls += n;
                     time += spent;
                     // One call in place of many is what a fix can reach.
-                    removable += spent - spent / made.len() as u64;
+                    removable += spent - spent / n;
+                    collector.series(Series::of(made));
                 }
             }
-            if calls > 0 {
+            if made_calls > 0 {
                 let part = self.series.part(step, same[0].key);
-                part.calls += calls * occasion.weight;
+                part.calls += made_calls * occasion.weight;
                 part.add(time, removable, occasion);
             }
         }
+        collector.loops(step, occasion.weight);
     }
 
     fn exemplars(&self, asked: &Asked, trace: TraceId, joined: bool, step: &mut StepTally) {
@@ -331,11 +373,12 @@ impl Sums {
         self.parts.named(names, steps, |s| &mut s.parts);
         self.groups.named(names, steps, |s| &mut s.groups);
         self.series.named(names, steps, |s| &mut s.series);
+        self.collector.name(names, steps);
     }
 }
 
 /// Most calls that do not overlap; they are sorted by end.
-fn longest_series(calls: &[Call]) -> usize {
+pub(super) fn longest_series(calls: &[Call]) -> usize {
     let mut free = 0;
     calls
         .iter()

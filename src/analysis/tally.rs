@@ -1,6 +1,7 @@
 //! Sums over exchanges. Everything here is a count, an integer sum, an exact histogram or an extreme chosen by content, so
 //! adding in any order and in any number of parts gives the same result to the bit.
 
+use super::findings::evidence::Evidence;
 use super::findings::{DOMINANT_MEAN, OUTLIER_MEAN};
 use super::result::{BandResult, ByCategory, Contributor};
 use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
@@ -122,6 +123,10 @@ pub(super) struct StepTally {
     pub groups: BTreeMap<Contributor, Part>,
     /// Calls made many times one after the other in one exchange; `total` is the time that they and all below them took.
     pub series: BTreeMap<Contributor, Part>,
+    /// Corrected latency of the exchanges that failed, or whose status did.
+    pub error_latency: Histogram,
+    /// What requests show besides who owned their time.
+    pub evidence: Evidence,
 }
 
 impl StepTally {
@@ -139,6 +144,7 @@ impl StepTally {
         }
         if exchange.is_error() {
             self.errors += 1;
+            self.error_latency.record(exchange.corrected_latency());
             if let Outcome::Answered(status) = exchange.outcome {
                 *self.error_statuses.entry(status).or_default() += 1;
             }
@@ -192,6 +198,8 @@ impl StepTally {
         merge_parts(&mut self.parts, other.parts);
         merge_parts(&mut self.groups, other.groups);
         merge_parts(&mut self.series, other.series);
+        self.error_latency.merge(&other.error_latency);
+        self.evidence.merge(other.evidence);
     }
 
     /// Over all bands.

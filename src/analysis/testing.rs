@@ -66,6 +66,7 @@ pub(super) struct Owned {
     pub start: u64,
     pub end: u64,
     pub attributes: Vec<(&'static str, Value<'static>)>,
+    pub failed: bool,
 }
 
 impl Owned {
@@ -90,6 +91,7 @@ impl Owned {
             start,
             end,
             attributes: Vec::new(),
+            failed: false,
         }
     }
 
@@ -113,6 +115,7 @@ impl Owned {
             start: Timestamp(self.start),
             end: Timestamp(self.end),
             attributes: &attributes,
+            status: if self.failed { Status::Error } else { Status::Unset },
             ..blank(&resource, &scope)
         })
     }

@@ -45,7 +45,7 @@ pub(super) fn verdict(steps: &[StepTally], telemetry: &Telemetry, findings: &[Fi
         Some(share) => Verdict::GeneratorBound(share),
         _ if telemetry.joined == 0 && failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
         _ if telemetry.joined == 0 => Verdict::Untraced { step: slowest },
-        _ if !findings.is_empty() => Verdict::Bottleneck(0),
+        _ if findings.first().is_some_and(|f| !f.kind.is_about_evidence()) => Verdict::Bottleneck(0),
         _ if failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
         _ => Verdict::Healthy { step: slowest },
     }

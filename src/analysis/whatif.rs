@@ -198,6 +198,7 @@ mod tests {
         let one = (any::<prop::sample::Index>(), 0u64..40, 0u64..30);
         prop::collection::vec(one, 0..12).prop_map(|raw| {
             let row = |(i, (parent, start, length)): (usize, &(prop::sample::Index, u64, u64))| Row {
+                data: 0,
                 span_id: i as u64 + 2,
                 parent_id: parent.index(i + 1) as u64 + 1,
                 start: *start,

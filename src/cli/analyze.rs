@@ -1,19 +1,23 @@
 //! `hotspan analyze`: a run folder in, the report out. `hotspan run` ends with exactly this, so the same folder always
 //! gives the same report.
 
-use super::args::{AnalyzeArgs, PrintArgs};
+use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
+use super::database;
 use super::exit::{self, Exit, say};
 use super::report::render;
 use super::thresholds;
 use super::truth::Truth;
+use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
-use crate::analysis::{Analyzer, Partial, Partition, finish_all};
+use crate::analysis::{Analyzer, Limits, Partial, Partition, finish_all};
 use crate::record::{Exchange, Run, RunState};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Spans that one pass over a folder keeps in memory: with about 100 bytes each, half a gibibyte.
 const SPANS_PER_PASS: u64 = 5_000_000;
@@ -42,7 +46,8 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
         exit::print(&truth(&dir)?)?;
         return Ok(Exit::Passed);
     }
-    let analyzed = analyze_folder(&dir, args.partitions)?;
+    let means = Means::of(&args.findings)?;
+    let analyzed = analyze_folder(&dir, args.partitions, &means)?;
     analyzed.write_files()?;
     analyzed.print(&args.print)?;
     Ok(analyzed.exit(args.strict))
@@ -64,21 +69,72 @@ pub fn find_run(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(runs.pop().unwrap_or_else(|| path.to_owned()))
 }
 
+/// How problems are found: by which limits, and with whose word.
+#[derive(Default)]
+pub struct Means {
+    /// By which limits.
+    pub limits: Limits,
+    /// A database to ask.
+    pub database: Option<database::Source>,
+    /// How often statements were seen waiting for a lock while the load went on.
+    pub locks: BTreeMap<Arc<str>, (u64, u64)>,
+}
+
+impl Means {
+    /// What the arguments ask for.
+    ///
+    /// # Errors
+    /// If a limit or the database's URL cannot be understood.
+    pub fn of(args: &FindingArgs) -> anyhow::Result<Means> {
+        let mut limits = Limits::default();
+        for text in &args.finding {
+            limits.set(text).context("--finding")?;
+        }
+        let database = args.database.as_deref().map(database::Source::parse).transpose()?;
+        Ok(Means { limits, database, locks: BTreeMap::new() })
+    }
+
+    /// What the database says, now or when it was asked last; and what it could not say.
+    fn evidence(&self, dir: &Path, partial: &Partial) -> anyhow::Result<(DatabaseEvidence, Vec<String>)> {
+        let mut known = database::load(dir)?;
+        let Some(source) = &self.database else { return Ok((known, Vec::new())) };
+        let statements = partial.top_statements(database::STATEMENTS);
+        let (now, mut notes) = match source.plans(&statements) {
+            Ok(found) => found,
+            Err(error) => (DatabaseEvidence::default(), vec![format!("{error:#}")]),
+        };
+        known.scans = now.scans;
+        if !self.locks.is_empty() {
+            known.locks = self.locks.clone();
+        }
+        // A folder that cannot be written to has the report all the same.
+        notes.extend(database::save(dir, &known).err().map(|error| format!("{error:#}")));
+        Ok((known, notes))
+    }
+}
+
 /// Reads and analyses a run folder.
-pub fn analyze_folder(dir: &Path, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
+pub fn analyze_folder(dir: &Path, partitions: Option<u32>, means: &Means) -> anyhow::Result<Analyzed> {
     let reader = RunReader::open(dir)?;
     let run = reader.run().clone();
-    analyze_as(&reader, run, partitions)
+    analyze_as(&reader, run, partitions, means)
 }
 
 /// Analyses what a reader gives, as the run that it is known to be.
-fn analyze_as(reader: &RunReader, mut run: Run, partitions: Option<u32>) -> anyhow::Result<Analyzed> {
+fn analyze_as(
+    reader: &RunReader,
+    mut run: Run,
+    partitions: Option<u32>,
+    means: &Means,
+) -> anyhow::Result<Analyzed> {
     let dir = reader.dir();
     let whole = PartOf { index: 0, of: 1 };
     let passes = partitions.unwrap_or_else(|| passes(&run));
     let (partial, torn) = analyze_part(reader, &run, whole, passes)?;
     run.warnings.extend(torn);
-    let analysis = partial.into_analysis(&run);
+    let (database, notes) = means.evidence(dir, &partial)?;
+    run.warnings.extend(notes);
+    let analysis = partial.into_analysis_with(&run, &means.limits, &database);
     let (limits, problem) = thresholds_of(&run);
     run.warnings.extend(problem);
     let results = thresholds::evaluate(&limits, &run.steps, &analysis);
@@ -164,8 +220,8 @@ fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
 
 impl Analyzed {
     /// The run that has just ended. Its facts are given, because a full disk may have kept them out of `run.json`.
-    pub fn of_run(dir: &Path, run: Run) -> anyhow::Result<Analyzed> {
-        analyze_as(&RunReader::open(dir)?, run, None)
+    pub fn of_run(dir: &Path, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
+        analyze_as(&RunReader::open(dir)?, run, None, means)
     }
 
     /// What the documents are made from.

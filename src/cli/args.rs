@@ -63,6 +63,8 @@ pub struct RunArgs {
     pub output: OutputArgs,
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// Seed of everything random: the same seed gives the same requests.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -72,6 +74,17 @@ pub struct RunArgs {
     /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// How problems are found.
+#[derive(Debug, Default, Args)]
+pub struct FindingArgs {
+    /// Change a limit of the detectors, e.g. n_plus_one.calls=10; all are in docs/findings.md. Repeatable.
+    #[arg(long = "finding", value_name = "LIMIT=VALUE")]
+    pub finding: Vec<String>,
+    /// Ask the target's database for plans and waits, read-only: postgres://… or sqlite:PATH. Nothing is executed.
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
 }
 
 /// Load for the URL form.
@@ -183,6 +196,8 @@ pub struct AnalyzeArgs {
     pub run: PathBuf,
     #[command(flatten)]
     pub print: PrintArgs,
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// Passes over the folder, to bound memory [default: one for each five million spans].
     #[arg(long, value_name = "N")]
     pub partitions: Option<u32>,

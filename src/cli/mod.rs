@@ -4,6 +4,7 @@
 mod analyst;
 mod analyze;
 mod args;
+mod database;
 mod demo;
 mod doctor;
 mod events;

@@ -1,7 +1,7 @@
 //! `hotspan report`: the report of a run folder in another format. The analysis is made again from the folder, so a report
 //! never speaks of another version's numbers.
 
-use super::analyze::{analyze_folder, find_run};
+use super::analyze::{Means, analyze_folder, find_run};
 use super::args::{ColorChoice, Format, PrintArgs, ReportArgs};
 use super::exit::{self, Exit};
 use crate::report::{self, Report, Style};
@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
-    let analyzed = analyze_folder(&find_run(&args.run)?, None)?;
+    let analyzed = analyze_folder(&find_run(&args.run)?, None, &Means::default())?;
     exit::print(&render(&analyzed.report(), &args.print))?;
     Ok(Exit::Passed)
 }

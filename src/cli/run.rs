@@ -2,8 +2,9 @@
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
 use super::analyst::Analyst;
-use super::analyze::Analyzed;
+use super::analyze::{Analyzed, Means};
 use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
+use super::database;
 use super::events;
 use super::exit::{Exit, say};
 use super::host;
@@ -41,11 +42,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     install_crypto_provider();
     let scenario = read_scenario(args)?;
     load::check_target(&scenario)?;
+    let means = Means::of(&args.findings)?;
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;
     let telemetry = args.telemetry.clone();
-    let plan = Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict, telemetry };
+    let plan =
+        Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict, telemetry, means };
     let exit = session.execute(&runtime, plan);
     own.shut_down();
     exit
@@ -72,7 +75,10 @@ where
     let text = demo::scenario(&shop.shop_url, args.users, args.duration);
     let scenario = scenario::parse(&text, "demo.yaml").context("the demo's own scenario")?;
     let telemetry = args.telemetry.clone();
-    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false, telemetry };
+    // The demo's own database has nobody else's data: asking it needs no leave.
+    let database = shop.database_url().map(|url| database::Source::parse(&url)).transpose()?;
+    let means = Means { database, ..Means::default() };
+    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false, telemetry, means };
     let exit = session.execute(&runtime, plan);
     for complaint in runtime.block_on(shop.stop()) {
         say(&format!("demo shop: {complaint}"));
@@ -136,6 +142,7 @@ struct Plan {
     threads: Option<usize>,
     strict: bool,
     telemetry: TelemetryArgs,
+    means: Means,
 }
 
 /// Telemetry in, opened before the load so that no span comes too early.
@@ -240,7 +247,13 @@ impl<'a> Session<'a> {
         if let Some(exporter) = &exporter {
             exporter.handle().offer_events(events::started(&underway.run, &config));
         }
+        let mut means = plan.means;
+        let activity = match &means.database {
+            Some(database::Source::Postgres(url)) => Some(database::Activity::start(url)?),
+            _ => None,
+        };
         let facts = underway.load(options, &watch)?;
+        means.locks = activity.map(database::Activity::finish).unwrap_or_default();
         underway.run.load = facts;
         let recorded = underway.late_spans(recorder, &live)?;
 
@@ -265,7 +278,7 @@ impl<'a> Session<'a> {
         }
         let word = live.word.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         underway.run.warnings.extend(word.unwrap_or_default());
-        underway.close(recorded, output, plan.strict)
+        underway.close(recorded, output, plan.strict, &means)
     }
 }
 
@@ -328,7 +341,13 @@ impl Underway {
     }
 
     /// Writes the end of the run, analyses the folder and reports.
-    fn close(mut self, recorded: Recorded, output: &OutputArgs, strict: bool) -> anyhow::Result<Exit> {
+    fn close(
+        mut self,
+        recorded: Recorded,
+        output: &OutputArgs,
+        strict: bool,
+        means: &Means,
+    ) -> anyhow::Result<Exit> {
         self.run.wait = recorded.wait;
         if let Some(problem) = recorded.problem {
             self.run.state = RunState::Aborted;
@@ -339,7 +358,8 @@ impl Underway {
             say(&format!("hotspan: {error}"));
         }
         self.progress.tick("analysing …");
-        let analyzed = tracing::info_span!("analyse").in_scope(|| Analyzed::of_run(&self.dir, self.run));
+        let analyzed =
+            tracing::info_span!("analyse").in_scope(|| Analyzed::of_run(&self.dir, self.run, means));
         self.progress.clear();
         let analyzed = analyzed?;
         // A report that cannot be written is still printed: the measurement is not lost with the disk.

@@ -89,6 +89,18 @@ impl Demo {
         Ok(demo)
     }
 
+    /// The shop's database as a URL for those who want its plans; nothing where it was named in another form.
+    pub fn database_url(&self) -> Option<String> {
+        match &self.database {
+            Database::Sqlite { path } => Some(format!("sqlite:{}", path.display())),
+            Database::Postgres { url } if url.contains("://") => {
+                let mark = if url.contains('?') { '&' } else { '?' };
+                Some(format!("{url}{mark}options=-c%20search_path%3Dhotspan_demo"))
+            }
+            Database::Postgres { .. } => None,
+        }
+    }
+
     /// Switches the running services to exactly these faults; returns when their causes are in place.
     ///
     /// # Errors

@@ -299,6 +299,9 @@ fn findings(view: &View, doc: &mut Document) {
         if let Some(numbers) = finding::evidence_line(f) {
             line("Evidence", numbers);
         }
+        if let Some(also) = finding::also(f) {
+            line("Also", also);
+        }
         line("Impact", finding::impact(f, step).into());
         line("Confidence", finding::confidence(f.confidence, step).into());
         line("Advice", finding::advice(f));

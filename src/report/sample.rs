@@ -270,6 +270,8 @@ pub fn finding(kind: FindingKind, step: &StepResult, contributor: &Contributor) 
         },
         confidence: Confidence::High,
         exemplars: step.exemplars.iter().map(|e| e.trace_id).collect(),
+        related: Vec::new(),
+        remedy: "".into(),
     }
 }
 
@@ -464,33 +466,44 @@ pub fn no_data() -> Sample {
 
 /// Every kind of finding, every note, every ledger with something in it.
 pub fn everything() -> Sample {
+    use FindingKind as K;
+    let db = |system: &str, sql: &str| contributor(Category::Database, "shop", system, sql, "");
+    let app = |name: &str, code: &str| contributor(Category::App, "shop", "", name, code);
+    let out = |name: &str| contributor(Category::External, "shop", "http", name, "");
+    let queue =
+        |service: &str, system: &str, name: &str| contributor(Category::Queue, service, system, name, "");
+    let client = |category, name: &str| contributor(category, "", "", name, "");
     let kinds = [
-        (FindingKind::NPlusOneQuery, review_query()),
-        (
-            FindingKind::NPlusOneCall,
-            contributor(Category::External, "shop", "http", "GET stock.local/items/{id}", ""),
-        ),
-        (
-            FindingKind::SlowQuery,
-            contributor(
-                Category::Database,
-                "shop",
-                "postgresql",
-                "SELECT product JOIN review GROUP BY product.id ORDER BY count",
-                "",
-            ),
-        ),
-        (
-            FindingKind::SlowExternal,
-            contributor(Category::External, "shop", "http", "POST payments.local/charge", ""),
-        ),
-        (FindingKind::RateLimited, contributor(Category::Queue, "shop", "http", "payments.local 429", "")),
-        (FindingKind::PoolWait, contributor(Category::Queue, "shop", "postgresql", "pool acquire", "")),
-        (FindingKind::Queueing, contributor(Category::Queue, "worker", "", "time in queue", "")),
-        (FindingKind::SlowCode, contributor(Category::App, "shop", "", "render", "src/page.rs:12")),
-        (FindingKind::LargePayload, contributor(Category::Transfer, "", "", "", "")),
-        (FindingKind::SlowNetwork, network("shop", "shop → inventory")),
-        (FindingKind::ConnectionChurn, contributor(Category::Connection, "", "", "connect", "")),
+        (K::NPlusOneQuery, review_query()),
+        (K::NPlusOneCall, out("GET stock.local/items/{id}")),
+        (K::DuplicateQuery, db("postgresql", "SELECT * FROM setting")),
+        (K::SlowQuery, db("postgresql", "SELECT product JOIN review GROUP BY product.id ORDER BY count")),
+        (K::MissingIndex, db("postgresql", "SELECT * FROM search_term WHERE term = ?")),
+        (K::ManyQueries, app("GET /report", "")),
+        (K::SequentialCalls, app("GET /trip", "")),
+        (K::SlowExternal, out("POST payments.local/charge")),
+        (K::RateLimited, queue("shop", "http", "payments.local 429")),
+        (K::RetryStorm, out("POST mail.local/send")),
+        (K::Timeout, out("GET weather.local/now")),
+        (K::PoolWait, queue("shop", "postgresql", "pool acquire")),
+        (K::LockContention, db("postgresql", "UPDATE warehouse SET n = n - ? WHERE id = ?")),
+        (K::Queueing, queue("worker", "", "time in queue")),
+        (K::AppCpu, app("render", "src/page.rs:12")),
+        (K::EventLoopBlocked, app("hash", "")),
+        (K::StaticByApp, app("compress static file", "")),
+        (K::Uncached, db("postgresql", "SELECT count(*) FROM order_item")),
+        (K::CacheMiss, contributor(Category::Cache, "shop", "redis", "GET page:?", "")),
+        (K::ColdStart, app("load catalogue", "")),
+        (K::LargePayload, client(Category::Transfer, "")),
+        (K::SlowNetwork, network("shop", "shop → inventory")),
+        (K::ConnectionChurn, client(Category::Connection, "connect")),
+        (K::ErrorPath, client(Category::App, "HTTP 500")),
+        (K::ChattyService, app("GET /dashboard", "")),
+        (K::FanOut, app("GET /search", "")),
+        (K::SlowInstance, app("GET /slow", "")),
+        (K::ClockSkew, client(Category::Network, "clocks of hosts")),
+        (K::IncompleteTraces, client(Category::Untraced, "missing spans")),
+        (K::GeneratorBound, client(Category::Generator, "schedule delay")),
     ];
     let parts: Vec<Owned> = kinds
         .iter()
@@ -501,6 +514,16 @@ pub fn everything() -> Sample {
     steps[0].errors = 3;
     steps[0].statuses = BTreeMap::from([(200, 297), (500, 3)]);
     let mut findings: Vec<Finding> = kinds.iter().map(|(kind, c)| finding(*kind, &steps[0], c)).collect();
+    findings[0].related = vec![db("sqlite", "SELECT name FROM author WHERE id = ?")];
+    findings[4].evidence.extend([("table_rows", 100_000.0), ("rows_found", 3.0)]);
+    findings[4].remedy = "CREATE INDEX ON search_term (term)".into();
+    findings[6].confidence = Confidence::Inferred(Doubt::TimingOnly);
+    findings[12].confidence = Confidence::Inferred(Doubt::Spread);
+    findings[13].confidence = Confidence::Inferred(Doubt::Varies);
+    findings[19].confidence = Confidence::Inferred(Doubt::NameOnly);
+    findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
+    findings[20].confidence = Confidence::Inferred(Doubt::Minority);
+    findings[26].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);
     findings[2].severity = Severity::Info;

@@ -1,8 +1,8 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    DOMINANT_MEAN, DOMINANT_SHARE, Found, LARGE_ANSWER, LARGE_ANSWER_MEAN, MIN_REQUESTS, OUTLIER_MEAN,
-    SPREAD, TAIL_EXCESS, TAIL_REQUESTS, TAIL_SHARE, View, mean_ms, same_work, share,
+    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, lock_contention, mean_ms,
+    missing_index, queueing, same_work, share, uncached,
 };
 use crate::analysis::names::RETRY_WAIT;
 use crate::analysis::result::{Category, Contributor, FindingKind};
@@ -28,15 +28,18 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let (n, latency) = view.basis(who);
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
-    let large = owned >= DOMINANT_SHARE && mean >= DOMINANT_MEAN.as_millis_f64() && recurs(view, part.long);
-    let tail = Tail::of(view, part).filter(|t| t.is_a_problem() && recurs(view, part.long));
-    let may_be_outlier = owned >= DOMINANT_SHARE && mean >= OUTLIER_MEAN.as_millis_f64();
-    let outlier = (may_be_outlier && recurs(view, part.longish)).then(|| view.peers.outlier(who)).flatten();
+    let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
+    let large = owned >= share_min && mean >= mean_min && recurs(view, part.long);
+    let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, part.long));
+    let may_be_outlier = owned >= share_min && mean >= view.limit(Limit::OutlierMeanMs);
+    let outlier = (may_be_outlier && recurs(view, part.longish))
+        .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
+        .flatten();
     let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
     let heavy = kind == FindingKind::LargePayload
-        && owned >= DOMINANT_SHARE
-        && mean >= LARGE_ANSWER_MEAN.as_millis_f64()
-        && bytes >= LARGE_ANSWER
+        && owned >= share_min
+        && mean >= view.limit(Limit::LargeMeanMs)
+        && bytes >= view.limit(Limit::LargeBytes)
         && recurs(view, part.longish);
     let lost = match (large || heavy || outlier.is_some(), &tail) {
         (true, _) => part.total,
@@ -58,7 +61,24 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if kind == FindingKind::LargePayload {
         evidence.insert("answer_bytes", bytes);
     }
-    Some(view.found(kind, who, part, lost, evidence))
+    let claim = claim(view, who, part).unwrap_or_else(|| Claim::sure(kind));
+    Some(view.found(claim, who, part, lost, evidence))
+}
+
+/// What the most special detector says about a part that owns too much.
+fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+    match who.category {
+        Category::Database | Category::Cache | Category::Search => missing_index::claim(view, who)
+            .or_else(|| lock_contention::of_a_statement(view, who))
+            .or_else(|| uncached::claim(view, who)),
+        Category::Queue => lock_contention::of_a_wait(who),
+        Category::App => app_cpu::of_static_files(view, who)
+            .or_else(|| cold_start::claim(view, who, part))
+            .or_else(|| app_cpu::of_an_event_loop(view, who))
+            .or_else(|| app_cpu::of_own_time(view, who)),
+        Category::Network => queueing::claim(view, part),
+        _ => None,
+    }
 }
 
 fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &Contributor, n: u64) {
@@ -102,8 +122,8 @@ impl Tail {
         if self.gap_ms > 0.0 { (self.excess_ms / self.gap_ms).min(1.0) } else { 0.0 }
     }
 
-    fn is_a_problem(&self) -> bool {
-        self.excess_ms >= TAIL_EXCESS.as_millis_f64() && self.share() >= TAIL_SHARE
+    fn is_a_problem(&self, view: &View<'_>) -> bool {
+        self.excess_ms >= view.limit(Limit::TailMs) && self.share() >= view.limit(Limit::TailShare)
     }
 }
 
@@ -112,7 +132,7 @@ fn recurs(view: &View<'_>, long: Option<(u64, u64)>) -> bool {
     let length = |period: Option<(u64, u64)>| period.map(|(first, last)| last - first);
     match (length(long), length(view.tally.period)) {
         (Some(_), Some(0)) => true,
-        (Some(long), Some(all)) => share(long, all) >= SPREAD,
+        (Some(long), Some(all)) => share(long, all) >= view.limit(Limit::Spread),
         _ => false,
     }
 }
@@ -123,7 +143,7 @@ fn kind(who: &Contributor) -> Option<FindingKind> {
         Category::Database | Category::Cache | Category::Search => FindingKind::SlowQuery,
         Category::External | Category::Messaging => FindingKind::SlowExternal,
         Category::Queue => queue_kind(&who.name, &who.system),
-        Category::App => FindingKind::SlowCode,
+        Category::App => FindingKind::AppCpu,
         Category::Network => FindingKind::SlowNetwork,
         Category::Connection => FindingKind::ConnectionChurn,
         Category::Transfer => FindingKind::LargePayload,

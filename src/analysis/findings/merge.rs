@@ -1,8 +1,9 @@
 //! Two findings about the same time are one, under the deeper cause.
 
-use super::{Found, same_work};
+use super::{Found, View, same_work, share};
 use crate::analysis::names::{RETRY_WAIT, callee};
-use crate::analysis::result::{Category, Contributor, FindingKind};
+use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
+use std::sync::Arc;
 
 /// The findings of one step without those whose time another explains.
 pub(super) fn under_deeper_causes(found: Vec<Found>) -> Vec<Found> {
@@ -35,34 +36,128 @@ pub(super) fn under_deeper_causes(found: Vec<Found>) -> Vec<Found> {
     kept
 }
 
+/// A statement as such, whatever is wrong with it.
 fn is_query(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::NPlusOneQuery | FindingKind::SlowQuery)
+    use FindingKind::{
+        DuplicateQuery, LockContention, ManyQueries, MissingIndex, NPlusOneQuery, SlowQuery, Uncached,
+    };
+    matches!(
+        kind,
+        NPlusOneQuery | SlowQuery | MissingIndex | Uncached | DuplicateQuery | ManyQueries | LockContention
+    )
 }
 
 /// Whether `cause` stands for the time of `effect` too.
 fn explains(cause: &Found, effect: &Found) -> bool {
+    use FindingKind as K;
     let (c, e) = (&cause.finding, &effect.finding);
-    let same = same_work(&e.contributor, &c.contributor);
+    let of_cause = || std::iter::once(&c.contributor).chain(&c.related);
+    let same = of_cause().any(|one| same_work(&e.contributor, one));
+    let one_service = c.contributor.service == e.contributor.service;
     match (c.kind, e.kind) {
-        // Many calls are the cause of their long sum.
-        (FindingKind::NPlusOneQuery | FindingKind::NPlusOneCall, other) if same => other != c.kind,
-        // Many calls to a service are the cause of all that it does for them.
-        (FindingKind::NPlusOneCall, _) if c.contributor.category == Category::Network => {
-            *e.contributor.service == *callee(&c.contributor) && e.kind != FindingKind::NPlusOneCall
+        // Many calls are the cause of their long sum, and of their number.
+        (K::NPlusOneQuery | K::NPlusOneCall, other) if same => other != c.kind,
+        (K::NPlusOneQuery, K::ManyQueries) | (K::NPlusOneCall, K::ChattyService | K::SequentialCalls) => {
+            one_service && most_of(cause, effect)
         }
+        // Many calls to a service are the cause of all that it does for them.
+        (K::NPlusOneCall, _) if c.contributor.category == Category::Network => {
+            *e.contributor.service == *callee(&c.contributor) && e.kind != K::NPlusOneCall
+        }
+        // The same question twice in one request, or in every request.
+        (K::DuplicateQuery, K::SlowQuery | K::ManyQueries | K::Uncached) if same => {
+            3 * cause.lost >= effect.lost
+        }
+        // Failures and time limits are why the calls take long; a failed call that is made again, why it times out.
+        (K::RetryStorm, K::SlowExternal | K::SlowQuery | K::Timeout | K::SlowNetwork) if same => {
+            2 * cause.lost >= effect.lost
+        }
+        (K::Timeout, K::SlowExternal | K::SlowQuery | K::SlowNetwork | K::LockContention) if same => {
+            2 * cause.lost >= effect.lost
+        }
+        // The miss is why the statement behind it runs at all.
+        (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
         // A statement that holds its connection long is the cause of the wait for connections.
-        (kind, FindingKind::PoolWait) if is_query(kind) => c.contributor.service == e.contributor.service,
+        (kind, K::PoolWait) if is_query(kind) => one_service,
+        // One slow thing among many is the cause, not their number or order.
+        (kind, K::FanOut | K::SequentialCalls | K::ChattyService)
+            if !matches!(kind, K::FanOut | K::SequentialCalls | K::ChattyService | K::ErrorPath) =>
+        {
+            cause.lost >= effect.lost
+        }
+        // A slow instance makes all that it does slow.
+        (K::SlowInstance, K::AppCpu | K::EventLoopBlocked) => one_service && 2 * cause.lost >= effect.lost,
+        // Requests wait to be taken in because the code holds up the process.
+        (K::EventLoopBlocked | K::AppCpu | K::StaticByApp, K::Queueing | K::SlowNetwork) => {
+            e.contributor.category == Category::Network && leads_to(&e.contributor, &c.contributor.service)
+        }
         // A refused call and the wait to make it again: whichever takes more.
-        (FindingKind::RateLimited, FindingKind::SlowExternal) => {
+        (K::RateLimited, K::SlowExternal) => {
             retries(c.contributor.name.as_ref(), e) && cause.lost >= effect.lost
         }
-        (FindingKind::SlowExternal, FindingKind::RateLimited) => {
+        (K::SlowExternal, K::RateLimited) => {
             retries(e.contributor.name.as_ref(), c) && cause.lost > effect.lost
         }
         _ => false,
     }
 }
 
-fn retries(wait: &str, call: &crate::analysis::result::Finding) -> bool {
+fn leads_to(way: &Contributor, service: &Arc<str>) -> bool {
+    callee(way) == &**service
+}
+
+/// Whether at least half of the effect's calls are the cause's.
+fn most_of(cause: &Found, effect: &Found) -> bool {
+    let calls = |f: &Found, key: &str| f.finding.evidence.get(key).copied();
+    let own = calls(cause, "loop_calls").or(calls(cause, "calls_per_exchange")).unwrap_or(0.0);
+    2.0 * own >= calls(effect, "calls_per_exchange").unwrap_or(f64::INFINITY)
+}
+
+fn retries(wait: &str, call: &Finding) -> bool {
     wait.strip_prefix(RETRY_WAIT) == Some(&*call.contributor.name)
+}
+
+/// Share of the run from which on, on average, a service's statements keep a connection busy: below, they are not why
+/// others wait for one.
+const BUSY: f64 = 0.5;
+
+/// One cause that several steps feel is one finding, at the step that loses most to it.
+pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
+    all.sort_by(Found::worst_first);
+    let mut kept: Vec<Found> = Vec::new();
+    for found in all {
+        let f = &found.finding;
+        let same =
+            |k: &&mut Found| k.finding.kind == f.kind && same_work(&k.finding.contributor, &f.contributor);
+        match kept.iter_mut().find(same) {
+            Some(first) => {
+                first.lost += found.lost;
+                *first.finding.evidence.entry("steps").or_insert(1.0) += 1.0;
+            }
+            None => kept.push(found),
+        }
+    }
+    // Statements of one step are why others wait for its connections, if they keep a connection busy.
+    let holders: Vec<(Arc<str>, u64)> = kept
+        .iter()
+        .filter(|f| is_query(f.finding.kind))
+        .map(|f| (f.finding.contributor.service.clone(), f.lost))
+        .collect();
+    kept.retain(|f| {
+        let wait = f.finding.kind == FindingKind::PoolWait;
+        !(wait
+            && holders
+                .iter()
+                .any(|(service, _)| *service == f.finding.contributor.service && busy(service, views)))
+    });
+    kept
+}
+
+/// Whether a service's statements keep at least a good part of a connection busy all the time.
+fn busy(service: &Arc<str>, views: &[View<'_>]) -> bool {
+    let parts = views.iter().flat_map(|v| &v.tally.parts);
+    let of = parts.filter(|(who, _)| who.category == Category::Database && who.service == *service);
+    let time: u64 = of.map(|(_, part)| part.total).sum();
+    let period = views.first().map_or(0, |v| v.known.period.0);
+    share(time, period) >= BUSY
 }

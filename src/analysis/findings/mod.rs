@@ -2,55 +2,61 @@
 //!
 //! A fixed limit ("500 ms is slow") is silent on a query of 70 ms that is 97 % of its request, and a share alone shouts
 //! about a request of 2 ms. So every rule asks for both: a share of the step and a floor in milliseconds.
+//!
+//! Two kinds of detectors. Those of [`dominant`] start from whoever owns too much of a step and say what that is: the most
+//! special claim wins, the plain one (`slow_query`, `app_cpu`, …) is what remains. The others start from a pattern of
+//! calls. What both find about the same time is put under the deeper cause by [`merge`].
 
+mod app_cpu;
+mod chatty;
+mod cold_start;
 mod dominant;
+mod duplicate_query;
+mod error_path;
+pub(super) mod evidence;
+mod evidence_quality;
+mod limits;
+mod lock_contention;
 mod merge;
+mod missing_index;
 mod peers;
+mod queueing;
+mod retries;
+mod sequential_calls;
 mod series;
+mod slow_instance;
+mod uncached;
 
-use super::result::{Category, Confidence, Contributor, Finding, FindingKind, Impact, Severity};
+use super::plans::DatabaseEvidence;
+use super::result::{
+    Category, Confidence, Contributor, Doubt, Finding, FindingKind, Impact, Severity, Telemetry,
+};
 use super::tally::{Part, StepTally};
-use crate::record::{Nanos, StepId};
+use crate::record::{Nanos, Run, StepId};
+use evidence::Pieces;
+use limits::Limit;
+pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// One contributor owns this share of a step's mean …
-pub(super) const DOMINANT_SHARE: f64 = 0.30;
-/// … and this much of it.
+/// Much time of a contributor in one request, for the rule of recurrence.
 pub(super) const DOMINANT_MEAN: Nanos = Nanos::from_millis(25);
-/// Requests in which it takes as much as that come over this share of the time in which the step was asked for: what
-/// happens once, at the start, is warming up.
-pub(super) const SPREAD: f64 = 0.25;
-/// A statement is slow for its system, if its calls typically take so many times as long as all other calls of that
-/// system, of which there are enough in the run …
-pub(super) const OUTLIER_RATIO: f64 = 10.0;
-/// … and it has the dominant share and this much of its step's mean.
+/// Some time of a contributor in one request, for the rule of recurrence.
 pub(super) const OUTLIER_MEAN: Nanos = Nanos::from_millis(3);
 /// Enough other calls to know what is usual.
-pub(super) const OUTLIER_CALLS: u64 = 50;
-/// Answers of this size are large on any network: what is a few milliseconds on a loopback is seconds on a phone …
-pub(super) const LARGE_ANSWER: f64 = 1024.0 * 1024.0;
-/// … if reading them already takes this much of a request.
-pub(super) const LARGE_ANSWER_MEAN: Nanos = Nanos::from_millis(3);
-/// Calls in a series (see `sums::SERIES_MIN`) take this share of a step's mean …
-pub(super) const SERIES_SHARE: f64 = 0.25;
-/// … and this much of it …
-pub(super) const SERIES_MEAN: Nanos = Nanos::from_millis(3);
-/// … in this share of the step's requests.
-pub(super) const SERIES_REQUESTS: f64 = 0.10;
-/// One contributor owns this share of the gap between the slow requests and the typical ones …
-pub(super) const TAIL_SHARE: f64 = 0.50;
-/// … and is this much longer in the slow ones.
-pub(super) const TAIL_EXCESS: Nanos = Nanos::from_millis(50);
+const OUTLIER_CALLS: u64 = 50;
 /// Fewer slow requests than this are no tail but chance.
-pub(super) const TAIL_REQUESTS: u64 = 10;
+const TAIL_REQUESTS: u64 = 10;
 /// Fewer requests than this show nothing.
-pub(super) const MIN_REQUESTS: u64 = 5;
+const MIN_REQUESTS: u64 = 5;
 /// Fewer than this show it with low confidence.
 const FEW_REQUESTS: u64 = 30;
 /// From this share on, and with the dominant floor, a finding is critical.
 const CRITICAL_SHARE: f64 = 0.5;
+/// More findings than this nobody reads.
+const LISTED: usize = 20;
 
 /// A finding, and what it is ranked by.
 pub(super) struct Found {
@@ -63,20 +69,63 @@ impl Found {
     /// Most time lost first; then by what it says, so that the order never depends on arrival.
     pub fn worst_first(a: &Found, b: &Found) -> Ordering {
         let key = |f: &Found| (f.finding.step, f.finding.kind, f.finding.contributor.clone());
-        b.lost.cmp(&a.lost).then_with(|| key(a).cmp(&key(b)))
+        let evidence = |f: &Found| f.finding.kind.is_about_evidence();
+        evidence(a).cmp(&evidence(b)).then(b.lost.cmp(&a.lost)).then_with(|| key(a).cmp(&key(b)))
     }
 }
 
-/// All findings of a run, in no order.
-pub(super) fn find(steps: &[StepTally]) -> Vec<Found> {
+/// What is known besides the sums.
+pub(super) struct Known<'a> {
+    pub run: &'a Run,
+    pub telemetry: &'a Telemetry,
+    /// First intended start to last end.
+    pub period: Nanos,
+    pub limits: &'a Limits,
+    pub database: &'a DatabaseEvidence,
+}
+
+/// All findings of a run, worst first.
+pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     let peers = Peers::of(steps);
-    for (i, tally) in steps.iter().enumerate() {
-        let view = View { step: StepId(i as u16), tally, peers: &peers };
-        let mut found = series::find(&view);
-        found.extend(dominant::find(&view));
+    let records_calls = app_cpu::recorders(steps);
+    let mut pieces: BTreeMap<(Arc<str>, Arc<str>), Pieces> = BTreeMap::new();
+    for (process, more) in steps.iter().flat_map(|s| &s.evidence.pieces) {
+        pieces.entry(process.clone()).or_default().merge(more);
+    }
+    let views: Vec<View<'_>> = steps
+        .iter()
+        .enumerate()
+        .map(|(i, tally)| View {
+            step: StepId(i as u16),
+            tally,
+            peers: &peers,
+            pieces: &pieces,
+            records_calls: &records_calls,
+            known,
+        })
+        .collect();
+    for view in &views {
+        let mut found = series::find(view);
+        found.extend(dominant::find(view));
+        for detector in [
+            duplicate_query::find,
+            chatty::find,
+            sequential_calls::find,
+            retries::find,
+            uncached::misses,
+            cold_start::functions,
+            error_path::find,
+            slow_instance::find,
+        ] {
+            found.extend(detector(view));
+        }
         all.extend(merge::under_deeper_causes(found));
     }
+    let mut all = merge::over_steps(all, &views);
+    all.extend(evidence_quality::find(&views));
+    all.sort_by(Found::worst_first);
+    all.truncate(LISTED);
     all
 }
 
@@ -86,9 +135,41 @@ struct View<'a> {
     pub tally: &'a StepTally,
     /// What calls usually take in this run.
     pub peers: &'a Peers,
+    /// Long pieces of own time by process, of all steps.
+    pub pieces: &'a BTreeMap<(Arc<str>, Arc<str>), Pieces>,
+    /// Services that record what they wait for.
+    pub records_calls: &'a BTreeSet<Arc<str>>,
+    pub known: &'a Known<'a>,
+}
+
+/// What a detector says about a part of a step.
+struct Claim {
+    pub kind: FindingKind,
+    pub doubt: Option<Doubt>,
+    pub evidence: Vec<(&'static str, f64)>,
+    pub remedy: String,
+}
+
+impl Claim {
+    fn sure(kind: FindingKind) -> Claim {
+        Claim { kind, doubt: None, evidence: Vec::new(), remedy: String::new() }
+    }
+
+    fn doubted(kind: FindingKind, doubt: Doubt) -> Claim {
+        Claim { doubt: Some(doubt), ..Claim::sure(kind) }
+    }
+
+    fn with(mut self, evidence: &[(&'static str, f64)]) -> Claim {
+        self.evidence.extend(evidence);
+        self
+    }
 }
 
 impl View<'_> {
+    fn limit(&self, limit: Limit) -> f64 {
+        self.known.limits.get(limit)
+    }
+
     /// The exchanges that could show a contributor's time, and their latency: what only server spans show, joined
     /// exchanges alone can.
     pub fn basis(&self, who: &Contributor) -> (u64, u64) {
@@ -100,37 +181,72 @@ impl View<'_> {
         if of_client { bands.fold((0, 0), add) } else { joined.fold((0, 0), add) }
     }
 
+    /// A finding of a pattern, if it takes a share of the step's mean and a floor of it in enough requests.
+    fn pattern(
+        &self,
+        claim: Claim,
+        (who, part): (&Contributor, &Part),
+        requests: f64,
+        share_of: Limit,
+        mean_of: Limit,
+    ) -> Option<Found> {
+        let (n, latency) = self.basis(who);
+        let (owned, mean) = (share(part.total, latency), mean_ms(part.total, n));
+        let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
+        if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
+            return None;
+        }
+        let mut evidence = BTreeMap::from([
+            ("share", owned),
+            ("mean_ms", mean),
+            ("exchanges_share", share(part.exchanges, n)),
+        ]);
+        if part.calls > 0 {
+            evidence.insert("calls_per_exchange", part.calls as f64 / part.exchanges.max(1) as f64);
+        }
+        Some(self.found(claim, who, part, part.total, evidence))
+    }
+
     /// A finding about a part of this step.
     pub fn found(
         &self,
-        kind: FindingKind,
+        claim: Claim,
         who: &Contributor,
         part: &Part,
         lost: u64,
-        evidence: BTreeMap<&'static str, f64>,
+        mut evidence: BTreeMap<&'static str, f64>,
     ) -> Found {
+        let Claim { kind, doubt, evidence: more, remedy } = claim;
+        evidence.extend(more);
         let number = |key: &str| evidence.get(key).copied().unwrap_or_default();
         let critical =
             number("share") >= CRITICAL_SHARE && number("mean_ms") >= DOMINANT_MEAN.as_millis_f64();
-        let joined = self.tally.joined as f64 / self.tally.traced.max(1) as f64;
-        let confidence = if part.exchanges < FEW_REQUESTS {
-            Confidence::FewRequests(part.exchanges)
-        } else if self.tally.traced > 0 && joined < super::verdict::COVERAGE_MIN {
-            Confidence::PartlyTraced((joined * 1000.0) as u32)
-        } else {
-            Confidence::High
-        };
         let finding = Finding {
             kind,
             severity: if critical { Severity::Critical } else { Severity::Warning },
             step: self.step,
             contributor: self.with_code(who),
-            evidence,
             impact: self.impact(part),
-            confidence,
+            confidence: self.confidence(part.exchanges, doubt),
             exemplars: self.exemplars(part),
+            evidence,
+            related: Vec::new(),
+            remedy: remedy.into(),
         };
         Found { finding, lost }
+    }
+
+    /// The weakest reason to doubt decides.
+    fn confidence(&self, exchanges: u64, doubt: Option<Doubt>) -> Confidence {
+        let joined = self.tally.joined as f64 / self.tally.traced.max(1) as f64;
+        match doubt {
+            _ if exchanges < FEW_REQUESTS => Confidence::FewRequests(exchanges),
+            _ if self.tally.traced > 0 && joined < super::verdict::COVERAGE_MIN => {
+                Confidence::PartlyTraced((joined * 1000.0) as u32)
+            }
+            Some(doubt) => Confidence::Inferred(doubt),
+            None => Confidence::High,
+        }
     }
 
     /// At most so much goes away with the part.
@@ -161,11 +277,32 @@ impl View<'_> {
         let largest = members.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0)));
         largest.map_or_else(|| who.clone(), |(c, _)| c.clone())
     }
+
+    /// A finding about the step as a whole, which no part of it stands for.
+    fn about(&self, kind: FindingKind, severity: Severity, who: Contributor) -> Finding {
+        Finding {
+            kind,
+            severity,
+            step: self.step,
+            contributor: who,
+            evidence: BTreeMap::new(),
+            impact: Impact::default(),
+            confidence: self.confidence(self.tally.joined.max(self.tally.exchanges), None),
+            exemplars: self.exemplars(&Part::default()),
+            related: Vec::new(),
+            remedy: "".into(),
+        }
+    }
 }
 
 /// The same work, wherever in the code.
 pub(super) fn same_work(a: &Contributor, b: &Contributor) -> bool {
     (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
+}
+
+/// A group's contributor: without its place in the code.
+fn anywhere(who: &Contributor) -> Contributor {
+    Contributor { code: "".into(), ..who.clone() }
 }
 
 /// Milliseconds of nanoseconds divided by a count.

@@ -1,38 +1,97 @@
-//! The same statement or call many times in one request, one after the other (N+1).
+//! `n_plus_one_query`, `n_plus_one_call`: the same statement or call many times in one request, one after the other.
 //!
 //! Counted over one request of a service, not over one parent span: frameworks and ORMs like to put a span around each
-//! item of the loop, and then no two calls are siblings. Calls that overlap are no series; they were sent at once.
+//! item of the loop, and then no two calls are siblings. Calls that overlap are no series; they were sent at once. Nothing
+//! depends on seeing parameters, which most instrumentation hides. Statements of one loop (M+N+1) are one finding that
+//! lists them: they run within the same time in the same requests.
 
-use super::{Found, MIN_REQUESTS, SERIES_MEAN, SERIES_REQUESTS, SERIES_SHARE, View, mean_ms, share};
-use crate::analysis::result::{Category, FindingKind};
+use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
+use crate::analysis::tally::Part;
 use std::collections::BTreeMap;
 
-/// Series that take enough of enough requests.
+/// Share of a step's requests below which those with a series may be of another kind than the rest: a step that mixes pages
+/// with one item and pages with ten is no step.
+const MINORITY: f64 = 0.20;
+
+/// Series that take enough of enough requests, by loops.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (who, part) in &view.tally.series {
-        let (n, latency) = view.basis(who);
-        let owned = share(part.total, latency);
-        let mean = mean_ms(part.total, n);
-        let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= SERIES_REQUESTS;
-        if !often || owned < SERIES_SHARE || mean < SERIES_MEAN.as_millis_f64() {
-            continue;
-        }
+    let often = |(who, part): &(&Contributor, &Part)| {
+        let (n, _) = view.basis(who);
         let calls = part.calls as f64 / part.exchanges.max(1) as f64;
-        let evidence = BTreeMap::from([
-            ("share", owned),
-            ("mean_ms", mean),
-            ("calls_per_exchange", calls),
-            ("call_mean_ms", mean_ms(part.total, part.calls)),
-            ("exchanges_share", share(part.exchanges, n)),
-        ]);
-        let kind = match who.category {
-            Category::Database | Category::Cache | Category::Search => FindingKind::NPlusOneQuery,
-            _ => FindingKind::NPlusOneCall,
-        };
-        // One call in place of many is what a fix leaves.
-        let lost = part.total - (part.total as f64 / calls) as u64;
-        found.push(view.found(kind, who, part, lost, evidence));
+        part.exchanges >= MIN_REQUESTS
+            && share(part.exchanges, n) >= view.limit(Limit::SeriesRequests)
+            && calls >= view.limit(Limit::SeriesCalls)
+    };
+    let mut left: Vec<(&Contributor, &Part)> = view.tally.series.iter().filter(often).collect();
+    // The longest first: it names the loop.
+    left.sort_by(|a, b| b.1.total.cmp(&a.1.total).then(a.0.cmp(b.0)));
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let mut members = vec![left.remove(0)];
+        let mut at = 0;
+        while at < members.len() {
+            let one = members[at];
+            let (with, without) = left.into_iter().partition(|other| in_one_loop(view, one, *other));
+            let mut with: Vec<_> = with;
+            members.append(&mut with);
+            left = without;
+            at += 1;
+        }
+        found.extend(judge(view, &members));
     }
     found
+}
+
+/// Whether two series ran within the same time in at least half of the requests that have the rarer.
+fn in_one_loop(view: &View<'_>, a: (&Contributor, &Part), b: (&Contributor, &Part)) -> bool {
+    let key = if a.0 <= b.0 { (a.0.clone(), b.0.clone()) } else { (b.0.clone(), a.0.clone()) };
+    let together = view.tally.evidence.loops.get(&key).copied().unwrap_or(0);
+    2 * together >= a.1.exchanges.min(b.1.exchanges)
+}
+
+fn judge(view: &View<'_>, members: &[(&Contributor, &Part)]) -> Option<Found> {
+    let (who, part) = members[0];
+    let (n, latency) = view.basis(who);
+    let total: u64 = members.iter().map(|m| m.1.total).sum();
+    let owned = share(total, latency);
+    let mean = mean_ms(total, n);
+    if owned < view.limit(Limit::SeriesShare) || mean < view.limit(Limit::SeriesMeanMs) {
+        return None;
+    }
+    let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;
+    let evidence = BTreeMap::from([
+        ("share", owned),
+        ("mean_ms", mean),
+        ("calls_per_exchange", of(part)),
+        ("call_mean_ms", mean_ms(part.total, part.calls)),
+        ("exchanges_share", share(part.exchanges, n)),
+    ]);
+    let kind = match who.category {
+        Category::Database | Category::Cache | Category::Search => FindingKind::NPlusOneQuery,
+        _ => FindingKind::NPlusOneCall,
+    };
+    // One call in place of many is what a fix leaves.
+    let left: u64 = members.iter().map(|m| (m.1.total as f64 / of(m.1).max(1.0)) as u64).sum();
+    let claim = if share(part.exchanges, n) < MINORITY {
+        Claim::doubted(kind, Doubt::Minority)
+    } else {
+        Claim::sure(kind)
+    };
+    let mut found = view.found(claim, who, part, total - left.min(total), evidence);
+    found.finding.related = members[1..].iter().map(|m| view.with_code(m.0)).collect();
+    if members.len() > 1 {
+        let all: u64 = members.iter().map(|m| m.1.calls).sum();
+        found.finding.evidence.insert("loop_statements", members.len() as f64);
+        found.finding.evidence.insert("loop_calls", all as f64 / part.exchanges.max(1) as f64);
+        // The parts' own impacts do not overlap: each is of its own calls.
+        for (who, part) in &members[1..] {
+            let more = view.found(Claim::sure(kind), who, part, 0, BTreeMap::new()).finding.impact;
+            let impact = &mut found.finding.impact;
+            impact.mean += more.mean;
+            impact.p95 += more.p95;
+            impact.p99 += more.p99;
+        }
+    }
+    Some(found)
 }

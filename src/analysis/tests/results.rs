@@ -9,19 +9,19 @@ use crate::record::{
     CheckFailure, Exchange, Failure, FailureClass, Nanos, Outcome, SpanKind, StepId, Timestamp, Value,
 };
 
-const MS: u64 = 1_000_000;
-type Attributes = Vec<(&'static str, Value<'static>)>;
+pub(super) const MS: u64 = 1_000_000;
+pub(super) type Attributes = Vec<(&'static str, Value<'static>)>;
 
 /// One request under construction: times in milliseconds from its start, spans as children of the server's.
-struct Request {
-    exchange: Exchange,
-    spans: Vec<Owned>,
-    base: u64,
+pub(super) struct Request {
+    pub exchange: Exchange,
+    pub spans: Vec<Owned>,
+    pub base: u64,
 }
 
 impl Request {
     /// Number `n`, answered after `ms`; its server span covers all but the first and last tenth of a millisecond.
-    fn new(n: u64, ms: f64) -> Request {
+    pub fn new(n: u64, ms: f64) -> Request {
         let base = 1_000_000_000 + n * 2_000 * MS;
         let end = base + (ms * 1e6) as u64;
         let mut exchange = exchange(1, base, end);
@@ -31,7 +31,7 @@ impl Request {
         Request { exchange, spans: vec![server], base }
     }
 
-    fn span(
+    pub fn span(
         &mut self,
         parent: u64,
         kind: SpanKind,
@@ -49,7 +49,7 @@ impl Request {
         id
     }
 
-    fn query(&mut self, parent: u64, at: (f64, f64), sql: &'static str, line: i64) -> u64 {
+    pub fn query(&mut self, parent: u64, at: (f64, f64), sql: &'static str, line: i64) -> u64 {
         let attributes = vec![
             ("db.system.name", Value::Str("sqlite")),
             ("db.query.text", Value::Str(sql)),
@@ -59,7 +59,7 @@ impl Request {
         self.span(parent, SpanKind::Client, "shop", "SELECT", at, attributes)
     }
 
-    fn call(&mut self, at: (f64, f64), status: i64, resend: i64) -> u64 {
+    pub fn call(&mut self, at: (f64, f64), status: i64, resend: i64) -> u64 {
         let attributes = vec![
             ("http.request.method", Value::Str("POST")),
             ("url.full", Value::Str("http://pay.example/charge")),
@@ -72,7 +72,7 @@ impl Request {
 }
 
 /// A run of `n` requests.
-fn load(n: u64, request: impl Fn(u64) -> Request) -> Analysis {
+pub(super) fn load(n: u64, request: impl Fn(u64) -> Request) -> Analysis {
     let run = run(1);
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
     let requests: Vec<Request> = (0..n).map(request).collect();
@@ -82,18 +82,18 @@ fn load(n: u64, request: impl Fn(u64) -> Request) -> Analysis {
 }
 
 /// Kinds and names of the findings, worst first.
-fn kinds(analysis: &Analysis) -> Vec<(FindingKind, String)> {
+pub(super) fn kinds(analysis: &Analysis) -> Vec<(FindingKind, String)> {
     analysis.findings.iter().map(|f| (f.kind, f.contributor.name.to_string())).collect()
 }
 
 #[track_caller]
-fn only(analysis: &Analysis, kind: FindingKind, name: &str) {
+pub(super) fn only(analysis: &Analysis, kind: FindingKind, name: &str) {
     assert_eq!(kinds(analysis), [(kind, name.to_owned())]);
     assert_eq!(analysis.verdict, Verdict::Bottleneck(0));
 }
 
 #[track_caller]
-fn healthy(analysis: &Analysis) {
+pub(super) fn healthy(analysis: &Analysis) {
     assert_eq!(kinds(analysis), []);
     assert_eq!(analysis.verdict, Verdict::Healthy { step: StepId(0) });
 }
@@ -173,7 +173,7 @@ fn the_same_statement_in_turn_is_a_series_and_at_once_it_is_none() {
             let at = 1.0 + f64::from(i);
             // Each under a span of its own: no two are siblings.
             let item = r.span(2, SpanKind::Internal, "shop", "item", (at, at + 0.9), Vec::new());
-            r.query(item, (at + 0.1, at + 0.8), "SELECT * FROM review WHERE product = 7", 3);
+            r.query(item, (at + 0.1, at + 0.8), "SELECT * FROM review WHERE product = $1", 3);
         }
         r
     };
@@ -187,7 +187,7 @@ fn the_same_statement_in_turn_is_a_series_and_at_once_it_is_none() {
     healthy(&load(60, |n| {
         let mut r = Request::new(n, 16.0);
         (0..12).for_each(|_| {
-            r.query(2, (1.0, 13.0), "SELECT * FROM review WHERE product = 7", 3);
+            r.query(2, (1.0, 13.0), "SELECT * FROM review WHERE product = $1", 3);
         });
         r
     }));
@@ -225,7 +225,7 @@ fn waiting_is_named_by_what_is_waited_for() {
         })
     };
     only(&waiting("pool acquire"), FindingKind::PoolWait, "pool acquire");
-    only(&waiting("acquire lock"), FindingKind::Queueing, "acquire lock");
+    only(&waiting("acquire lock"), FindingKind::LockContention, "acquire lock");
     only(&waiting("retry backoff"), FindingKind::RateLimited, "retry backoff");
 }
 
@@ -284,7 +284,7 @@ fn the_clients_side_has_problems_too() {
         r
     });
     only(&network, FindingKind::SlowNetwork, "client → shop");
-    only(&load(60, |n| Request::new(n, 100.0)), FindingKind::SlowCode, "GET /");
+    only(&load(60, |n| Request::new(n, 100.0)), FindingKind::AppCpu, "GET /");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn what_only_the_slow_requests_have_is_found_in_the_tail() {
         r
     });
     let found = kinds(&analysis);
-    assert_eq!(found[0], (FindingKind::SlowCode, "load catalogue".to_owned()), "{found:?}");
+    assert_eq!(found[0], (FindingKind::ColdStart, "load catalogue".to_owned()), "{found:?}");
     assert_eq!(found.len(), 1, "{found:?}");
     let f = &analysis.findings[0];
     assert!((f.evidence["tail_excess_ms"] - f.evidence["tail_gap_ms"]).abs() < 1.0, "{:?}", f.evidence);
@@ -316,7 +316,12 @@ fn mixed(slow: f64) -> Analysis {
             let took = if search { slow } else { 0.5 };
             let mut r = Request::new(n, took + 2.0);
             r.exchange.step = StepId(u16::from(search));
-            r.query(2, (1.0, 1.0 + took), if search { "SELECT a FROM t" } else { "SELECT b FROM u" }, 1);
+            r.query(
+                2,
+                (1.0, 1.0 + took),
+                if search { "SELECT a FROM t WHERE c = $1" } else { "SELECT b FROM u WHERE c = $1" },
+                1,
+            );
             r
         })
         .collect();
@@ -328,7 +333,7 @@ fn mixed(slow: f64) -> Analysis {
 #[test]
 fn a_statement_that_is_slow_for_its_database() {
     let analysis = mixed(6.0);
-    only(&analysis, FindingKind::SlowQuery, "SELECT a FROM t");
+    only(&analysis, FindingKind::SlowQuery, "SELECT a FROM t WHERE c = ?");
     let f = &analysis.findings[0];
     assert_eq!((f.step, f.severity), (StepId(1), Severity::Warning));
     assert!(

@@ -124,6 +124,8 @@ struct FindingJson<'a> {
     confidence: ConfidenceJson,
     exemplars: Vec<String>,
     advice: String,
+    related: Vec<Owned<'a>>,
+    remedy: &'a str,
 }
 
 #[derive(Serialize)]
@@ -337,6 +339,8 @@ impl<'a> FindingJson<'a> {
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
             advice: finding::advice(f).plain(),
+            related: f.related.iter().map(Owned::new).collect(),
+            remedy: &f.remedy,
         }
     }
 }

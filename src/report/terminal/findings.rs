@@ -52,6 +52,9 @@ fn one(number: usize, finding: &Finding, view: &View, screen: &mut Screen) {
     if let Some(numbers) = finding::evidence_line(finding) {
         line("evidence", numbers);
     }
+    if let Some(also) = finding::also(finding) {
+        line("also", also);
+    }
     line("impact", finding::impact(finding, step).into());
     line("confidence", finding::confidence(finding.confidence, step).into());
     line("advice", finding::advice(finding));

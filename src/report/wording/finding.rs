@@ -1,7 +1,7 @@
 //! Findings as sentences: what was seen, what shows it, what it costs, how sure that is, what to do.
 
 use super::{calls_per_request, contributor_name};
-use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind, Severity};
+use crate::analysis::result::{Category, Confidence, Contributor, Doubt, Finding, FindingKind, Severity};
 use crate::record::{Nanos, TraceId};
 use crate::report::number::{self, counted, ms, nanos, percent};
 use crate::report::prose::Prose;
@@ -20,7 +20,7 @@ pub fn severity(severity: Severity) -> &'static str {
 pub fn confidence_name(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::High => "high",
-        Confidence::PartlyTraced(_) => "medium",
+        Confidence::PartlyTraced(_) | Confidence::Inferred(_) => "medium",
         Confidence::FewRequests(_) => "low",
     }
 }
@@ -35,11 +35,34 @@ pub fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
         (Confidence::FewRequests(n), _) => {
             format!("low: only {} show it; run longer", counted(n, "request", "requests"))
         }
+        (Confidence::Inferred(doubt), _) => format!("medium: {}", doubted(doubt)),
         (Confidence::PartlyTraced(per_mille), _) => {
             format!(
                 "medium: only {} of the requests have server spans",
                 percent(f64::from(per_mille) / 1_000.0)
             )
+        }
+    }
+}
+
+/// What would settle it.
+fn doubted(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::TimingOnly => {
+            "spans tell when calls were made, not whether one needs the answer of another; look at the code"
+        }
+        Doubt::Spread => {
+            "told by how much its times differ; the database's own waits would settle it (--database)"
+        }
+        Doubt::NameOnly => "told by its name and by how few requests do it",
+        Doubt::OwnTimeOnly => {
+            "the service has no spans of its calls to databases or others, so this may be waiting that nobody recorded; instrument its clients"
+        }
+        Doubt::Varies => {
+            "told by how much it differs between requests; the server's count of waiting requests would settle it"
+        }
+        Doubt::Minority => {
+            "few of the step's requests have it, and they may be of another kind; give such requests a step of their own"
         }
     }
 }
@@ -56,24 +79,50 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         Some(calls) => out.own(", ").own(calls),
         None => out,
     };
+    use FindingKind as K;
     match finding.kind {
-        FindingKind::NPlusOneQuery => with_calls(start("N+1 query").name(name)),
-        FindingKind::NPlusOneCall => with_calls(start("N+1 call").name(name)),
-        FindingKind::SlowQuery => start("Slow query").name(name),
-        FindingKind::SlowExternal => start("Slow external call").name(name),
-        FindingKind::RateLimited => start("Rate limit").name(name),
-        FindingKind::PoolWait => start("Waiting for a connection of a pool").name(name),
-        FindingKind::Queueing => start("Queueing").name(name),
-        FindingKind::SlowCode => start("Slow code").name(name),
-        FindingKind::LargePayload => Prose::new().own("Large answers of ").name(&step),
-        FindingKind::SlowNetwork => match c.service.is_empty() {
+        K::NPlusOneQuery => with_calls(start("N+1 query").name(name)),
+        K::NPlusOneCall => with_calls(start("N+1 call").name(name)),
+        K::DuplicateQuery => start("The same question asked again").name(name),
+        K::SlowQuery => start("Slow query").name(name),
+        K::MissingIndex => start("Missing index").name(name),
+        K::ManyQueries => start("Many statements").name(name),
+        K::SequentialCalls => start("Calls one after the other").name(name),
+        K::SlowExternal => start("Slow external call").name(name),
+        K::RateLimited => start("Rate limit").name(name),
+        K::RetryStorm => start("Failed calls made again").name(name),
+        K::Timeout => start("Waiting until a time limit").name(name),
+        K::PoolWait => start("Waiting for a connection of a pool").name(name),
+        K::LockContention => start("Waiting for a lock").name(name),
+        K::Queueing => start("Queueing").name(name),
+        K::AppCpu => start("Slow code").name(name),
+        K::EventLoopBlocked => start("Code that holds up its whole process").name(name),
+        K::StaticByApp => start("Static files made by the application").name(name),
+        K::Uncached => start("The same answer computed each time").name(name),
+        K::CacheMiss => start("A cache that misses").name(name),
+        K::ColdStart => start("Work of a start").name(name),
+        K::LargePayload => Prose::new().own("Large answers of ").name(&step),
+        K::SlowNetwork => match c.service.is_empty() {
             true => Prose::new().own("Time between client and server of ").name(&step),
             false => start("Time between services").name(name),
         },
-        FindingKind::ConnectionChurn => {
-            Prose::new().own("Connections opened again and again for ").name(&step)
-        }
+        K::ConnectionChurn => Prose::new().own("Connections opened again and again for ").name(&step),
+        K::ErrorPath => start("Errors with another latency").name(name),
+        K::ChattyService => start("Many calls to other services").name(name),
+        K::FanOut => start("Many calls at once").name(name),
+        K::SlowInstance => start("One slow instance").name(name),
+        K::ClockSkew => Prose::from("Clocks of hosts differ"),
+        K::IncompleteTraces => Prose::from("Spans are missing"),
+        K::GeneratorBound => Prose::from("The load generator was late"),
     }
+}
+
+/// What else has the same cause.
+pub fn also(finding: &Finding) -> Option<Prose> {
+    let mut related = finding.related.iter().take(8);
+    let first = related.next()?;
+    let out = Prose::new().name(contributor_name(first));
+    Some(related.fold(out, |out, c| out.own("; ").name(contributor_name(c))))
 }
 
 /// Whose time it is and where in the code: `shop → sqlite, at src/reviews.rs:41`; nothing where nothing is known.
@@ -145,29 +194,101 @@ pub fn impact(finding: &Finding, step: Option<&StepView>) -> String {
 /// What to do, in one or two sentences.
 pub fn advice(finding: &Finding) -> Prose {
     let c = &finding.contributor;
+    use FindingKind as K;
     match finding.kind {
-        FindingKind::NPlusOneQuery => n_plus_one_query(c),
-        FindingKind::NPlusOneCall => Prose::from(
+        K::NPlusOneQuery => n_plus_one_query(c),
+        K::NPlusOneCall => Prose::from(
             "Ask for all items in one call, if the peer has such an endpoint, or send the calls at the same time instead of one after the other.",
         ),
-        FindingKind::SlowQuery => slow_query(c),
-        FindingKind::SlowExternal => Prose::from("What ")
+        K::DuplicateQuery => Prose::from(
+            "Ask once and hand the answer on, or keep it for the time of the request (an identity map, a data loader).",
+        ),
+        K::SlowQuery => slow_query(c),
+        K::MissingIndex => missing_index(finding),
+        K::ManyQueries => Prose::from(
+            "Join what belongs together, or fetch it in a few statements; each is a round trip. Look at what the request really shows.",
+        ),
+        K::SequentialCalls => Prose::from(
+            "If no call needs the answer of another, send them at the same time; the request then takes as long as the longest.",
+        ),
+        K::SlowExternal => Prose::from("What ")
             .name(contributor_name(c))
             .own(" does inside is not known, because it sends no spans. Cache its answers, call it after responding or beside other work, and give it a time limit; if it is yours, trace it."),
-        FindingKind::RateLimited => Prose::from(
+        K::RateLimited => Prose::from(
             "The peer asks to come back later and the request waits for that. Send it fewer calls (cache its answers, put several in one), or get a higher limit.",
         ),
-        FindingKind::PoolWait => Prose::from(
+        K::RetryStorm => Prose::from(
+            "Find out why the calls fail. Until then, retry fewer times, with growing pauses and a budget, and stop calling while all fail (a circuit breaker): retries load what is in trouble already.",
+        ),
+        K::Timeout => Prose::from(
+            "Find out why it does not answer in time. Until then, a shorter limit and an answer without it keep the request from waiting for nothing.",
+        ),
+        K::PoolWait => Prose::from(
             "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
         ),
-        FindingKind::Queueing => queueing(c),
-        FindingKind::SlowCode => slow_code(c),
-        FindingKind::LargePayload => large_payload(finding),
-        FindingKind::SlowNetwork => slow_network(c),
-        FindingKind::ConnectionChurn => Prose::from(
+        K::LockContention => Prose::from(
+            "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
+        ),
+        K::Queueing => queueing(c),
+        K::AppCpu => slow_code(c),
+        K::EventLoopBlocked => Prose::from(
+            "While this runs, its process serves nobody else. Move it to a worker thread or process, cut it into pieces, or do less of it; more processes help only as far as there are cores.",
+        ),
+        K::StaticByApp => Prose::from(
+            "Let a web server, a proxy or a CDN send the files, compressed once, with a lifetime that lets clients keep them.",
+        ),
+        K::Uncached => Prose::from(
+            "All calls ask the same. Keep the answer (in memory, in a cache, as a materialised view) for as long as it may be old.",
+        ),
+        K::CacheMiss => Prose::from(
+            "Look at what makes it miss: lifetimes that are too short, too little memory, keys that never repeat, or answers that are not put in.",
+        ),
+        K::ColdStart => Prose::from(
+            "Do it before the first request (at the start, before traffic comes), keep what it makes, and recycle processes less often.",
+        ),
+        K::LargePayload => large_payload(finding),
+        K::SlowNetwork => slow_network(c),
+        K::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
         ),
+        K::ErrorPath => Prose::from(
+            "Read percentiles of the good requests alone, and look at what the failed ones do: quick failures flatter every number, slow ones make the tail.",
+        ),
+        K::ChattyService => Prose::from(
+            "Ask for more at a time, or move what belongs together into one service; each call is a round trip.",
+        ),
+        K::FanOut => Prose::from(
+            "The slowest of many calls decides. Send fewer (several items in one), ask again elsewhere when one is late, or answer with what has come.",
+        ),
+        K::SlowInstance => slow_instance(finding),
+        K::ClockSkew => Prose::from(
+            "Set the hosts' clocks (NTP). Durations are not affected; where a call waited on its way is.",
+        ),
+        K::IncompleteTraces => Prose::from(
+            "See that every service exports all spans of the test (sampling, queue sizes, collectors), and that the run waits for them.",
+        ),
+        K::GeneratorBound => Prose::from(
+            "Offer less load, or give the generator more cores: what it measures as latency is partly its own delay.",
+        ),
     }
+}
+
+/// The index to create, and what shows it.
+fn missing_index(finding: &Finding) -> Prose {
+    let rows = finding.evidence.get("table_rows").map_or(String::new(), |n| format!(" of {n:.0} rows"));
+    let out = Prose::from(format!("Its plan reads a whole table{rows} to find a few. "));
+    match finding.remedy.is_empty() {
+        true => out.own("Index the columns that it filters by."),
+        false => out
+            .name(&finding.remedy)
+            .own("; then look at the plan again, and mind what the index costs writes."),
+    }
+}
+
+fn slow_instance(finding: &Finding) -> Prose {
+    Prose::from("Compare it with the others: its host, its neighbours, its version, its settings. It is ")
+        .name(&finding.remedy)
+        .own(".")
 }
 
 fn n_plus_one_query(c: &Contributor) -> Prose {

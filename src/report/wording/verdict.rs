@@ -44,20 +44,23 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::RateLimited => out.own("a rate limit"),
         FindingKind::PoolWait => out.own("the wait for a connection of the pool"),
         FindingKind::LargePayload => out.own("the size of its answers"),
-        FindingKind::NPlusOneCall if contributor.category != Category::External => {
+        FindingKind::NPlusOneCall | FindingKind::SequentialCalls | FindingKind::ChattyService
+            if contributor.category != Category::External =>
+        {
             out.own("calls to another service")
         }
-        FindingKind::SlowCode if !contributor.service.is_empty() => {
+        FindingKind::AppCpu
+        | FindingKind::EventLoopBlocked
+        | FindingKind::StaticByApp
+        | FindingKind::ColdStart
+        | FindingKind::SlowInstance
+        | FindingKind::FanOut
+            if !contributor.service.is_empty() =>
+        {
             out.own("the code of ").short_name(&contributor.service, 24)
         }
-        FindingKind::NPlusOneQuery
-        | FindingKind::NPlusOneCall
-        | FindingKind::SlowQuery
-        | FindingKind::SlowExternal
-        | FindingKind::Queueing
-        | FindingKind::SlowCode
-        | FindingKind::SlowNetwork
-        | FindingKind::ConnectionChurn => out.own(cause(contributor.category)),
+        FindingKind::ErrorPath => out.own("failing requests"),
+        _ => out.own(cause(contributor.category)),
     };
     match view.step(finding.step) {
         Some(step) => out.own(": ").then(share_of_latency(step, finding)),

@@ -1,0 +1,34 @@
+//! `duplicate_query`: the same statement with the same data more than once in one request of a service.
+//!
+//! Only where the data are known: the text has no placeholders, or the parameters are given. What placeholders hide may
+//! differ, and is left to the rule of series.
+
+use super::evidence::Pattern;
+use super::{Claim, Found, Limit, View};
+use crate::analysis::result::FindingKind;
+
+const REQUESTS: f64 = 0.10;
+
+/// Statements whose repeats take enough.
+pub(super) fn find(view: &View<'_>) -> Vec<Found> {
+    let parts = view.tally.evidence.of(Pattern::Duplicate).filter(|(who, _)| !writes(&who.name));
+    let found = |part| {
+        let claim = Claim::sure(FindingKind::DuplicateQuery);
+        view.pattern(claim, part, REQUESTS, Limit::DuplicateShare, Limit::DuplicateMeanMs)
+    };
+    parts.filter_map(found).collect()
+}
+
+/// Whether a statement changes something, or may wait for those who do.
+pub(super) fn writes(statement: &str) -> bool {
+    const FIRST: [&str; 14] = [
+        "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "BEGIN", "START", "COMMIT", "LOCK",
+        "SET", "DEL", "INCR", "DECR",
+    ];
+    let first = statement.split([' ', '(']).next().unwrap_or_default().to_ascii_uppercase();
+    let locks = || {
+        let text = statement.to_ascii_uppercase();
+        text.contains("FOR UPDATE") || text.contains("FOR SHARE") || text.contains("ADVISORY")
+    };
+    FIRST.contains(&first.as_str()) || locks()
+}

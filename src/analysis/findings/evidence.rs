@@ -1,0 +1,489 @@
+//! What a request shows besides who owned its time: the same question asked twice, calls that fail and are made again,
+//! calls in a row and calls at once, what caches answered, how instances differ.
+//!
+//! Collected while traces are at hand, one request at a time, over its calls only; then by name, in sums that merge to the
+//! same whole in any order. Nothing here decides what is a problem.
+
+use crate::analysis::blame::Blamer;
+use crate::analysis::names::{MixedMap, NONE, Names};
+use crate::analysis::result::{Category, Contributor};
+use crate::analysis::row::{COLD, ERROR, HIT, MISS, Row, THROTTLED, TIMED_OUT};
+use crate::analysis::sums::{Call, Table};
+use crate::analysis::tally::{Occasion, Part, StepTally};
+use crate::analysis::tree::{ENTRY, HOP};
+use crate::record::Nanos;
+use crate::stats::Histogram;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Calls to other services in one request from which they are counted together.
+const MANY_CALLS: usize = 10;
+/// Statements in one request from which they are counted together.
+const MANY_QUERIES: usize = 20;
+/// Calls at the same moment from which they are counted together.
+const MANY_AT_ONCE: usize = 10;
+/// Calls one after the other, to more than one peer, from which they are counted together.
+const IN_A_ROW: usize = 3;
+/// Different data of one statement up to which it may be the same question.
+const FEW_DATA: usize = 4;
+/// Own time of a service from which it can hold up others.
+const LONG: u64 = Nanos::from_millis(10).0;
+/// Long pieces of own time that are kept for each instance.
+const SAMPLE: usize = 400;
+
+/// What a request can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pattern {
+    /// The same statement with the same data again.
+    Duplicate,
+    /// Many statements.
+    ManyQueries,
+    /// Many calls to other services.
+    Chatty,
+    /// Many calls at once.
+    FanOut,
+    /// Calls to different peers in a row.
+    InARow,
+    /// Failed calls that were made again.
+    Retried,
+    /// Calls that a time limit ended.
+    TimedOut,
+    /// Functions that had to be started.
+    Cold,
+}
+
+const PATTERNS: usize = Pattern::Cold as usize + 1;
+const ALL: [Pattern; PATTERNS] = [
+    Pattern::Duplicate,
+    Pattern::ManyQueries,
+    Pattern::Chatty,
+    Pattern::FanOut,
+    Pattern::InARow,
+    Pattern::Retried,
+    Pattern::TimedOut,
+    Pattern::Cold,
+];
+
+/// The same of one step, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    pub patterns: BTreeMap<(Pattern, Contributor), Part>,
+    /// In how many requests two series ran in one loop.
+    pub loops: BTreeMap<(Contributor, Contributor), u64>,
+    /// How far a statement is the same question each time.
+    pub data: BTreeMap<Contributor, Sameness>,
+    /// Looks into a cache that found something, and all of which that is known.
+    pub hits: BTreeMap<Contributor, (u64, u64)>,
+    /// Requests of a service by entry and instance.
+    pub instances: BTreeMap<(Contributor, Arc<str>), Histogram>,
+    /// Long pieces of own time by service and instance.
+    pub pieces: BTreeMap<(Arc<str>, Arc<str>), Pieces>,
+}
+
+/// Whether calls of one kind ask the same.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sameness {
+    /// Calls whose data are known.
+    pub known: u64,
+    /// Calls whose data are not.
+    pub unknown: u64,
+    /// Different data; one more than [`FEW_DATA`] stands for many.
+    pub different: BTreeSet<u32>,
+}
+
+impl Sameness {
+    fn add(&mut self, data: u32) {
+        if data == 0 {
+            self.unknown += 1;
+            return;
+        }
+        self.known += 1;
+        if self.different.len() <= FEW_DATA {
+            self.different.insert(data);
+        }
+    }
+
+    fn merge(&mut self, other: Sameness) {
+        self.known += other.known;
+        self.unknown += other.unknown;
+        self.different.extend(other.different);
+        // Which of many are kept depends on the order; that there are many does not.
+        if self.different.len() > FEW_DATA {
+            self.different = (0..=FEW_DATA as u32).collect();
+        }
+    }
+
+    /// All calls are known and ask one of a few questions.
+    pub fn is_the_same(&self) -> bool {
+        self.unknown == 0 && self.known > 0 && self.different.len() <= FEW_DATA
+    }
+}
+
+/// Long pieces of a process's own time: how many, and a sample chosen by content.
+#[derive(Clone, Debug, Default)]
+pub struct Pieces {
+    pub number: u64,
+    pub time: u64,
+    pub sample: BTreeSet<(u64, u64, u64)>,
+}
+
+impl Pieces {
+    fn add(&mut self, start: u64, end: u64) {
+        self.number += 1;
+        self.time += end - start;
+        self.sample.insert((start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ end, start, end));
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while self.sample.len() > SAMPLE {
+            self.sample.pop_last();
+        }
+    }
+
+    /// Adds others of the same process.
+    pub fn merge(&mut self, other: &Pieces) {
+        self.number += other.number;
+        self.time += other.time;
+        self.sample.extend(&other.sample);
+        self.shrink();
+    }
+}
+
+impl Evidence {
+    /// Adds another share of the same step.
+    pub fn merge(&mut self, other: Evidence) {
+        for (key, part) in other.patterns {
+            self.patterns.entry(key).or_default().merge(&part);
+        }
+        for (key, n) in other.loops {
+            *self.loops.entry(key).or_default() += n;
+        }
+        for (key, data) in other.data {
+            self.data.entry(key).or_default().merge(data);
+        }
+        for (key, (hits, all)) in other.hits {
+            let mine = self.hits.entry(key).or_default();
+            *mine = (mine.0 + hits, mine.1 + all);
+        }
+        for (key, times) in other.instances {
+            self.instances.entry(key).or_insert_with(Histogram::coarse).merge(&times);
+        }
+        for (key, pieces) in other.pieces {
+            self.pieces.entry(key).or_default().merge(&pieces);
+        }
+    }
+
+    /// The parts of one pattern.
+    pub fn of(&self, pattern: Pattern) -> impl Iterator<Item = (&Contributor, &Part)> {
+        self.patterns.iter().filter(move |(key, _)| key.0 == pattern).map(|(key, part)| (&key.1, part))
+    }
+}
+
+/// Calls of one kind in turn, within one request of a service.
+#[derive(Clone, Copy)]
+pub struct Series {
+    caller: u32,
+    key: u32,
+    from: u64,
+    to: u64,
+}
+
+impl Series {
+    /// Of calls sorted by their end.
+    pub fn of(calls: &[Call]) -> Series {
+        Series {
+            caller: calls[0].caller,
+            key: calls[0].key,
+            from: calls.iter().map(|c| c.start).min().unwrap_or(0),
+            to: calls.iter().map(|c| c.end).max().unwrap_or(0),
+        }
+    }
+}
+
+/// Collects by number, in buffers that are used again.
+#[derive(Default)]
+pub struct Collector {
+    tables: [Table; PATTERNS],
+    loops: BTreeMap<(u16, u32, u32), u64>,
+    same: MixedMap<u64, Sameness>,
+    hits: MixedMap<u64, (u64, u64)>,
+    instances: BTreeMap<(u16, u32, u32), Histogram>,
+    pieces: BTreeMap<(u16, u32, u32), Pieces>,
+    series: Vec<Series>,
+    order: Vec<u32>,
+    ends: Vec<u64>,
+    data: Vec<(u32, u64, u32)>,
+}
+
+/// One request of one step.
+type On = (u16, Occasion);
+
+impl Collector {
+    /// Takes in one exchange that was just blamed, with its calls, sorted by what was called, caller and end.
+    pub fn exchange(&mut self, blamer: &Blamer, rows: &[Row], calls: &[Call], on: On, names: &Names) {
+        self.series.clear();
+        self.own_time(blamer, rows, on, names);
+        for same in calls.chunk_by(|a, b| a.key == b.key) {
+            self.one_kind(blamer, rows, same, on, names);
+        }
+        if calls.len() >= IN_A_ROW {
+            self.by_caller(blamer, calls, on, names);
+        }
+    }
+
+    /// Entries by instance, cold starts, and long pieces of own time.
+    fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
+        let nodes = &blamer.forest.nodes;
+        for piece in &blamer.pieces {
+            let Some(node) = nodes.get(piece.node as usize) else { continue };
+            let host = rows[node.row as usize].host;
+            if piece.end - piece.start >= LONG && names.who(piece.owner).category == Category::App {
+                let pieces = self.pieces.entry((step, node.service, host)).or_default();
+                pieces.add(piece.start, piece.end);
+            }
+            // Each entry on the path is taken once, with the piece that ends it.
+            if node.entry == NONE {
+                continue;
+            }
+            let at = &nodes[node.entry as usize];
+            if piece.end != at.end || at.flags & ENTRY == 0 || at.row == NONE {
+                continue;
+            }
+            let row = &rows[at.row as usize];
+            let times = self.instances.entry((step, at.owner, row.host)).or_insert_with(Histogram::coarse);
+            times.record_n(Nanos(at.end - at.start), on.weight);
+            if row.flags & COLD != 0 {
+                let time = blamer.windows[node.entry as usize];
+                self.tables[Pattern::Cold as usize].part(step, at.owner).add(time, time, on);
+            }
+        }
+    }
+
+    /// Calls of one kind: duplicates, failures and time limits, and what is the same about them.
+    fn one_kind(&mut self, blamer: &Blamer, rows: &[Row], same: &[Call], (step, on): On, names: &Names) {
+        let nodes = &blamer.forest.nodes;
+        let row = |c: &Call| &rows[nodes[c.node as usize].row as usize];
+        let window = |c: &Call| blamer.windows[c.node as usize];
+        let key = same[0].key;
+        let category = names.who(key).category;
+        let place = u64::from(step) << 32 | u64::from(key);
+        let flags = same.iter().fold(0, |f, c| f | row(c).flags);
+        if matches!(category, Category::Database | Category::Search | Category::Cache) {
+            let sameness = self.same.entry(place).or_default();
+            same.iter().for_each(|c| sameness.add(row(c).data));
+            if same.len() > 1 {
+                self.duplicates(blamer, rows, same, (step, on));
+            }
+        }
+        if flags & (HIT | MISS) != 0 {
+            let (hits, all) = self.hits.entry(place).or_default();
+            for call in same.iter().filter(|c| row(c).flags & (HIT | MISS) != 0) {
+                *hits += u64::from(row(call).flags & HIT != 0);
+                *all += 1;
+            }
+        }
+        if flags & TIMED_OUT != 0 {
+            let ended: Vec<&Call> = same.iter().filter(|c| row(c).flags & TIMED_OUT != 0).collect();
+            let time = ended.iter().map(|c| window(c)).sum();
+            let part = self.tables[Pattern::TimedOut as usize].part(step, key);
+            part.calls += ended.len() as u64 * on.weight;
+            part.add(time, time, on);
+        }
+        if flags & ERROR != 0 && same.len() > 1 {
+            let failed = |c: &Call| row(c).flags & (ERROR | THROTTLED) == ERROR;
+            let (mut again, mut time) = (0, 0);
+            for pair in same.windows(2) {
+                // One after the other, by the same request: the first failed, so it was made again.
+                if pair[0].caller == pair[1].caller && failed(&pair[0]) && pair[0].end <= pair[1].start {
+                    again += 1;
+                    time += window(&pair[0]);
+                }
+            }
+            if again > 0 {
+                let part = self.tables[Pattern::Retried as usize].part(step, key);
+                part.calls += again * on.weight;
+                part.add(time, time, on);
+            }
+        }
+    }
+
+    fn duplicates(&mut self, blamer: &Blamer, rows: &[Row], same: &[Call], (step, on): On) {
+        let nodes = &blamer.forest.nodes;
+        self.data.clear();
+        self.data.extend(same.iter().filter_map(|c| {
+            let data = rows[nodes[c.node as usize].row as usize].data;
+            (data != 0).then_some((data, c.end, c.node))
+        }));
+        self.data.sort_unstable();
+        let (mut calls, mut time, mut removable) = (0, 0, 0);
+        for again in self.data.chunk_by(|a, b| a.0 == b.0).filter(|again| again.len() > 1) {
+            let window = |at: &(u32, u64, u32)| blamer.windows[at.2 as usize];
+            calls += again.len() as u64;
+            time += again.iter().map(window).sum::<u64>();
+            removable += again[1..].iter().map(window).sum::<u64>();
+        }
+        if calls > 0 {
+            let part = self.tables[Pattern::Duplicate as usize].part(step, same[0].key);
+            part.calls += calls * on.weight;
+            // What a fix leaves is no loss: the first of each stays.
+            part.add(removable.min(time), removable, on);
+        }
+    }
+
+    /// Whether calls in turn all ask the same: then they are duplicates, and no series over different rows.
+    pub fn same_question(&mut self, calls: &[Call], blamer: &Blamer, rows: &[Row]) -> bool {
+        let data = |c: &Call| rows[blamer.forest.nodes[c.node as usize].row as usize].data;
+        let first = data(&calls[0]);
+        first != 0 && calls.len() > 1 && calls.iter().all(|c| data(c) == first)
+    }
+
+    /// What only all calls of one request of a service show together.
+    fn by_caller(&mut self, blamer: &Blamer, calls: &[Call], (step, on): On, names: &Names) {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(0..calls.len() as u32);
+        order.sort_unstable_by_key(|i| {
+            let c = &calls[*i as usize];
+            (c.caller, c.start, c.end, *i)
+        });
+        for own in order.chunk_by(|a, b| calls[*a as usize].caller == calls[*b as usize].caller) {
+            let caller = calls[own[0] as usize].caller;
+            if own.len() < IN_A_ROW || caller == NONE {
+                continue;
+            }
+            let who = blamer.forest.nodes[caller as usize].owner;
+            let outside = |c: &&Call| {
+                let node = &blamer.forest.nodes[c.node as usize];
+                node.flags & HOP != 0 || names.who(c.key).category == Category::External
+            };
+            let all = || own.iter().map(|i| &calls[*i as usize]);
+            let window = |c: &Call| blamer.windows[c.node as usize];
+            let sum = |calls: &[&Call]| -> (u64, u64) {
+                let spent = calls.iter().map(|c| window(c)).sum();
+                (spent, calls.iter().map(|c| window(c)).max().unwrap_or(0))
+            };
+            let calls_out: Vec<&Call> = all().filter(outside).collect();
+            let queries: Vec<&Call> =
+                all().filter(|c| names.who(c.key).category == Category::Database).collect();
+            if queries.len() >= MANY_QUERIES {
+                let (spent, longest) = sum(&queries);
+                let part = self.tables[Pattern::ManyQueries as usize].part(step, who);
+                part.calls += queries.len() as u64 * on.weight;
+                part.add(spent, spent - longest, on);
+            }
+            if calls_out.len() >= MANY_CALLS {
+                let (spent, longest) = sum(&calls_out);
+                let part = self.tables[Pattern::Chatty as usize].part(step, who);
+                part.calls += calls_out.len() as u64 * on.weight;
+                part.add(spent, spent - longest, on);
+                let at_once = at_once(&calls_out, &mut self.ends);
+                if at_once >= MANY_AT_ONCE {
+                    let mean =
+                        calls_out.iter().map(|c| c.end - c.start).sum::<u64>() / calls_out.len() as u64;
+                    let part = self.tables[Pattern::FanOut as usize].part(step, who);
+                    part.calls += at_once as u64 * on.weight;
+                    part.add(spent, spent.saturating_sub(mean), on);
+                }
+            }
+            if calls_out.len() >= IN_A_ROW {
+                self.in_a_row(blamer, &calls_out, who, (step, on));
+            }
+        }
+        self.order = order;
+    }
+
+    /// Calls of one parent, to more than one peer, each after the end of the one before.
+    fn in_a_row(&mut self, blamer: &Blamer, calls: &[&Call], who: u32, (step, on): On) {
+        let mut row: Vec<&Call> = Vec::new();
+        for call in calls {
+            let goes_on = row.last().is_some_and(|l| l.parent == call.parent && l.end <= call.start);
+            if !goes_on && row.len() < IN_A_ROW {
+                row.clear();
+            }
+            if goes_on || row.is_empty() {
+                row.push(call);
+            }
+        }
+        let mut kinds: Vec<u32> = row.iter().map(|c| c.key).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if row.len() < IN_A_ROW || kinds.len() < IN_A_ROW {
+            return;
+        }
+        let window = |c: &&Call| blamer.windows[c.node as usize];
+        let spent: u64 = row.iter().map(window).sum();
+        let longest = row.iter().map(window).max().unwrap_or(0);
+        let part = self.tables[Pattern::InARow as usize].part(step, who);
+        part.calls += row.len() as u64 * on.weight;
+        // At once, they would take as long as the longest.
+        part.add(spent - longest, spent - longest, on);
+    }
+
+    /// Remembers a series of the exchange at hand.
+    pub fn series(&mut self, series: Series) {
+        if self.series.len() < 16 {
+            self.series.push(series);
+        }
+    }
+
+    /// Which series of the exchange at hand ran in one loop: their times overlap by at least half of the shorter.
+    pub fn loops(&mut self, step: u16, weight: u64) {
+        for (i, a) in self.series.iter().enumerate() {
+            for b in self.series[i + 1..].iter().filter(|b| b.caller == a.caller && b.key != a.key) {
+                let both = a.to.min(b.to).saturating_sub(a.from.max(b.from));
+                let shorter = (a.to - a.from).min(b.to - b.from);
+                if 2 * both >= shorter {
+                    *self.loops.entry((step, a.key.min(b.key), a.key.max(b.key))).or_default() += weight;
+                }
+            }
+        }
+    }
+
+    /// Gives everything its name.
+    pub fn name(self, names: &Names, steps: &mut [StepTally]) {
+        for (pattern, table) in ALL.into_iter().zip(self.tables) {
+            for (step, who, part) in table.into_named(names) {
+                steps[step].evidence.patterns.insert((pattern, who), part);
+            }
+        }
+        for ((step, a, b), n) in self.loops {
+            let (a, b) = (names.who(a).clone(), names.who(b).clone());
+            let key = if a <= b { (a, b) } else { (b, a) };
+            *steps[usize::from(step)].evidence.loops.entry(key).or_default() += n;
+        }
+        let place = |key: u64| ((key >> 32) as usize, names.who(key as u32).clone());
+        for (key, sameness) in self.same {
+            let (step, who) = place(key);
+            steps[step].evidence.data.entry(who).or_default().merge(sameness);
+        }
+        for (key, n) in self.hits {
+            let (step, who) = place(key);
+            steps[step].evidence.hits.insert(who, n);
+        }
+        for ((step, owner, host), times) in self.instances {
+            let key = (names.who(owner).clone(), names.instance(host).clone());
+            let of = steps[usize::from(step)].evidence.instances.entry(key);
+            of.or_insert_with(Histogram::coarse).merge(&times);
+        }
+        for ((step, service, host), pieces) in self.pieces {
+            let key = (names.str(service).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.pieces.entry(key).or_default().merge(&pieces);
+        }
+    }
+}
+
+/// Most calls under way at one moment; they are sorted by start.
+fn at_once(calls: &[&Call], ends: &mut Vec<u64>) -> usize {
+    ends.clear();
+    ends.extend(calls.iter().map(|c| c.end));
+    ends.sort_unstable();
+    let (mut ended, mut most) = (0, 0);
+    for (begun, call) in calls.iter().enumerate() {
+        while ends.get(ended).is_some_and(|end| *end <= call.start) {
+            ended += 1;
+        }
+        most = most.max(begun + 1 - ended.min(begun + 1));
+    }
+    most
+}

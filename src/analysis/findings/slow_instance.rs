@@ -1,0 +1,46 @@
+//! `slow_instance`: requests of one kind take longer on one instance of a service than on the others.
+
+use super::{Found, Limit, View};
+use crate::analysis::result::{Contributor, FindingKind, Impact, Severity};
+use crate::record::Nanos;
+use crate::stats::Histogram;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Instances that stand out, each entry by itself; the slowest of each.
+pub(super) fn find(view: &View<'_>) -> Vec<Found> {
+    let mut entries: BTreeMap<&Contributor, Vec<(&Arc<str>, &Histogram)>> = BTreeMap::new();
+    for ((who, instance), times) in &view.tally.evidence.instances {
+        entries.entry(who).or_default().push((instance, times));
+    }
+    entries.into_iter().filter_map(|(who, instances)| judge(view, who, &instances)).collect()
+}
+
+fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram)]) -> Option<Found> {
+    let enough = view.limit(Limit::InstanceRequests);
+    let many: Vec<_> = instances.iter().filter(|(_, h)| h.len() as f64 >= enough).collect();
+    if many.len() < 2 {
+        return None;
+    }
+    let (name, slow) = many.iter().max_by_key(|(name, h)| (h.quantile(0.5), std::cmp::Reverse(*name)))?;
+    let mut others = Histogram::coarse();
+    many.iter().filter(|(n, _)| n != name).for_each(|(_, h)| others.merge(h));
+    let (theirs, usual) = (slow.quantile(0.5), others.quantile(0.5));
+    let excess = theirs.0.saturating_sub(usual.0);
+    let far = theirs.0 as f64 >= view.limit(Limit::InstanceRatio) * usual.0 as f64
+        && excess as f64 / 1e6 >= view.limit(Limit::InstanceMs);
+    if !far {
+        return None;
+    }
+    let mut finding = view.about(FindingKind::SlowInstance, Severity::Warning, who.clone());
+    finding.evidence.extend([
+        ("instance_p50_ms", theirs.as_millis_f64()),
+        ("others_p50_ms", usual.as_millis_f64()),
+        ("instances", many.len() as f64),
+        ("instance_share", slow.len() as f64 / (slow.len() + others.len()) as f64),
+    ]);
+    let lost = excess * slow.len();
+    finding.impact = Impact { mean: Nanos(lost / view.tally.exchanges.max(1)), ..Impact::default() };
+    finding.remedy = format!("{}: {name}", who.service).into();
+    Some(Found { finding, lost })
+}

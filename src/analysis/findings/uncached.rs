@@ -1,0 +1,57 @@
+//! `uncached`: the same question again and again; `cache_miss`: a cache that mostly does not have what it is asked for.
+//!
+//! A statement without any variable has an answer that could be kept. One whose data were merely the same in this run is no
+//! proof: the load may have asked for one thing only. What a miss costs is what the step asks instead.
+
+use super::duplicate_query::writes;
+use super::{Claim, Found, Limit, View, anywhere, share};
+use crate::analysis::result::{Category, Contributor, FindingKind};
+
+/// A read that always asks the same, whatever was requested.
+pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    if who.category == Category::Cache || writes(&who.name) || !is_constant(&who.name) {
+        return None;
+    }
+    let data = view.tally.evidence.data.get(&anywhere(who))?;
+    let enough = data.known as f64 >= view.limit(Limit::SameCalls);
+    (enough && data.is_the_same())
+        .then(|| Claim::sure(FindingKind::Uncached).with(&[("same_calls", data.known as f64)]))
+}
+
+/// Whether a statement has no data but how many rows it wants.
+fn is_constant(statement: &str) -> bool {
+    let text = statement.replace("LIMIT ?", "LIMIT").replace("limit ?", "limit");
+    let reads =
+        ["SELECT", "WITH"].iter().any(|w| text.get(..w.len()).is_some_and(|t| t.eq_ignore_ascii_case(w)));
+    reads && !text.contains(['?', '…']) && text.to_ascii_uppercase().contains(" FROM ")
+}
+
+/// Caches that mostly have nothing, in steps that lose time to what the answer costs then.
+pub(super) fn misses(view: &View<'_>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (who, (hits, all)) in &view.tally.evidence.hits {
+        let missed = 1.0 - share(*hits, *all);
+        if who.category != Category::Cache
+            || (*all as f64) < view.limit(Limit::MissCalls)
+            || missed < view.limit(Limit::MissRatio)
+        {
+            continue;
+        }
+        // What a database or a peer does in the same step is what a miss costs.
+        let costs = |c: &Contributor| {
+            c.service == who.service
+                && matches!(c.category, Category::Database | Category::Search | Category::External)
+        };
+        let groups = view.tally.groups.iter().filter(|(c, _)| costs(c));
+        let Some((behind, part)) = groups.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0))) else {
+            continue;
+        };
+        let claim = Claim::sure(FindingKind::CacheMiss).with(&[("miss_share", missed)]);
+        if let Some(mut one) = view.pattern(claim, (behind, part), 0.0, Limit::Share, Limit::OutlierMeanMs) {
+            one.finding.related = vec![one.finding.contributor.clone()];
+            one.finding.contributor = view.with_code(who);
+            found.push(one);
+        }
+    }
+    found
+}

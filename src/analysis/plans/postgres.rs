@@ -1,0 +1,230 @@
+//! PostgreSQL's plans (`EXPLAIN (FORMAT JSON)`): does a statement read a whole table to find a few rows, and by which
+//! columns?
+
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Share of a table's rows that a scan finds, from which an index would not help.
+const SELECTIVE: f64 = 0.10;
+/// Share of the statement's cost from which a scan is what makes it dear.
+const DEAR: f64 = 0.30;
+/// Plan nodes that are looked at, against plans made to be large.
+const NODES: usize = 10_000;
+
+/// A scan of a whole table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scan {
+    /// The table, as the plan names it.
+    pub table: Arc<str>,
+    /// Columns to index, in the order of the index; empty where the plan does not tell.
+    pub columns: Vec<String>,
+    /// Rows of the table.
+    pub rows: f64,
+    /// Rows that the scan is expected to find.
+    pub found: f64,
+    /// Cost of the statement's plan without and with the index, where the database was asked.
+    pub cost: Option<(f64, f64)>,
+}
+
+impl Scan {
+    /// The statement that makes the index, empty where the columns are not known.
+    pub fn remedy(&self) -> String {
+        if self.columns.is_empty() {
+            return String::new();
+        }
+        format!("CREATE INDEX ON {} ({})", self.table, self.columns.join(", "))
+    }
+}
+
+/// The dearest scan of a plan that an index would spare. `rows` tells the size of a table, `is_column` whether a word is
+/// a column of it.
+pub fn scan_of_plan(
+    plan: &Value,
+    rows: &dyn Fn(&str) -> Option<f64>,
+    is_column: &dyn Fn(&str, &str) -> bool,
+) -> Option<Scan> {
+    let root = plan.pointer("/0/Plan").or_else(|| plan.get("Plan"))?;
+    let total = number(root, "Total Cost").max(f64::MIN_POSITIVE);
+    let mut best: Option<(f64, Scan)> = None;
+    // Node, sort key above it that has a limit, how often its parent runs it.
+    let mut open = vec![(root, None, 1.0)];
+    let mut looked_at = 0;
+    while let Some((node, order, times)) = open.pop() {
+        looked_at += 1;
+        if looked_at > NODES {
+            break;
+        }
+        let cost = number(node, "Total Cost") * times;
+        if let Some(scan) = judge(node, order, rows, is_column)
+            && cost >= DEAR * total
+            && best.as_ref().is_none_or(|(dearest, _)| cost > *dearest)
+        {
+            best = Some((cost, scan));
+        }
+        let kind = text(node, "Node Type");
+        let kids: Vec<&Value> = node.get("Plans").and_then(Value::as_array).into_iter().flatten().collect();
+        for kid in &kids {
+            let below = text(kid, "Node Type");
+            let sorted = matches!(below, "Sort" | "Incremental Sort").then(|| kid.get("Sort Key")).flatten();
+            // The order that a limit wants holds down to the scan that could give it.
+            let order = match kind {
+                "Limit" => sorted,
+                "Sort" | "Incremental Sort" | "Gather Merge" | "Gather" => order,
+                _ => None,
+            };
+            let inner = kind == "Nested Loop" && text(kid, "Parent Relationship") == "Inner";
+            let outer_rows = kids.first().map_or(1.0, |o| number(o, "Plan Rows")).max(1.0);
+            open.push((kid, order, if inner { times * outer_rows } else { times }));
+        }
+    }
+    best.map(|(_, scan)| scan)
+}
+
+fn judge(
+    node: &Value,
+    order: Option<&Value>,
+    rows: &dyn Fn(&str) -> Option<f64>,
+    is_column: &dyn Fn(&str, &str) -> bool,
+) -> Option<Scan> {
+    if text(node, "Node Type") != "Seq Scan" {
+        return None;
+    }
+    let table = text(node, "Relation Name");
+    let all = rows(table)?;
+    // Workers of a parallel scan each find their part.
+    let workers = if node.get("Parallel Aware").and_then(Value::as_bool) == Some(true) { 2.5 } else { 1.0 };
+    let found = number(node, "Plan Rows") * workers;
+    let filter = text(node, "Filter");
+    let columns = if filter.is_empty() {
+        let keys = order.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let columns: Vec<String> = keys.filter_map(|k| sort_column(k, table, is_column)).collect();
+        if columns.is_empty() {
+            return None;
+        }
+        columns
+    } else if found > SELECTIVE * all {
+        return None;
+    } else {
+        compared_columns(filter, &|word| is_column(table, word))
+    };
+    Some(Scan { table: Arc::from(table), columns, rows: all, found, cost: None })
+}
+
+fn sort_column(key: &str, table: &str, is_column: &dyn Fn(&str, &str) -> bool) -> Option<String> {
+    let word = key.split(' ').next().unwrap_or_default();
+    let word = word.rsplit('.').next().unwrap_or_default();
+    is_column(table, word.trim_matches('"')).then(|| word.to_owned())
+}
+
+/// Columns that a condition compares, those compared for equality first: `((a = $1) AND (lower(b) > 'x'::text))` gives
+/// `a, b`. Conditions that only OR joins, and patterns, give nothing that one index could serve.
+fn compared_columns(filter: &str, is_column: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let (mut equal, mut other) = (Vec::new(), Vec::new());
+    if filter.contains(" OR ") {
+        return Vec::new();
+    }
+    for condition in filter.split(" AND ") {
+        let Some((left, operator, right)) = comparison(condition) else { continue };
+        let side = |text: &str| column_in(text, is_column);
+        let Some(column) = side(left).or_else(|| side(right)) else { continue };
+        let list = match operator {
+            "=" => &mut equal,
+            "~~" | "~~*" | "!~~" | "<>" => continue,
+            _ => &mut other,
+        };
+        if !list.contains(&column) {
+            list.push(column);
+        }
+    }
+    // After a range, further columns of an index do not narrow.
+    other.truncate(1);
+    other.retain(|c| !equal.contains(c));
+    equal.extend(other);
+    equal
+}
+
+fn comparison(condition: &str) -> Option<(&str, &'static str, &str)> {
+    const OPERATORS: [&str; 9] = ["<>", "!~~", "~~*", "<=", ">=", "~~", "=", "<", ">"];
+    OPERATORS.into_iter().find_map(|op| {
+        let (left, right) = condition.split_once(&format!(" {op} "))?;
+        Some((left, op, right))
+    })
+}
+
+/// The first column that a side names outside of literals.
+fn column_in(side: &str, is_column: &dyn Fn(&str) -> bool) -> Option<String> {
+    let outside: String = side.split('\'').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = outside.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.filter(|w| !w.is_empty()).find(|w| is_column(w)).map(str::to_owned)
+}
+
+fn text<'a>(node: &'a Value, key: &str) -> &'a str {
+    node.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(node: &Value, key: &str) -> f64 {
+    node.get(key).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn scan(plan: Value) -> Option<Scan> {
+        let rows = |table: &str| Some(if table == "review" { 80_000.0 } else { 40.0 });
+        let is_column = |_: &str, word: &str| ["product_id", "stars", "at", "body"].contains(&word);
+        scan_of_plan(&json!([{ "Plan": plan }]), &rows, &is_column)
+    }
+
+    fn seq(filter: &str, found: f64) -> Value {
+        json!({"Node Type": "Seq Scan", "Relation Name": "review", "Filter": filter, "Plan Rows": found, "Total Cost": 1500.0})
+    }
+
+    #[test]
+    fn a_scan_that_finds_few_rows_wants_an_index() {
+        let found = scan(
+            json!({"Node Type": "Aggregate", "Total Cost": 1510.0, "Plans": [seq("(product_id = $1)", 8.0)]}),
+        );
+        let found = found.unwrap();
+        assert_eq!((&*found.table, found.rows, found.found), ("review", 80_000.0, 8.0));
+        assert_eq!(found.remedy(), "CREATE INDEX ON review (product_id)");
+        let two =
+            scan(seq("((at > $2) AND (product_id = $1) AND ((body)::text ~~ 'x%'::text))", 3.0)).unwrap();
+        assert_eq!(two.remedy(), "CREATE INDEX ON review (product_id, at)");
+    }
+
+    #[test]
+    fn other_scans_do_not() {
+        assert_eq!(scan(seq("(stars > 1)", 60_000.0)), None, "most rows are wanted");
+        assert_eq!(
+            scan(
+                json!({"Node Type": "Seq Scan", "Relation Name": "review", "Plan Rows": 80000, "Total Cost": 1.0})
+            ),
+            None
+        );
+        let cheap = json!({"Node Type": "Hash Join", "Total Cost": 90_000.0, "Plans": [seq("(product_id = 1)", 8.0)]});
+        assert_eq!(scan(cheap), None, "something else is dear");
+        assert!(scan(seq("((product_id = 1) OR (stars = 2))", 8.0)).unwrap().columns.is_empty());
+        assert_eq!(
+            scan(json!({"Node Type": "Index Scan", "Relation Name": "review", "Total Cost": 8.0})),
+            None
+        );
+        assert_eq!(scan_of_plan(&json!({}), &|_| None, &|_, _| false), None);
+    }
+
+    #[test]
+    fn the_inner_side_of_a_loop_runs_often_and_a_limited_sort_wants_its_key() {
+        let outer =
+            json!({"Node Type": "Seq Scan", "Relation Name": "product", "Plan Rows": 20, "Total Cost": 2.0});
+        let mut inner = seq("(product_id = p.id)", 8.0);
+        inner["Parent Relationship"] = json!("Inner");
+        let nested = json!({"Node Type": "Nested Loop", "Total Cost": 30_010.0, "Plans": [outer, inner]});
+        assert_eq!(scan(nested).unwrap().columns, ["product_id"]);
+        let all = json!({"Node Type": "Seq Scan", "Relation Name": "review", "Plan Rows": 80000, "Total Cost": 1400.0});
+        let sort =
+            json!({"Node Type": "Sort", "Sort Key": ["at DESC"], "Total Cost": 1600.0, "Plans": [all]});
+        let limit = json!({"Node Type": "Limit", "Total Cost": 1600.0, "Plans": [sort]});
+        assert_eq!(scan(limit).unwrap().columns, ["at"]);
+    }
+}

@@ -1,0 +1,546 @@
+//! Every detector: a case that holds, one that does not, and one that almost does.
+
+use super::results::{MS, Request, healthy, kinds, load, only};
+use crate::analysis::plans::{DatabaseEvidence, Scan};
+use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K};
+use crate::analysis::testing::run;
+use crate::analysis::{Analyzer, Limits, Partition};
+use crate::record::{CheckFailure, Failure, FailureClass, Outcome, SpanKind, Timestamp, Value};
+
+fn text(pairs: &[(&'static str, &'static str)]) -> Vec<(&'static str, Value<'static>)> {
+    pairs.iter().map(|(k, v)| (*k, Value::Str(v))).collect()
+}
+
+fn sql(system: &'static str, text: &'static str) -> Vec<(&'static str, Value<'static>)> {
+    vec![("db.system.name", Value::Str(system)), ("db.query.text", Value::Str(text))]
+}
+
+/// Calls of `system` in turn: text, start and length.
+fn queries(r: &mut Request, system: &'static str, calls: &[(&'static str, f64, f64)]) {
+    for (statement, at, length) in calls {
+        r.span(2, SpanKind::Client, "shop", "q", (*at, at + length), sql(system, statement));
+    }
+}
+
+fn get(peer: &'static str) -> Vec<(&'static str, Value<'static>)> {
+    text(&[("http.request.method", "GET"), ("server.address", peer), ("url.full", "http://x/a")])
+}
+
+#[track_caller]
+fn without(analysis: &Analysis, kind: K) {
+    assert!(analysis.findings.iter().all(|f| f.kind != kind), "{:?}", kinds(analysis));
+}
+
+#[test]
+fn statements_of_one_loop_are_one_finding_that_lists_them() {
+    let nested = |rows: u32| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 2.0 + f64::from(rows) * 3.0);
+            for i in 0..rows {
+                let at = 1.0 + f64::from(i) * 3.0;
+                queries(
+                    &mut r,
+                    "postgresql",
+                    &[
+                        ("SELECT name FROM author WHERE id = $1", at, 0.9),
+                        ("SELECT stars FROM review WHERE book = $1", at + 1.0, 1.2),
+                        ("SELECT n FROM stock WHERE book = $1", at + 2.2, 0.7),
+                    ],
+                );
+            }
+            r
+        })
+    };
+    let analysis = nested(20);
+    only(&analysis, K::NPlusOneQuery, "SELECT stars FROM review WHERE book = ?");
+    let f = &analysis.findings[0];
+    let mut related: Vec<&str> = f.related.iter().map(|c| &*c.name).collect();
+    related.sort_unstable();
+    assert_eq!(related, ["SELECT n FROM stock WHERE book = ?", "SELECT name FROM author WHERE id = ?"]);
+    assert_eq!((f.evidence["loop_statements"], f.evidence["loop_calls"]), (3.0, 60.0));
+    assert!((f.evidence["mean_ms"] - 56.0).abs() < 1e-3, "{:?}", f.evidence);
+    assert!(f.impact.mean.as_millis_f64() > 50.0, "{:?}", f.impact);
+    // Two loops one after the other are two problems.
+    let analysis = load(60, |n| {
+        let mut r = Request::new(n, 90.0);
+        for i in 0..20 {
+            queries(
+                &mut r,
+                "postgresql",
+                &[("SELECT a FROM t WHERE id = $1", 1.0 + f64::from(i) * 2.0, 1.9)],
+            );
+            queries(
+                &mut r,
+                "postgresql",
+                &[("SELECT b FROM u WHERE id = $1", 45.0 + f64::from(i) * 2.0, 1.9)],
+            );
+        }
+        r
+    });
+    assert_eq!(analysis.findings.iter().filter(|f| f.kind == K::NPlusOneQuery).count(), 2);
+    // Four rows are below the limit.
+    without(&nested(4), K::NPlusOneQuery);
+}
+
+#[test]
+fn a_span_that_stands_for_many_is_a_series_by_itself() {
+    let composite = |count: i64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 30.0);
+            let mut attributes = sql("mysql", "SELECT * FROM review WHERE product = ?");
+            attributes.push(("composite.count", Value::Int(count)));
+            r.span(2, SpanKind::Client, "shop", "q", (1.0, 21.0), attributes);
+            r
+        })
+    };
+    let analysis = composite(20);
+    only(&analysis, K::NPlusOneQuery, "SELECT * FROM review WHERE product = ?");
+    assert_eq!(analysis.findings[0].evidence["calls_per_exchange"], 20.0);
+    without(&composite(1), K::NPlusOneQuery);
+    without(&composite(4), K::NPlusOneQuery);
+}
+
+#[test]
+fn the_same_question_twice() {
+    let twice = |second: &'static str, length: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 22.0);
+            queries(
+                &mut r,
+                "postgresql",
+                &[("SELECT * FROM setting WHERE k = 'a'", 1.0, length), (second, 11.0, length)],
+            );
+            r
+        })
+    };
+    let analysis = twice("SELECT * FROM setting WHERE k = 'a'", 8.0);
+    only(&analysis, K::DuplicateQuery, "SELECT * FROM setting WHERE k = ?");
+    assert!((analysis.findings[0].evidence["mean_ms"] - 8.0).abs() < 1e-3, "only the repeat is lost");
+    healthy(&twice("SELECT * FROM setting WHERE k = 'b'", 8.0));
+    healthy(&twice("SELECT * FROM setting WHERE k = 'a'", 1.0));
+    // Placeholders hide what is asked; parameters that are given apart tell it.
+    let parameters = |second: &'static str| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 22.0);
+            for (at, value) in [(1.0, "7"), (11.0, second)] {
+                let mut attributes = sql("postgresql", "SELECT * FROM setting WHERE k = $1");
+                attributes.push(("db.query.parameter.0", Value::Str(value)));
+                r.span(2, SpanKind::Client, "shop", "q", (at, at + 8.0), attributes);
+            }
+            r
+        })
+    };
+    only(&parameters("7"), K::DuplicateQuery, "SELECT * FROM setting WHERE k = ?");
+    healthy(&parameters("8"));
+}
+
+#[test]
+fn many_statements_of_all_kinds() {
+    const TABLES: [&str; 8] = [
+        "SELECT 1 FROM a",
+        "SELECT 1 FROM b",
+        "SELECT 1 FROM c",
+        "SELECT 1 FROM d",
+        "SELECT 1 FROM e",
+        "SELECT 1 FROM f",
+        "SELECT 1 FROM g",
+        "SELECT 1 FROM h",
+    ];
+    let many = |calls: usize| {
+        load(60, move |n| {
+            let mut r = Request::new(n, calls as f64 + 4.0);
+            for i in 0..calls {
+                let mut attributes = sql("postgresql", TABLES[i % 8]);
+                attributes.push(("db.query.parameter.0", Value::Int(i as i64)));
+                // In no order that a loop would have, and never five of one kind.
+                let at = 1.0 + i as f64;
+                r.span(2, SpanKind::Client, "shop", "q", (at, at + 0.9), attributes);
+            }
+            r
+        })
+    };
+    let analysis = many(32);
+    assert_eq!(kinds(&analysis), [(K::ManyQueries, "GET /".to_owned())]);
+    without(&many(29), K::ManyQueries);
+}
+
+#[test]
+fn calls_in_a_row_to_different_peers() {
+    let row = |overlap: bool, peers: [&'static str; 3]| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 100.0);
+            for (i, peer) in peers.into_iter().enumerate() {
+                let at = 1.0 + if overlap { 0.0 } else { 22.0 * i as f64 };
+                r.span(2, SpanKind::Client, "shop", "GET", (at, at + 21.0), get(peer));
+            }
+            r
+        })
+    };
+    let analysis = row(false, ["a.example", "b.example", "c.example"]);
+    let f = analysis.findings.iter().find(|f| f.kind == K::SequentialCalls).expect("in a row");
+    assert_eq!(f.confidence, Confidence::Inferred(Doubt::TimingOnly));
+    assert!((f.evidence["mean_ms"] - 42.0).abs() < 1e-3, "all but the longest: {:?}", f.evidence);
+    without(&row(true, ["a.example", "b.example", "c.example"]), K::SequentialCalls);
+    without(&row(false, ["a.example", "a.example", "c.example"]), K::SequentialCalls);
+}
+
+#[test]
+fn failed_calls_made_again() {
+    let retries = |failed: bool, every: u64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 36.0);
+            for i in 0..3u32 {
+                let at = 1.0 + 11.0 * f64::from(i);
+                r.span(2, SpanKind::Client, "shop", "GET", (at, at + 10.0), get("mail.example"));
+                let last = r.spans.len() - 1;
+                if failed && i < 2 && n % every == 0 {
+                    r.spans[last].attributes.push(("http.response.status_code", Value::Int(500)));
+                    r.spans[last].failed = true;
+                }
+            }
+            r
+        })
+    };
+    let analysis = retries(true, 1);
+    let found = kinds(&analysis);
+    assert_eq!(found[0].0, K::RetryStorm, "{found:?}");
+    assert!((analysis.findings[0].evidence["mean_ms"] - 20.0).abs() < 1e-3);
+    without(&retries(false, 1), K::RetryStorm);
+    without(&retries(true, 20), K::RetryStorm);
+}
+
+#[test]
+fn what_a_time_limit_ends() {
+    let limit = |error: &'static str, every: u64| {
+        load(100, move |n| {
+            let late = n % every == 0;
+            let mut r = Request::new(n, if late { 1_010.0 } else { 20.0 });
+            let mut attributes = get("weather.example");
+            if late {
+                attributes.push(("error.type", Value::Str(error)));
+            }
+            r.span(2, SpanKind::Client, "shop", "GET", (1.0, if late { 1_001.0 } else { 9.0 }), attributes);
+            r
+        })
+    };
+    let analysis = limit("java.net.SocketTimeoutException", 10);
+    assert_eq!(kinds(&analysis), [(K::Timeout, "GET weather.example/a".to_owned())]);
+    without(&limit("java.io.IOException", 10), K::Timeout);
+    without(&limit("timeout", 1_000), K::Timeout);
+    // The client itself gave up.
+    let given_up = load(100, |n| {
+        let mut r = Request::new(n, if n % 5 == 0 { 900.0 } else { 20.0 });
+        if n % 5 == 0 {
+            let failure = Failure { class: FailureClass::Timeout, message: "no answer within 900 ms".into() };
+            r.exchange.outcome = Outcome::Failed { failure, status: None };
+            r.spans.clear();
+        }
+        r
+    });
+    assert!(given_up.findings.iter().any(|f| f.kind == K::Timeout), "{:?}", kinds(&given_up));
+}
+
+#[test]
+fn writes_that_wait_for_locks() {
+    let update = |statement: &'static str, slow: f64| {
+        load(200, move |n| {
+            let took = if n % 3 == 0 { slow } else { 2.0 };
+            let mut r = Request::new(n, took + 5.0);
+            queries(&mut r, "postgresql", &[(statement, 1.0, took)]);
+            r
+        })
+    };
+    let analysis = update("UPDATE stock SET n = n - 1 WHERE id = $1", 200.0);
+    only(&analysis, K::LockContention, "UPDATE stock SET n = n - ? WHERE id = ?");
+    assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::Spread));
+    only(
+        &update("SELECT a FROM t WHERE id = $1 FOR UPDATE", 200.0),
+        K::LockContention,
+        "SELECT a FROM t WHERE id = ? FOR UPDATE",
+    );
+    only(&update("SELECT a FROM t WHERE id = $1", 200.0), K::SlowQuery, "SELECT a FROM t WHERE id = ?");
+    // Slow alike each time: its own work.
+    let steady = load(100, |n| {
+        let mut r = Request::new(n, 85.0);
+        queries(&mut r, "postgresql", &[("UPDATE stock SET n = 0", 1.0, 80.0)]);
+        r
+    });
+    only(&steady, K::SlowQuery, "UPDATE stock SET n = ?");
+}
+
+#[test]
+fn a_queue_before_the_server_is_no_line() {
+    let before = |typical: f64, slow: f64| {
+        load(200, move |n| {
+            let wait = if n % 3 == 0 { slow } else { typical };
+            let mut r = Request::new(n, wait + 10.0);
+            r.spans[0].start = r.base + (wait * 1e6) as u64;
+            r
+        })
+    };
+    let queue = before(1.0, 150.0);
+    assert_eq!(queue.findings[0].kind, K::Queueing, "{:?}", kinds(&queue));
+    assert_eq!(queue.findings[0].confidence, Confidence::Inferred(Doubt::Varies));
+    only(&before(60.0, 60.0), K::SlowNetwork, "client → shop");
+    healthy(&before(1.0, 2.0));
+}
+
+#[test]
+fn the_same_answer_each_time_and_a_cache_that_misses() {
+    let report = |statement: &'static str| {
+        load(100, move |n| {
+            let mut r = Request::new(n, 60.0);
+            queries(&mut r, "postgresql", &[(statement, 1.0, 55.0)]);
+            r
+        })
+    };
+    only(
+        &report("SELECT a, sum(b) FROM t GROUP BY a LIMIT 10"),
+        K::Uncached,
+        "SELECT a, sum(b) FROM t GROUP BY a LIMIT ?",
+    );
+    only(&report("SELECT a FROM t WHERE b = 7"), K::SlowQuery, "SELECT a FROM t WHERE b = ?");
+    let cache = |hit_every: u64| {
+        load(100, move |n| {
+            let hit = n % hit_every == 0;
+            let mut r = Request::new(n, if hit { 4.0 } else { 60.0 });
+            let mut look = sql("redis", "GET page:1");
+            look.push(("cache.hit", Value::Bool(hit)));
+            r.span(2, SpanKind::Client, "shop", "GET", (0.5, 1.0), look);
+            if !hit {
+                queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 2.0, 55.0)]);
+            }
+            r
+        })
+    };
+    let analysis = cache(10);
+    only(&analysis, K::CacheMiss, "GET page:?");
+    assert!((analysis.findings[0].evidence["miss_share"] - 0.9).abs() < 1e-9);
+    without(&cache(1), K::CacheMiss);
+}
+
+#[test]
+fn starts_of_functions_and_processes() {
+    let function = |cold: bool| {
+        load(100, move |n| {
+            let starts = n % 10 == 0;
+            let mut r = Request::new(n, if starts { 400.0 } else { 10.0 });
+            if starts && cold {
+                r.spans[0].attributes.push(("faas.coldstart", Value::Bool(true)));
+            }
+            r
+        })
+    };
+    let analysis = function(true);
+    assert!(analysis.findings.iter().any(|f| f.kind == K::ColdStart), "{:?}", kinds(&analysis));
+    without(&function(false), K::ColdStart);
+    let named = |name: &'static str, every: u64| {
+        load(600, move |n| {
+            let starts = n % every == 0;
+            let mut r = Request::new(n, if starts { 415.0 } else { 15.0 });
+            if starts {
+                r.span(2, SpanKind::Internal, "shop", name, (5.0, 405.0), Vec::new());
+            }
+            r
+        })
+    };
+    let analysis = named("warm up models", 20);
+    only(&analysis, K::ColdStart, "warm up models");
+    assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::NameOnly));
+    only(&named("render report", 20), K::AppCpu, "render report");
+    without(&named("warm up models", 2), K::ColdStart);
+}
+
+/// A run whose step has this template.
+fn at_path(
+    template: &str,
+    request: impl Fn(u64) -> Request,
+    limits: &Limits,
+    database: &DatabaseEvidence,
+) -> Analysis {
+    let mut run = run(1);
+    run.steps[0].template = template.to_owned();
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let requests: Vec<Request> = (0..100).map(request).collect();
+    requests.iter().for_each(|r| analyzer.exchange(&r.exchange));
+    requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
+    analyzer.finish().into_analysis_with(&run, limits, database)
+}
+
+#[test]
+fn static_files_of_the_application() {
+    let (limits, database) = (Limits::default(), DatabaseEvidence::default());
+    let at = |path: &str, ms: f64| at_path(path, |n| Request::new(n, ms), &limits, &database);
+    only(&at("/js/app.js?v=3", 80.0), K::StaticByApp, "GET /");
+    only(&at("/static/{{ file }}", 80.0), K::StaticByApp, "GET /");
+    only(&at("/report", 80.0), K::AppCpu, "GET /");
+    healthy(&at("/js/app.js", 8.0));
+}
+
+#[test]
+fn one_thing_at_a_time() {
+    // Requests come every 100 ms; each computes for 60 ms. In an event loop they follow each other; threads overlap.
+    let requests = |threads: bool| {
+        load(200, move |n| {
+            let mut r = Request::new(n, 65.0);
+            let step = if threads { 13 } else { 66 };
+            let shift = |t: u64, base: u64| t - base + 1_000_000_000 + n * step * MS;
+            let base = r.base;
+            r.exchange.intended = Timestamp(shift(r.exchange.intended.0, base));
+            let p = &mut r.exchange.phases;
+            p.start = r.exchange.intended;
+            p.sent = Some(p.start);
+            p.end = Timestamp(shift(p.end.0, base));
+            p.first_byte = Some(p.end);
+            for span in &mut r.spans {
+                (span.start, span.end) = (shift(span.start, base), shift(span.end, base));
+            }
+            r
+        })
+    };
+    let analysis = requests(false);
+    only(&analysis, K::EventLoopBlocked, "GET /");
+    only(&requests(true), K::AppCpu, "GET /");
+}
+
+#[test]
+fn errors_that_hide_or_make_slowness() {
+    let errors = |every: u64, bad_ms: f64| {
+        load(200, move |n| {
+            let bad = n % every == 0;
+            let mut r = Request::new(n, if bad { bad_ms } else { 20.0 });
+            if bad {
+                r.exchange.outcome = Outcome::Answered(500);
+                let seen = CheckFailure { check: "status".into(), seen: "500".into() };
+                r.exchange.checks_failed.push(seen);
+            }
+            r
+        })
+    };
+    let quick = errors(4, 1.0);
+    only(&quick, K::ErrorPath, "HTTP 500");
+    assert!((quick.findings[0].evidence["errors_share"] - 0.25).abs() < 1e-9);
+    without(&errors(4, 18.0), K::ErrorPath);
+    without(&errors(40, 1.0), K::ErrorPath);
+}
+
+#[test]
+fn many_calls_and_many_at_once() {
+    const PEERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let chatty = |calls: usize| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 4.0 * calls as f64 + 4.0);
+            for i in 0..calls {
+                let at = 1.0 + 4.0 * i as f64;
+                r.span(2, SpanKind::Client, "shop", "GET", (at, at + 3.9), get(PEERS[i % 6]));
+            }
+            r
+        })
+    };
+    // Three of each peer: no series.
+    let analysis = chatty(18);
+    assert!(analysis.findings.iter().any(|f| f.kind == K::ChattyService), "{:?}", kinds(&analysis));
+    without(&chatty(12), K::ChattyService);
+    let at_once = |calls: usize| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 90.0);
+            for i in 0..calls {
+                let slow = if i == 3 { 80.0 } else { 5.0 };
+                r.span(
+                    2,
+                    SpanKind::Client,
+                    "shop",
+                    "GET",
+                    (1.0, 1.0 + slow + i as f64 * 0.01),
+                    get("stock.example"),
+                );
+            }
+            r
+        })
+    };
+    let fan = at_once(25);
+    assert!(
+        fan.findings.iter().any(|f| f.kind == K::FanOut || f.kind == K::SlowExternal),
+        "{:?}",
+        kinds(&fan)
+    );
+    without(&at_once(15), K::FanOut);
+}
+
+#[test]
+fn one_instance_of_several() {
+    let instances = |slow_ms: f64| {
+        load(200, move |n| {
+            let slow = n % 2 == 0;
+            let mut r = Request::new(n, if slow { slow_ms } else { 10.0 });
+            r.spans[0].host = if slow { "shop-2" } else { "shop-1" }.to_owned();
+            r
+        })
+    };
+    let analysis = instances(22.0);
+    assert_eq!(kinds(&analysis), [(K::SlowInstance, "GET /".to_owned())]);
+    assert_eq!(&*analysis.findings[0].remedy, "shop: shop-2");
+    healthy(&instances(14.0));
+}
+
+#[test]
+fn a_plan_that_scans() {
+    let statement = "SELECT * FROM term WHERE word = ?";
+    let database = |rows: f64| {
+        let scan = Scan {
+            table: "term".into(),
+            columns: vec!["word".to_owned()],
+            rows,
+            found: 2.0,
+            cost: Some((1_900.0, 8.4)),
+        };
+        DatabaseEvidence { scans: [(statement.into(), scan)].into(), ..Default::default() }
+    };
+    let slow = |n| {
+        let mut r = Request::new(n, 60.0);
+        queries(&mut r, "postgresql", &[("SELECT * FROM term WHERE word = $1", 1.0, 55.0)]);
+        r
+    };
+    let limits = Limits::default();
+    let analysis = at_path("/", slow, &limits, &database(100_000.0));
+    only(&analysis, K::MissingIndex, statement);
+    assert_eq!(&*analysis.findings[0].remedy, "CREATE INDEX ON term (word)");
+    only(&at_path("/", slow, &limits, &database(500.0)), K::SlowQuery, statement);
+    only(&at_path("/", slow, &limits, &DatabaseEvidence::default()), K::SlowQuery, statement);
+    // A scan that costs the step nothing is no finding.
+    let quick = |n| {
+        let mut r = Request::new(n, 8.0);
+        queries(&mut r, "postgresql", &[("SELECT * FROM term WHERE word = $1", 1.0, 2.0)]);
+        r
+    };
+    healthy(&at_path("/", quick, &limits, &database(100_000.0)));
+    // Limits are the user's to set.
+    let mut strict = Limits::default();
+    strict.set("missing_index.rows=1000000").unwrap();
+    only(&at_path("/", slow, &strict, &database(100_000.0)), K::SlowQuery, statement);
+}
+
+#[test]
+fn evidence_that_is_not_whole_is_said_last_and_is_no_verdict() {
+    let analysis = load(100, |n| {
+        let mut r = Request::new(n, 10.0);
+        if n % 3 == 0 {
+            r.spans.clear();
+        }
+        r
+    });
+    assert_eq!(kinds(&analysis), [(K::IncompleteTraces, "missing spans".to_owned())]);
+    assert!(matches!(analysis.verdict, crate::analysis::result::Verdict::Healthy { .. }));
+    without(&load(100, |n| Request::new(n, 10.0)), K::IncompleteTraces);
+    let skewed = |ms: u64| {
+        load(100, move |n| {
+            let mut r = Request::new(n, 10.0);
+            r.spans[0].host = "b".to_owned();
+            r.spans[0].start += ms * MS;
+            r.spans[0].end += ms * MS;
+            r
+        })
+    };
+    assert_eq!(kinds(&skewed(500)), [(K::ClockSkew, "clocks of hosts".to_owned())]);
+    without(&skewed(20), K::ClockSkew);
+}

@@ -1,0 +1,145 @@
+"""The detection table: every fault of the demo alone and in pairs, at three loads, and none; what is found, and is it right?
+
+    HOTSPAN_BIN=target/release/hotspan python3 tests/stack/detection_table.py --out docs/detection.md
+
+Right means: the first findings are of the faults' own kinds (as many as there are faults), no other kind has high
+confidence, and with no fault there is no finding. Runs are kept as lines of JSON in --kept, and are not made again when
+they are there, so that a long table can be made in several goes; `--seconds`, `--loads`, `--only` and `--pairs` bound it.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# Fault: the kinds that are right for it. A lock that is held for a slow payment is a slow payment too.
+KINDS = {
+    "n_plus_one": {"n_plus_one_query"},
+    "missing_index": {"missing_index"},
+    "slow_external": {"slow_external"},
+    "rate_limited_external": {"rate_limited"},
+    "cpu": {"app_cpu"},
+    "pool_exhausted": {"pool_wait"},
+    "lock_contention": {"lock_contention", "slow_external"},
+    "sequential_calls": {"n_plus_one_call", "sequential_calls"},
+    "cache_off": {"uncached", "cache_miss"},
+    "cold_start": {"cold_start"},
+    "large_payload": {"large_payload"},
+    "static_by_app": {"static_by_app"},
+}
+EVIDENCE = {"clock_skew", "incomplete_traces", "generator_bound"}
+
+
+def run(binary: str, faults: tuple, users: int, seconds: int) -> dict:
+    """One run of the demo; gives what was found."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            binary, "demo", "--fault", ",".join(faults) or "none", "--users", str(users),
+            "--duration", f"{seconds}s", "--quiet", "--format", "json", "--out", folder,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 240, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        report = json.loads(done.stdout)
+    findings = [
+        {
+            "kind": f["kind"], "step": f["step"]["name"], "confidence": f["confidence"]["level"],
+            "name": f["contributor"]["name"][:80], "mean_ms": f["evidence"].get("mean_ms", 0.0),
+        }
+        for f in report["findings"]
+    ]  # fmt: skip
+    load = report["load"]["achieved_per_s"]
+    return {"faults": list(faults), "users": users, "seconds": seconds, "per_s": load, "findings": findings}
+
+
+def judge(result: dict) -> str:
+    """`right`, or what is not."""
+    findings = [f for f in result["findings"] if f["kind"] not in EVIDENCE]
+    faults = result["faults"]
+    if not faults:
+        return "right" if not findings else "a finding without a fault"
+    allowed = set().union(*(KINDS[fault] for fault in faults))
+    wrong = [f for f in findings if f["kind"] not in allowed and f["confidence"] == "high"]
+    if wrong:
+        return f"also {wrong[0]['kind']} ({wrong[0]['step']})"
+    missing = [fault for fault in faults if not any(f["kind"] in KINDS[fault] for f in findings)]
+    if missing:
+        return f"no {missing[0]}"
+    first = findings[: len(faults)]
+    out_of_order = [f for f in first if f["kind"] not in allowed]
+    return f"{out_of_order[0]['kind']} before it" if out_of_order else "right"
+
+
+def wanted(args) -> list:
+    only = args.only.split(",") if args.only else list(KINDS)
+    loads = [int(users) for users in args.loads.split(",")]
+    rows = [((), users) for users in loads]
+    rows += [((fault,), users) for fault in only for users in loads]
+    if args.pairs:
+        rows += [(pair, loads[len(loads) // 2]) for pair in itertools.combinations(only, 2)]
+    return rows
+
+
+def table(results: list, args) -> str:
+    right = sum(judge(result) == "right" for result in results)
+    lines = [
+        "# What is found in the demo",
+        "",
+        "Made by `tests/stack/detection_table.py`; do not edit. Each line is one run of `hotspan demo`, of "
+        f"{args.seconds} s on a machine with {os.cpu_count()} cores. *Right*: the faults' own kinds come first, no other kind has high "
+        "confidence, and without a fault nothing is found. Confidence is given where it is not high.",
+        "",
+        f"**{right} of {len(results)} runs are right.**",
+        "",
+        "| faults | users | requests/s | found, worst first | |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        found = [
+            f"`{f['kind']}` {f['step']}" + ("" if f["confidence"] == "high" else f" ({f['confidence']})")
+            for f in result["findings"][:5]
+        ]
+        names = " + ".join(f"`{fault}`" for fault in result["faults"]) or "none"
+        lines.append(
+            f"| {names} | {result['users']} | {result['per_s']:.0f} | {', '.join(found) or 'nothing'} | {judge(result)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="Markdown file to write; without it the table is printed")
+    parser.add_argument("--kept", type=Path, default=Path("target/detection.jsonl"), help="results that were made already")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--loads", default="5,20,60", help="virtual users, separated by commas")
+    parser.add_argument("--only", default="", help="faults, separated by commas")
+    parser.add_argument("--pairs", action="store_true", help="every pair of faults too, at the middle load")
+    args = parser.parse_args()
+    binary = os.environ.get("HOTSPAN_BIN", "target/release/hotspan")
+    made = [json.loads(line) for line in args.kept.read_text().splitlines()] if args.kept.exists() else []
+    known = {(tuple(r["faults"]), r["users"], r["seconds"]): r for r in made}
+    results = []
+    for faults, users in wanted(args):
+        result = known.get((faults, users, args.seconds))
+        if result is None:
+            result = run(binary, faults, users, args.seconds)
+            args.kept.parent.mkdir(parents=True, exist_ok=True)
+            with args.kept.open("a") as kept:
+                kept.write(json.dumps(result) + "\n")
+        results.append(result)
+        told = [(f["kind"], f["step"], f["confidence"]) for f in result["findings"][:4]]
+        print(f"{'+'.join(faults) or 'none':40} {users:3} users: {judge(result):30} {told}", file=sys.stderr, flush=True)
+    text = table(results, args)
+    if args.out:
+        args.out.write_text(text)
+    else:
+        print(text)
+    return 0 if all(judge(result) == "right" for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
