@@ -289,7 +289,7 @@ impl Work {
             self.check(result);
         }
         for exchange in batch {
-            if exchange.sampled && exchange.was_sent() {
+            if exchange.sampled && exchange.was_sent() && self.recorder.expects_spans {
                 self.tracker.sent(exchange.trace_id, exchange.span_id);
             }
             // It resizes itself, so every u64 fits.

@@ -1,6 +1,6 @@
 //! One connection and what it takes to get it: name, TCP, TLS, HTTP; each phase timed.
 
-use super::clock::Clock;
+use super::clock::ThreadClock;
 use super::flight::{Ended, Flight};
 use super::http1::{Body, Http1, Scratch};
 use super::stream::Stream;
@@ -33,7 +33,7 @@ pub struct Dialer {
     tls: TlsConnector,
     protocol: ProtocolChoice,
     timeout: Nanos,
-    clock: Clock,
+    clock: Rc<ThreadClock>,
     scratch: Rc<Scratch>,
 }
 
@@ -44,7 +44,7 @@ impl Dialer {
         tls: TlsConnector,
         protocol: ProtocolChoice,
         timeout: Nanos,
-        clock: Clock,
+        clock: Rc<ThreadClock>,
         scratch: Rc<Scratch>,
     ) -> Dialer {
         let known = endpoints

@@ -146,15 +146,10 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     let scenario = &options.scenario;
     let schedule = Arc::new(Schedule::new(&scenario.stages));
     ensure_files(u64::from(schedule.users.most()) * scenario.endpoints.len() as u64)?;
-    let tls = tls_config(scenario.trust, scenario.protocol);
-    let tls = match (tls, scenario.endpoints.iter().any(|e| e.tls)) {
-        (Ok(config), _) => config,
-        (Err(why), true) => return Err(LoadError::Tls(why)),
-        // Nobody asks for TLS: a machine without certificates can still do the rest.
-        (Err(_), false) => {
-            tls_config(crate::scenario::Trust::Anyone, scenario.protocol).map_err(LoadError::Tls)?
-        }
-    };
+    // Reading the system's certificates takes longer than all else before the first request: only where TLS is spoken.
+    let speaks_tls = scenario.endpoints.iter().any(|e| e.tls);
+    let trust = if speaks_tls { scenario.trust } else { crate::scenario::Trust::Anyone };
+    let tls = tls_config(trust, scenario.protocol).map_err(LoadError::Tls)?;
     let tls = TlsConnector::from(Arc::new(tls));
     let clock = Clock::start();
     let cpu_before = process_cpu();

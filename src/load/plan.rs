@@ -33,6 +33,7 @@ pub struct StepPlan {
     body: BodyPlan,
     scheme: Scheme,
     authority: Authority,
+    ready: Option<Made>,
 }
 
 enum Place {
@@ -97,7 +98,18 @@ impl StepPlan {
         mark_secrets(&mut headers);
         let place = place(endpoint, step)?;
         let json_extracts = step.extract.iter().any(|e| !matches!(e.source, Source::Header(_)));
+        let fixed = made_headers.is_empty();
+        let ready = match (&place, &body) {
+            (Place::Fixed { path, url }, BodyPlan::Fixed(body)) if fixed => Some(Made {
+                path: path.clone(),
+                url: Arc::clone(url),
+                headers: Vec::new(),
+                body: body.clone(),
+            }),
+            _ => None,
+        };
         Ok(StepPlan {
+            ready,
             method: step.method.clone(),
             endpoint: step.endpoint,
             idempotent: step.method.is_idempotent(),
@@ -116,6 +128,11 @@ impl StepPlan {
             scheme: if endpoint.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().map_err(|e| format!("{authority}: {e}"))?,
         })
+    }
+
+    /// What every request of this step is made of, where all are the same ([`StepPlan::fixed`]).
+    pub fn ready(&self) -> Option<&Made> {
+        self.ready.as_ref()
     }
 
     /// What a request of this step is made of.

@@ -90,14 +90,6 @@ pub async fn step(
         thread.timer.sleep_until(thread.clock.now() + Nanos::from_millis(5)).await;
     }
     let start = thread.clock.now().max(intended);
-    let scope = Scope {
-        variables: &walk.variables,
-        row: walk.row.as_ref(),
-        user: seat.user,
-        iteration: walk.iteration,
-        now: start,
-    };
-    let made = plan.make(&scope, &mut walk.random);
     let mut attempt = Attempt {
         thread,
         plan,
@@ -108,27 +100,41 @@ pub async fn step(
         method: &plan.method,
         redirected: false,
     };
-    let mut made = match made {
-        Ok(made) => made,
-        Err(why) => {
-            let failure = thread.words.borrow_mut().failure(FailureClass::Template, &why);
-            let (at, blank) = (start, attempt.blank(seat, walk, plan.shown_url()));
-            record(thread, Exchange { outcome: Outcome::Failed { failure, status: None }, ..blank });
-            return StepEnd { at, went: Went::Failed, flawed: false };
+    let filled;
+    let first = match plan.ready() {
+        Some(ready) => ready,
+        None => {
+            let scope = Scope {
+                variables: &walk.variables,
+                row: walk.row.as_ref(),
+                user: seat.user,
+                iteration: walk.iteration,
+                now: start,
+            };
+            match plan.make(&scope, &mut walk.random) {
+                Ok(made) => {
+                    filled = made;
+                    &filled
+                }
+                Err(why) => return attempt.unmade(seat, walk, &why),
+            }
         }
     };
+    let mut elsewhere: Option<Made> = None;
     let get = Method::GET;
     for hop in 0..=MOST_HOPS {
-        let (mut exchange, answer) = attempt.exchange(seat, walk, &made).await;
+        let made = elsewhere.as_ref().unwrap_or(first);
+        let mut exchange = attempt.blank(seat, walk, Arc::clone(&made.url));
+        let answer = attempt.exchange(seat, made, &mut exchange).await;
         let at = exchange.phases.end;
         let Some(answer) = answer else {
             record(thread, exchange);
             return StepEnd { at, went: Went::Failed, flawed: false };
         };
         let follow = thread.scenario.redirects == Redirects::Follow && hop < MOST_HOPS;
-        if follow && let Some((next, as_get)) = redirected(plan, &made, attempt.method, &answer) {
+        if follow && let Some((next, as_get)) = redirected(plan, made, attempt.method, &answer) {
             record(thread, exchange);
-            made = next;
+            elsewhere = Some(next);
             attempt.redirected = true;
             attempt.method = if as_get { &get } else { attempt.method };
             (attempt.intended, attempt.start) = (at, thread.clock.now().max(at));
@@ -237,20 +243,27 @@ impl Attempt<'_> {
         }
     }
 
+    /// Records that no request could be made.
+    fn unmade(&self, seat: &Seat, walk: &Walk, why: &str) -> StepEnd {
+        let failure = self.thread.words.borrow_mut().failure(FailureClass::Template, why);
+        let blank = self.blank(seat, walk, self.plan.shown_url());
+        record(self.thread, Exchange { outcome: Outcome::Failed { failure, status: None }, ..blank });
+        StepEnd { at: self.start, went: Went::Failed, flawed: false }
+    }
+
     /// Sends, waits, reads. The answer is there exactly when the outcome is an answer.
-    async fn exchange(&self, seat: &mut Seat, walk: &Walk<'_>, made: &Made) -> (Exchange, Option<Answer>) {
+    async fn exchange(&self, seat: &mut Seat, made: &Made, exchange: &mut Exchange) -> Option<Answer> {
         let thread = self.thread;
-        let mut exchange = self.blank(seat, walk, Arc::clone(&made.url));
         thread.count(|c| {
             c.in_flight += 1;
             c.most_in_flight = c.most_in_flight.max(c.in_flight);
         });
-        let answer = self.attempts(seat, made, &mut exchange).await;
+        let answer = self.attempts(seat, made, exchange).await;
         thread.count(|c| c.in_flight -= 1);
         if answer.is_none() {
             exchange.phases.end = thread.clock.now();
         }
-        (exchange, answer)
+        answer
     }
 
     async fn attempts(&self, seat: &mut Seat, made: &Made, exchange: &mut Exchange) -> Option<Answer> {
@@ -330,7 +343,7 @@ impl Attempt<'_> {
             Ok(outgoing) => {
                 let asked = if *self.method == Method::HEAD { Asked::Head } else { Asked::Ordinary };
                 let fields = if self.plan.keeps_fields { Fields::All } else { Fields::Few };
-                connection.finish(outgoing, (asked, fields), &seat.flight, thread.clock, &mut seen).await
+                connection.finish(outgoing, (asked, fields), &seat.flight, &thread.clock, &mut seen).await
             }
             Err(unsent) => Err(unsent),
         };

@@ -1,6 +1,6 @@
 //! What everything on one load thread shares.
 
-use super::clock::Clock;
+use super::clock::ThreadClock;
 use super::connection::Dialer;
 use super::flight::Flights;
 use super::http1::{Prepared, Scratch};
@@ -31,7 +31,7 @@ pub struct Thread {
     /// When load ends by its schedule.
     pub end: Timestamp,
     /// The run's clock.
-    pub clock: Clock,
+    pub clock: Rc<ThreadClock>,
     /// Exact waits.
     pub timer: Timer,
     /// Requests under way.

@@ -39,7 +39,7 @@ pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)
         thread.count(|c| c.users += 1);
         let mut stays = true;
         (due, stays) = begin_user(&thread, &mut seat, due, until).await.unwrap_or((due, stays));
-        while stays && due < until && thread.clock.now() < until && !thread.is_stopping() {
+        while stays && due < until && thread.clock.told() < until && !thread.is_stopping() {
             let walked = iterate(&thread, &mut seat, iteration, due, until).await;
             (due, stays) = (walked.next, !walked.leaves);
             iteration += 1;

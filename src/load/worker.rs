@@ -1,6 +1,6 @@
 //! One load thread: a runtime of its own with its own users, sockets and random numbers.
 
-use super::clock::Clock;
+use super::clock::{Clock, ThreadClock};
 use super::connection::Dialer;
 use super::flight::Flights;
 use super::http1::Scratch;
@@ -58,7 +58,7 @@ pub fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>, go: &mpsc::Re
         }
     };
     runtime.block_on(async {
-        let prepared = Timer::best(setup.clock)
+        let prepared = Timer::best(Rc::new(ThreadClock::new(setup.clock)))
             .map_err(|e| format!("no timer for a load thread: {e}"))
             .and_then(|timer| plans(&setup.scenario).map(|plans| (timer, plans)));
         let (timer, plans) = match prepared {
@@ -95,7 +95,7 @@ fn pin_to(core: Option<usize>) {
 }
 
 async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp) -> Counts {
-    let Setup { schedule, clock, .. } = &setup;
+    let Setup { schedule, .. } = &setup;
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let thread = thread_of(&setup, &timer, plans, begin, begin + schedule.end());
     tokio::task::spawn_local(timer.drive());
@@ -119,7 +119,7 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
         let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
         let _ = tokio::task::spawn_local(pacer).await;
         while !open.is_done() {
-            thread.timer.steady_sleep_until(clock.now() + Nanos::from_millis(1)).await;
+            thread.timer.steady_sleep_until(thread.clock.now() + Nanos::from_millis(1)).await;
         }
     }
     for user in users {
@@ -140,7 +140,8 @@ pub fn thread_of(
     begin: Timestamp,
     end: Timestamp,
 ) -> Rc<Thread> {
-    let Setup { scenario, schedule, clock, .. } = setup;
+    let Setup { scenario, schedule, .. } = setup;
+    let clock = timer.clock();
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let scratch = Scratch::new();
     Rc::new(Thread {
@@ -149,7 +150,7 @@ pub fn thread_of(
         plans,
         begin,
         end,
-        clock: *clock,
+        clock: Rc::clone(clock),
         timer: timer.clone(),
         flights: Rc::new(Flights::default()),
         dialer: Dialer::new(
@@ -157,7 +158,7 @@ pub fn thread_of(
             setup.tls.clone(),
             scenario.protocol,
             scenario.timeouts.connect,
-            *clock,
+            Rc::clone(clock),
             scratch,
         ),
         pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),

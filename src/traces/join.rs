@@ -6,10 +6,14 @@
 use crate::record::{SpanId, SpanKind, Timestamp, TraceId};
 use crate::wire::otlp::ScanResult;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Parents remembered in each of two generations, for spans that come before their exchange is recorded. Most spans'
 /// parents are no exchanges at all, so old ones are forgotten.
 const EARLY_MAX: usize = 1 << 19;
+/// Exchanges that wait, in each of two generations. Where spans come, they come within seconds; where none come, a run of any
+/// length must not fill the memory with what waits for them. What is forgotten counts as not joined.
+const PENDING_MAX: usize = 1 << 19;
 /// Processes told apart; more are taken for one.
 const SENDERS_MAX: usize = 4_096;
 /// Batch size of every SDK by default: a batch of exactly this size was cut off, so more is waiting behind it.
@@ -18,8 +22,8 @@ const FULL_BATCH: u64 = 512;
 /// Counts traced exchanges and those whose server span has come.
 #[derive(Debug, Default)]
 pub struct JoinTracker {
-    pending: HashSet<u64>,
-    early: [HashSet<u64>; 2],
+    pending: Generations,
+    early: Generations,
     traced: u64,
     joined: u64,
     last_arrival: Option<Timestamp>,
@@ -30,6 +34,67 @@ pub struct JoinTracker {
 struct LastBatch {
     at: Timestamp,
     full: bool,
+}
+
+/// A set of keys that forgets the oldest ones when it is full.
+#[derive(Debug, Default)]
+struct Generations {
+    sets: [HashSet<u64, Mixing>; 2],
+}
+
+impl Generations {
+    fn insert(&mut self, key: u64, most: usize) {
+        if self.sets[0].len() >= most {
+            self.sets.swap(0, 1);
+            self.sets[0].clear();
+        }
+        self.sets[0].insert(key);
+    }
+
+    fn remove(&mut self, key: u64) -> bool {
+        self.sets.iter_mut().any(|set| set.remove(&key))
+    }
+
+    fn len(&self) -> usize {
+        self.sets.iter().map(HashSet::len).sum()
+    }
+}
+
+/// Hashes keys that are random already: one multiplication, with a seed so that no sender of spans can choose what collides.
+#[derive(Clone, Copy, Debug)]
+struct Mixing {
+    seed: u64,
+}
+
+impl Default for Mixing {
+    fn default() -> Mixing {
+        Mixing { seed: RandomState::new().hash_one(0) }
+    }
+}
+
+impl BuildHasher for Mixing {
+    type Hasher = Mixed;
+
+    fn build_hasher(&self) -> Mixed {
+        Mixed(self.seed)
+    }
+}
+
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let product = u128::from(self.0 ^ key) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
 }
 
 /// Both ids in one number. Span ids are random, so are trace ids; what collides by chance miscounts one exchange.
@@ -48,10 +113,10 @@ impl JoinTracker {
     pub fn sent(&mut self, trace_id: TraceId, span_id: SpanId) {
         self.traced += 1;
         let key = key(trace_id, span_id);
-        if self.early.iter_mut().any(|early| early.remove(&key)) {
+        if self.early.remove(key) {
             self.joined += 1;
         } else {
-            self.pending.insert(key);
+            self.pending.insert(key, PENDING_MAX);
         }
     }
 
@@ -73,20 +138,12 @@ impl JoinTracker {
             // hotspan's own client spans have no parent, and what has none cannot be the server's side of one.
             let Some(parent) = span.parent_id else { continue };
             let key = key(span.trace_id, parent);
-            if self.pending.remove(&key) {
+            if self.pending.remove(key) {
                 self.joined += 1;
             } else if !matches!(span.kind, SpanKind::Client | SpanKind::Producer) {
-                self.remember(key);
+                self.early.insert(key, EARLY_MAX);
             }
         }
-    }
-
-    fn remember(&mut self, key: u64) {
-        if self.early[0].len() >= EARLY_MAX {
-            self.early.swap(0, 1);
-            self.early[0].clear();
-        }
-        self.early[0].insert(key);
     }
 
     /// Traced exchanges so far.
@@ -99,7 +156,7 @@ impl JoinTracker {
         self.joined
     }
 
-    /// Traced exchanges whose server span has not come.
+    /// Traced exchanges whose server span has not come, as far as they are remembered.
     pub fn pending(&self) -> u64 {
         self.pending.len() as u64
     }
@@ -132,6 +189,22 @@ mod tests {
         };
         let senders = vec![Sender { resource: 1, spans: 1 }];
         ScanResult { spans: 1, invalid: 0, keys: vec![key], senders }
+    }
+
+    #[test]
+    fn what_never_joins_is_forgotten_in_the_end() {
+        let mut tracker = JoinTracker::new();
+        let id = |n: u64| SpanId((n + 1).to_be_bytes());
+        let all = 3 * PENDING_MAX as u64;
+        for n in 0..all {
+            tracker.sent(TraceId([1; 16]), id(n));
+        }
+        assert_eq!(tracker.traced(), all);
+        assert!(tracker.pending() <= 2 * PENDING_MAX as u64, "{}", tracker.pending());
+        let mut span = server(1, SpanKind::Server);
+        span.keys[0].parent_id = Some(id(all - 1));
+        tracker.spans(&span, Timestamp(1));
+        assert_eq!(tracker.joined(), 1, "the newest are remembered");
     }
 
     proptest! {

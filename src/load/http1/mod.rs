@@ -20,7 +20,7 @@ pub use head::{Asked, Fields, Head};
 pub use parser::Body;
 pub use request::{Prepared, write_request};
 
-use super::clock::Clock;
+use super::clock::ThreadClock;
 use super::flight::{Ended, Flight};
 use super::stream::{Idle, Stream};
 use crate::record::Timestamp;
@@ -138,7 +138,7 @@ impl Http1 {
         mut outgoing: Outgoing,
         expected: (Asked, Fields),
         flight: &Flight,
-        clock: Clock,
+        clock: &ThreadClock,
         seen: &mut Seen,
     ) -> Result<Head, NoAnswer> {
         let mut parser = Parser::new(expected.0, expected.1);
@@ -168,7 +168,7 @@ impl Http1 {
     fn read(
         &mut self,
         parser: &mut Parser,
-        clock: Clock,
+        clock: &ThreadClock,
         cx: &mut Context<'_>,
         seen: &mut Seen,
     ) -> Poll<Result<End, Fault>> {

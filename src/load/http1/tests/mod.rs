@@ -6,6 +6,7 @@ mod sockets;
 mod table;
 
 use super::*;
+use crate::load::clock::Clock;
 use crate::load::flight::Flights;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -139,7 +140,7 @@ fn ours(script: Script, method: &str) -> (Came, Seen, Result<Head, String>) {
     let mut seen = Seen { body: Body { keep: usize::MAX, ..Body::default() }, ..Seen::default() };
     let head = format!("{method} / HTTP/1.1\r\nhost: h\r\n\r\n");
     let flights = Rc::new(Flights::default());
-    let (flight, clock) = (flights.slot(), Clock::start());
+    let (flight, clock) = (flights.slot(), ThreadClock::new(Clock::start()));
     let asked = if method == "HEAD" { Asked::Head } else { Asked::Ordinary };
     let outgoing = match connection.start(head.as_bytes(), Bytes::new(), &mut seen) {
         Ok(outgoing) => outgoing,

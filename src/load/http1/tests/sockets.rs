@@ -1,6 +1,7 @@
 //! Whole exchanges over real sockets, where both sides write at once, close half and talk too much.
 
 use super::*;
+use crate::load::clock::Clock;
 use crate::record::FailureClass;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -44,7 +45,8 @@ async fn exchange(connection: &mut Http1, body: Bytes) -> (Result<Head, NoAnswer
         Err(why) => return (Err(why), seen),
     };
     let expected = (Asked::Ordinary, Fields::Few);
-    let answer = connection.finish(outgoing, expected, &flight, Clock::start(), &mut seen).await;
+    let answer =
+        connection.finish(outgoing, expected, &flight, &ThreadClock::new(Clock::start()), &mut seen).await;
     (answer, seen)
 }
 
