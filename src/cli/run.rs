@@ -14,8 +14,8 @@ use crate::load::{self, LiveCounters, LoadOptions};
 use crate::record::{LoadFacts, Nanos, Run, RunState};
 use crate::scenario::{self, OtlpProtocol, Rate, Scenario, Surroundings, UrlForm, UrlLoad};
 use crate::traces::{
-    Endpoint, ExportConfig, Exporter, Forwarder, Incoming, Receiver, ReceiverConfig, Signal, Transport,
-    WaitPolicy, install_crypto_provider,
+    Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
+    ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
 use crate::wire::folder::RunWriter;
 use anyhow::{Context, bail};
@@ -60,6 +60,11 @@ where
         otlp_grpc: args.otlp_grpc,
         otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
         forward: None,
+        forward_queue: 0,
+        otlp_tls_cert: None,
+        otlp_tls_key: None,
+        otlp_tls_client_ca: None,
+        otlp_cors: Vec::new(),
         wait: Duration::from_secs(30),
         quiet_period: Duration::from_secs(6),
     };
@@ -153,7 +158,8 @@ struct Underway {
 impl<'a> Session<'a> {
     fn open(runtime: &Runtime, args: &ReceiveArgs, output: &'a OutputArgs) -> anyhow::Result<Session<'a>> {
         let _entered = runtime.enter();
-        let forwarder = args.forward.as_deref().map(Forwarder::start).transpose()?;
+        let forwarder =
+            args.forward.as_deref().map(|url| start_forwarder(url, args, &output.out)).transpose()?;
         let (sink, spans) = mpsc::channel(SPAN_MESSAGES);
         let receiver = match args.traces_from {
             Source::None => None,
@@ -162,6 +168,8 @@ impl<'a> Session<'a> {
                     grpc: Some(args.otlp_grpc),
                     http: Some(args.otlp_http),
                     forward: forwarder.as_ref().map(Forwarder::handle),
+                    tls: args.tls()?,
+                    origins: args.otlp_cors.clone(),
                     ..ReceiverConfig::default()
                 },
                 sink,
@@ -232,12 +240,11 @@ impl<'a> Session<'a> {
         }
         if let Some(forwarder) = forwarder {
             underway.progress.tick("handing on the last spans …");
-            let (forwarded, dropped, error) = runtime.block_on(forwarder.finish(LAST_EXPORTS));
-            underway.run.receiver.forwarded = forwarded;
-            underway.run.receiver.forward_dropped = dropped;
-            if let Some(error) = error.filter(|_| dropped > 0) {
-                underway.run.warnings.push(format!("--forward: {error}"));
-            }
+            let end = runtime.block_on(forwarder.finish(LAST_EXPORTS));
+            let facts = &mut underway.run.receiver;
+            (facts.forwarded, facts.forward_dropped) = (end.forwarded, end.dropped);
+            facts.forward_waiting = end.waiting;
+            underway.run.warnings.extend(forward_warning(&end));
         }
         underway.close(recorded, output, plan.strict)
     }
@@ -325,6 +332,35 @@ impl Underway {
             Exit::Passed if unwritten.is_some() => Exit::CouldNotRun,
             exit => exit,
         })
+    }
+}
+
+/// The folders that a forwarder may queue in, below the folder of runs: one for each process.
+const FORWARD_QUEUES: usize = 16;
+
+/// Starts forwarding, with a queue on disk. What an earlier process could not hand on is handed on too.
+pub fn start_forwarder(url: &str, args: &ReceiveArgs, out: &Path) -> anyhow::Result<Forwarder> {
+    let config = |dir: PathBuf| ForwardConfig::with_queue(url, dir, args.forward_queue);
+    for n in 1..FORWARD_QUEUES {
+        let name = if n == 1 { "forward-queue".to_owned() } else { format!("forward-queue-{n}") };
+        match Forwarder::start(&config(out.join(name))) {
+            Err(error) if error.queue_in_use() => {}
+            started => return Ok(started?),
+        }
+    }
+    Ok(Forwarder::start(&config(out.join(format!("forward-queue-{FORWARD_QUEUES}"))))?)
+}
+
+/// What a person should know about spans that were not handed on.
+pub fn forward_warning(end: &ForwardEnd) -> Option<String> {
+    let why = end.last_error.as_deref().unwrap_or("the time for it was over");
+    match (end.dropped, end.waiting) {
+        (0, 0) => None,
+        (0, waiting) => Some(format!(
+            "--forward: {waiting} spans could not be handed on yet ({why}); they wait on disk, and the next `hotspan run` or \
+             `hotspan collect` with --forward and the same --out sends them"
+        )),
+        _ => Some(format!("--forward: {why}")),
     }
 }
 
