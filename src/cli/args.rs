@@ -30,6 +30,8 @@ pub enum Command {
     Run(RunArgs),
     /// Analyse a run folder again: same folder, same report.
     Analyze(AnalyzeArgs),
+    /// Take in spans, metrics and logs without putting on load, until Ctrl-C or for --duration.
+    Collect(CollectArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
@@ -89,6 +91,19 @@ pub struct ReceiveArgs {
     /// Where server spans come from.
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Receiver)]
     pub traces_from: Source,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Longest wait for late spans after the load.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub wait: Duration,
+    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
+    pub quiet_period: Duration,
+}
+
+/// The receiver, and where what it takes goes as well.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
     /// Address of the OTLP/gRPC receiver.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
@@ -113,15 +128,9 @@ pub struct ReceiveArgs {
     /// Let web pages of this origin send spans, e.g. https://shop.example (repeatable; none by default).
     #[arg(long, value_name = "ORIGIN")]
     pub otlp_cors: Vec<String>,
-    /// Longest wait for late spans after the load.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
-    pub wait: Duration,
-    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
-    pub quiet_period: Duration,
 }
 
-impl ReceiveArgs {
+impl ListenArgs {
     /// The receiver's certificate, read.
     pub fn tls(&self) -> anyhow::Result<Option<ServerTls>> {
         let (Some(certificate), Some(key)) = (&self.otlp_tls_cert, &self.otlp_tls_key) else {
@@ -184,6 +193,46 @@ pub enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan collect --duration 5m && hotspan analyze runs
+  hotspan collect --forward http://127.0.0.1:14317 --rotate 1GB --keep 24
+  hotspan collect --otlp-grpc 0.0.0.0:4317 --otlp-tls-cert cert.pem --otlp-tls-key key.pem")]
+pub struct CollectArgs {
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How long [default: until Ctrl-C].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Folder that run folders are made in.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Begin a new run folder when one has grown to this size, e.g. 1GB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub rotate: Option<u64>,
+    /// Run folders of this collection that are kept; the oldest are removed [default: all].
+    #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// The ledger at the end, for people or as JSON.
+    #[arg(long, value_enum, default_value_t = LedgerFormat::Text)]
+    pub format: LedgerFormat,
+    /// Plain progress lines instead of one that is redrawn.
+    #[arg(long)]
+    pub no_ui: bool,
+    /// No progress; the ledger is printed all the same.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LedgerFormat {
+    /// Sentences.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod args;
+mod collect;
 mod demo;
 mod exit;
 mod host;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Analyze(args) => analyze::run(&args),
+        Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoService(args) => demo::service(&args),

@@ -2,7 +2,7 @@
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
 use super::analyze::Analyzed;
-use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source};
+use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source};
 use super::exit::{Exit, say};
 use super::host;
 use super::live::{Interrupts, LoadWatch};
@@ -30,9 +30,9 @@ use tokio::sync::mpsc;
 /// Batches of exchanges that may wait for the recorder: some seconds of the fastest load.
 const EXCHANGE_BATCHES: usize = 1_024;
 /// Messages of spans that may wait for the recorder; beyond that their senders wait.
-const SPAN_MESSAGES: usize = 64;
+pub const SPAN_MESSAGES: usize = 64;
 /// How long the last client spans and forwarded spans may take to leave.
-const LAST_EXPORTS: Duration = Duration::from_secs(10);
+pub const LAST_EXPORTS: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
@@ -57,14 +57,16 @@ where
     let runtime = runtime()?;
     let receive = ReceiveArgs {
         traces_from: Source::Receiver,
-        otlp_grpc: args.otlp_grpc,
-        otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        forward: None,
-        forward_queue: 0,
-        otlp_tls_cert: None,
-        otlp_tls_key: None,
-        otlp_tls_client_ca: None,
-        otlp_cors: Vec::new(),
+        listen: ListenArgs {
+            otlp_grpc: args.otlp_grpc,
+            otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            forward: None,
+            forward_queue: 0,
+            otlp_tls_cert: None,
+            otlp_tls_key: None,
+            otlp_tls_client_ca: None,
+            otlp_cors: Vec::new(),
+        },
         wait: Duration::from_secs(30),
         quiet_period: Duration::from_secs(6),
     };
@@ -81,7 +83,7 @@ where
     exit
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("hotspan-telemetry")
@@ -158,22 +160,13 @@ struct Underway {
 impl<'a> Session<'a> {
     fn open(runtime: &Runtime, args: &ReceiveArgs, output: &'a OutputArgs) -> anyhow::Result<Session<'a>> {
         let _entered = runtime.enter();
-        let forwarder =
-            args.forward.as_deref().map(|url| start_forwarder(url, args, &output.out)).transpose()?;
+        let forwarder = start_forwarder(&args.listen, &output.out)?;
         let (sink, spans) = mpsc::channel(SPAN_MESSAGES);
         let receiver = match args.traces_from {
             Source::None => None,
-            Source::Receiver => Some(Receiver::start(
-                ReceiverConfig {
-                    grpc: Some(args.otlp_grpc),
-                    http: Some(args.otlp_http),
-                    forward: forwarder.as_ref().map(Forwarder::handle),
-                    tls: args.tls()?,
-                    origins: args.otlp_cors.clone(),
-                    ..ReceiverConfig::default()
-                },
-                sink,
-            )?),
+            Source::Receiver => {
+                Some(Receiver::start(receiver_config(&args.listen, forwarder.as_ref())?, sink)?)
+            }
         };
         let wait = WaitPolicy {
             quiet: nanos(args.quiet_period),
@@ -338,17 +331,32 @@ impl Underway {
 /// The folders that a forwarder may queue in, below the folder of runs: one for each process.
 const FORWARD_QUEUES: usize = 16;
 
-/// Starts forwarding, with a queue on disk. What an earlier process could not hand on is handed on too.
-pub fn start_forwarder(url: &str, args: &ReceiveArgs, out: &Path) -> anyhow::Result<Forwarder> {
-    let config = |dir: PathBuf| ForwardConfig::with_queue(url, dir, args.forward_queue);
-    for n in 1..FORWARD_QUEUES {
+/// Starts forwarding, if it is wanted, with a queue on disk. What an earlier process could not hand on is handed on too.
+pub fn start_forwarder(args: &ListenArgs, out: &Path) -> anyhow::Result<Option<Forwarder>> {
+    let Some(url) = &args.forward else { return Ok(None) };
+    let start = |n: usize| {
         let name = if n == 1 { "forward-queue".to_owned() } else { format!("forward-queue-{n}") };
-        match Forwarder::start(&config(out.join(name))) {
+        Forwarder::start(&ForwardConfig::with_queue(url, out.join(name), args.forward_queue))
+    };
+    for n in 1..FORWARD_QUEUES {
+        match start(n) {
             Err(error) if error.queue_in_use() => {}
-            started => return Ok(started?),
+            started => return Ok(Some(started?)),
         }
     }
-    Ok(Forwarder::start(&config(out.join(format!("forward-queue-{FORWARD_QUEUES}"))))?)
+    Ok(Some(start(FORWARD_QUEUES)?))
+}
+
+/// The receiver as the arguments want it.
+pub fn receiver_config(args: &ListenArgs, forwarder: Option<&Forwarder>) -> anyhow::Result<ReceiverConfig> {
+    Ok(ReceiverConfig {
+        grpc: Some(args.otlp_grpc),
+        http: Some(args.otlp_http),
+        forward: forwarder.map(Forwarder::handle),
+        tls: args.tls()?,
+        origins: args.otlp_cors.clone(),
+        ..ReceiverConfig::default()
+    })
 }
 
 /// What a person should know about spans that were not handed on.
@@ -437,7 +445,7 @@ fn slug(name: &str) -> String {
 }
 
 /// Makes the run folder. Two runs that begin within one second get names of their own.
-fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWriter, Run)> {
+pub fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWriter, Run)> {
     let base = run.id.clone();
     for number in 2..100 {
         let dir = out.join(&run.id);
