@@ -1,5 +1,6 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
+use crate::traces::ServerTls;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub enum Command {
     Run(RunArgs),
     /// Analyse a run folder again: same folder, same report.
     Analyze(AnalyzeArgs),
+    /// Take in spans, metrics and logs without putting on load, until Ctrl-C or for --duration.
+    Collect(CollectArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
     /// A few requests: is this service traced well enough to be blamed fairly, and if not, what to do?
@@ -107,6 +110,19 @@ pub struct ReceiveArgs {
     /// Where server spans come from.
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Receiver)]
     pub traces_from: Source,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Longest wait for late spans after the load.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub wait: Duration,
+    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
+    pub quiet_period: Duration,
+}
+
+/// The receiver, and where what it takes goes as well.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
     /// Address of the OTLP/gRPC receiver.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
@@ -116,12 +132,32 @@ pub struct ReceiveArgs {
     /// Hand on all that is received to a Collector or Jaeger (gRPC; with a path or port 4318: HTTP).
     #[arg(long, value_name = "URL")]
     pub forward: Option<String>,
-    /// Longest wait for late spans after the load.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
-    pub wait: Duration,
-    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
-    pub quiet_period: Duration,
+    /// Bytes on disk that may wait to be handed on, e.g. 500MB; beyond, they are dropped and counted.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GB")]
+    pub forward_queue: u64,
+    /// Certificate (PEM, with its chain) of the receiver: it then speaks TLS only.
+    #[arg(long, value_name = "FILE", requires = "otlp_tls_key")]
+    pub otlp_tls_cert: Option<PathBuf>,
+    /// Key (PEM) of the certificate.
+    #[arg(long, value_name = "FILE", requires = "otlp_tls_cert")]
+    pub otlp_tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate from this authority (PEM).
+    #[arg(long, value_name = "FILE", requires = "otlp_tls_cert")]
+    pub otlp_tls_client_ca: Option<PathBuf>,
+    /// Let web pages of this origin send spans, e.g. https://shop.example (repeatable; none by default).
+    #[arg(long, value_name = "ORIGIN")]
+    pub otlp_cors: Vec<String>,
+}
+
+impl ListenArgs {
+    /// The receiver's certificate, read.
+    pub fn tls(&self) -> anyhow::Result<Option<ServerTls>> {
+        let (Some(certificate), Some(key)) = (&self.otlp_tls_cert, &self.otlp_tls_key) else {
+            return Ok(None);
+        };
+        let tls = ServerTls::load(certificate, key, self.otlp_tls_client_ca.as_deref());
+        Ok(Some(tls.map_err(anyhow::Error::msg)?))
+    }
 }
 
 /// What goes out beside OTLP.
@@ -187,6 +223,46 @@ pub enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan collect --duration 5m && hotspan analyze runs
+  hotspan collect --forward http://127.0.0.1:14317 --rotate 1GB --keep 24
+  hotspan collect --otlp-grpc 0.0.0.0:4317 --otlp-tls-cert cert.pem --otlp-tls-key key.pem")]
+pub struct CollectArgs {
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How long [default: until Ctrl-C].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Folder that run folders are made in.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Begin a new run folder when one has grown to this size, e.g. 1GB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub rotate: Option<u64>,
+    /// Run folders of this collection that are kept; the oldest are removed [default: all].
+    #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
+    /// The ledger at the end, for people or as JSON.
+    #[arg(long, value_enum, default_value_t = LedgerFormat::Text)]
+    pub format: LedgerFormat,
+    /// Plain progress lines instead of one that is redrawn.
+    #[arg(long)]
+    pub no_ui: bool,
+    /// No progress; the ledger is printed all the same.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LedgerFormat {
+    /// Sentences.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -344,6 +420,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if total.is_zero() { Err("must be longer than nothing".into()) } else { Ok(total) }
 }
 
+/// `500MB`, `1.5GiB`, `64k`; a bare number is bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("`{text}` is not a size; write for example 500MB");
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    Ok((number * factor) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +448,15 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_the_usual_units() {
+        assert_eq!(parse_size("500MB"), Ok(500_000_000));
+        assert_eq!(parse_size("1.5 GiB"), Ok(1_610_612_736));
+        assert_eq!(parse_size("64k"), Ok(64_000));
+        assert!(parse_size("lots").unwrap_err().contains("500MB"));
+        assert!(parse_size("5 apples").is_err());
     }
 
     #[test]

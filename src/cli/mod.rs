@@ -5,6 +5,7 @@ mod analyst;
 mod analyze;
 mod args;
 mod database;
+mod collect;
 mod demo;
 mod doctor;
 mod events;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Analyze(args) => analyze::run(&args),
+        Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),

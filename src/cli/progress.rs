@@ -29,7 +29,12 @@ pub struct Progress {
 impl Progress {
     /// Chosen by the arguments and by what standard error is.
     pub fn new(output: &OutputArgs) -> Progress {
-        let mode = match (output.quiet, output.no_ui, io::stderr().is_terminal()) {
+        Progress::with(output.quiet, output.no_ui)
+    }
+
+    /// Silent, or in plain lines, or as standard error allows.
+    pub fn with(quiet: bool, no_ui: bool) -> Progress {
+        let mode = match (quiet, no_ui, io::stderr().is_terminal()) {
             (true, ..) => Mode::Silent,
             (_, false, true) => Mode::Redraw,
             _ => Mode::Lines,

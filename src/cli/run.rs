@@ -3,7 +3,7 @@
 
 use super::analyst::Analyst;
 use super::analyze::{Analyzed, Means};
-use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
+use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
 use super::database;
 use super::events;
 use super::exit::{Exit, say};
@@ -17,8 +17,8 @@ use crate::load::{self, LiveCounters, LoadOptions};
 use crate::record::{LoadFacts, Nanos, Run, RunState};
 use crate::scenario::{self, OtlpProtocol, Rate, Scenario, Surroundings, UrlForm, UrlLoad};
 use crate::traces::{
-    Endpoint, ExportConfig, Exporter, Forwarder, Incoming, Receiver, ReceiverConfig, Signal, Transport,
-    WaitPolicy, install_crypto_provider,
+    Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
+    ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
 use crate::wire::folder::RunWriter;
 use anyhow::{Context, bail};
@@ -33,9 +33,9 @@ use tokio::sync::mpsc;
 /// Batches of exchanges that may wait for the recorder: some seconds of the fastest load.
 const EXCHANGE_BATCHES: usize = 1_024;
 /// Messages of spans that may wait for the recorder; beyond that their senders wait.
-const SPAN_MESSAGES: usize = 64;
+pub const SPAN_MESSAGES: usize = 64;
 /// How long the last client spans and forwarded spans may take to leave.
-const LAST_EXPORTS: Duration = Duration::from_secs(10);
+pub const LAST_EXPORTS: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
@@ -63,9 +63,16 @@ where
     let runtime = runtime()?;
     let receive = ReceiveArgs {
         traces_from: Source::Receiver,
-        otlp_grpc: args.otlp_grpc,
-        otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        forward: None,
+        listen: ListenArgs {
+            otlp_grpc: args.otlp_grpc,
+            otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            forward: None,
+            forward_queue: 0,
+            otlp_tls_cert: None,
+            otlp_tls_key: None,
+            otlp_tls_client_ca: None,
+            otlp_cors: Vec::new(),
+        },
         wait: Duration::from_secs(30),
         quiet_period: Duration::from_secs(6),
     };
@@ -86,7 +93,7 @@ where
     exit
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("hotspan-telemetry")
@@ -165,19 +172,13 @@ struct Underway {
 impl<'a> Session<'a> {
     fn open(runtime: &Runtime, args: &ReceiveArgs, output: &'a OutputArgs) -> anyhow::Result<Session<'a>> {
         let _entered = runtime.enter();
-        let forwarder = args.forward.as_deref().map(Forwarder::start).transpose()?;
+        let forwarder = start_forwarder(&args.listen, &output.out)?;
         let (sink, spans) = mpsc::channel(SPAN_MESSAGES);
         let receiver = match args.traces_from {
             Source::None => None,
-            Source::Receiver => Some(Receiver::start(
-                ReceiverConfig {
-                    grpc: Some(args.otlp_grpc),
-                    http: Some(args.otlp_http),
-                    forward: forwarder.as_ref().map(Forwarder::handle),
-                    ..ReceiverConfig::default()
-                },
-                sink,
-            )?),
+            Source::Receiver => {
+                Some(Receiver::start(receiver_config(&args.listen, forwarder.as_ref())?, sink)?)
+            }
         };
         let wait = WaitPolicy {
             quiet: nanos(args.quiet_period),
@@ -269,12 +270,11 @@ impl<'a> Session<'a> {
         }
         if let Some(forwarder) = forwarder {
             underway.progress.tick("handing on the last spans …");
-            let (forwarded, dropped, error) = runtime.block_on(forwarder.finish(LAST_EXPORTS));
-            underway.run.receiver.forwarded = forwarded;
-            underway.run.receiver.forward_dropped = dropped;
-            if let Some(error) = error.filter(|_| dropped > 0) {
-                underway.run.warnings.push(format!("--forward: {error}"));
-            }
+            let end = runtime.block_on(forwarder.finish(LAST_EXPORTS));
+            let facts = &mut underway.run.receiver;
+            (facts.forwarded, facts.forward_dropped) = (end.forwarded, end.dropped);
+            facts.forward_waiting = end.waiting;
+            underway.run.warnings.extend(forward_warning(&end));
         }
         let word = live.word.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         underway.run.warnings.extend(word.unwrap_or_default());
@@ -374,6 +374,50 @@ impl Underway {
     }
 }
 
+/// The folders that a forwarder may queue in, below the folder of runs: one for each process.
+const FORWARD_QUEUES: usize = 16;
+
+/// Starts forwarding, if it is wanted, with a queue on disk. What an earlier process could not hand on is handed on too.
+pub fn start_forwarder(args: &ListenArgs, out: &Path) -> anyhow::Result<Option<Forwarder>> {
+    let Some(url) = &args.forward else { return Ok(None) };
+    let start = |n: usize| {
+        let name = if n == 1 { "forward-queue".to_owned() } else { format!("forward-queue-{n}") };
+        Forwarder::start(&ForwardConfig::with_queue(url, out.join(name), args.forward_queue))
+    };
+    for n in 1..FORWARD_QUEUES {
+        match start(n) {
+            Err(error) if error.queue_in_use() => {}
+            started => return Ok(Some(started?)),
+        }
+    }
+    Ok(Some(start(FORWARD_QUEUES)?))
+}
+
+/// The receiver as the arguments want it.
+pub fn receiver_config(args: &ListenArgs, forwarder: Option<&Forwarder>) -> anyhow::Result<ReceiverConfig> {
+    Ok(ReceiverConfig {
+        grpc: Some(args.otlp_grpc),
+        http: Some(args.otlp_http),
+        forward: forwarder.map(Forwarder::handle),
+        tls: args.tls()?,
+        origins: args.otlp_cors.clone(),
+        ..ReceiverConfig::default()
+    })
+}
+
+/// What a person should know about spans that were not handed on.
+pub fn forward_warning(end: &ForwardEnd) -> Option<String> {
+    let why = end.last_error.as_deref().unwrap_or("the time for it was over");
+    match (end.dropped, end.waiting) {
+        (0, 0) => None,
+        (0, waiting) => Some(format!(
+            "--forward: {waiting} spans could not be handed on yet ({why}); they wait on disk, and the next `hotspan run` or \
+             `hotspan collect` with --forward and the same --out sends them"
+        )),
+        _ => Some(format!("--forward: {why}")),
+    }
+}
+
 /// Where client spans and metrics go: what the scenario says, else what the environment says.
 fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
     let mut config = ExportConfig::from_env(|name| std::env::var(name).ok());
@@ -446,7 +490,7 @@ fn slug(name: &str) -> String {
 }
 
 /// Makes the run folder. Two runs that begin within one second get names of their own.
-fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWriter, Run)> {
+pub fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWriter, Run)> {
     let base = run.id.clone();
     for number in 2..100 {
         let dir = out.join(&run.id);

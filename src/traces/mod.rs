@@ -24,7 +24,7 @@ mod tests;
 pub use crate::wire::otlp::Signal;
 pub use environment::{Compression, Endpoint, ExportConfig, Transport};
 pub use exporter::{ExportError, ExportHandle, Exporter};
-pub use forward::{ForwardHandle, Forwarder};
+pub use forward::{ForwardConfig, ForwardEnd, ForwardError, ForwardHandle, Forwarder};
 pub use join::JoinTracker;
 pub use keep::Keeper;
 pub use receiver::{Ack, Content, Incoming, ListenError, Receiver, ReceiverConfig};

@@ -166,7 +166,7 @@ async fn what_is_received_is_forwarded_unchanged() {
     for scheme in ["grpc", "http"] {
         let (far, far_seen) = receiver();
         let address = if scheme == "grpc" { far.grpc_address() } else { far.http_address() }.unwrap();
-        let forwarder = Forwarder::start(&format!("{scheme}://{address}")).unwrap();
+        let forwarder = Forwarder::start(&ForwardConfig::new(&format!("{scheme}://{address}"))).unwrap();
         let near = ReceiverConfig { forward: Some(forwarder.handle()), ..config() };
         let (near, near_seen) = receiver_with(near, |n| if n == 0 { Ack::Dropped } else { STORED });
         let message = request(vec![proto_span(1), proto_span(2)]);
@@ -178,7 +178,8 @@ async fn what_is_received_is_forwarded_unchanged() {
             post(&near, "/v1/traces", &[content_type], body).await;
         }
         post(&near, "/v1/metrics", &[PROTOBUF], vec![]).await;
-        assert_eq!(forwarder.finish(Duration::from_secs(60)).await, (4, 0, None));
+        let end = forwarder.finish(Duration::from_secs(60)).await;
+        assert_eq!(end, ForwardEnd { forwarded: 4, ..ForwardEnd::default() });
         assert_eq!(near.facts().forwarded, 4);
         assert_eq!(far.facts().metrics.requests, 1);
         let (mut sent, mut came) = (near_seen.lock().unwrap().clone(), far_seen.lock().unwrap().clone());
@@ -194,5 +195,10 @@ async fn what_is_received_is_forwarded_unchanged() {
         came.sort_by_key(order);
         assert_eq!(came, sent, "{scheme}");
     }
-    assert!(Forwarder::start("localhost:4317").unwrap_err().to_string().contains("no scheme"));
+    assert!(
+        Forwarder::start(&ForwardConfig::new("localhost:4317"))
+            .unwrap_err()
+            .to_string()
+            .contains("no scheme")
+    );
 }

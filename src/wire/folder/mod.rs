@@ -7,6 +7,7 @@ mod exchange_codec;
 mod fanout;
 mod frame;
 mod messages;
+mod queue;
 mod reader;
 mod segment;
 mod writer;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use error::{FolderError, Lost};
 pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};
+pub use queue::{MessageQueue, Queued};
 pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};
 pub use writer::RunWriter;
 

@@ -230,7 +230,7 @@ pub(super) struct Frames {
 }
 
 #[derive(Debug)]
-struct Segment {
+pub(super) struct Segment {
     file: BufReader<File>,
     name: String,
     /// Where the next frame begins.
@@ -243,11 +243,8 @@ impl Frames {
     pub fn open(dir: &Path, folder: &'static str) -> Frames {
         let mut frames =
             Frames { folder, segments: Vec::new(), open: None, payload: Vec::new(), notes: Vec::new() };
-        match fs::read_dir(dir.join(folder)) {
-            Ok(entries) => {
-                let paths = entries.flatten().map(|entry| entry.path());
-                let mut segments: Vec<(u64, PathBuf)> =
-                    paths.filter_map(|path| Some((segment_index(&path)?, path))).collect();
+        match Frames::segments(&dir.join(folder)) {
+            Ok(mut segments) => {
                 segments.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
                 frames.segments = segments.into_iter().map(|(_, path)| path).collect();
             }
@@ -257,6 +254,12 @@ impl Frames {
             Err(_) => frames.note(folder.to_owned(), 0, 0, "the folder is missing or cannot be read"),
         }
         frames
+    }
+
+    /// Numbers and paths of all segments of a folder, in no order.
+    pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+        let paths = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
+        Ok(paths.filter_map(|path| Some((segment_index(&path)?, path))).collect())
     }
 
     fn note(&mut self, file: String, offset: u64, bytes: u64, reason: &'static str) {
@@ -296,25 +299,10 @@ impl Frames {
     fn open_segment(&mut self, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{}/{name}", self.folder);
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let Ok((size, file)) = opened else {
-            return self.note(name, 0, 0, "the file cannot be opened");
-        };
-        if size == 0 {
-            return;
+        match Segment::open(path, name.clone()) {
+            Ok(segment) => self.open = segment,
+            Err((size, reason)) => self.note(name, 0, size, reason),
         }
-        let mut file = BufReader::with_capacity(256 << 10, file);
-        let mut header = [0; SEGMENT_HEADER];
-        if file.read_exact(&mut header).is_err() {
-            return self.note(name, 0, size, "the file ends before its header does");
-        }
-        if !header.starts_with(SEGMENT_MAGIC) {
-            return self.note(name, 0, size, "the file is not a segment of a run");
-        }
-        if header[12..] != SEGMENT_VERSION.to_le_bytes() {
-            return self.note(name, 0, size, "a newer hotspan wrote the file");
-        }
-        self.open = Some(Segment { file, name, offset: SEGMENT_HEADER as u64, size });
     }
 }
 
@@ -324,8 +312,36 @@ fn segment_index(path: &Path) -> Option<u64> {
 }
 
 impl Segment {
+    /// Opens a segment; `None` where it is empty, and where it is not to be read, its size and why.
+    pub fn open(path: &Path, name: String) -> Result<Option<Segment>, (u64, &'static str)> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let Ok((size, file)) = opened else {
+            return Err((0, "the file cannot be opened"));
+        };
+        if size == 0 {
+            return Ok(None);
+        }
+        let mut file = BufReader::with_capacity(256 << 10, file);
+        let mut header = [0; SEGMENT_HEADER];
+        if file.read_exact(&mut header).is_err() {
+            return Err((size, "the file ends before its header does"));
+        }
+        if !header.starts_with(SEGMENT_MAGIC) {
+            return Err((size, "the file is not a segment of a run"));
+        }
+        if header[12..] != SEGMENT_VERSION.to_le_bytes() {
+            return Err((size, "a newer hotspan wrote the file"));
+        }
+        Ok(Some(Segment { file, name, offset: SEGMENT_HEADER as u64, size }))
+    }
+
+    /// Bytes that have not been read.
+    pub fn left(&self) -> u64 {
+        self.size.saturating_sub(self.offset)
+    }
+
     /// `None` at the end.
-    fn read_frame(&mut self, payload: &mut Vec<u8>) -> Result<Option<FrameHeader>, &'static str> {
+    pub fn read_frame(&mut self, payload: &mut Vec<u8>) -> Result<Option<FrameHeader>, &'static str> {
         const TORN: &str = "the last record is torn; the run was probably killed while it was written";
         const BROKEN: &str = "the record is damaged, so what follows in this file cannot be trusted";
         let left = self.size.saturating_sub(self.offset);
