@@ -355,7 +355,7 @@ pub fn finish_all(shares: Vec<Analyzer>) -> Option<Partial> {
 
 /// Whether a `tracestate` tells a sampling probability below one: `Some(true)`; of one: `Some(false)`; nothing: `None`.
 /// (`ot=th:<hex>`, OpenTelemetry's consistent probability sampling: the threshold's share is dropped.)
-fn sampling(trace_state: &str) -> Option<bool> {
+pub(super) fn sampling(trace_state: &str) -> Option<bool> {
     let ot = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="))?;
     let threshold = ot.split(';').find_map(|part| part.strip_prefix("th:"))?;
     Some(threshold.bytes().any(|c| c != b'0'))

@@ -5,6 +5,7 @@
 mod analyzer;
 mod blame;
 mod contain;
+pub mod doctor;
 mod facts;
 mod findings;
 mod names;

@@ -31,6 +31,8 @@ pub enum Command {
     Analyze(AnalyzeArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
+    /// Print the spans of a run folder, one JSON object a line.
+    Spans(SpansArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
     Demo(DemoArgs),
     /// One process of the demo shop.
@@ -57,6 +59,8 @@ pub struct RunArgs {
     pub receive: ReceiveArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
     /// Seed of everything random: the same seed gives the same requests.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -103,6 +107,17 @@ pub struct ReceiveArgs {
     /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
     pub quiet_period: Duration,
+}
+
+/// What goes out beside OTLP.
+#[derive(Clone, Debug, Args)]
+pub struct TelemetryArgs {
+    /// Serve the run's metrics at /metrics of this address for Prometheus to scrape, e.g. 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Mark every request as test traffic with a `baggage` header (run id, synthetic type `test`).
+    #[arg(long)]
+    pub baggage: bool,
 }
 
 /// Where server spans come from.
@@ -178,6 +193,16 @@ pub struct AnalyzeArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SpansArgs {
+    /// A run folder; a folder of runs means the newest in it.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Only the spans of this trace.
+    #[arg(long, value_name = "ID")]
+    pub trace: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReportArgs {
     /// A run folder; a folder of runs means the newest in it.
     #[arg(value_name = "RUN")]
@@ -211,6 +236,8 @@ pub struct DemoArgs {
     pub otlp_grpc: SocketAddr,
     #[command(flatten)]
     pub output: OutputArgs,
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

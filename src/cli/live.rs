@@ -7,7 +7,7 @@ use crate::load::{LiveCounters, LoadHandle, Stopper};
 use crate::record::Nanos;
 use crate::scenario::Scenario;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -84,7 +84,7 @@ impl LoadWatch<'_> {
         let mut reach = Reach { sent: 0, done: 0, at: began };
         let mut rate = RateMeter { at: began, done: 0, per_second: 0.0 };
         let mut aborted = None;
-        let mut told = 0;
+        let (mut told, mut advised) = (0, false);
         while !handle.is_finished() {
             std::thread::sleep(LOOK);
             match interrupts.count() {
@@ -104,11 +104,20 @@ impl LoadWatch<'_> {
                     GONE_AFTER.as_secs()
                 ));
             }
+            if !advised && let Some(word) = self.word() {
+                advised = true;
+                word.iter().for_each(|sentence| progress.note(sentence));
+            }
             rate.update(self.counters.done.load(Relaxed));
             progress.tick(&self.line(began.elapsed(), rate.per_second));
         }
         progress.clear();
         aborted
+    }
+
+    /// What the doctor saw in the first exchanges.
+    fn word(&self) -> Option<Vec<String>> {
+        self.live.word.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_gone(&self, reach: &mut Reach) -> bool {

@@ -1,9 +1,11 @@
 //! The command line: one file per command. The only room with clap, the environment, standard output and signals; it ties
 //! the others together with channels.
 
+mod analyst;
 mod analyze;
 mod args;
 mod demo;
+mod events;
 mod exit;
 mod host;
 mod live;
@@ -12,6 +14,7 @@ mod progress;
 mod recorder;
 mod report;
 mod run;
+mod spans;
 mod thresholds;
 mod truth;
 
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Spans(args) => spans::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoService(args) => demo::service(&args),
     };

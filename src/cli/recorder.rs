@@ -5,15 +5,16 @@
 //! Runs on a thread of its own because it writes files. When the folder cannot be written (a full disk) it says so, tells
 //! the senders of spans, and asks the load to stop: going on without recording would measure nothing.
 
+use super::analyst::{Analyst, Heard};
 use super::host;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
 use crate::traces::{
-    Ack, Content, ExportConfig, ExportHandle, Incoming, JoinTracker, Keeper, LateSpanWait, WaitPolicy,
-    WaitStep,
+    Ack, Content, ExportConfig, ExportHandle, Incoming, JoinTracker, Keeper, LateSpanWait, ScrapeText,
+    WaitPolicy, WaitStep,
 };
 use crate::wire::folder::RunWriter;
-use crate::wire::otlp::{MetricsEncoder, SpanEncoder};
+use crate::wire::otlp::{HistogramForm, LoadGauges, MetricsEncoder, SpanEncoder, Temporality, expose};
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,10 @@ use tokio::sync::mpsc;
 
 /// How often the folder is flushed, client spans are sent and the wait looks at its clock.
 const TICK: Duration = Duration::from_millis(100);
+/// How often the text for scrapers is made anew.
+const SCRAPE_TEXT: Duration = Duration::from_secs(1);
+/// How long the blame of the last exchanges may take.
+const LAST_BLAME: Duration = Duration::from_secs(5);
 /// Client spans of one export request: some 250 kB.
 const EXPORT_BATCH: u64 = 1_024;
 
@@ -36,6 +41,8 @@ pub struct RecorderLive {
     pub hurry: AtomicBool,
     /// What the wait for late spans waits for.
     pub waiting_for: Mutex<String>,
+    /// What the doctor saw in the first exchanges: what blame will not be able to see.
+    pub word: Mutex<Option<Vec<String>>>,
 }
 
 /// What the recorder works with.
@@ -50,6 +57,8 @@ pub struct Recorder {
     pub stopper: Stopper,
     pub counters: Arc<LiveCounters>,
     pub live: Arc<RecorderLive>,
+    /// Blame while the run goes on; absent where no server spans are expected.
+    pub analyst: Option<Analyst>,
 }
 
 /// What the recorder found out.
@@ -69,30 +78,62 @@ pub struct Export {
     metrics: MetricsEncoder,
     metric_interval: Duration,
     metrics_sent: Instant,
+    scrape: Option<Scrape>,
+}
+
+/// Metrics for scrapers: always cumulative and in explicit buckets, whatever is pushed.
+struct Scrape {
+    text: ScrapeText,
+    metrics: MetricsEncoder,
+    made: Instant,
 }
 
 impl Export {
-    /// For `run`; without a handle nothing is encoded.
-    pub fn new(run: &Run, config: &ExportConfig, handle: Option<ExportHandle>) -> Export {
+    /// For `run`; without a handle nothing is encoded, without a text nothing is made ready for scrapers.
+    pub fn new(
+        run: &Run,
+        config: &ExportConfig,
+        handle: Option<ExportHandle>,
+        scrape: Option<ScrapeText>,
+    ) -> Export {
+        let metrics = |temporality, form| {
+            let mut metrics = MetricsEncoder::new(run, &config.resource, temporality, form);
+            metrics.exemplars(config.exemplars);
+            metrics
+        };
+        let scrape = scrape.map(|text| Scrape {
+            text,
+            metrics: metrics(Temporality::Cumulative, HistogramForm::Explicit),
+            made: Instant::now(),
+        });
         Export {
             handle,
             spans: SpanEncoder::new(run, &config.resource),
-            metrics: MetricsEncoder::new(run, &config.resource, config.temporality, config.histograms),
+            metrics: metrics(config.temporality, config.histograms),
             metric_interval: config.metric_interval,
             metrics_sent: Instant::now(),
+            scrape,
+        }
+    }
+
+    /// Everybody who takes metrics.
+    fn each_metrics(&mut self, f: impl Fn(&mut MetricsEncoder)) {
+        if self.handle.as_ref().is_some_and(ExportHandle::takes_metrics) {
+            f(&mut self.metrics);
+        }
+        if let Some(scrape) = &mut self.scrape {
+            f(&mut scrape.metrics);
         }
     }
 
     fn take(&mut self, exchange: &Exchange) {
+        self.each_metrics(|metrics| metrics.record(exchange));
         let Some(handle) = &self.handle else { return };
         if handle.takes_spans() && exchange.sampled && exchange.was_sent() {
             self.spans.push(exchange);
             if self.spans.len() >= EXPORT_BATCH {
                 self.send_spans();
             }
-        }
-        if self.handle.as_ref().is_some_and(ExportHandle::takes_metrics) {
-            self.metrics.record(exchange);
         }
     }
 
@@ -104,12 +145,21 @@ impl Export {
 
     fn tick(&mut self, counters: &LiveCounters, now: Timestamp, last: bool) {
         self.send_spans();
+        let load = LoadGauges {
+            users: u32::try_from(counters.users.load(Relaxed)).unwrap_or(u32::MAX),
+            iterations: counters.iterations.load(Relaxed),
+            in_flight: counters.in_flight.load(Relaxed),
+            late: counters.late.load(Relaxed),
+        };
+        self.each_metrics(|metrics| metrics.load(load));
         let due = last || self.metrics_sent.elapsed() >= self.metric_interval;
         if let Some(handle) = self.handle.as_ref().filter(|handle| due && handle.takes_metrics()) {
-            self.metrics.users(u32::try_from(counters.users.load(Relaxed)).unwrap_or(u32::MAX));
-            self.metrics.iterations(counters.iterations.load(Relaxed));
             handle.offer_metrics(self.metrics.encode(now));
             self.metrics_sent = Instant::now();
+        }
+        if let Some(scrape) = self.scrape.as_mut().filter(|scrape| last || scrape.made.elapsed() >= SCRAPE_TEXT) {
+            scrape.text.put(expose(&scrape.metrics.export(now)));
+            scrape.made = Instant::now();
         }
     }
 }
@@ -165,12 +215,32 @@ impl Recorder {
 impl Work {
     async fn run(&mut self) -> Option<WaitFacts> {
         self.while_load_runs().await;
-        let last = self.clock.now();
-        self.recorder.export.tick(&self.recorder.counters, last, true);
+        let ended = self.clock.now();
+        self.recorder.export.each_metrics(|metrics| metrics.ended(ended));
+        self.recorder.export.tick(&self.recorder.counters, ended, true);
         if !self.recorder.expects_spans {
             return None;
         }
-        Some(self.wait_for_late_spans().await)
+        let wait = self.wait_for_late_spans().await;
+        if let Some(analyst) = self.recorder.analyst.take() {
+            let patience = if self.recorder.live.hurry.load(Relaxed) { Duration::ZERO } else { LAST_BLAME };
+            self.hear(analyst.finish(patience));
+            self.recorder.export.tick(&self.recorder.counters, self.clock.now(), true);
+        }
+        Some(wait)
+    }
+
+    fn hear(&mut self, heard: Vec<Heard>) {
+        for heard in heard {
+            match heard {
+                Heard::Blame(blame) => self.recorder.export.each_metrics(|metrics| {
+                    blame.iter().for_each(|(step, categories)| metrics.blame(*step, categories));
+                }),
+                Heard::Word(word) => {
+                    *self.recorder.live.word.lock().unwrap_or_else(PoisonError::into_inner) = Some(word);
+                }
+            }
+        }
     }
 
     async fn while_load_runs(&mut self) {
@@ -223,6 +293,9 @@ impl Work {
             // It resizes itself, so every u64 fits.
             let _ = self.latencies.record(exchange.corrected_latency().0);
             self.recorder.export.take(exchange);
+            if let Some(analyst) = &mut self.recorder.analyst {
+                analyst.exchange(exchange);
+            }
         }
     }
 
@@ -241,7 +314,11 @@ impl Work {
             }
         }
         if let (Ack::Stored { duplicates }, Content::Spans(scan)) = (answer, &incoming.content) {
-            self.tracker.spans(scan, self.clock.now());
+            let now = self.clock.now();
+            self.tracker.spans(scan, now);
+            if let Some(analyst) = &mut self.recorder.analyst {
+                analyst.spans(incoming.encoding, &incoming.bytes, scan, now);
+            }
             self.recorder.live.spans.fetch_add(scan.valid() - duplicates.min(scan.valid()), Relaxed);
         }
         // A sender that gave up waiting is not told; the ledger counts by this answer, not by its arrival.
@@ -253,6 +330,8 @@ impl Work {
             let result = self.recorder.writer.flush_if_due();
             self.check(result);
         }
+        let heard = self.recorder.analyst.as_mut().map(Analyst::listen).unwrap_or_default();
+        self.hear(heard);
         let now = self.clock.now();
         self.recorder.export.tick(&self.recorder.counters, now, false);
         let live = &self.recorder.live;

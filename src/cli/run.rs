@@ -2,9 +2,11 @@
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
 use super::analyze::Analyzed;
-use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source};
+use super::analyst::Analyst;
+use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
 use super::exit::{Exit, say};
 use super::host;
+use super::events;
 use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
@@ -42,7 +44,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;
-    let plan = Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict };
+    let telemetry = args.telemetry.clone();
+    let plan = Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict, telemetry };
     let exit = session.execute(&runtime, plan);
     own.shut_down();
     exit
@@ -68,7 +71,8 @@ where
     let shop = runtime.block_on(start(endpoint))?;
     let text = demo::scenario(&shop.shop_url, args.users, args.duration);
     let scenario = scenario::parse(&text, "demo.yaml").context("the demo's own scenario")?;
-    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false };
+    let telemetry = args.telemetry.clone();
+    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false, telemetry };
     let exit = session.execute(&runtime, plan);
     for complaint in runtime.block_on(shop.stop()) {
         say(&format!("demo shop: {complaint}"));
@@ -131,6 +135,7 @@ struct Plan {
     seed: u64,
     threads: Option<usize>,
     strict: bool,
+    telemetry: TelemetryArgs,
 }
 
 /// Telemetry in, opened before the load so that no span comes too early.
@@ -183,18 +188,27 @@ impl<'a> Session<'a> {
     #[tracing::instrument(name = "hotspan run", skip_all, fields(hotspan.scenario = %plan.scenario.name))]
     fn execute(self, runtime: &Runtime, plan: Plan) -> anyhow::Result<Exit> {
         let Session { receiver, forwarder, spans, wait, output } = self;
-        let scenario = Arc::new(plan.scenario);
+        let mut scenario = plan.scenario;
         let config = export_config(&scenario)?;
         let run = describe(&scenario, &config);
         let (dir, writer, run) = create_folder(&output.out, run)?;
+        if plan.telemetry.baggage || scenario.telemetry.as_ref().is_some_and(|telemetry| telemetry.baggage) {
+            scenario.mark_requests(&format!("hotspan.run.id={},user_agent.synthetic.type=test", run.id));
+        }
+        let scenario = Arc::new(scenario);
         let exporter = {
             let _entered = runtime.enter();
-            let wanted = config.traces.is_some() || config.metrics.is_some();
-            wanted.then(|| Exporter::start(&config)).transpose()?
+            config.sends().then(|| Exporter::start(&config)).transpose()?
+        };
+        let scrape = {
+            let _entered = runtime.enter();
+            events::serve_metrics(plan.telemetry.metrics_listen)?
         };
         let mut underway =
             Underway { interrupts: Interrupts::listen(runtime), progress: Progress::new(output), run, dir };
         underway.announce(receiver.as_ref(), output.quiet);
+        let analyst = receiver.as_ref().map(|_| Analyst::start(&underway.run)).transpose();
+        let analyst = analyst.context("cannot start the analyst's thread")?;
 
         let (sink, exchanges) = mpsc::channel(EXCHANGE_BATCHES);
         let (stopper, stop) = load::stop_channel();
@@ -204,12 +218,18 @@ impl<'a> Session<'a> {
             writer,
             exchanges,
             spans,
-            export: Export::new(&underway.run, &config, exporter.as_ref().map(Exporter::handle)),
+            export: Export::new(
+                &underway.run,
+                &config,
+                exporter.as_ref().map(Exporter::handle),
+                scrape.as_ref().map(|(_, text)| text.clone()),
+            ),
             wait,
             expects_spans: receiver.is_some(),
             stopper: stopper.clone(),
             counters: counters.clone(),
             live: live.clone(),
+            analyst,
         };
         let recorder = recorder.spawn().context("cannot start the recorder's thread")?;
         let mut options = LoadOptions::new(scenario.clone(), sink, stop);
@@ -217,6 +237,9 @@ impl<'a> Session<'a> {
         options.seed = plan.seed;
         options.live = counters.clone();
         let watch = LoadWatch { scenario: &scenario, counters: &counters, live: &live, stopper: &stopper };
+        if let Some(exporter) = &exporter {
+            exporter.handle().offer_events(events::started(&underway.run, &config));
+        }
         let facts = underway.load(options, &watch)?;
         underway.run.load = facts;
         let recorded = underway.late_spans(recorder, &live)?;
@@ -228,6 +251,7 @@ impl<'a> Session<'a> {
         underway.run.receiver = receiver_facts.unwrap_or_default();
         if let Some(exporter) = exporter {
             underway.progress.tick("sending the last client spans …");
+            exporter.handle().offer_events(events::ended(&underway.run, &config, &counters));
             underway.run.export = runtime.block_on(exporter.finish(LAST_EXPORTS));
         }
         if let Some(forwarder) = forwarder {
@@ -239,6 +263,8 @@ impl<'a> Session<'a> {
                 underway.run.warnings.push(format!("--forward: {error}"));
             }
         }
+        let word = live.word.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        underway.run.warnings.extend(word.unwrap_or_default());
         underway.close(recorded, output, plan.strict)
     }
 }
@@ -338,13 +364,10 @@ fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
     if let Some(url) = &telemetry.endpoint {
         config.send_to(url).map_err(|why| anyhow::anyhow!("telemetry.endpoint of the scenario: {why}"))?;
     }
-    let endpoints = [(Signal::Traces, &mut config.traces), (Signal::Metrics, &mut config.metrics)];
-    for (signal, endpoint) in endpoints.into_iter().filter_map(|(s, e)| Some((s, e.as_mut()?))) {
+    for (signal, endpoint) in config.endpoints().into_iter().filter_map(|(s, e)| Some((s, e.as_mut()?))) {
         match telemetry.protocol {
             None => {}
-            Some(OtlpProtocol::HttpJson) => {
-                bail!("telemetry.protocol: http/json cannot be sent; use grpc or http/protobuf")
-            }
+            Some(OtlpProtocol::HttpJson) => endpoint.transport = Transport::HttpJson,
             Some(OtlpProtocol::Grpc) => endpoint.transport = Transport::Grpc,
             Some(OtlpProtocol::HttpProtobuf) => endpoint.transport = Transport::HttpProtobuf,
         }
@@ -360,7 +383,7 @@ fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
 fn url_for(url: &str, endpoint: &Endpoint, signal: Signal) -> String {
     match endpoint.transport {
         Transport::Grpc => url.to_owned(),
-        Transport::HttpProtobuf => format!("{}{}", url.trim_end_matches('/'), signal.path()),
+        Transport::HttpProtobuf | Transport::HttpJson => format!("{}{}", url.trim_end_matches('/'), signal.path()),
     }
 }
 
@@ -451,6 +474,7 @@ mod tests {
         assert!(http.headers.contains(&("x-key".into(), "abc".into())));
         let grpc = config("grpc").unwrap().metrics.unwrap();
         assert_eq!((grpc.url.as_str(), grpc.transport), ("http://127.0.0.1:9999", Transport::Grpc));
-        assert!(config("http/json").unwrap_err().to_string().contains("http/protobuf"));
+        let json = config("http/json").unwrap().logs.unwrap();
+        assert_eq!((json.url.as_str(), json.transport), ("http://127.0.0.1:9999/v1/logs", Transport::HttpJson));
     }
 }

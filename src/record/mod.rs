@@ -5,6 +5,7 @@
 
 mod exchange;
 mod id;
+mod kept_span;
 mod log;
 mod metric;
 mod run;
@@ -15,6 +16,7 @@ mod time;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
+pub use kept_span::KeptSpan;
 pub use log::LogLine;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
 pub use run::{

@@ -4,7 +4,7 @@ use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
 pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
 use super::quantity::Rate;
-use super::template::Template;
+use super::template::{Piece, Template};
 use super::threshold::Threshold;
 use crate::record::{Nanos, StepId, StepInfo};
 use http::{HeaderName, Method};
@@ -320,6 +320,8 @@ pub struct Telemetry {
     pub protocol: Option<OtlpProtocol>,
     /// Headers of each export request.
     pub headers: Vec<(String, String)>,
+    /// Whether every request is marked as test traffic with a `baggage` header.
+    pub baggage: bool,
 }
 
 /// OTLP protocols, named as in `OTEL_EXPORTER_OTLP_PROTOCOL`.
@@ -334,6 +336,17 @@ pub enum OtlpProtocol {
 }
 
 impl Scenario {
+    /// Adds a `baggage` header of that value to every step that has none of its own.
+    pub fn mark_requests(&mut self, baggage: &str) {
+        let name = HeaderName::from_static("baggage");
+        for step in &mut self.steps {
+            if !step.headers.iter().any(|(header, _)| *header == name) {
+                let value = Template { pieces: vec![Piece::Text(baggage.to_owned())] };
+                step.headers.push((name.clone(), value));
+            }
+        }
+    }
+
     /// What `run.json` says of each step, in order.
     pub fn steps(&self) -> Vec<StepInfo> {
         self.steps.iter().map(|step| step.info(&self.journeys)).collect()

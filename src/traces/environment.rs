@@ -6,7 +6,7 @@
 //! unasked would send its spans to its own receiver.
 
 use crate::wire::otlp::Signal;
-use crate::wire::otlp::{HistogramForm, Temporality};
+use crate::wire::otlp::{ExemplarFilter, HistogramForm, Temporality};
 use std::time::Duration;
 use url::Url;
 
@@ -17,6 +17,8 @@ pub enum Transport {
     Grpc,
     /// HTTP with protobuf bodies.
     HttpProtobuf,
+    /// HTTP with JSON bodies.
+    HttpJson,
 }
 
 /// Whether requests are compressed.
@@ -44,6 +46,8 @@ pub struct Endpoint {
     pub timeout: Duration,
     /// File with certificates to trust instead of the system's.
     pub certificate: Option<String>,
+    /// Files with a certificate (chain) and its key, for servers that ask who calls.
+    pub identity: Option<(String, String)>,
 }
 
 /// Everything that the environment says about export.
@@ -53,12 +57,16 @@ pub struct ExportConfig {
     pub traces: Option<Endpoint>,
     /// Where metrics go; absent: nowhere.
     pub metrics: Option<Endpoint>,
+    /// Where events (start and end of the run) go; absent: nowhere.
+    pub logs: Option<Endpoint>,
     /// Resource attributes, `service.name` always among them.
     pub resource: Vec<(String, String)>,
     /// Temporality of metrics.
     pub temporality: Temporality,
     /// Form of histograms.
     pub histograms: HistogramForm,
+    /// Which measurements become exemplars.
+    pub exemplars: ExemplarFilter,
     /// Time between exports of metrics.
     pub metric_interval: Duration,
     /// Bytes that may wait to be sent.
@@ -80,6 +88,8 @@ impl ExportConfig {
         let mut config = ExportConfig {
             traces: None,
             metrics: None,
+            logs: None,
+            exemplars: env.exemplars(),
             resource: env.resource(),
             temporality: env.temporality(),
             histograms: env.histograms(),
@@ -90,15 +100,27 @@ impl ExportConfig {
         if !disabled {
             config.traces = env.endpoint(Signal::Traces);
             config.metrics = env.endpoint(Signal::Metrics);
+            config.logs = env.endpoint(Signal::Logs);
         }
         config.warnings = env.warnings;
         config
     }
 
-    /// Sends both signals to a URL that was given otherwise (a scenario, a command line), as [`Endpoint::from_url`]
+    /// The endpoints of all signals.
+    pub fn endpoints(&mut self) -> [(Signal, &mut Option<Endpoint>); 3] {
+        let ExportConfig { traces, metrics, logs, .. } = self;
+        [(Signal::Traces, traces), (Signal::Metrics, metrics), (Signal::Logs, logs)]
+    }
+
+    /// Whether anything is sent anywhere.
+    pub fn sends(&self) -> bool {
+        self.traces.is_some() || self.metrics.is_some() || self.logs.is_some()
+    }
+
+    /// Sends all signals to a URL that was given otherwise (a scenario, a command line), as [`Endpoint::from_url`]
     /// understands it. Headers, compression and timeouts from the environment stay.
     pub fn send_to(&mut self, url: &str) -> Result<(), String> {
-        for (signal, endpoint) in [(Signal::Traces, &mut self.traces), (Signal::Metrics, &mut self.metrics)] {
+        for (signal, endpoint) in self.endpoints() {
             let given = Endpoint::from_url(url, signal)?;
             match endpoint {
                 Some(endpoint) => (endpoint.url, endpoint.transport) = (given.url, given.transport),
@@ -131,7 +153,7 @@ impl Endpoint {
             if grpc || (no_path && grpc_port) { Transport::Grpc } else { Transport::HttpProtobuf };
         let url = match transport {
             Transport::Grpc => origin(&parsed),
-            Transport::HttpProtobuf => {
+            Transport::HttpProtobuf | Transport::HttpJson => {
                 // A URL that names one signal's path stands for all three.
                 let base = Signal::ALL.iter().find_map(|signal| url.strip_suffix(signal.path()));
                 format!("{}{}", base.unwrap_or(&url).trim_end_matches('/'), signal.path())
@@ -144,6 +166,7 @@ impl Endpoint {
             compression: Compression::None,
             timeout: TIMEOUT,
             certificate: None,
+            identity: None,
         })
     }
 }
@@ -212,6 +235,7 @@ impl<G: Fn(&str) -> Option<String>> Environment<G> {
             compression: self.compression(signal),
             timeout: self.timeout(signal),
             certificate: self.for_signal(signal, "CERTIFICATE").map(|(path, _)| path),
+            identity: self.identity(signal),
         })
     }
 
@@ -220,8 +244,10 @@ impl<G: Fn(&str) -> Option<String>> Environment<G> {
             Some((value, name)) => match value.as_str() {
                 "grpc" => Transport::Grpc,
                 "http/protobuf" => Transport::HttpProtobuf,
+                "http/json" => Transport::HttpJson,
                 _ => {
-                    self.warn::<Transport>(&name, &value, "grpc or http/protobuf; http/protobuf is used");
+                    let expected = "grpc, http/protobuf or http/json; http/protobuf is used";
+                    self.warn::<Transport>(&name, &value, expected);
                     Transport::HttpProtobuf
                 }
             },
@@ -243,10 +269,10 @@ impl<G: Fn(&str) -> Option<String>> Environment<G> {
         };
         Some(match transport {
             Transport::Grpc => origin(&parsed),
-            Transport::HttpProtobuf if name == "OTEL_EXPORTER_OTLP_ENDPOINT" => {
+            _ if name == "OTEL_EXPORTER_OTLP_ENDPOINT" => {
                 format!("{}{}", url.trim_end_matches('/'), signal.path())
             }
-            Transport::HttpProtobuf => parsed.to_string(),
+            _ => parsed.to_string(),
         })
     }
 
@@ -256,6 +282,32 @@ impl<G: Fn(&str) -> Option<String>> Environment<G> {
             Some(pairs) => pairs,
             // Headers carry secrets, so the value is not repeated.
             None => self.warn(&name, "…", "key=value pairs separated by commas").unwrap_or_default(),
+        }
+    }
+
+    /// A client certificate needs its key, and a key its certificate.
+    fn identity(&mut self, signal: Signal) -> Option<(String, String)> {
+        let certificate = self.for_signal(signal, "CLIENT_CERTIFICATE");
+        match (certificate, self.for_signal(signal, "CLIENT_KEY")) {
+            (Some((certificate, _)), Some((key, _))) => Some((certificate, key)),
+            (Some((path, name)), None) => self.warn(&name, &path, "its key beside it, in …_CLIENT_KEY"),
+            (None, Some((path, name))) => {
+                self.warn(&name, &path, "its certificate beside it, in …_CLIENT_CERTIFICATE")
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn exemplars(&mut self) -> ExemplarFilter {
+        let name = "OTEL_METRICS_EXEMPLAR_FILTER";
+        match self.text(name).map(|value| value.to_lowercase()).as_deref() {
+            None | Some("trace_based") => ExemplarFilter::TraceBased,
+            Some("always_on") => ExemplarFilter::AlwaysOn,
+            Some("always_off") => ExemplarFilter::AlwaysOff,
+            Some(value) => {
+                let value = value.to_owned();
+                self.warn(name, &value, "always_on, always_off or trace_based").unwrap_or_default()
+            }
         }
     }
 
@@ -440,6 +492,26 @@ mod tests {
     }
 
     #[test]
+    fn json_client_certificates_and_the_logs_endpoint_are_understood() {
+        let config = config(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/me.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/me.key"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://logs/in"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_METRICS_EXEMPLAR_FILTER", "always_off"),
+        ]);
+        assert_eq!(config.warnings, Vec::<String>::new());
+        let traces = config.traces.as_ref().unwrap();
+        assert_eq!((traces.url.as_str(), traces.transport), ("https://c:4318/v1/traces", Transport::HttpJson));
+        assert_eq!(traces.identity, Some(("/me.pem".into(), "/me.key".into())));
+        assert_eq!(config.logs.as_ref().unwrap().url, "https://logs/in");
+        assert!(config.metrics.is_none() && config.sends());
+        assert_eq!(config.exemplars, ExemplarFilter::AlwaysOff);
+    }
+
+    #[test]
     fn disabled_and_none_send_nothing() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         assert_eq!(config(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).traces, None);
@@ -464,7 +536,9 @@ mod tests {
         let config = config(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "c:4318"),
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/xml"),
+            ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "/key.pem"),
+            ("OTEL_METRICS_EXEMPLAR_FILTER", "some"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "lz4"),
@@ -476,7 +550,8 @@ mod tests {
         let endpoint = config.traces.unwrap();
         assert_eq!(endpoint, Endpoint::from_url("http://c:4318", Signal::Traces).unwrap());
         assert_eq!(config.metrics, None);
-        assert_eq!(config.warnings.len(), 9, "{:#?}", config.warnings);
+        // Headers, time-out and compression are warned of for traces and for logs.
+        assert_eq!(config.warnings.len(), 14, "{:#?}", config.warnings);
         assert!(config.warnings.iter().all(|w| w.contains("is ignored: expected") && !w.contains("secret")));
     }
 

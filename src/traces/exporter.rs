@@ -31,6 +31,7 @@ pub struct Exporter {
     endpoint: Option<String>,
     traces: bool,
     metrics: bool,
+    logs: bool,
 }
 
 /// The giving end of an exporter, for the threads that make load. Never waits.
@@ -39,6 +40,7 @@ pub struct ExportHandle {
     offers: Offers,
     traces: bool,
     metrics: bool,
+    logs: bool,
 }
 
 impl Exporter {
@@ -51,16 +53,26 @@ impl Exporter {
                 None => Ok(None),
             }
         };
-        let routes = Routes { traces: peer(&config.traces)?, metrics: peer(&config.metrics)?, logs: None };
-        let (traces, metrics) = (routes.traces.is_some(), routes.metrics.is_some());
+        let routes = Routes {
+            traces: peer(&config.traces)?,
+            metrics: peer(&config.metrics)?,
+            logs: peer(&config.logs)?,
+        };
+        let (traces, metrics, logs) =
+            (routes.traces.is_some(), routes.metrics.is_some(), routes.logs.is_some());
         let endpoint =
             config.traces.as_ref().or(config.metrics.as_ref()).map(|endpoint| endpoint.url.clone());
-        Ok(Exporter { outbox: Outbox::start(routes, config.queue_bytes), endpoint, traces, metrics })
+        Ok(Exporter { outbox: Outbox::start(routes, config.queue_bytes), endpoint, traces, metrics, logs })
     }
 
     /// An end to offer batches to.
     pub fn handle(&self) -> ExportHandle {
-        ExportHandle { offers: self.outbox.offers().clone(), traces: self.traces, metrics: self.metrics }
+        ExportHandle {
+            offers: self.outbox.offers().clone(),
+            traces: self.traces,
+            metrics: self.metrics,
+            logs: self.logs,
+        }
     }
 
     /// Offers a batch of spans (a whole `ExportTraceServiceRequest`).
@@ -103,6 +115,13 @@ impl ExportHandle {
     pub fn offer_metrics(&self, batch: Vec<u8>) {
         if self.metrics {
             self.push(Signal::Metrics, batch, 0);
+        }
+    }
+
+    /// Offers events (a whole `ExportLogsServiceRequest`). A backend that takes none costs nothing and is not told of.
+    pub fn offer_events(&self, batch: Vec<u8>) {
+        if self.logs {
+            self.push(Signal::Logs, batch, 0);
         }
     }
 

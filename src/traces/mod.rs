@@ -14,6 +14,7 @@ mod keep;
 mod outbox;
 mod peer;
 mod receiver;
+mod scrape;
 mod tls;
 mod wait;
 
@@ -27,5 +28,6 @@ pub use forward::{ForwardHandle, Forwarder};
 pub use join::JoinTracker;
 pub use keep::Keeper;
 pub use receiver::{Ack, Content, Incoming, ListenError, Receiver, ReceiverConfig};
+pub use scrape::{ScrapeEndpoint, ScrapeText};
 pub use tls::{ServerTls, install_crypto_provider};
 pub use wait::{LateSpanWait, WaitPolicy, WaitStep, Waiting};

@@ -3,7 +3,9 @@
 use super::environment::{Compression, Endpoint, Transport};
 use super::http_date::retry_after;
 use super::tls::{install_crypto_provider, system_roots};
-use crate::wire::otlp::{Encoding, PartialSuccess, Signal, retry_delay};
+use crate::wire::otlp::{
+    Encoding, PartialSuccess, Signal, logs_to_json, metrics_to_json, retry_delay, traces_to_json,
+};
 use bytes::{Buf, BufMut, Bytes};
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -13,7 +15,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{MetadataKey, MetadataMap};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Code, Request, Status};
 
 /// Answers are short; more than this is not read.
@@ -41,7 +43,8 @@ pub(super) struct Peer {
 #[derive(Debug)]
 enum Wire {
     Grpc { channel: Channel, metadata: MetadataMap },
-    Http { client: reqwest::Client, headers: HeaderMap, url: String },
+    /// `json`: protobuf is written anew as JSON before it is sent.
+    Http { client: reqwest::Client, headers: HeaderMap, url: String, json: bool },
 }
 
 impl Peer {
@@ -50,7 +53,7 @@ impl Peer {
         install_crypto_provider();
         let wire = match endpoint.transport {
             Transport::Grpc => Peer::grpc(endpoint)?,
-            Transport::HttpProtobuf => Peer::http(endpoint)?,
+            Transport::HttpProtobuf | Transport::HttpJson => Peer::http(endpoint)?,
         };
         Ok(Peer { wire, compression: endpoint.compression, timeout: endpoint.timeout })
     }
@@ -67,7 +70,13 @@ impl Peer {
                 }
                 None => system_roots().map_err(|error| fault(&error))?,
             };
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
+            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots));
+            if let Some((certificate, key)) = &endpoint.identity {
+                let read = |path: &String| {
+                    std::fs::read_to_string(path).map_err(|error| fault(&format!("{path}: {error}")))
+                };
+                tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+            }
             channel = channel.tls_config(tls).map_err(|error| fault(&error))?;
         }
         let mut metadata = MetadataMap::new();
@@ -89,6 +98,14 @@ impl Peer {
             let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(&chain(&error)))?;
             builder = builder.tls_certs_only(roots);
         }
+        if let Some((certificate, key)) = &endpoint.identity {
+            let read = |path: &String| std::fs::read(path).map_err(|error| fault(&format!("{path}: {error}")));
+            let mut pem = read(certificate)?;
+            pem.push(b'\n');
+            pem.extend(read(key)?);
+            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| fault(&chain(&error)))?;
+            builder = builder.identity(identity);
+        }
         let client = builder.build().map_err(|error| fault(&chain(&error)))?;
         let mut headers = HeaderMap::new();
         for (key, value) in &endpoint.headers {
@@ -98,7 +115,8 @@ impl Peer {
                 _ => return Err(fault(&"a configured header is not allowed in HTTP")),
             }
         }
-        Ok(Wire::Http { client, headers, url: endpoint.url.clone() })
+        let json = endpoint.transport == Transport::HttpJson;
+        Ok(Wire::Http { client, headers, url: endpoint.url.clone(), json })
     }
 
     /// Sends one message once.
@@ -120,8 +138,16 @@ impl Peer {
                     }
                 }
             }
-            Wire::Http { client, headers, url } => {
-                self.send_http(client, headers, url, encoding, message).await
+            Wire::Http { client, headers, url, json } => {
+                if !*json || encoding == Encoding::Json {
+                    return self.send_http(client, headers, url, encoding, message).await;
+                }
+                match to_json(signal, message) {
+                    Ok(text) => {
+                        self.send_http(client, headers, url, Encoding::Json, &Bytes::from(text)).await
+                    }
+                    Err(why) => Sent::Refused { why },
+                }
             }
         }
     }
@@ -193,6 +219,15 @@ impl Peer {
         let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = header.and_then(|value| retry_after(value, SystemTime::now()));
         Sent::Later { after: after.or_else(|| retry_delay(&body)), why }
+    }
+}
+
+/// A message as JSON, for servers that take no other form.
+fn to_json(signal: Signal, message: &[u8]) -> Result<Vec<u8>, String> {
+    match signal {
+        Signal::Traces => traces_to_json(message),
+        Signal::Metrics => metrics_to_json(message),
+        Signal::Logs => logs_to_json(message),
     }
 }
 

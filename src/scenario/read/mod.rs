@@ -364,7 +364,7 @@ fn trace(top: &Reader, source: &str) -> Result<TraceScope, Fault> {
 }
 
 fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
-    let reader = Reader::new(node, "telemetry", &["endpoint", "protocol", "headers"])?;
+    let reader = Reader::new(node, "telemetry", &["endpoint", "protocol", "headers", "baggage"])?;
     let endpoint = match reader.get("endpoint") {
         None => None,
         Some(node) => {
@@ -391,7 +391,7 @@ fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
             ));
         }
     }
-    Ok(Telemetry { endpoint, protocol, headers })
+    Ok(Telemetry { endpoint, protocol, headers, baggage: flag(&reader, "baggage")? })
 }
 
 fn flag(top: &Reader, key: &str) -> Result<bool, Fault> {

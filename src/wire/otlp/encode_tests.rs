@@ -168,12 +168,15 @@ fn metrics_carry_trace_ids_and_follow_the_temporality() {
     for temporality in [Temporality::Cumulative, Temporality::Delta] {
         let mut encoder = MetricsEncoder::new(&run(), &[], temporality, HistogramForm::Exponential);
         encoder.record(&exchange("http://h/", Outcome::Answered(200)));
-        encoder.users(5);
-        encoder.iterations(8);
+        let load = |iterations| LoadGauges { users: 5, iterations, in_flight: 3, late: 1 };
+        encoder.load(load(8));
+        encoder.blame(StepId(0), &[("database", 0.25)]);
         encoder.encode(Timestamp(2_000));
         encoder.record(&exchange("http://h/", Outcome::Answered(200)));
         encoder.record(&exchange("http://h/", failed("gone")));
-        encoder.iterations(10);
+        encoder.load(load(10));
+        encoder.blame(StepId(0), &[("database", 0.5), ("app", 0.125)]);
+        encoder.ended(Timestamp(2_500_000_000));
         let seen = metrics(&encoder.encode(Timestamp(3_000)));
         let cumulative = temporality == Temporality::Cumulative;
         let (since, answered, iterations) = if cumulative { (1_000, 2, 10) } else { (2_000, 1, 2) };
@@ -184,8 +187,14 @@ fn metrics_carry_trace_ids_and_follow_the_temporality() {
                 "http.client.request.duration",
                 "hotspan.schedule_delay",
                 "hotspan.users",
+                "hotspan.generator.in_flight",
                 "hotspan.iterations",
-                "hotspan.checks"
+                "hotspan.generator.late",
+                "hotspan.checks",
+                "hotspan.blame",
+                "hotspan.blame.exchanges",
+                "hotspan.run.started",
+                "hotspan.run.ended",
             ]
         );
         let metric::Data::ExponentialHistogram(durations) = &seen[0].1 else { panic!() };
@@ -199,8 +208,17 @@ fn metrics_carry_trace_ids_and_follow_the_temporality() {
         assert!(gone.attributes.iter().any(|a| a.key == "error.type"));
         let metric::Data::Gauge(users) = &seen[2].1 else { panic!() };
         assert_eq!(users.data_points[0].value, Some(number_data_point::Value::AsInt(5)));
-        let metric::Data::Sum(counter) = &seen[3].1 else { panic!() };
-        assert_eq!(counter.data_points[0].value, Some(number_data_point::Value::AsInt(iterations)));
+        let sum = |at: usize| match &seen[at].1 {
+            metric::Data::Sum(sum) => sum.data_points.iter().map(|p| p.value.unwrap()).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        use number_data_point::Value::{AsDouble, AsInt};
+        assert_eq!(sum(4), [AsInt(iterations)]);
+        assert_eq!(sum(5), [AsInt(i64::from(cumulative))]);
+        assert_eq!(sum(7), [AsDouble(0.125), AsDouble(if cumulative { 0.75 } else { 0.5 })]);
+        assert_eq!(sum(8), [AsInt(if cumulative { 2 } else { 1 })]);
+        let metric::Data::Gauge(ended) = &seen[10].1 else { panic!() };
+        assert_eq!(ended.data_points[0].value, Some(AsDouble(2.5)));
     }
 }
 
@@ -214,4 +232,46 @@ fn explicit_buckets_are_there_for_backends_that_ask() {
     assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
     // 7 ms lies in (5 ms, 10 ms].
     assert_eq!((point.bucket_counts[1], point.explicit_bounds[1]), (1, 0.01));
+}
+
+#[test]
+fn exemplars_follow_the_filter() {
+    for (filter, sampled, unsampled) in [
+        (ExemplarFilter::TraceBased, 1, 0),
+        (ExemplarFilter::AlwaysOn, 1, 1),
+        (ExemplarFilter::AlwaysOff, 0, 0),
+    ] {
+        for (is_sampled, wanted) in [(true, sampled), (false, unsampled)] {
+            let mut encoder =
+                MetricsEncoder::new(&run(), &[], Temporality::Cumulative, HistogramForm::Exponential);
+            encoder.exemplars(filter);
+            let seen = exchange("http://h/", Outcome::Answered(200));
+            encoder.record(&Exchange { sampled: is_sampled, ..seen });
+            let seen = metrics(&encoder.encode(Timestamp(3_000)));
+            let metric::Data::ExponentialHistogram(durations) = &seen[0].1 else { panic!() };
+            assert_eq!(durations.data_points[0].exemplars.len(), wanted, "{filter:?} {is_sampled}");
+        }
+    }
+}
+
+#[test]
+fn json_says_what_protobuf_says() {
+    let mut spans = SpanEncoder::new(&run(), &[("service.name".into(), "hotspan".into())]);
+    spans.push(&exchange("http://127.0.0.1:8080/products?page=3", failed("gone \"away\"")));
+    let (protobuf, _) = spans.take().unwrap();
+    let again = json_to_protobuf(&traces_to_json(&protobuf).unwrap()).unwrap();
+    let decode = |bytes: &[u8]| ExportTraceServiceRequest::decode(bytes).unwrap();
+    assert_eq!(decode(&again), decode(&protobuf));
+
+    let mut encoder = MetricsEncoder::new(&run(), &[], Temporality::Cumulative, HistogramForm::Exponential);
+    encoder.record(&exchange("http://h/", Outcome::Answered(200)));
+    let protobuf = encoder.encode(Timestamp(3_000));
+    let json: serde_json::Value = serde_json::from_slice(&metrics_to_json(&protobuf).unwrap()).unwrap();
+    let durations = &json["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0];
+    assert_eq!(durations["name"], "http.client.request.duration");
+    let point = &durations["exponentialHistogram"]["dataPoints"][0];
+    assert_eq!(point["timeUnixNano"], "3000");
+    // Ids are hexadecimal in OTLP JSON, not Base64 as in Protobuf's own JSON.
+    assert_eq!(point["exemplars"][0]["traceId"], "07".repeat(16));
+    assert!(traces_to_json(b"\xff").unwrap_err().contains("not an OTLP message"));
 }

@@ -1,5 +1,5 @@
 //! hotspan's metrics as OTLP: request durations with exemplars (bucket → trace id), schedule delay, users, iterations,
-//! checks. The SDK leaves exemplars empty, and they are the way from a graph to a slow trace.
+//! checks, blame, and when the run began and ended. The SDK leaves exemplars empty, and they are the way from a graph to a slow trace.
 
 use super::histogram::ExponentialHistogram;
 use crate::record::{Exchange, FailureClass, Outcome, Protocol, Run, SpanId, StepId, Timestamp, TraceId};
@@ -36,6 +36,31 @@ pub enum HistogramForm {
     Explicit,
 }
 
+/// Which measurements may become exemplars (`OTEL_METRICS_EXEMPLAR_FILTER`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExemplarFilter {
+    /// Those of sampled requests, whose traces can be looked up.
+    #[default]
+    TraceBased,
+    /// All: hotspan's own trace ids, recorded or not.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+}
+
+/// Counts of the load engine at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadGauges {
+    /// Virtual users at work.
+    pub users: u32,
+    /// Iterations begun since the start of the run.
+    pub iterations: u64,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Requests that started late, since the start of the run.
+    pub late: u64,
+}
+
 /// Upper bounds in seconds, as the HTTP semantic conventions advise.
 const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -56,9 +81,16 @@ pub struct MetricsEncoder {
     durations: BTreeMap<DurationKey, Distribution>,
     delays: BTreeMap<StepId, Distribution>,
     checks: BTreeMap<(StepId, Option<Arc<str>>), u64>,
-    users: Option<u32>,
-    iterations: u64,
-    iterations_told: u64,
+    exemplars: ExemplarFilter,
+    load: Option<LoadGauges>,
+    told: LoadGauges,
+    /// Seconds by step and category, and exchanges by step, of the exchanges whose blame is known.
+    blame: BTreeMap<(StepId, &'static str), f64>,
+    blamed: BTreeMap<StepId, u64>,
+    /// Name and target, for the marks that dashboards draw.
+    about_run: Vec<KeyValue>,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
 }
 
 /// Attributes by which durations are kept apart, beside those of the step.
@@ -115,10 +147,33 @@ impl MetricsEncoder {
             durations: BTreeMap::new(),
             delays: BTreeMap::new(),
             checks: BTreeMap::new(),
-            users: None,
-            iterations: 0,
-            iterations_told: 0,
+            exemplars: ExemplarFilter::default(),
+            load: None,
+            told: LoadGauges::default(),
+            blame: BTreeMap::new(),
+            blamed: BTreeMap::new(),
+            about_run: vec![text("hotspan.run.name", &run.name), text("hotspan.run.target", &run.target)],
+            started_at: run.started_at,
+            ended_at: None,
         }
+    }
+
+    /// Chooses which measurements become exemplars.
+    pub fn exemplars(&mut self, filter: ExemplarFilter) {
+        self.exemplars = filter;
+    }
+
+    /// Counts the blame of one exchange: seconds by category.
+    pub fn blame(&mut self, step: StepId, categories: &[(&'static str, f64)]) {
+        *self.blamed.entry(step).or_default() += 1;
+        for (category, seconds) in categories {
+            *self.blame.entry((step, category)).or_default() += seconds;
+        }
+    }
+
+    /// The load ended then.
+    pub fn ended(&mut self, at: Timestamp) {
+        self.ended_at = Some(at);
     }
 
     /// Counts an exchange.
@@ -133,7 +188,12 @@ impl MetricsEncoder {
             failure,
             http2: exchange.protocol == Protocol::Http2,
         };
-        let exemplar = exchange.sampled.then_some((exchange.trace_id, exchange.span_id, exchange.phases.end));
+        let wanted = match self.exemplars {
+            ExemplarFilter::TraceBased => exchange.sampled,
+            ExemplarFilter::AlwaysOn => true,
+            ExemplarFilter::AlwaysOff => false,
+        };
+        let exemplar = wanted.then_some((exchange.trace_id, exchange.span_id, exchange.phases.end));
         self.durations.entry(key).or_default().record(exchange.service_time().as_secs_f64(), exemplar);
         let delay = exchange.schedule_delay().as_secs_f64();
         self.delays.entry(exchange.step).or_default().record(delay, exemplar);
@@ -145,71 +205,119 @@ impl MetricsEncoder {
         }
     }
 
-    /// Virtual users at work now.
-    pub fn users(&mut self, now: u32) {
-        self.users = Some(now);
+    /// How the load stands now.
+    pub fn load(&mut self, now: LoadGauges) {
+        self.load = Some(now);
     }
 
-    /// Iterations begun since the start of the run.
-    pub fn iterations(&mut self, total: u64) {
-        self.iterations = total;
-    }
-
-    /// One export as of `now`. With [`Temporality::Delta`] the next one begins here.
+    /// One export as of `now`, an `ExportMetricsServiceRequest`. With [`Temporality::Delta`] the next one begins here.
     pub fn encode(&mut self, now: Timestamp) -> Vec<u8> {
-        let mut metrics = vec![
+        self.export(now).encode_to_vec()
+    }
+
+    /// As [`MetricsEncoder::encode`], not yet encoded.
+    pub fn export(&mut self, now: Timestamp) -> ExportMetricsServiceRequest {
+        let mut metrics = Vec::new();
+        metrics.extend(
             self.distribution("http.client.request.duration", "Duration of HTTP client requests.", now, {
                 let points = self.durations.iter();
                 points.map(|(key, d)| (self.duration_attributes(key), d)).collect()
             }),
-            self.distribution(
-                "hotspan.schedule_delay",
-                "Due time to actual start: how late the generator was.",
-                now,
-                {
-                    let points = self.delays.iter();
-                    points.map(|(step, d)| (self.step_attributes(*step), d)).collect()
-                },
-            ),
-        ];
-        metrics.retain(Option::is_some);
-        let mut metrics: Vec<Metric> = metrics.into_iter().flatten().collect();
-        if let Some(users) = self.users {
-            let points = vec![number(vec![], u64::from(users), None, now)];
-            metrics.push(metric(
-                "hotspan.users",
-                "{user}",
-                "Virtual users at work.",
-                metric::Data::Gauge(Gauge { data_points: points }),
-            ));
-        }
-        let iterations = self.iterations - self.iterations_told.min(self.iterations);
-        let since = Some(self.since);
-        metrics.push(self.counter(
-            "hotspan.iterations",
-            "{iteration}",
-            "Iterations begun.",
-            vec![number(vec![], iterations, since, now)],
-        ));
+        );
+        let about = "Due time to actual start: how late the generator was.";
+        metrics.extend(self.distribution("hotspan.schedule_delay", about, now, {
+            let points = self.delays.iter();
+            points.map(|(step, d)| (self.step_attributes(*step), d)).collect()
+        }));
+        self.load_metrics(now, &mut metrics);
         let checks = self.checks.iter().map(|((step, failed), count)| {
             let mut attributes = self.step_attributes(*step);
             attributes.push(text("hotspan.check.result", if failed.is_some() { "failed" } else { "passed" }));
             attributes.extend(failed.as_deref().map(|name| text("hotspan.check", name)));
-            number(attributes, *count, since, now)
+            number(attributes, *count, Some(self.since), now)
         });
         let checks: Vec<NumberDataPoint> = checks.collect();
         if !checks.is_empty() {
             let about = "Exchanges whose checks all held (passed), and checks that did not (failed).";
             metrics.push(self.counter("hotspan.checks", "{check}", about, checks));
         }
+        self.blame_metrics(now, &mut metrics);
+        self.moments(now, &mut metrics);
         if self.temporality == Temporality::Delta {
             self.since = now;
-            self.iterations_told = self.iterations;
+            self.told = self.load.unwrap_or(self.told);
             self.durations.clear();
             self.delays.clear();
             self.checks.clear();
+            self.blame.clear();
+            self.blamed.clear();
         }
-        self.request(metrics).encode_to_vec()
+        self.request(metrics)
+    }
+
+    fn load_metrics(&self, now: Timestamp, metrics: &mut Vec<Metric>) {
+        let Some(load) = self.load else { return };
+        let since = Some(self.since);
+        for (name, unit, about, value) in [
+            ("hotspan.users", "{user}", "Virtual users at work.", u64::from(load.users)),
+            ("hotspan.generator.in_flight", "{request}", "Requests under way.", load.in_flight),
+        ] {
+            metrics.push(gauge(name, unit, about, vec![number(vec![], value, None, now)]));
+        }
+        for (name, unit, about, value, told) in [
+            (
+                "hotspan.iterations",
+                "{iteration}",
+                "Iterations begun.",
+                load.iterations,
+                self.told.iterations,
+            ),
+            (
+                "hotspan.generator.late",
+                "{request}",
+                "Requests that started more than 5 ms after they were due.",
+                load.late,
+                self.told.late,
+            ),
+        ] {
+            let points = vec![number(vec![], value.saturating_sub(told), since, now)];
+            metrics.push(self.counter(name, unit, about, points));
+        }
+    }
+
+    /// Seconds of waiting by category and step, and the exchanges that they are of: the quotient is the mean.
+    fn blame_metrics(&self, now: Timestamp, metrics: &mut Vec<Metric>) {
+        if self.blamed.is_empty() {
+            return;
+        }
+        let seconds = self.blame.iter().map(|((step, category), seconds)| {
+            let mut attributes = self.step_attributes(*step);
+            attributes.push(text("hotspan.category", category));
+            NumberDataPoint {
+                value: Some(number_data_point::Value::AsDouble(*seconds)),
+                ..number(attributes, 0, Some(self.since), now)
+            }
+        });
+        let about = "Latency of a sample of exchanges, divided among the categories that it was spent in.";
+        metrics.push(self.counter("hotspan.blame", "s", about, seconds.collect()));
+        let blamed = self.blamed.iter();
+        let points = blamed.map(|(step, n)| number(self.step_attributes(*step), *n, Some(self.since), now));
+        let about = "Exchanges that hotspan.blame is the sum of.";
+        metrics.push(self.counter("hotspan.blame.exchanges", "{exchange}", about, points.collect()));
+    }
+
+    /// When the run began and ended, as Unix seconds: what dashboards draw their marks from.
+    fn moments(&self, now: Timestamp, metrics: &mut Vec<Metric>) {
+        let moment = |at: Timestamp| NumberDataPoint {
+            value: Some(number_data_point::Value::AsDouble(at.0 as f64 / 1e9)),
+            ..number(self.about_run.clone(), 0, None, now)
+        };
+        let about = "When the load began, in seconds since 1970.";
+        metrics.push(gauge("hotspan.run.started", "s", about, vec![moment(self.started_at)]));
+        if let Some(at) = self.ended_at {
+            let about = "When the load ended, in seconds since 1970.";
+            metrics.push(gauge("hotspan.run.ended", "s", about, vec![moment(at)]));
+        }
     }
 
     fn request(&self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
@@ -360,6 +468,10 @@ impl Distribution {
             max: histogram.range().map(|(_, max)| max),
         }
     }
+}
+
+fn gauge(name: &str, unit: &str, about: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    metric(name, unit, about, metric::Data::Gauge(Gauge { data_points }))
 }
 
 fn metric(name: &str, unit: &str, about: &str, data: metric::Data) -> Metric {

@@ -2,8 +2,11 @@
 
 mod answer;
 mod client_span;
+mod event;
+mod exposition;
 mod histogram;
 mod json;
+mod json_out;
 mod json_tables;
 mod log_walk;
 mod metric_walk;
@@ -23,11 +26,14 @@ mod tests;
 
 pub use answer::{PartialSuccess, Rpc, Status, retry_delay};
 pub use client_span::SpanEncoder;
+pub use event::{EventValue, encode_event};
+pub use exposition::{CONTENT_TYPE as OPENMETRICS, expose};
 pub use histogram::ExponentialHistogram;
 pub use json::{JsonError, json_to_protobuf, json_to_protobuf_of};
+pub use json_out::{logs_to_json, metrics_to_json, traces_to_json};
 pub use log_walk::{WalkedLogs, for_each_log};
 pub use metric_walk::{MAX_BUCKETS, WalkedPoints, for_each_point};
-pub use metrics::{HistogramForm, MetricsEncoder, Temporality};
+pub use metrics::{ExemplarFilter, HistogramForm, LoadGauges, MetricsEncoder, Temporality};
 pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use signal::Signal;
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};

@@ -1,0 +1,265 @@
+//! Blame while the run goes on, from a sample of the exchanges: for `hotspan.blame` and for the doctor's brief word on what
+//! the report will not be able to see. A thread of its own with a short, bounded way in; where it cannot keep up it
+//! starts afresh with a smaller sample. Nothing waits for it, and the report never reads from it.
+
+use crate::analysis::doctor::{self, Exam, Probe};
+use crate::analysis::result::Category;
+use crate::analysis::{Analyzer, Partition};
+use crate::record::{Exchange, KeptSpan, Nanos, Run, StepId, Timestamp, TraceId};
+use crate::wire::otlp::{Encoding, ScanResult};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Exchanges of the sample for each second, about: blame of fifty a second is a steady line in a graph.
+const PER_SECOND: u64 = 50;
+/// Messages that may wait for the thread.
+const WAITING: usize = 256;
+/// Spans kept at once; some 40 MB.
+const SPANS_MAX: usize = 40_000;
+/// An exchange is looked at this long after its end: SDKs export every 5 s.
+const RIPE: Nanos = Nanos::from_millis(9_000);
+/// How often ripe exchanges are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// Exchanges that the doctor looks at.
+const EXAMINED: usize = 40;
+
+/// Blame of one exchange: its step, and seconds by category.
+pub type LiveBlame = (StepId, Vec<(&'static str, f64)>);
+
+enum Told {
+    Exchange(Box<Exchange>),
+    Spans(Encoding, Bytes, Timestamp),
+    /// Something was lost, or the sample changes: what is half known is worth nothing.
+    Afresh(u64),
+    /// The spans of this run have all come.
+    End,
+}
+
+/// What comes back.
+pub enum Heard {
+    Blame(Vec<LiveBlame>),
+    /// The doctor's sentences.
+    Word(Vec<String>),
+}
+
+/// The recorder's end.
+pub struct Analyst {
+    tell: SyncSender<Told>,
+    hear: Receiver<Heard>,
+    /// One trace in so many is in the sample.
+    one_in: u64,
+    lost: bool,
+    exchanges: u64,
+    since: Instant,
+}
+
+impl Analyst {
+    /// Starts the thread.
+    pub fn start(run: &Run) -> std::io::Result<Analyst> {
+        let (tell, told) = sync_channel(WAITING);
+        let (answer, hear) = sync_channel(WAITING);
+        let work = Work {
+            run: run.clone(),
+            answer,
+            one_in: 1,
+            now: Timestamp(0),
+            exchanges: Vec::new(),
+            spans: HashMap::new(),
+            kept: 0,
+            examined: Some(Exam::default()),
+        };
+        std::thread::Builder::new().name("hotspan-analyst".into()).spawn(move || work.run(&told))?;
+        Ok(Analyst { tell, hear, one_in: 1, lost: false, exchanges: 0, since: Instant::now() })
+    }
+
+    /// An exchange ended.
+    pub fn exchange(&mut self, exchange: &Exchange) {
+        if !exchange.sampled || !exchange.was_sent() {
+            return;
+        }
+        self.exchanges += 1;
+        if in_sample(&exchange.trace_id, self.one_in) {
+            self.send(Told::Exchange(Box::new(exchange.clone())));
+        }
+    }
+
+    /// Spans came.
+    pub fn spans(&mut self, encoding: Encoding, bytes: &Bytes, scan: &ScanResult, at: Timestamp) {
+        if scan.keys.iter().any(|key| in_sample(&key.trace_id, self.one_in)) {
+            self.send(Told::Spans(encoding, bytes.clone(), at));
+        }
+    }
+
+    /// What there is to hear. Also fits the sample to the rate; called several times a second.
+    pub fn listen(&mut self) -> Vec<Heard> {
+        let elapsed = self.since.elapsed();
+        if elapsed >= Duration::from_secs(1) {
+            let per_second = (self.exchanges as f64 / elapsed.as_secs_f64()) as u64;
+            let fitting = (per_second / PER_SECOND).max(1).next_power_of_two();
+            // Only ever a smaller sample: a rate that swings must not start it afresh each time.
+            if fitting > self.one_in {
+                self.one_in = fitting;
+                self.lost = true;
+            }
+            (self.exchanges, self.since) = (0, Instant::now());
+        }
+        if self.lost && self.tell.try_send(Told::Afresh(self.one_in)).is_ok() {
+            self.lost = false;
+        }
+        self.hear.try_iter().collect()
+    }
+
+    /// Waits, at most `patience`, for the blame of the exchanges that are not ripe yet.
+    pub fn finish(mut self, patience: Duration) -> Vec<Heard> {
+        let mut heard = self.listen();
+        drop(self.tell.send(Told::End));
+        let end = Instant::now() + patience;
+        while let Ok(more) = self.hear.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            heard.push(more);
+        }
+        heard
+    }
+
+    fn send(&mut self, what: Told) {
+        // Between a loss and the fresh start everything is a loss.
+        self.lost = self.lost || self.tell.try_send(what).is_err();
+    }
+}
+
+/// Whether a trace is in the sample of one in so many (a power of two): the smaller sample lies within the larger.
+fn in_sample(trace: &TraceId, one_in: u64) -> bool {
+    Partition { index: 0, of: u32::try_from(one_in).unwrap_or(u32::MAX) }.holds(trace)
+}
+
+struct Work {
+    run: Run,
+    answer: SyncSender<Heard>,
+    one_in: u64,
+    /// The latest moment that was heard of: the run's clock, not this thread's.
+    now: Timestamp,
+    exchanges: Vec<Exchange>,
+    spans: HashMap<TraceId, Vec<(KeptSpan, Timestamp)>>,
+    kept: usize,
+    /// What the doctor will look at; `None` when it has.
+    examined: Option<Exam>,
+}
+
+impl Work {
+    fn run(mut self, told: &Receiver<Told>) {
+        let mut looked = Instant::now();
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(Told::Exchange(exchange)) => {
+                    self.now = self.now.max(exchange.phases.end);
+                    self.exchanges.push(*exchange);
+                }
+                Ok(Told::Spans(encoding, bytes, at)) => self.spans(encoding, &bytes, at),
+                Ok(Told::Afresh(one_in)) => self.afresh(one_in),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => {
+                    self.look(Timestamp(u64::MAX));
+                    self.word();
+                    return;
+                }
+            }
+            if self.kept > SPANS_MAX {
+                self.afresh(self.one_in);
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look(Timestamp(self.now.0.saturating_sub(RIPE.0)));
+            }
+        }
+    }
+
+    fn afresh(&mut self, one_in: u64) {
+        self.one_in = one_in;
+        self.exchanges.clear();
+        self.spans.clear();
+        self.kept = 0;
+    }
+
+    fn spans(&mut self, encoding: Encoding, bytes: &Bytes, at: Timestamp) {
+        self.now = self.now.max(at);
+        let (one_in, spans, kept) = (self.one_in, &mut self.spans, &mut self.kept);
+        // Messages that cannot be read were never stored; the receiver has told their senders.
+        let _ = encoding.for_each_span_where(bytes, &mut |trace| in_sample(&trace, one_in), &mut |span| {
+            spans.entry(span.trace_id).or_default().push((KeptSpan::of(span), at));
+            *kept += 1;
+        });
+    }
+
+    /// Divides the latency of the exchanges that ended by then, and forgets them.
+    fn look(&mut self, by: Timestamp) {
+        let (ripe, rest) = std::mem::take(&mut self.exchanges).into_iter().partition(|e| e.phases.end <= by);
+        self.exchanges = rest;
+        let ripe: Vec<Exchange> = ripe;
+        if ripe.is_empty() {
+            return;
+        }
+        let mut analyzer = Analyzer::new(&self.run, Partition::WHOLE);
+        ripe.iter().for_each(|exchange| analyzer.exchange(exchange));
+        for exchange in &ripe {
+            let Some(spans) = self.spans.remove(&exchange.trace_id) else {
+                self.examine(exchange, Vec::new());
+                continue;
+            };
+            self.kept = self.kept.saturating_sub(spans.len());
+            spans.iter().for_each(|(span, _)| span.lend(|span| analyzer.span(span)));
+            self.examine(exchange, spans);
+        }
+        // Spans of traces that no exchange of the sample asked for (or that came too late).
+        let too_old = by.0.saturating_sub(RIPE.0);
+        let mut kept = 0;
+        self.spans.retain(|_, spans| {
+            let keep = spans.last().is_some_and(|(_, at)| at.0 > too_old);
+            kept += if keep { spans.len() } else { 0 };
+            keep
+        });
+        self.kept = kept;
+        let mut blame = Vec::with_capacity(ripe.len());
+        analyzer.finish_each(&mut |number, categories| {
+            let seconds = Category::ALL
+                .into_iter()
+                .map(|category| (category.name(), categories.get(category).as_secs_f64()))
+                .filter(|(_, seconds)| *seconds > 0.0);
+            if let Some(exchange) = ripe.get(number) {
+                blame.push((exchange.step, seconds.collect()));
+            }
+        });
+        let _ = self.answer.try_send(Heard::Blame(blame));
+    }
+
+    fn examine(&mut self, exchange: &Exchange, spans: Vec<(KeptSpan, Timestamp)>) {
+        let Some(exam) = &mut self.examined else { return };
+        exam.probes.push(Probe::of(exchange));
+        exam.spans.extend(spans);
+        if exam.probes.len() >= EXAMINED {
+            self.word();
+        }
+    }
+
+    /// The doctor's brief word, once.
+    fn word(&mut self) {
+        let Some(exam) = self.examined.take().filter(|exam| !exam.probes.is_empty()) else { return };
+        let sentences = doctor::in_brief(&doctor::examine(&exam));
+        let _ = self.answer.try_send(Heard::Word(sentences));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_sample_lies_within_the_larger() {
+        for n in 0..2_000u128 {
+            let trace = TraceId((n * 0x9E37_79B9_7F4A_7C15_1234_5678).to_be_bytes());
+            for one_in in [2, 4, 64, 1_024] {
+                assert!(!in_sample(&trace, one_in) || in_sample(&trace, one_in / 2));
+            }
+        }
+    }
+}

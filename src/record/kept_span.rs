@@ -1,0 +1,159 @@
+//! A span that outlives the message it came in. For the few that are looked at while a run goes on; the analysis of a run
+//! reads spans where they lie.
+
+use super::{Attribute, Event, Link, Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId, Value};
+
+/// A span with texts of its own.
+#[derive(Clone, Debug)]
+pub struct KeptSpan {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its own id.
+    pub span_id: SpanId,
+    /// Its parent's id, if it has one.
+    pub parent_id: Option<SpanId>,
+    /// Role in a call.
+    pub kind: SpanKind,
+    /// When it started.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Outcome as recorded.
+    pub status: Status,
+    /// OTLP span flags.
+    pub flags: u32,
+    /// What the SDK dropped by its own limits.
+    pub dropped: u32,
+    /// Its name.
+    pub name: String,
+    /// W3C `tracestate` as recorded.
+    pub trace_state: String,
+    status_message: String,
+    resource: Vec<(String, KeptValue)>,
+    scope: (String, String),
+    attributes: Vec<(String, KeptValue)>,
+    events: Vec<(Timestamp, String)>,
+    links: Vec<Link>,
+}
+
+#[derive(Clone, Debug)]
+enum KeptValue {
+    Str(String),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    /// Lists, maps and bytes: that they are there, not what they hold.
+    Other,
+}
+
+impl KeptSpan {
+    /// A copy. Of events only time and name are kept; of lists, maps and bytes only that they were there.
+    pub fn of(span: &Span<'_>) -> KeptSpan {
+        KeptSpan {
+            trace_id: span.trace_id,
+            span_id: span.span_id,
+            parent_id: span.parent_id,
+            kind: span.kind,
+            start: span.start,
+            end: span.end,
+            status: span.status,
+            flags: span.flags,
+            dropped: span.dropped,
+            name: span.name.to_owned(),
+            trace_state: span.trace_state.to_owned(),
+            status_message: span.status_message.to_owned(),
+            resource: kept(&span.resource.attributes),
+            scope: (span.scope.name.to_owned(), span.scope.version.to_owned()),
+            attributes: kept(span.attributes),
+            events: span.events.iter().map(|e| (e.at, e.name.to_owned())).collect(),
+            links: span.links.to_vec(),
+        }
+    }
+
+    /// Hands the span on as readers of spans take it.
+    pub fn lend<T>(&self, f: impl FnOnce(&Span<'_>) -> T) -> T {
+        let resource = Resource { attributes: lent(&self.resource) };
+        let scope = Scope { name: &self.scope.0, version: &self.scope.1 };
+        let attributes = lent(&self.attributes);
+        let events: Vec<Event<'_>> =
+            self.events.iter().map(|(at, name)| Event { at: *at, name, attributes: Vec::new() }).collect();
+        f(&Span {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            parent_id: self.parent_id,
+            kind: self.kind,
+            name: &self.name,
+            start: self.start,
+            end: self.end,
+            status: self.status,
+            status_message: &self.status_message,
+            trace_state: &self.trace_state,
+            flags: self.flags,
+            resource: &resource,
+            scope: &scope,
+            attributes: &attributes,
+            events: &events,
+            links: &self.links,
+            dropped: self.dropped,
+        })
+    }
+
+    /// `service.name`, or empty where none was given.
+    pub fn service(&self) -> &str {
+        text(&self.resource, "service.name").unwrap_or_default()
+    }
+
+    /// Value of a text attribute of the process.
+    pub fn resource_text(&self, key: &str) -> Option<&str> {
+        text(&self.resource, key)
+    }
+
+    /// Value of a text attribute.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        text(&self.attributes, key)
+    }
+
+    /// Value of the first of these text attributes that is there and not empty.
+    pub fn first_text(&self, keys: &[&str]) -> Option<&str> {
+        keys.iter().find_map(|key| self.text(key).filter(|value| !value.is_empty()))
+    }
+
+    /// Name of the instrumentation library.
+    pub fn library(&self) -> &str {
+        &self.scope.0
+    }
+}
+
+fn kept(attributes: &[Attribute<'_>]) -> Vec<(String, KeptValue)> {
+    let value = |value: &Value<'_>| match value {
+        Value::Str(text) => KeptValue::Str((*text).to_owned()),
+        Value::Bool(flag) => KeptValue::Bool(*flag),
+        Value::Int(number) => KeptValue::Int(*number),
+        Value::Double(number) => KeptValue::Double(*number),
+        Value::Bytes(_) | Value::Array(_) | Value::Map(_) | Value::Empty => KeptValue::Other,
+    };
+    attributes.iter().map(|a| (a.key.to_owned(), value(&a.value))).collect()
+}
+
+fn lent(attributes: &[(String, KeptValue)]) -> Vec<Attribute<'_>> {
+    let value = |value: &'_ KeptValue| match value {
+        KeptValue::Bool(flag) => Value::Bool(*flag),
+        KeptValue::Int(number) => Value::Int(*number),
+        KeptValue::Double(number) => Value::Double(*number),
+        KeptValue::Str(_) | KeptValue::Other => Value::Empty,
+    };
+    attributes
+        .iter()
+        .map(|(key, kept)| match kept {
+            KeptValue::Str(text) => Attribute { key, value: Value::Str(text) },
+            other => Attribute { key, value: value(other) },
+        })
+        .collect()
+}
+
+fn text<'a>(attributes: &'a [(String, KeptValue)], key: &str) -> Option<&'a str> {
+    attributes.iter().find(|(k, _)| k == key).and_then(|(_, value)| match value {
+        KeptValue::Str(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
