@@ -31,6 +31,8 @@ pub enum Command {
     Analyze(AnalyzeArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
+    /// A few requests: is this service traced well enough to be blamed fairly, and if not, what to do?
+    Doctor(DoctorArgs),
     /// Print the spans of a run folder, one JSON object a line.
     Spans(SpansArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
@@ -190,6 +192,55 @@ pub struct AnalyzeArgs {
     /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan doctor http://127.0.0.1:8080/products
+  hotspan doctor http://127.0.0.1:8080/ --format json --collector-metrics http://127.0.0.1:8888/metrics
+
+The service must export OTLP to the receiver, directly or through a Collector.
+Exit status: 0 well enough (there may be notes), 3 blame would be wrong or empty, 1 could not ask.")]
+pub struct DoctorArgs {
+    /// The URL to ask with GET.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// A header of every request, `name: value`; may be given several times.
+    #[arg(long, short = 'H', value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// Requests that ask to be recorded.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub requests: u32,
+    /// Requests that ask not to be recorded.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub unsampled: u32,
+    /// Address of the OTLP/gRPC receiver.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    pub otlp_grpc: SocketAddr,
+    /// Address of the OTLP/HTTP receiver.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    pub otlp_http: SocketAddr,
+    /// The Collector's own metrics, to see whether it lost spans meanwhile.
+    #[arg(long, value_name = "URL")]
+    pub collector_metrics: Option<String>,
+    /// Longest wait for spans.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "20s")]
+    pub wait: Duration,
+    /// Stop waiting when no span has come for this long.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
+    pub quiet_period: Duration,
+    /// Format of the answer on standard output.
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For people.
+    Text,
+    /// hotspan.doctor/1.
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
 //! Start and end of a run as OTLP events, and the address where its metrics can be scraped.
 
+use super::exit::say;
 use crate::load::LiveCounters;
 use crate::record::{Run, RunState};
 use crate::traces::{ExportConfig, ScrapeEndpoint, ScrapeText};
 use crate::wire::otlp::{EventValue, OPENMETRICS, encode_event};
-use super::exit::say;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -7,8 +7,8 @@ use crate::load::{LiveCounters, LoadHandle, Stopper};
 use crate::record::Nanos;
 use crate::scenario::Scenario;
 use std::fmt::Write;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 

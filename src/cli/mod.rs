@@ -5,6 +5,7 @@ mod analyst;
 mod analyze;
 mod args;
 mod demo;
+mod doctor;
 mod events;
 mod exit;
 mod host;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoService(args) => demo::service(&args),

@@ -157,7 +157,9 @@ impl Export {
             handle.offer_metrics(self.metrics.encode(now));
             self.metrics_sent = Instant::now();
         }
-        if let Some(scrape) = self.scrape.as_mut().filter(|scrape| last || scrape.made.elapsed() >= SCRAPE_TEXT) {
+        if let Some(scrape) =
+            self.scrape.as_mut().filter(|scrape| last || scrape.made.elapsed() >= SCRAPE_TEXT)
+        {
             scrape.text.put(expose(&scrape.metrics.export(now)));
             scrape.made = Instant::now();
         }

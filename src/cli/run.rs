@@ -1,12 +1,12 @@
 //! `hotspan run`: load, collect, wait, analyse, report. Ties the rooms together with three bounded channels: exchanges from
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
-use super::analyze::Analyzed;
 use super::analyst::Analyst;
+use super::analyze::Analyzed;
 use super::args::{DemoArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
+use super::events;
 use super::exit::{Exit, say};
 use super::host;
-use super::events;
 use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
@@ -383,7 +383,9 @@ fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
 fn url_for(url: &str, endpoint: &Endpoint, signal: Signal) -> String {
     match endpoint.transport {
         Transport::Grpc => url.to_owned(),
-        Transport::HttpProtobuf | Transport::HttpJson => format!("{}{}", url.trim_end_matches('/'), signal.path()),
+        Transport::HttpProtobuf | Transport::HttpJson => {
+            format!("{}{}", url.trim_end_matches('/'), signal.path())
+        }
     }
 }
 
@@ -475,6 +477,9 @@ mod tests {
         let grpc = config("grpc").unwrap().metrics.unwrap();
         assert_eq!((grpc.url.as_str(), grpc.transport), ("http://127.0.0.1:9999", Transport::Grpc));
         let json = config("http/json").unwrap().logs.unwrap();
-        assert_eq!((json.url.as_str(), json.transport), ("http://127.0.0.1:9999/v1/logs", Transport::HttpJson));
+        assert_eq!(
+            (json.url.as_str(), json.transport),
+            ("http://127.0.0.1:9999/v1/logs", Transport::HttpJson)
+        );
     }
 }

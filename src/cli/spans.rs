@@ -23,7 +23,9 @@ pub fn run(args: &SpansArgs) -> anyhow::Result<Exit> {
     });
     match failed.map_or_else(|| out.flush(), Err) {
         // A reader that went away (`hotspan spans … | head`) is not an error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the spans"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the spans")
+        }
         _ => Ok(Exit::Passed),
     }
 }

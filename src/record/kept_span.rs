@@ -1,7 +1,9 @@
 //! A span that outlives the message it came in. For the few that are looked at while a run goes on; the analysis of a run
 //! reads spans where they lie.
 
-use super::{Attribute, Event, Link, Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId, Value};
+use super::{
+    Attribute, Event, Link, Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId, Value,
+};
 
 /// A span with texts of its own.
 #[derive(Clone, Debug)]

@@ -504,7 +504,10 @@ mod tests {
         ]);
         assert_eq!(config.warnings, Vec::<String>::new());
         let traces = config.traces.as_ref().unwrap();
-        assert_eq!((traces.url.as_str(), traces.transport), ("https://c:4318/v1/traces", Transport::HttpJson));
+        assert_eq!(
+            (traces.url.as_str(), traces.transport),
+            ("https://c:4318/v1/traces", Transport::HttpJson)
+        );
         assert_eq!(traces.identity, Some(("/me.pem".into(), "/me.key".into())));
         assert_eq!(config.logs.as_ref().unwrap().url, "https://logs/in");
         assert!(config.metrics.is_none() && config.sends());

@@ -42,9 +42,17 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 enum Wire {
-    Grpc { channel: Channel, metadata: MetadataMap },
+    Grpc {
+        channel: Channel,
+        metadata: MetadataMap,
+    },
     /// `json`: protobuf is written anew as JSON before it is sent.
-    Http { client: reqwest::Client, headers: HeaderMap, url: String, json: bool },
+    Http {
+        client: reqwest::Client,
+        headers: HeaderMap,
+        url: String,
+        json: bool,
+    },
 }
 
 impl Peer {
@@ -99,7 +107,8 @@ impl Peer {
             builder = builder.tls_certs_only(roots);
         }
         if let Some((certificate, key)) = &endpoint.identity {
-            let read = |path: &String| std::fs::read(path).map_err(|error| fault(&format!("{path}: {error}")));
+            let read =
+                |path: &String| std::fs::read(path).map_err(|error| fault(&format!("{path}: {error}")));
             let mut pem = read(certificate)?;
             pem.push(b'\n');
             pem.extend(read(key)?);

@@ -54,7 +54,8 @@ impl ScrapeEndpoint {
         content_type: &'static str,
         text: ScrapeText,
     ) -> Result<ScrapeEndpoint, String> {
-        let wrong = |error: io::Error| format!("cannot serve metrics on {address}: {error}; name another address");
+        let wrong =
+            |error: io::Error| format!("cannot serve metrics on {address}: {error}; name another address");
         let listener = std::net::TcpListener::bind(address).map_err(wrong)?;
         listener.set_nonblocking(true).map_err(wrong)?;
         let listener = TcpListener::from_std(listener).map_err(wrong)?;
@@ -97,7 +98,11 @@ async fn serve(listener: TcpListener, content_type: &'static str, text: ScrapeTe
     }
 }
 
-fn respond(request: &Request<Incoming>, content_type: &'static str, text: &ScrapeText) -> Response<Full<Bytes>> {
+fn respond(
+    request: &Request<Incoming>,
+    content_type: &'static str,
+    text: &ScrapeText,
+) -> Response<Full<Bytes>> {
     let plain = |status: StatusCode, words: &'static str| {
         let mut response = Response::new(Full::new(Bytes::from_static(words.as_bytes())));
         *response.status_mut() = status;
@@ -137,7 +142,10 @@ mod tests {
         let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
         let answer = ask(endpoint.address(), &get("/metrics")).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.contains("content-type: text/x-test") && answer.ends_with("\r\n\r\ntwo 2\n"), "{answer}");
+        assert!(
+            answer.contains("content-type: text/x-test") && answer.ends_with("\r\n\r\ntwo 2\n"),
+            "{answer}"
+        );
         assert!(ask(endpoint.address(), &get("/")).await.starts_with("HTTP/1.1 404"));
         let post = "POST /metrics HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         assert!(ask(endpoint.address(), post).await.starts_with("HTTP/1.1 405"));

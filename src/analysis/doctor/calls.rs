@@ -54,7 +54,10 @@ pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         let systems = listed(queries.iter().map(|known| system(known.span)).collect());
         points.push(Point::good(
             Topic::Database,
-            format!("Database calls are to be seen, with query text and peer ({}, {systems}).", count(queries.len(), "span")),
+            format!(
+                "Database calls are to be seen, with query text and peer ({}, {systems}).",
+                count(queries.len(), "span")
+            ),
         ));
     }
 }
@@ -62,7 +65,9 @@ pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 pub(super) fn outgoing(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     let others: Vec<&Known<'_>> = sketch
         .calls()
-        .filter(|known| !matches!(known.category, Category::Database | Category::Connection | Category::Queue))
+        .filter(|known| {
+            !matches!(known.category, Category::Database | Category::Connection | Category::Queue)
+        })
         .collect();
     let any_call = sketch.ours.iter().any(|known| {
         !matches!(known.category, Category::App | Category::Queue | Category::Connection)
@@ -79,19 +84,29 @@ pub(super) fn outgoing(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     }
     let peerless: Vec<String> = others
         .iter()
-        .filter(|known| peer(known.span).is_none() && known.span.first_text(&["messaging.destination.name"]).is_none())
+        .filter(|known| {
+            peer(known.span).is_none() && known.span.first_text(&["messaging.destination.name"]).is_none()
+        })
         .map(|known| format!("{}: {}", known.span.service(), known.span.name))
         .collect();
     if !peerless.is_empty() {
         points.push(Point::hint(
             Topic::Calls,
-            format!("{} of {} outgoing calls do not say whom they call ({}).", peerless.len(), others.len(), listed(peerless)),
+            format!(
+                "{} of {} outgoing calls do not say whom they call ({}).",
+                peerless.len(),
+                others.len(),
+                listed(peerless)
+            ),
             "They would be told apart by their names alone.",
             "Set `server.address` (or `peer.service`) on client spans.",
         ));
     } else if !others.is_empty() {
         let whom = listed(others.iter().filter_map(|known| peer(known.span)).map(host).collect());
-        points.push(Point::good(Topic::Calls, format!("Outgoing calls are to be seen, with their peer ({whom}).")));
+        points.push(Point::good(
+            Topic::Calls,
+            format!("Outgoing calls are to be seen, with their peer ({whom})."),
+        ));
     }
 }
 
@@ -114,7 +129,8 @@ pub(super) fn duplicates(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     let mut seen = BTreeSet::new();
     for known in &sketch.ours {
         let Some(other) = twin_above(sketch, known).or_else(|| twin_beside(sketch, known)) else { continue };
-        let libraries = [other.span.library(), known.span.library()].map(|l| if l.is_empty() { "?" } else { l });
+        let libraries =
+            [other.span.library(), known.span.library()].map(|l| if l.is_empty() { "?" } else { l });
         let what = if known.span.kind == SpanKind::Server { "Requests" } else { "Calls" };
         seen.insert((what, known.span.service().to_owned(), listed(libraries.map(str::to_owned).to_vec())));
     }

@@ -172,7 +172,8 @@ fn lost(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 /// Calls to a traced service that are answered by its span only now and then.
 fn half_answered(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     let mut calls: BTreeMap<(&str, &str), (usize, BTreeSet<&str>, usize)> = BTreeMap::new();
-    for call in sketch.calls().filter(|k| k.span.kind == SpanKind::Client && k.category == Category::External) {
+    for call in sketch.calls().filter(|k| k.span.kind == SpanKind::Client && k.category == Category::External)
+    {
         let answered = sketch.children(call).find(|child| child.span.service() != call.span.service());
         let seen = calls.entry((call.span.service(), peer(call.span).unwrap_or_default())).or_default();
         seen.0 += 1;

@@ -74,7 +74,10 @@ impl<'a> Sketch<'a> {
 
     pub fn services(&self) -> Vec<String> {
         let named: BTreeSet<&str> = self.ours.iter().map(|known| known.span.service()).collect();
-        named.into_iter().map(|name| if name.is_empty() { "(no service.name)" } else { name }.to_owned()).collect()
+        named
+            .into_iter()
+            .map(|name| if name.is_empty() { "(no service.name)" } else { name }.to_owned())
+            .collect()
     }
 
     pub fn parent(&self, known: &Known<'_>) -> Option<&Known<'a>> {

@@ -18,7 +18,11 @@ pub(super) fn limits(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     if !cut.is_empty() {
         points.push(Point::hint(
             Topic::Limits,
-            format!("{} of {} lost attributes or events to a limit of the SDK.", count(cut.len(), "span"), listed(cut)),
+            format!(
+                "{} of {} lost attributes or events to a limit of the SDK.",
+                count(cut.len(), "span"),
+                listed(cut)
+            ),
             "What was cut (a query, a peer) cannot be named.",
             "Raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and OTEL_SPAN_EVENT_COUNT_LIMIT (128 by default).",
         ));
@@ -53,7 +57,10 @@ pub(super) fn clocks(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         let way = if median > 0 { "ahead of" } else { "behind" };
         points.push(Point::hint(
             Topic::Clocks,
-            format!("The clock of {callee} is {:.1} ms {way} that of {caller}.", median.unsigned_abs() as f64 / 1e6),
+            format!(
+                "The clock of {callee} is {:.1} ms {way} that of {caller}.",
+                median.unsigned_abs() as f64 / 1e6
+            ),
             "Blame uses durations and holds; the split of network time into to and from would not be shown.",
             "Synchronise the clocks (NTP, chrony).",
         ));
@@ -109,7 +116,8 @@ pub(super) fn delay(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 pub(super) fn collector(counts: &[(String, u64)], points: &mut Vec<Point>) {
     let lost: Vec<&(String, u64)> = counts.iter().filter(|(_, n)| *n > 0).collect();
     if lost.is_empty() {
-        points.push(Point::good(Topic::Collector, "The Collector refused and lost no span meanwhile.".into()));
+        points
+            .push(Point::good(Topic::Collector, "The Collector refused and lost no span meanwhile.".into()));
     } else {
         let named = lost.iter().map(|(name, n)| format!("{name} {n}")).collect();
         points.push(Point::fault(

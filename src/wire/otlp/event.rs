@@ -43,14 +43,10 @@ pub fn encode_event(
         version: env!("CARGO_PKG_VERSION").into(),
         ..InstrumentationScope::default()
     };
-    let resource =
-        Resource { attributes: resource.iter().map(text).collect(), ..Resource::default() };
+    let resource = Resource { attributes: resource.iter().map(text).collect(), ..Resource::default() };
     let scope_logs = ScopeLogs { scope: Some(scope), log_records: vec![record], ..ScopeLogs::default() };
-    let logs = ResourceLogs {
-        resource: Some(resource),
-        scope_logs: vec![scope_logs],
-        ..ResourceLogs::default()
-    };
+    let logs =
+        ResourceLogs { resource: Some(resource), scope_logs: vec![scope_logs], ..ResourceLogs::default() };
     ExportLogsServiceRequest { resource_logs: vec![logs] }.encode_to_vec()
 }
 

@@ -207,7 +207,10 @@ mod tests {
             name: "http.client.request.duration".into(),
             unit: "s".into(),
             description: "How long.".into(),
-            data: Some(metric::Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() })),
+            data: Some(metric::Data::Histogram(Histogram {
+                data_points: vec![point],
+                ..Histogram::default()
+            })),
             ..Metric::default()
         };
         let counted = NumberDataPoint {
@@ -221,8 +224,10 @@ mod tests {
             data: Some(metric::Data::Sum(Sum { data_points: vec![counted], ..Sum::default() })),
             ..Metric::default()
         };
-        let resource =
-            Resource { attributes: vec![pair("hotspan.run.id", "r1"), pair("team", "x")], ..Resource::default() };
+        let resource = Resource {
+            attributes: vec![pair("hotspan.run.id", "r1"), pair("team", "x")],
+            ..Resource::default()
+        };
         let scope_metrics = vec![ScopeMetrics { metrics: vec![durations, blame], ..ScopeMetrics::default() }];
         let export = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
@@ -232,7 +237,8 @@ mod tests {
             }],
         };
         let labels = r#"hotspan_run_id="r1",hotspan_step="say \"hi\"\\\n""#;
-        let exemplar = format!(r#"# {{trace_id="{}",span_id="{}"}} 1.25 2.500000000"#, "ab".repeat(16), "01".repeat(8));
+        let exemplar =
+            format!(r#"# {{trace_id="{}",span_id="{}"}} 1.25 2.500000000"#, "ab".repeat(16), "01".repeat(8));
         let expected = format!(
             "# TYPE http_client_request_duration_seconds histogram\n\
              # UNIT http_client_request_duration_seconds seconds\n\

@@ -218,12 +218,15 @@ impl MetricsEncoder {
     /// As [`MetricsEncoder::encode`], not yet encoded.
     pub fn export(&mut self, now: Timestamp) -> ExportMetricsServiceRequest {
         let mut metrics = Vec::new();
-        metrics.extend(
-            self.distribution("http.client.request.duration", "Duration of HTTP client requests.", now, {
+        metrics.extend(self.distribution(
+            "http.client.request.duration",
+            "Duration of HTTP client requests.",
+            now,
+            {
                 let points = self.durations.iter();
                 points.map(|(key, d)| (self.duration_attributes(key), d)).collect()
-            }),
-        );
+            },
+        ));
         let about = "Due time to actual start: how late the generator was.";
         metrics.extend(self.distribution("hotspan.schedule_delay", about, now, {
             let points = self.delays.iter();
@@ -265,13 +268,7 @@ impl MetricsEncoder {
             metrics.push(gauge(name, unit, about, vec![number(vec![], value, None, now)]));
         }
         for (name, unit, about, value, told) in [
-            (
-                "hotspan.iterations",
-                "{iteration}",
-                "Iterations begun.",
-                load.iterations,
-                self.told.iterations,
-            ),
+            ("hotspan.iterations", "{iteration}", "Iterations begun.", load.iterations, self.told.iterations),
             (
                 "hotspan.generator.late",
                 "{request}",
