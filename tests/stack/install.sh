@@ -198,3 +198,17 @@ make_senders() {
     (cd "$1/java" && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=jars &&
         javac -cp 'jars/*' -d classes Send.java) || return 1
 }
+
+# Reads compose files as Docker Compose does.
+need_compose_check() {
+    need_go || return 1
+    local name
+    name=compose-check-$({ cat "$here"/compose_check/*; go version; } | sha256sum | cut -c1-12)
+    build_into "$name" make_compose_check || return 1
+    export HOTSPAN_COMPOSE_CHECK=$cache/$name/compose-check
+}
+
+make_compose_check() {
+    cp -R "$here/compose_check" "$1/source" || return 1
+    (cd "$1/source" && CGO_ENABLED=0 go build -p "$go_jobs" -buildvcs=false -trimpath -ldflags='-s -w' -o "$1/compose-check" .)
+}
