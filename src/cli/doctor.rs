@@ -6,7 +6,7 @@ use super::exit::{self, Exit, say};
 use super::host;
 use crate::analysis::doctor::{self, Diagnosis, Exam, Probe, Standing};
 use crate::record::{KeptSpan, SpanId, Timestamp, TraceContext, TraceId};
-use crate::traces::{Ack, Incoming, Receiver, ReceiverConfig, install_crypto_provider};
+use crate::traces::{Ack, Content, Incoming, Receiver, ReceiverConfig, install_crypto_provider};
 use anyhow::{Context, bail};
 use rand::RngExt;
 use serde_json::json;
@@ -112,14 +112,18 @@ async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<
 async fn take(mut incoming: mpsc::Receiver<Incoming>, spans: mpsc::UnboundedSender<(KeptSpan, Timestamp)>) {
     let mut kept = 0;
     while let Some(message) = incoming.recv().await {
-        let Incoming { encoding, bytes, received_at, ack, .. } = message;
+        let Incoming { encoding, bytes, received_at, ack, content, .. } = message;
+        if !matches!(content, Content::Spans(_)) {
+            let _ = ack.send(Ack::Stored { duplicates: 0 });
+            continue;
+        }
         let _ = encoding.for_each_span(&bytes, &mut |span| {
             kept += 1;
             if kept <= SPANS_MAX {
                 let _ = spans.send((KeptSpan::of(span), received_at));
             }
         });
-        let _ = ack.send(Ack::Stored);
+        let _ = ack.send(Ack::Stored { duplicates: 0 });
     }
 }
 

@@ -71,7 +71,8 @@ impl Demo {
         let cache = starter.spawn(Service::Cache, LOCAL).await?;
         let payment = url_of(starter.spawn(Service::Payment, LOCAL).await?);
         seed::fill(&database, &seed_password()).await?;
-        let inventory = url_of(starter.spawn(Service::Inventory { database: database.clone() }, LOCAL).await?);
+        let inventory =
+            url_of(starter.spawn(Service::Inventory { database: database.clone() }, LOCAL).await?);
         let shop = Service::Shop {
             database: database.clone(),
             cache,

@@ -3,9 +3,7 @@
 use super::check::{Answer, KEPT_BODY, look};
 use super::connection::{Connection, Http2};
 use super::flight::Ended;
-use super::http1::{
-    Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request,
-};
+use super::http1::{Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request};
 use super::plan::{Made, StepPlan, head_size};
 use super::render::Scope;
 use super::seat::Seat;
@@ -100,8 +98,16 @@ pub async fn step(
         now: start,
     };
     let made = plan.make(&scope, &mut walk.random);
-    let mut attempt =
-        Attempt { thread, plan, id, timeout: step.timeout, intended, start, method: &plan.method, redirected: false };
+    let mut attempt = Attempt {
+        thread,
+        plan,
+        id,
+        timeout: step.timeout,
+        intended,
+        start,
+        method: &plan.method,
+        redirected: false,
+    };
     let mut made = match made {
         Ok(made) => made,
         Err(why) => {
@@ -397,9 +403,7 @@ impl Attempt<'_> {
     fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
         match (ended, head_seen) {
             (Ended::Cancelled, _) => (FailureClass::Cancelled, "the run was stopped".to_string()),
-            (Ended::TimedOut, false) => {
-                (FailureClass::Timeout, format!("no answer within {}", self.timeout))
-            }
+            (Ended::TimedOut, false) => (FailureClass::Timeout, format!("no answer within {}", self.timeout)),
             (Ended::TimedOut, true) => {
                 (FailureClass::Timeout, format!("no end of the answer within {}", self.timeout))
             }

@@ -94,9 +94,13 @@ mod tests {
 
     #[test]
     fn thresholds_are_written_as_the_specification_writes_them() {
-        for (probability, text) in
-            [(1.0, "ot=th:0"), (0.5, "ot=th:8"), (0.25, "ot=th:c"), (0.125, "ot=th:e"), (0.01, "ot=th:fd70a3d7")]
-        {
+        for (probability, text) in [
+            (1.0, "ot=th:0"),
+            (0.5, "ot=th:8"),
+            (0.25, "ot=th:c"),
+            (0.125, "ot=th:e"),
+            (0.01, "ot=th:fd70a3d7"),
+        ] {
             assert_eq!(Threshold::of_probability(probability).to_string(), text, "{probability}");
         }
         assert_eq!(Threshold::of_probability(0.0).probability(), 1.0 / 4_294_967_296.0);

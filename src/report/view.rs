@@ -329,7 +329,11 @@ impl<'a> Owner<'a> {
         let slow = &step.bands[Band::Slow as usize];
         Owner {
             result,
-            calls: if step.joined_weight == 0 { 0.0 } else { result.calls as f64 / step.joined_weight as f64 },
+            calls: if step.joined_weight == 0 {
+                0.0
+            } else {
+                result.calls as f64 / step.joined_weight as f64
+            },
             part: Part {
                 category: result.contributor.category,
                 mean_ms: mean_ms(result.total, weighed(step)),

@@ -113,11 +113,11 @@ impl Parser {
                 self.place = Place::Done;
                 Ok(())
             }
-            Place::Length(_) => Err(Fault::truncated("the connection was closed before the body's announced end")),
-            Place::Chunked(_) => Err(Fault::truncated("the connection was closed before the last chunk")),
-            Place::Head if self.pending.is_empty() => {
-                Err(Fault::closed(CLOSED))
+            Place::Length(_) => {
+                Err(Fault::truncated("the connection was closed before the body's announced end"))
             }
+            Place::Chunked(_) => Err(Fault::truncated("the connection was closed before the last chunk")),
+            Place::Head if self.pending.is_empty() => Err(Fault::closed(CLOSED)),
             Place::Head => {
                 // What was not worth a look while more could come may be no head at all.
                 parse(&self.pending, self.asked, self.fields)?;
@@ -188,9 +188,8 @@ impl Parser {
             self.pending.clear();
             return Ok(1);
         }
-        let worth_a_look = self.pending.len() <= OFTEN
-            || self.pending.len() >= MOST_HEAD
-            || input[..room].contains(&b'\n');
+        let worth_a_look =
+            self.pending.len() <= OFTEN || self.pending.len() >= MOST_HEAD || input[..room].contains(&b'\n');
         let parsed = if worth_a_look { parse(&self.pending, self.asked, self.fields)? } else { None };
         match parsed {
             Some((head, size)) => {
@@ -218,13 +217,19 @@ impl Parser {
 
     fn count_blank(&mut self, length: u8) -> Result<(), Fault> {
         self.blank += length;
-        if self.blank > MOST_BLANK { Err(Fault::invalid("empty lines in place of an answer")) } else { Ok(()) }
+        if self.blank > MOST_BLANK {
+            Err(Fault::invalid("empty lines in place of an answer"))
+        } else {
+            Ok(())
+        }
     }
 
     /// A head has come whole.
     fn begin(&mut self, head: Head) -> Result<(), Fault> {
         if head.status == 101 {
-            return Err(Fault::invalid("the server switched to another protocol (101), which was not asked for"));
+            return Err(Fault::invalid(
+                "the server switched to another protocol (101), which was not asked for",
+            ));
         }
         if head.status < 200 {
             self.interim += 1;

@@ -82,7 +82,8 @@ mod tests {
     use super::*;
 
     fn request(method: &str, body: &'static str) -> Request<Bytes> {
-        let request = Request::builder().method(method).uri("/a?b=c").header("traceparent", "x".repeat(CONTEXT));
+        let request =
+            Request::builder().method(method).uri("/a?b=c").header("traceparent", "x".repeat(CONTEXT));
         request.header("host", "h").body(Bytes::from_static(body.as_bytes())).unwrap()
     }
 

@@ -316,13 +316,19 @@ pub(super) mod tests {
     /// Any exchange at all, sensible or not.
     pub fn exchange() -> impl Strategy<Value = Exchange> {
         let sampling = (any::<bool>(), prop_oneof![Just(0), any::<u32>()]);
-        let ids =
-            (any::<[u8; 16]>(), any::<[u8; 8]>(), sampling, any::<u16>(), any::<u32>(), any::<u32>());
+        let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), sampling, any::<u16>(), any::<u32>(), any::<u32>());
         let checks = prop::collection::vec((text(), text()), 0..3);
         let rest =
             (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>(), text(), prop::option::of(text()));
         (ids, moment(), phases(), outcome(), checks, rest).prop_map(
-            |((trace, span, (sampled, threshold), step, user, iteration), intended, phases, outcome, checks, rest)| {
+            |(
+                (trace, span, (sampled, threshold), step, user, iteration),
+                intended,
+                phases,
+                outcome,
+                checks,
+                rest,
+            )| {
                 let (bytes_sent, bytes_received, connection_reused, http2, url, server_timing) = rest;
                 Exchange {
                     trace_id: TraceId(trace),

@@ -12,8 +12,8 @@ mod log_walk;
 mod metric_walk;
 mod metrics;
 mod scan;
-mod signal;
 mod sieve;
+mod signal;
 mod value;
 mod walk;
 

@@ -123,7 +123,9 @@ mod tests {
     use crate::wire::otlp::{for_each_span_into, for_each_span_where};
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Message, Status as Outcome};
+    use opentelemetry_proto::tonic::trace::v1::{
+        ResourceSpans, ScopeSpans, Span as Message, Status as Outcome,
+    };
     use prost::Message as _;
     use std::collections::HashMap;
 
@@ -139,7 +141,13 @@ mod tests {
     /// What the sink calls the meaning of a span: everything but ids, times and the attribute that does not matter.
     fn meaning(span: &Span<'_>) -> String {
         let matters: Vec<_> = span.attributes.iter().filter(|a| a.key != "noise").collect();
-        format!("{} {:?} {:?} {matters:?} {}", span.name, span.kind, span.status, span.resource.attributes.len())
+        format!(
+            "{} {:?} {:?} {matters:?} {}",
+            span.name,
+            span.kind,
+            span.status,
+            span.resource.attributes.len()
+        )
     }
 
     impl SpanSink for Remembering {

@@ -187,11 +187,7 @@ struct Plain<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn resource_spans(
-        &mut self,
-        message: Reader<'a>,
-        sink: &mut impl SpanSink,
-    ) -> Result<(), DecodeError> {
+    fn resource_spans(&mut self, message: Reader<'a>, sink: &mut impl SpanSink) -> Result<(), DecodeError> {
         let resource = read_resource(message, &mut self.values)?;
         let mut fields = message;
         while let Some(scope_spans) = next_message(&mut fields, 2)? {

@@ -88,10 +88,28 @@ fn asked() -> impl Strategy<Value = Asked> {
 /// Pieces of answers in any order: nearer to HTTP than random bytes are.
 fn nearly_an_answer() -> impl Strategy<Value = Vec<u8>> {
     let words: &[&str] = &[
-        "HTTP/1.1 200 OK\r\n", "HTTP/1.0 404 \r\n", "HTTP/1.1 100 Continue\r\n", "HTTP/1.1 204 N\r\n",
-        "content-length: 3\r\n", "content-length: 0\r\n", "Content-Length: 4, 4\r\n",
-        "transfer-encoding: chunked\r\n", "connection: close\r\n", "x: y\r\n", "\r\n", "\n", "\r", "abc",
-        "3\r\nabc\r\n", "0\r\n", "0\r\n\r\n", "A;x\r\n0123456789\r\n", " ", ":", "\0", "ffffffffffffffff\r\n",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.0 404 \r\n",
+        "HTTP/1.1 100 Continue\r\n",
+        "HTTP/1.1 204 N\r\n",
+        "content-length: 3\r\n",
+        "content-length: 0\r\n",
+        "Content-Length: 4, 4\r\n",
+        "transfer-encoding: chunked\r\n",
+        "connection: close\r\n",
+        "x: y\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "abc",
+        "3\r\nabc\r\n",
+        "0\r\n",
+        "0\r\n\r\n",
+        "A;x\r\n0123456789\r\n",
+        " ",
+        ":",
+        "\0",
+        "ffffffffffffffff\r\n",
     ];
     proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..16)
         .prop_map(|words| words.concat().into_bytes())

@@ -58,7 +58,8 @@ impl Case {
     }
 }
 
-const TWO_FRAMES: &str = "a length and chunks beside each other are how answers are smuggled past a proxy: refused";
+const TWO_FRAMES: &str =
+    "a length and chunks beside each other are how answers are smuggled past a proxy: refused";
 const AFTER_CHUNKED: &str = "nothing may follow chunked: what the body is cannot be known";
 
 pub const CASES: &[Case] = &[
@@ -66,9 +67,17 @@ pub const CASES: &[Case] = &[
     case("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Waits, Answer(200, "ok", Yes)),
     case("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Closes, Answer(200, "ok", No)),
     case("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Waits, Answer(200, "", Yes)),
-    case("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", Waits, Answer(200, "ok", Yes)),
+    case(
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
+        Waits,
+        Answer(200, "ok", Yes),
+    ),
     case("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", Waits, Answer(200, "ok", Yes)),
-    case("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\noks", Waits, Failed(InvalidResponse)),
+    case(
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\noks",
+        Waits,
+        Failed(InvalidResponse),
+    ),
     case("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", Waits, Failed(InvalidResponse)),
     case("HTTP/1.1 200 OK\r\ncontent-length: 0x2\r\n\r\nok", Waits, Failed(InvalidResponse)),
     case("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nok", Waits, Failed(InvalidResponse)),
@@ -85,13 +94,25 @@ pub const CASES: &[Case] = &[
         Waits,
         Answer(200, "ok", Yes),
     ),
-    case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n", Closes, Failed(BodyTruncated)),
+    case(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
+        Closes,
+        Failed(BodyTruncated),
+    ),
     case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n", Closes, Failed(BodyTruncated)),
     case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nok", Closes, Failed(BodyTruncated)),
     case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nok", Waits, Failed(InvalidResponse)),
     case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\nok\n0\n\n", Waits, Failed(InvalidResponse)),
-    case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n", Waits, Failed(InvalidResponse)),
-    case("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a\n\r\nok\r\n", Waits, Failed(InvalidResponse)),
+    case(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n",
+        Waits,
+        Failed(InvalidResponse),
+    ),
+    case(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a\n\r\nok\r\n",
+        Waits,
+        Failed(InvalidResponse),
+    ),
     case(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11111111111111111\r\nok",
         Waits,
@@ -139,7 +160,11 @@ pub const CASES: &[Case] = &[
         .unlike_hyper(Answer(101, "", No), "nobody asked for another protocol, so what follows is not HTTP"),
     // Connections that end or stay.
     case("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok", Waits, Answer(200, "ok", No)),
-    case("HTTP/1.1 200 OK\r\nconnection: a, CLOSE\r\ncontent-length: 2\r\n\r\nok", Waits, Answer(200, "ok", No)),
+    case(
+        "HTTP/1.1 200 OK\r\nconnection: a, CLOSE\r\ncontent-length: 2\r\n\r\nok",
+        Waits,
+        Answer(200, "ok", No),
+    ),
     case("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", Waits, Answer(200, "ok", No)),
     case(
         "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
