@@ -271,3 +271,24 @@ fn the_brief_word_says_what_blame_cannot_see() {
         ]
     );
 }
+
+#[test]
+fn two_peers_on_one_host_are_two_and_an_embedded_database_needs_no_server() {
+    // Of the calls to 127.0.0.1 those to port 1 are answered by a traced service, those to port 2 by one without spans.
+    let spans = (1..=4).flat_map(healthy).chain((1..=4).map(|n| Made {
+        attributes: vec![
+            ("http.request.method", "GET"),
+            ("server.address", "back"),
+            ("peer.service", "payment"),
+        ],
+        ..made(n, 8, 2, SpanKind::Client, "front", 91, 93)
+    }));
+    assert_eq!(complaints(&exam(&sampled(), spans.collect())), Vec::<String>::new());
+    let embedded = broken(|mut m| {
+        if m.id == 3 {
+            m.attributes = vec![("db.system.name", "sqlite"), ("db.query.text", "SELECT 1")];
+        }
+        Some(m)
+    });
+    assert_eq!(embedded, Vec::<String>::new());
+}
