@@ -37,7 +37,8 @@ def provider(service: str) -> TracerProvider:
     if (mode, service) in (("ratio", "front"), ("ratio", "back"), ("ratio_below", "back")):
         sampler = TraceIdRatioBased(0.5)
     limits = SpanLimits(max_span_attributes=2) if mode == "limits" else SpanLimits()
-    made = TracerProvider(Resource({"service.name": service, "host.name": f"host-of-{service}"}), sampler=sampler, span_limits=limits)
+    resource = Resource({"service.name": service, "host.name": f"host-of-{service}"})
+    made = TracerProvider(resource=resource, sampler=sampler, span_limits=limits)
     delay = 9_000 if mode == "late" else 500
     exporters = 0 if mode == "silent" else 2 if mode == "sent_twice" else 1
     for _ in range(exporters):
