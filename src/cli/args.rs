@@ -367,6 +367,9 @@ pub struct DemoArgs {
     /// PostgreSQL for the shop, instead of an embedded SQLite file.
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
+    /// Only serve the shop, at this address, without load and report (spans go to OTEL_EXPORTER_OTLP_ENDPOINT).
+    #[arg(long, value_name = "ADDR")]
+    pub serve: Option<SocketAddr>,
     /// Virtual users.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub users: u32,

@@ -112,15 +112,17 @@ async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<
 async fn take(mut incoming: mpsc::Receiver<Incoming>, spans: mpsc::UnboundedSender<(KeptSpan, Timestamp)>) {
     let mut kept = 0;
     while let Some(message) = incoming.recv().await {
-        let Incoming { encoding, bytes, received_at, content, ack, .. } = message;
-        if let Content::Spans(_) = content {
-            let _ = encoding.for_each_span(&bytes, &mut |span| {
-                kept += 1;
-                if kept <= SPANS_MAX {
-                    let _ = spans.send((KeptSpan::of(span), received_at));
-                }
-            });
+        let Incoming { encoding, bytes, received_at, ack, content, .. } = message;
+        if !matches!(content, Content::Spans(_)) {
+            let _ = ack.send(Ack::Stored { duplicates: 0 });
+            continue;
         }
+        let _ = encoding.for_each_span(&bytes, &mut |span| {
+            kept += 1;
+            if kept <= SPANS_MAX {
+                let _ = spans.send((KeptSpan::of(span), received_at));
+            }
+        });
         let _ = ack.send(Ack::Stored { duplicates: 0 });
     }
 }

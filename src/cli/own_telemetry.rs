@@ -32,7 +32,8 @@ impl OwnTelemetry {
         let protocol =
             set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
         let disabled = set("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let grpc = protocol.is_none_or(|p| p == "grpc");
+        // Where nothing is said, the specification's default is HTTP, as for the spans of the load.
+        let grpc = protocol.is_some_and(|p| p == "grpc");
         if endpoint.is_none() || disabled || !grpc {
             return OwnTelemetry(None);
         }

@@ -8,7 +8,7 @@ use super::outbound::http_client;
 use super::password::{new_token, seed_password};
 use super::telemetry::Telemetry;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
+
+/// Any free port of this machine.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The hidden command of the program that is started.
 pub const SERVICE_COMMAND: &str = "demo-service";
@@ -36,8 +39,8 @@ pub struct DemoOptions {
     pub faults: Faults,
     /// Where the services send their spans; none means the standard variables and defaults.
     pub otlp_endpoint: Option<String>,
-    /// Port of the shop on 127.0.0.1; 0 for any free one.
-    pub shop_port: u16,
+    /// Where the shop listens; port 0 for any free one. The other services listen on 127.0.0.1 only.
+    pub shop: SocketAddr,
 }
 
 /// The running demo. Dropping it kills what [`stop`](Demo::stop) would have asked to end.
@@ -65,10 +68,11 @@ impl Demo {
         };
         let mut starter = Starter { options: &options, processes: Vec::new() };
         // What needs no data first: if the program cannot be started at all, nobody waits for the data to hear of it.
-        let cache = starter.spawn(Service::Cache, 0).await?;
-        let payment = url_of(starter.spawn(Service::Payment, 0).await?);
+        let cache = starter.spawn(Service::Cache, LOCAL).await?;
+        let payment = url_of(starter.spawn(Service::Payment, LOCAL).await?);
         seed::fill(&database, &seed_password()).await?;
-        let inventory = url_of(starter.spawn(Service::Inventory { database: database.clone() }, 0).await?);
+        let inventory =
+            url_of(starter.spawn(Service::Inventory { database: database.clone() }, LOCAL).await?);
         let shop = Service::Shop {
             database: database.clone(),
             cache,
@@ -76,7 +80,7 @@ impl Demo {
             payment_url: payment.clone(),
             assets: directory.0.join("static"),
         };
-        let shop_url = url_of(starter.spawn(shop, options.shop_port).await?);
+        let shop_url = url_of(starter.spawn(shop, options.shop).await?);
         let mut demo = Demo {
             controls: vec![payment, inventory, shop_url.clone()],
             shop_url,
@@ -187,10 +191,10 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     /// Starts a process and waits for the address it listens on.
-    async fn spawn(&mut self, service: Service, port: u16) -> Result<SocketAddr, DemoError> {
+    async fn spawn(&mut self, service: Service, listen: SocketAddr) -> Result<SocketAddr, DemoError> {
         let role = service.role();
         let options = ServeOptions {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            listen,
             service,
             faults: self.options.faults,
             telemetry: Telemetry::Otlp { endpoint: self.options.otlp_endpoint.clone() },
@@ -359,7 +363,7 @@ mod tests {
             database_url: None,
             faults: Faults::NONE,
             otlp_endpoint: None,
-            shop_port: 0,
+            shop: LOCAL,
         };
         Demo::start(options).await.unwrap_err().to_string()
     }

@@ -115,6 +115,14 @@ impl KeptSpan {
         text(&self.attributes, key)
     }
 
+    /// Value of a whole-number attribute.
+    pub fn int(&self, key: &str) -> Option<i64> {
+        self.attributes.iter().find(|(k, _)| k == key).and_then(|(_, value)| match value {
+            KeptValue::Int(number) => Some(*number),
+            _ => None,
+        })
+    }
+
     /// Value of the first of these text attributes that is there and not empty.
     pub fn first_text(&self, keys: &[&str]) -> Option<&str> {
         keys.iter().find_map(|key| self.text(key).filter(|value| !value.is_empty()))

@@ -5,7 +5,8 @@
 //! One thing differs on purpose: where no endpoint is set nothing is sent. A load tester that talks to localhost:4317
 //! unasked would send its spans to its own receiver.
 
-use crate::wire::otlp::{ExemplarFilter, HistogramForm, Signal, Temporality};
+use crate::wire::otlp::Signal;
+use crate::wire::otlp::{ExemplarFilter, HistogramForm, Temporality};
 use std::time::Duration;
 use url::Url;
 

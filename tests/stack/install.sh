@@ -198,3 +198,33 @@ make_senders() {
     (cd "$1/java" && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=jars &&
         javac -cp 'jars/*' -d classes Send.java) || return 1
 }
+
+# Reads compose files as Docker Compose does.
+need_compose_check() {
+    need_go || return 1
+    local name
+    name=compose-check-$({ cat "$here"/compose_check/*; go version; } | sha256sum | cut -c1-12)
+    build_into "$name" make_compose_check || return 1
+    export HOTSPAN_COMPOSE_CHECK=$cache/$name/compose-check
+}
+
+make_compose_check() {
+    cp -R "$here/compose_check" "$1/source" || return 1
+    (cd "$1/source" && CGO_ENABLED=0 go build -p "$go_jobs" -buildvcs=false -trimpath -ldflags='-s -w' -o "$1/compose-check" .)
+}
+
+# The packages of the Node application, exactly as its lock file has them, outside of the project.
+need_node() {
+    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm || return 1
+    local wanted
+    wanted=$({ cat "$here/express_app/package-lock.json"; node --version; } | sha256sum | cut -d' ' -f1)
+    if [ "$(cat "$cache/node/.made-from" 2>/dev/null || true)" != "$wanted" ]; then
+        say "installing the packages of the Node application into $cache/node"
+        rm -rf "$cache/node"
+        mkdir -p "$cache/node"
+        cp "$here/express_app/package.json" "$here/express_app/package-lock.json" "$cache/node/"
+        (cd "$cache/node" && npm ci --no-fund --no-audit --ignore-scripts --loglevel=error) || return 1
+        printf '%s' "$wanted" >"$cache/node/.made-from"
+    fi
+    export HOTSPAN_STACK_NODE=$cache/node
+}

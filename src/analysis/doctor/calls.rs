@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 const QUERY: [&str; 3] = ["db.query.text", "db.statement", "db.query.summary"];
 
+/// Databases that are a library in the process: there is no server to name.
+const EMBEDDED: [&str; 6] = ["sqlite", "h2", "h2database", "duckdb", "derby", "hsqldb"];
+
 pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     let queries: Vec<&Known<'_>> =
         sketch.ours.iter().filter(|known| known.category == Category::Database).collect();
@@ -36,7 +39,7 @@ pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
             "Switch on `db.query.text` (older: `db.statement`) in the instrumentation; sanitised text is enough.",
         ));
     }
-    let peerless = lacking(&|span| peer(span).is_some());
+    let peerless = lacking(&|span| peer(span).is_some() || EMBEDDED.contains(&system(span).as_str()));
     if !peerless.is_empty() {
         points.push(Point::hint(
             Topic::Database,

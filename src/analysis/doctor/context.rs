@@ -1,6 +1,6 @@
 //! Does the context reach every hop, and is its flag kept?
 
-use super::sketch::{Known, Sketch, peer};
+use super::sketch::{Known, Sketch, peer_and_port};
 use super::{Point, Topic, count, listed};
 use crate::analysis::result::Category;
 use crate::record::{KeptSpan, SpanKind};
@@ -171,11 +171,11 @@ fn lost(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 
 /// Calls to a traced service that are answered by its span only now and then.
 fn half_answered(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
-    let mut calls: BTreeMap<(&str, &str), (usize, BTreeSet<&str>, usize)> = BTreeMap::new();
+    let mut calls: BTreeMap<(&str, String), (usize, BTreeSet<&str>, usize)> = BTreeMap::new();
     for call in sketch.calls().filter(|k| k.span.kind == SpanKind::Client && k.category == Category::External)
     {
         let answered = sketch.children(call).find(|child| child.span.service() != call.span.service());
-        let seen = calls.entry((call.span.service(), peer(call.span).unwrap_or_default())).or_default();
+        let seen = calls.entry((call.span.service(), peer_and_port(call.span))).or_default();
         seen.0 += 1;
         if let Some(answer) = answered {
             seen.1.insert(answer.span.service());

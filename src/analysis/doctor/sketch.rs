@@ -107,6 +107,16 @@ impl<'a> Sketch<'a> {
     }
 }
 
+/// As [`peer`], with the port where there is one: two services on one host are two peers.
+pub(super) fn peer_and_port(span: &KeptSpan) -> String {
+    let port = ["server.port", "net.peer.port", "network.peer.port"].iter().find_map(|key| span.int(key));
+    match (peer(span), port) {
+        (Some(peer), Some(port)) if !peer.contains("://") => format!("{peer}:{port}"),
+        (Some(peer), _) => peer.to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
 /// The address or name of who is called.
 pub(super) fn peer(span: &KeptSpan) -> Option<&str> {
     span.first_text(&[

@@ -17,13 +17,27 @@ struct Made {
     attributes: Vec<(&'static str, &'static str)>,
     library: &'static str,
     dropped: u32,
+    port: i64,
 }
 
 fn made(trace: u8, id: u8, parent: u8, kind: SpanKind, service: &'static str, from: u64, to: u64) -> Made {
     let name = "work";
     let parent = (parent > 0).then_some(parent);
     let attributes = vec![];
-    Made { trace, id, parent, kind, service, name, from, to, attributes, library: "http", dropped: 0 }
+    Made {
+        trace,
+        id,
+        parent,
+        kind,
+        service,
+        name,
+        from,
+        to,
+        attributes,
+        library: "http",
+        dropped: 0,
+        port: 80,
+    }
 }
 
 /// Request `n` is sent at n seconds and answered 100 ms later; its client span has id 1.
@@ -51,7 +65,8 @@ fn exam(probes: &[Probe], spans: Vec<Made>) -> Exam {
     let kept = |made: &Made| {
         let text = |(key, value): &(&'static str, &'static str)| Attribute { key, value: Value::Str(value) };
         let resource = Resource { attributes: vec![text(&("service.name", made.service))] };
-        let attributes: Vec<_> = made.attributes.iter().map(text).collect();
+        let mut attributes: Vec<_> = made.attributes.iter().map(text).collect();
+        attributes.push(Attribute { key: "server.port", value: Value::Int(made.port) });
         let at = |ms: u64| Timestamp(u64::from(made.trace % 100) * 1_000 * MS + ms * MS);
         let span = Span {
             trace_id: TraceId([made.trace; 16]),
@@ -157,7 +172,7 @@ fn a_ratio_at_the_entry_and_one_further_down() {
     let seen = broken(|m| (m.trace % 2 == 0).then_some(m));
     assert_eq!(seen, ["fault sampling: Only 2 of 4 requests that asked to be recorded were."]);
     let seen = broken(|m| (m.id != 5 || m.trace == 1).then_some(m));
-    assert_eq!(seen, ["fault hops: Of 4 calls of front to back only 1 have a span of back."]);
+    assert_eq!(seen, ["fault hops: Of 4 calls of front to back:80 only 1 have a span of back."]);
 }
 
 #[test]
@@ -270,4 +285,22 @@ fn the_brief_word_says_what_blame_cannot_see() {
           database driver (most languages have an OpenTelemetry instrumentation for it)."
         ]
     );
+}
+
+#[test]
+fn two_peers_on_one_host_are_two_and_an_embedded_database_needs_no_server() {
+    // What listens on port 80 of the host is traced, what listens on port 81 is not.
+    let spans = (1..=4).flat_map(healthy).chain((1..=4).map(|n| Made {
+        attributes: vec![("http.request.method", "GET"), ("server.address", "back")],
+        port: 81,
+        ..made(n, 8, 2, SpanKind::Client, "front", 91, 93)
+    }));
+    assert_eq!(complaints(&exam(&sampled(), spans.collect())), Vec::<String>::new());
+    let embedded = broken(|mut m| {
+        if m.id == 3 {
+            m.attributes = vec![("db.system.name", "sqlite"), ("db.query.text", "SELECT 1")];
+        }
+        Some(m)
+    });
+    assert_eq!(embedded, Vec::<String>::new());
 }
