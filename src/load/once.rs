@@ -3,6 +3,7 @@
 //! It is a walk like any other, on a thread of its own, and its exchanges are recorded like any other's. The variables that
 //! the setup leaves are those with which every walk of the run begins.
 
+use super::clock::ThreadClock;
 use super::live::{Counts, StopLevel};
 use super::seat::Connections;
 use super::timer::Timer;
@@ -10,6 +11,7 @@ use super::walk::{new_seat, walk};
 use super::worker::{Setup, plans, thread_of};
 use crate::record::{Exchange, Nanos, Outcome};
 use serde_json::Value;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Longer than this is no setup.
@@ -45,7 +47,8 @@ fn on_thread(mut setup: Setup, journey: usize, what: &'static str) -> Result<Onc
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build_local(Default::default());
     let runtime = runtime.map_err(|e| format!("no runtime for the {what}: {e}"))?;
     runtime.block_on(async {
-        let timer = Timer::best(setup.clock).map_err(|e| format!("no timer for the {what}: {e}"))?;
+        let timer = Timer::best(Rc::new(ThreadClock::new(setup.clock)))
+            .map_err(|e| format!("no timer for the {what}: {e}"))?;
         let plans = plans(&setup.scenario)?;
         let (sink, mut made) = tokio::sync::mpsc::channel(BATCHES);
         let sink = std::mem::replace(&mut setup.sink, sink);
@@ -53,7 +56,7 @@ fn on_thread(mut setup: Setup, journey: usize, what: &'static str) -> Result<Onc
         let thread = thread_of(&setup, &timer, plans, begin, begin + LONGEST);
         tokio::task::spawn_local(timer.drive());
         let looking = tokio::task::spawn_local(super::worker::keep_time(
-            std::rc::Rc::clone(&thread),
+            Rc::clone(&thread),
             setup.stop.clone(),
             if what == "teardown" { StopLevel::Now } else { StopLevel::Drain },
         ));
