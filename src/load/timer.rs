@@ -1,7 +1,7 @@
 //! Waits until exact moments. The runtime's own timer is a millisecond coarse and late, which would be blamed on the
 //! generator; here an alarm of the system (timerfd, measured 0.02 ms late at the median) serves a heap of sleepers.
 
-use super::clock::ThreadClock;
+use super::clock::{Clock, ThreadClock};
 use crate::record::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -89,9 +89,9 @@ impl Timer {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn best(clock: Rc<ThreadClock>) -> io::Result<Timer> {
+    pub fn best(clock: Clock) -> io::Result<Timer> {
         #[cfg(target_os = "linux")]
-        if let Ok(timer) = Timer::new(Rc::clone(&clock), AlarmKind::Descriptor) {
+        if let Ok(timer) = Timer::new(clock, AlarmKind::Descriptor) {
             return Ok(timer);
         }
         Timer::new(clock, AlarmKind::Thread)
@@ -101,9 +101,9 @@ impl Timer {
     ///
     /// # Errors
     /// When the system gives no timer or no thread.
-    fn new(clock: Rc<ThreadClock>, kind: AlarmKind) -> io::Result<Timer> {
+    fn new(clock: Clock, kind: AlarmKind) -> io::Result<Timer> {
         let inner = Inner {
-            clock,
+            clock: Rc::new(ThreadClock::new(clock)),
             alarm: Alarm::new(kind)?,
             sleepers: RefCell::default(),
             armed: Cell::new(u64::MAX),
@@ -338,29 +338,28 @@ impl Future for Sleep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::clock::Clock;
     use crate::record::Nanos;
 
-    fn run(timer: fn(Rc<ThreadClock>) -> io::Result<Timer>, test: impl AsyncFnOnce(Timer, Rc<ThreadClock>)) {
+    fn run(timer: fn(Clock) -> io::Result<Timer>, test: impl AsyncFnOnce(Timer, Clock)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build_local(Default::default())
             .unwrap();
         runtime.block_on(async {
-            let clock = Rc::new(ThreadClock::new(Clock::start()));
-            let timer = timer(Rc::clone(&clock)).unwrap();
+            let clock = Clock::start();
+            let timer = timer(clock).unwrap();
             tokio::task::spawn_local(timer.clone().drive());
             test(timer, clock).await;
         });
     }
 
-    async fn sleepers_wake_in_order_and_never_early(timer: Timer, clock: Rc<ThreadClock>) {
+    async fn sleepers_wake_in_order_and_never_early(timer: Timer, clock: Clock) {
         let start = clock.now();
         let woken = Rc::new(RefCell::new(Vec::new()));
         let tasks: Vec<_> = [9u64, 3, 6, 0]
             .into_iter()
             .map(|ms| {
-                let (timer, woken, clock) = (timer.clone(), Rc::clone(&woken), Rc::clone(&clock));
+                let (timer, woken) = (timer.clone(), Rc::clone(&woken));
                 tokio::task::spawn_local(async move {
                     let at = start + Nanos::from_millis(ms);
                     timer.sleep_until(at).await;
@@ -387,7 +386,7 @@ mod tests {
 
     #[test]
     fn hurrying_ends_all_sleeps() {
-        run(Timer::best, async |timer: Timer, clock: Rc<ThreadClock>| {
+        run(Timer::best, async |timer: Timer, clock: Clock| {
             let far = clock.now() + Nanos::from_millis(3_600_000);
             let soon = clock.now() + Nanos::from_millis(5);
             let sleeper = tokio::task::spawn_local(timer.sleep_until(far));

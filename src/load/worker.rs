@@ -1,6 +1,6 @@
 //! One load thread: a runtime of its own with its own users, sockets and random numbers.
 
-use super::clock::{Clock, ThreadClock};
+use super::clock::Clock;
 use super::connection::Dialer;
 use super::flight::Flights;
 use super::http1::Scratch;
@@ -58,7 +58,7 @@ pub fn run(setup: Setup, ready: &mpsc::Sender<Result<(), String>>, go: &mpsc::Re
         }
     };
     runtime.block_on(async {
-        let prepared = Timer::best(Rc::new(ThreadClock::new(setup.clock)))
+        let prepared = Timer::best(setup.clock)
             .map_err(|e| format!("no timer for a load thread: {e}"))
             .and_then(|timer| plans(&setup.scenario).map(|plans| (timer, plans)));
         let (timer, plans) = match prepared {
