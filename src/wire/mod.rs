@@ -10,4 +10,8 @@ pub mod otlp;
 pub mod protobuf;
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+#[cfg(test)]
+pub(crate) mod fuzz_seeds;
+#[cfg(test)]
 mod measure;

@@ -9,6 +9,8 @@ mod body;
 #[cfg(test)]
 mod hostile_tests;
 mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 mod listen;
 mod route;
 mod service;

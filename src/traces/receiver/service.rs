@@ -111,19 +111,7 @@ impl Service {
             .map_err(|error| self.fault(error))?;
         let mut packing = packing;
         if language == Language::Grpc {
-            if bytes.len() < GRPC_PREFIX {
-                return Err(Verdict::bad_data("the gRPC message is missing".into()));
-            }
-            let (flag, len) = (bytes.get_u8(), bytes.get_u32());
-            if len as usize != bytes.len() {
-                let why = format!("a gRPC message of {len} bytes was announced, {} came", bytes.len());
-                return Err(Verdict::bad_data(why));
-            }
-            match flag {
-                0 => packing = Packing::None,
-                1 if packing != Packing::None => {}
-                _ => return Err(Verdict::bad_data("the gRPC message is packed, but how is not said".into())),
-            }
+            (packing, bytes) = deframe(packing, bytes)?;
         }
         unpack(packing, bytes, self.max_message, &self.budget, share).await.map_err(|error| self.fault(error))
     }
@@ -247,6 +235,23 @@ impl Service {
             Ok(Ack::Dropped) => Outcome::Unwritten,
             Err(_) => Outcome::Ending,
         }
+    }
+}
+
+/// The message in a gRPC body, and whether it is packed as the head said.
+pub(super) fn deframe(packing: Packing, mut bytes: Bytes) -> Result<(Packing, Bytes), Verdict> {
+    if bytes.len() < GRPC_PREFIX {
+        return Err(Verdict::bad_data("the gRPC message is missing".into()));
+    }
+    let (flag, len) = (bytes.get_u8(), bytes.get_u32());
+    if len as usize != bytes.len() {
+        let why = format!("a gRPC message of {len} bytes was announced, {} came", bytes.len());
+        return Err(Verdict::bad_data(why));
+    }
+    match flag {
+        0 => Ok((Packing::None, bytes)),
+        1 if packing != Packing::None => Ok((packing, bytes)),
+        _ => Err(Verdict::bad_data("the gRPC message is packed, but how is not said".into())),
     }
 }
 

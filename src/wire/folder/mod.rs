@@ -13,7 +13,7 @@ mod segment;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::{FolderError, Lost};
 pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-fn run() -> Run {
+pub(crate) fn run() -> Run {
     Run {
         id: "20261124T120000Z-shop".into(),
         name: "shop".into(),
@@ -72,7 +72,7 @@ fn run() -> Run {
 }
 
 /// A few hundred exchanges from the strategy, the same each time.
-fn exchanges(n: usize) -> Vec<Exchange> {
+pub(crate) fn exchanges(n: usize) -> Vec<Exchange> {
     let mut runner = TestRunner::deterministic();
     prop::collection::vec(exchange(), n).new_tree(&mut runner).unwrap().current()
 }

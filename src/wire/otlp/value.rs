@@ -95,7 +95,9 @@ impl<'a> Values<'a> {
             match reader.next_field()? {
                 None => return Ok(attribute),
                 Some((1, Field::Bytes(key))) => attribute.key = self.text(key),
-                Some((2, Field::Bytes(value))) => attribute.value = self.value(value, depth)?,
+                Some((2, Field::Bytes(value))) => {
+                    attribute.value = self.any_value(value, depth, attribute.value)?;
+                }
                 Some((1 | 2, _)) => return reader.error(at, Malformed::UnexpectedWireType),
                 Some(_) => {}
             }
@@ -109,14 +111,19 @@ impl<'a> Values<'a> {
         match usual.next_field()? {
             Some((1, Field::Bytes(text))) if usual.rest().is_empty() => Ok(Value::Str(self.text(text))),
             Some((3, Field::Varint(n))) if usual.rest().is_empty() => Ok(Value::Int(n as i64)),
-            _ => self.any_value(reader, depth),
+            _ => self.any_value(reader, depth, Value::Empty),
         }
     }
 
-    /// An `AnyValue`; of several values in one message the last counts, as protobuf says.
+    /// An `AnyValue` on top of what a field of the same number had before. Of several values the last counts, but lists of
+    /// one kind are joined, as protobuf says of messages.
     #[inline(never)]
-    fn any_value(&mut self, mut reader: Reader<'a>, depth: u32) -> Result<Value<'a>, DecodeError> {
-        let mut value = Value::Empty;
+    fn any_value(
+        &mut self,
+        mut reader: Reader<'a>,
+        depth: u32,
+        mut value: Value<'a>,
+    ) -> Result<Value<'a>, DecodeError> {
         loop {
             let at = reader.offset();
             match reader.next_field()? {
@@ -130,8 +137,16 @@ impl<'a> Values<'a> {
                     self.walked.too_deep += 1;
                     value = Value::Empty;
                 }
-                Some((5, Field::Bytes(list))) => value = Value::Array(self.array(list, depth + 1)?),
-                Some((6, Field::Bytes(list))) => value = Value::Map(self.map(list, depth + 1)?),
+                Some((5, Field::Bytes(list))) => {
+                    let mut values = if let Value::Array(before) = value { before } else { Vec::new() };
+                    values.append(&mut self.array(list, depth + 1)?);
+                    value = Value::Array(values);
+                }
+                Some((6, Field::Bytes(list))) => {
+                    let mut pairs = if let Value::Map(before) = value { before } else { Vec::new() };
+                    pairs.append(&mut self.map(list, depth + 1)?);
+                    value = Value::Map(pairs);
+                }
                 Some((1..=7, _)) => return reader.error(at, Malformed::UnexpectedWireType),
                 Some(_) => {}
             }

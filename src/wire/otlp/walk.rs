@@ -318,7 +318,7 @@ impl<'a> Walker<'a> {
                 None => return Ok(()),
                 Some((2, Field::Bytes(message))) => span.status_message = self.values.text(message),
                 Some((3, Field::Varint(code))) => {
-                    span.status = match code {
+                    span.status = match code as u32 {
                         1 => Status::Ok,
                         2 => Status::Error,
                         _ => Status::Unset,
@@ -374,9 +374,10 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// Numbers that no kind has (newer protocol, broken sender) are read as not given.
+/// Numbers that no kind has (newer protocol, broken sender) are read as not given. An enum has 32 bits; what a varint
+/// has beyond them does not count.
 pub(super) fn kind_of(number: u64) -> SpanKind {
-    match number {
+    match number as u32 {
         1 => SpanKind::Internal,
         2 => SpanKind::Server,
         3 => SpanKind::Client,

@@ -1,0 +1,4 @@
+m6
+(type.googleapis.com/google.rpc.RetryInfo
+
+€Êµî
