@@ -97,7 +97,8 @@ pub(super) fn delay(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         let most = slowest.entry(known.span.service()).or_default();
         *most = (*most).max(late);
     }
-    let Some((service, late)) = slowest.into_iter().max_by_key(|(_, late)| *late) else { return };
+    // The first of those that are equally late.
+    let Some((service, late)) = slowest.into_iter().rev().max_by_key(|(_, late)| *late) else { return };
     let seconds = late.as_secs_f64();
     let seen = format!("Spans come up to {seconds:.1} s after the answer (the latest from {service}).");
     if late > QUIET {
