@@ -272,6 +272,10 @@ impl Analyzed {
             Note::GeneratorLate { share } => Some(*share),
             _ => None,
         });
+        let limited = analysis.notes.iter().find_map(|note| match note {
+            Note::GeneratorLimited(limit) => Some(*limit),
+            _ => None,
+        });
         let coverage = analysis.telemetry.coverage();
         if matches!(analysis.verdict, Verdict::NoData) {
             Some("not one request was made".into())
@@ -279,6 +283,11 @@ impl Analyzed {
             Some(format!(
                 "the load generator itself was late for {:.1} % of the latency; offer less load, or give it more cores",
                 100.0 * share
+            ))
+        } else if let Some(limit) = limited {
+            Some(format!(
+                "the generator was the bottleneck ({}); offer less load, or give it more cores",
+                limit.name()
             ))
         } else if (run.load.sent as f64) < LOAD_NEEDED * run.load.offered as f64 {
             Some(format!("only {} of {} requests that were due were sent", run.load.sent, run.load.offered))

@@ -20,6 +20,7 @@ mod run;
 mod spans;
 mod thresholds;
 mod truth;
+mod watch;
 
 use args::{Cli, Command};
 use clap::Parser;

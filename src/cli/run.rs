@@ -12,6 +12,7 @@ use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
 use super::recorder::{Export, Recorded, Recorder, RecorderLive};
+use super::watch::Watch;
 use crate::demo::{self, Demo};
 use crate::load::{self, LiveCounters, LoadOptions};
 use crate::record::{LoadFacts, Nanos, Run, RunState};
@@ -20,7 +21,7 @@ use crate::traces::{
     Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
     ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
-use crate::wire::folder::RunWriter;
+use crate::wire::folder::{GeneratorWriter, RunWriter};
 use anyhow::{Context, bail};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -298,11 +299,21 @@ impl Underway {
     /// Puts on the load and shows how it goes.
     #[tracing::instrument(name = "load", skip_all)]
     fn load(&mut self, options: LoadOptions, watch: &LoadWatch) -> anyhow::Result<LoadFacts> {
+        // Without its file the looks are still in the report; without its thread there are none.
+        let mut file = GeneratorWriter::create(&self.dir).ok();
+        let counters = Arc::clone(&options.live);
         let mut handle = load::start(options)?;
+        let own = Watch::start(counters, move |look| {
+            // A disk that is full ends the file, not the load.
+            if file.as_mut().is_some_and(|f| f.append(look).is_err()) {
+                file = None;
+            }
+        });
         self.run.started_at = handle.started_at();
         let aborted = watch.until_finished(&handle, &self.interrupts, &mut self.progress);
         let complaint = handle.tear_down();
-        let facts = handle.join();
+        let mut facts = handle.join();
+        facts.generator = own.map(Watch::stop).unwrap_or_default();
         self.run.ended_at = Some(host::now());
         self.run.state = match (&aborted, self.interrupts.count()) {
             (Some(_), _) => RunState::Aborted,

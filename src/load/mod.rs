@@ -33,7 +33,7 @@ mod words;
 mod worker;
 
 pub use live::{LiveCounters, StopLevel, StopSignal, Stopper, stop_channel};
-pub use schedule::{Arrivals, Schedule, Users};
+pub use schedule::{Arrivals, Change, Cursor, Next, Schedule, Stream, Timeline, Users};
 pub use target::{TargetError, TargetErrorKind, check_target, tls_config};
 
 use crate::record::{Exchange, LoadFacts, Nanos, Timestamp};
@@ -144,8 +144,8 @@ pub struct LoadHandle {
 /// When the machine does not give what the load needs; nothing has been sent then.
 pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     let scenario = &options.scenario;
-    let schedule = Arc::new(Schedule::new(&scenario.stages));
-    ensure_files(u64::from(schedule.users.most()) * scenario.endpoints.len() as u64)?;
+    let schedule = Arc::new(Schedule::of(scenario, options.seed));
+    ensure_files(u64::from(schedule.most_users()) * scenario.endpoints.len() as u64)?;
     // Reading the system's certificates takes longer than all else before the first request: only where TLS is spoken.
     let speaks_tls = scenario.endpoints.iter().any(|e| e.tls);
     let trust = if speaks_tls { scenario.trust } else { crate::scenario::Trust::Anyone };
@@ -206,7 +206,7 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     for starter in starters {
         let _ = starter.send(started_at);
     }
-    let most_users = schedule.users.most();
+    let most_users = schedule.most_users();
     let last = scenario.lifecycle.teardown.map(|journey| (setup, journey));
     Ok(LoadHandle {
         threads,
@@ -261,10 +261,12 @@ impl LoadHandle {
             offered: all.done,
             sent: all.sent,
             not_sent: all.not_sent,
+            late: all.late - all.not_sent.min(all.late),
             users_max: self.most_users.max(most_at_once),
             iterations: all.iterations,
             cpu: Nanos(process_cpu().0.saturating_sub(self.cpu_before.0)),
             threads,
+            generator: Vec::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
+use super::schedule::{self, Cursor, Timeline};
 use super::seat::{Connections, Jar, Seat};
 use super::send::{Walk, Went, not_sent, step};
 use super::thread::Thread;
@@ -25,11 +26,12 @@ const MOST_STARTS: usize = 1_000;
 const LAST_WALK: Nanos = Nanos::from_millis(30_000);
 
 /// A user of the closed model: walks for as long as it is present.
-pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)>) {
-    let mut seat =
-        new_seat(&thread, number, Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect()));
+pub async fn user(thread: Rc<Thread>, load: usize, number: u32) {
+    let stream = &thread.schedule.streams[load];
+    let own = Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
+    let mut seat = new_seat(&thread, load, stream.first_user + number, own);
     let mut iteration = 0;
-    for (from, until) in intervals {
+    for (from, until) in stream.users.intervals(number) {
         let until = thread.begin + until;
         let mut due = thread.begin + from;
         thread.timer.sleep_until(due).await;
@@ -55,8 +57,8 @@ pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)
 }
 
 /// A user that is on its way: its own cookies and variables, none yet.
-pub fn new_seat(thread: &Thread, user: u32, connections: Connections) -> Seat {
-    Seat { user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
+pub fn new_seat(thread: &Thread, load: usize, user: u32, connections: Connections) -> Seat {
+    Seat { load, user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
 }
 
 /// Iterations of a user's own beginning and end are numbered from here, so that their random numbers are their own.
@@ -108,7 +110,7 @@ async fn iterate(
     until: Timestamp,
 ) -> Walked {
     let mut random = of_iteration(thread.seed, seat.user, iteration);
-    let journey = choose(&thread.scenario.journeys, &mut random);
+    let journey = choose(thread, seat.load, &mut random);
     thread.count(|c| c.iterations += 1);
     let mut walked = Walker::new(thread, seat, iteration, random, until).walk(journey, due).await;
     if journey.pace != Think::default() {
@@ -352,20 +354,22 @@ impl<'a, 's> Walker<'a, 's> {
     }
 }
 
-/// A journey, by weight. A scenario has at least one.
-fn choose<'a>(journeys: &'a [Journey], random: &mut SmallRng) -> &'a Journey {
-    if journeys.len() == 1 {
-        return &journeys[0];
+/// A journey of a load, by weight. A load has at least one.
+fn choose<'a>(thread: &'a Thread, load: usize, random: &mut SmallRng) -> &'a Journey {
+    let journeys = &thread.scenario.journeys;
+    let of_load = &thread.schedule.streams[load].journeys;
+    if let [only] = of_load[..] {
+        return &journeys[only];
     }
-    let total: u64 = journeys.iter().map(|j| u64::from(j.weight)).sum();
+    let total: u64 = of_load.iter().map(|j| u64::from(journeys[*j].weight)).sum();
     let mut left = random.random_range(0..total.max(1));
-    for journey in journeys {
+    for journey in of_load.iter().map(|j| &journeys[*j]) {
         match left.checked_sub(u64::from(journey.weight)) {
             Some(remaining) => left = remaining,
             None => return journey,
         }
     }
-    &journeys[0]
+    &journeys[of_load.first().copied().unwrap_or_default()]
 }
 
 /// The row of an iteration; nothing when all are used up.
@@ -388,6 +392,8 @@ fn row<'a>(
 /// Arrivals of the open model on one thread.
 pub struct Open {
     thread: Rc<Thread>,
+    /// Which load they are of.
+    load: usize,
     /// Walkers that wait for an arrival; the one that waited last goes first, its memory is warm.
     idle: RefCell<Vec<Rc<Mailbox>>>,
     /// Arrivals for which there is no walker.
@@ -421,9 +427,10 @@ impl Mailbox {
 
 impl Open {
     /// With at most `most_walkers` iterations at once.
-    pub fn new(thread: Rc<Thread>, most_walkers: usize) -> Rc<Open> {
+    pub fn new(thread: Rc<Thread>, load: usize, most_walkers: usize) -> Rc<Open> {
         Rc::new(Open {
             thread,
+            load,
             idle: RefCell::default(),
             queue: RefCell::default(),
             walkers: Cell::new(0),
@@ -435,10 +442,11 @@ impl Open {
     /// Lets arrivals happen when they are due: those whose number leaves the remainder `share.0` when divided by `share.1`.
     pub async fn pace(self: Rc<Open>, share: (u64, u64)) {
         let thread = &self.thread;
-        let arrivals = &thread.schedule.arrivals;
-        let mut number = share.0;
+        let arrivals = &thread.schedule.streams[self.load].arrivals;
+        let timeline = Timeline::default();
+        let mut cursor = Cursor::default();
         let mut without_pause = 0u32;
-        while let Some(due) = arrivals.due(number) {
+        while let schedule::Next::Due(number, due) = cursor.next(arrivals, &timeline, share) {
             let due = thread.begin + due;
             if due > thread.clock.now() {
                 without_pause = 0;
@@ -454,7 +462,6 @@ impl Open {
                 break;
             }
             self.arrive(Arrival { number, due });
-            number += share.1;
         }
         thread.timer.sleep_until(thread.end).await;
         self.finish();
@@ -485,8 +492,7 @@ impl Open {
         self.thread.pool.close();
         for arrival in self.queue.take() {
             let user = self.user_of(arrival);
-            let journey =
-                choose(&self.thread.scenario.journeys, &mut of_iteration(self.thread.seed, user, 0));
+            let journey = choose(&self.thread, self.load, &mut of_iteration(self.thread.seed, user, 0));
             not_sent(&self.thread, user, 0, journey.first, arrival.due);
         }
         for mailbox in self.idle.take() {
@@ -496,14 +502,14 @@ impl Open {
         self.thread.count(|c| c.waiting = 0);
     }
 
-    /// Each arrival is a user of its own, numbered after those of the closed stages.
+    /// Each arrival is a user of its own.
     fn user_of(&self, arrival: Arrival) -> u32 {
-        (u64::from(self.thread.schedule.users.most()) + arrival.number) as u32
+        self.thread.schedule.user_of(self.load, arrival.number)
     }
 
     async fn walker(self: Rc<Open>, first: Arrival) {
         let thread = Rc::clone(&self.thread);
-        let mut seat = new_seat(&thread, 0, Connections::Pooled);
+        let mut seat = new_seat(&thread, self.load, 0, Connections::Pooled);
         let mailbox = Rc::new(Mailbox::default());
         let mut next = Some(first);
         while let Some(arrival) = next {

@@ -109,15 +109,25 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
         stage_clock,
     ));
 
-    let numbers = (setup.index as u32..schedule.users.most()).step_by(setup.threads);
-    let users: Vec<_> = numbers
-        .map(|n| tokio::task::spawn_local(user(Rc::clone(&thread), n, thread.schedule.users.intervals(n))))
-        .collect();
-    if schedule.arrivals.count() > 0 {
-        let open = Open::new(Rc::clone(&thread), share(setup.connections * ITERATIONS_PER_CONNECTION));
-        // A task and not this future itself: the runtime asks the system for events before it turns to this future.
-        let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
-        let _ = tokio::task::spawn_local(pacer).await;
+    let mut users = Vec::new();
+    let mut pacers = Vec::new();
+    for (index, stream) in schedule.streams.iter().enumerate() {
+        // The n-th user of a load walks on the thread that its number over all loads falls to.
+        for n in (0..stream.users.most())
+            .filter(|n| (stream.first_user + n) as usize % setup.threads == setup.index)
+        {
+            users.push(tokio::task::spawn_local(user(Rc::clone(&thread), index, n)));
+        }
+        if !stream.arrivals.is_empty() {
+            let most = share(setup.connections * ITERATIONS_PER_CONNECTION);
+            let open = Open::new(Rc::clone(&thread), index, most);
+            // A task and not this future itself: the runtime asks the system for events before it turns to this future.
+            let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
+            pacers.push((tokio::task::spawn_local(pacer), open));
+        }
+    }
+    for (pacer, open) in pacers {
+        let _ = pacer.await;
         while !open.is_done() {
             thread.timer.steady_sleep_until(thread.clock.now() + Nanos::from_millis(1)).await;
         }
@@ -210,8 +220,11 @@ async fn tick(
     // A timeout is noticed at most a tenth late, and a thousand looks per second are enough for anybody.
     let interval = Nanos((shortest.0 / 10).clamp(1_000_000, 20_000_000));
     let mut publish_at = thread.begin;
+    let mut wanted = thread.clock.now();
     loop {
         let now = thread.clock.now();
+        // How late this task is, all others on this thread are.
+        live.lag.fetch_max(now.since(wanted).0, Ordering::Relaxed);
         thread.flights.sweep(now);
         if thread.stop.get() == StopLevel::Now {
             // Whoever was between two waits when the stop came is reached now.
@@ -229,6 +242,7 @@ async fn tick(
                 live.stage.store(stage as u32, Ordering::Relaxed);
             }
         }
-        thread.timer.steady_sleep_until(now + interval).await;
+        wanted = now + interval;
+        thread.timer.steady_sleep_until(wanted).await;
     }
 }

@@ -4,6 +4,7 @@
 //! No I/O, no foreign derives, nothing that can fail except parsing text into an id.
 
 mod exchange;
+mod generator;
 mod id;
 mod kept_span;
 mod log;
@@ -15,6 +16,7 @@ mod span;
 mod time;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
+pub use generator::{GeneratorLimit, GeneratorSample, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use kept_span::KeptSpan;
 pub use log::LogLine;

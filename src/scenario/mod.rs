@@ -7,12 +7,15 @@
 
 mod address;
 mod check;
+mod curve;
 mod data;
 mod error;
 mod flow;
+mod formula;
 mod mask;
 mod quantity;
 mod read;
+mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ pub use data::Table;
 pub use error::{Place, ScenarioError};
 pub use mask::{MASK, is_secret, masked_url};
 pub use quantity::Rate;
+pub use shape::{CurvePoint, LoadPlan, Spacing, Stage};
 pub use template::{
     Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of,
     write_value,
@@ -34,7 +38,7 @@ pub use template::{
 pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 pub use types::{
     Body, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Lifecycle, Missing,
-    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Stage, Step,
+    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Step,
     Telemetry, Then, Think, Timeouts, TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};

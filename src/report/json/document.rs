@@ -1,5 +1,6 @@
 //! The structs behind `report.json`: field order is key order. Every key is described in `docs/report.schema.json`.
 
+use super::generator::Generator;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use crate::analysis::result::{Category, Finding};
@@ -90,12 +91,14 @@ struct Load {
     offered: u64,
     sent: u64,
     not_sent: u64,
+    late: u64,
     iterations: u64,
     offered_per_s: Option<f64>,
     achieved_per_s: Option<f64>,
     users_max: u32,
     schedule_delay_p99_ms: f64,
     generator_cpu_share: Option<f64>,
+    generator: Generator,
 }
 
 #[derive(Serialize)]
@@ -284,12 +287,14 @@ impl Load {
             offered: load.offered,
             sent: load.sent,
             not_sent: load.not_sent,
+            late: load.late,
             iterations: load.iterations,
             offered_per_s: view.offered_per_s().map(ms),
             achieved_per_s: view.achieved_per_s().map(ms),
             users_max: load.users_max,
             schedule_delay_p99_ms: nanos(view.analysis().load.schedule_delay.quantile(0.99)),
             generator_cpu_share: view.generator_cpu_share().map(share),
+            generator: Generator::new(view),
         }
     }
 }

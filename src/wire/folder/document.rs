@@ -1,8 +1,8 @@
 //! `run.json`: [`Run`] as a JSON document. The record carries no foreign derives, so the document has types of its own.
 
 use crate::record::{
-    ExportFacts, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, Timestamp,
-    WaitEnd, WaitFacts,
+    ExportFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts,
+    StepInfo, Timestamp, WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,11 +42,11 @@ pub(super) fn from_json(text: &[u8]) -> Result<Run, Wrong> {
 
 /// Mirrors a record: the document type, and conversions in both directions, field by field.
 macro_rules! mirror {
-    ($(#[$meta:meta])* $doc:ident = $record:ident { $($field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* $doc:ident = $record:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Serialize, Deserialize, Default)]
         #[serde(default)]
-        struct $doc { $($field: $type),* }
+        struct $doc { $($(#[$attr])* $field: $type),* }
         impl From<&$record> for $doc {
             fn from(record: &$record) -> $doc {
                 $doc { $($field: record.$field.clone().into()),* }
@@ -69,10 +69,13 @@ mirror!(
         offered: u64,
         sent: u64,
         not_sent: u64,
+        late: u64,
         users_max: u32,
         iterations: u64,
         cpu: Ns,
         threads: u32,
+        #[serde(skip)]
+        generator: Vec<GeneratorSample>,
     }
 );
 mirror!(

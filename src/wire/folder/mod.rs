@@ -6,6 +6,7 @@ mod error;
 mod exchange_codec;
 mod fanout;
 mod frame;
+mod generator;
 mod messages;
 mod queue;
 mod reader;
@@ -16,6 +17,7 @@ mod writer;
 mod tests;
 
 pub use error::{FolderError, Lost};
+pub use generator::GeneratorWriter;
 pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};
 pub use queue::{MessageQueue, Queued};
 pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};

@@ -41,6 +41,8 @@ fn run() -> Run {
             users_max: 5,
             iterations: 6,
             cpu: Nanos(7),
+            late: 7,
+            generator: Vec::new(),
             threads: 8,
         },
         receiver: ReceiverFacts {
