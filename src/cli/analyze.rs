@@ -9,8 +9,8 @@ use super::thresholds;
 use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
-use crate::analysis::{Analyzer, Limits, Partial, Partition, finish_all};
-use crate::record::{Exchange, Run, RunState};
+use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, finish_all};
+use crate::record::{Exchange, Run, RunState, TraceCost};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
@@ -132,6 +132,7 @@ fn analyze_as(
     let passes = partitions.unwrap_or_else(|| passes(&run));
     let (partial, torn) = analyze_part(reader, &run, whole, passes)?;
     run.warnings.extend(torn);
+    run.load.trace_cost = trace_cost(reader, &run);
     let (database, notes) = means.evidence(dir, &partial)?;
     run.warnings.extend(notes);
     let analysis = partial.into_analysis_with(&run, &means.limits, &database);
@@ -140,6 +141,13 @@ fn analyze_as(
     let results = thresholds::evaluate(&limits, &run.steps, &analysis);
     let on_spans = thresholds::need_spans(&limits);
     Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+}
+
+/// What tracing costs, where a run had it on and off in turn: a pass over its exchanges alone.
+fn trace_cost(reader: &RunReader, run: &Run) -> Option<TraceCost> {
+    let mut costs = TraceCosts::of(run)?;
+    reader.exchanges().for_each(|exchange| costs.exchange(&exchange));
+    costs.finish()
 }
 
 /// One pass for each [`SPANS_PER_PASS`].

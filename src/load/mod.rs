@@ -10,6 +10,7 @@
 mod check;
 mod clock;
 mod connection;
+mod control;
 mod flight;
 mod http1;
 mod live;
@@ -19,6 +20,7 @@ mod plan;
 mod pool;
 mod random;
 mod render;
+mod sampling;
 mod schedule;
 mod seat;
 mod send;
@@ -32,13 +34,14 @@ mod walk;
 mod words;
 mod worker;
 
+pub use control::{ControlSignal, Controller, control_channel};
 pub use live::{LiveCounters, StopLevel, StopSignal, Stopper, stop_channel};
-pub use schedule::{Arrivals, Change, Cursor, Next, Schedule, Stream, Timeline, Users};
+pub use schedule::{Arrivals, Change, Cursor, Next, ONE, Piece, Schedule, Stream, Timeline, Users};
 pub use target::{TargetError, TargetErrorKind, check_target, tls_config};
 
 use crate::record::{Exchange, LoadFacts, Nanos, Timestamp};
-use crate::scenario::Scenario;
-use clock::Clock;
+use crate::scenario::{Sampling, Scenario};
+pub use clock::Clock;
 use live::Counts;
 use std::fmt;
 use std::sync::{Arc, mpsc};
@@ -54,8 +57,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The same seed sends the same requests (trace ids apart).
     pub seed: u64,
-    /// Share of exchanges, or of iterations where one trace covers them, that servers are asked to record: 0..=1.
-    pub sample: f64,
+    /// Which traces servers are asked to record; the scenario's own rule unless it is changed.
+    pub sampling: Sampling,
     /// Most exchanges at once in the open model; arrivals beyond wait and are late.
     pub max_connections: usize,
     /// Where exchanges go, some hundreds at a time or every 50 ms. A full channel makes load wait, which shows as
@@ -65,26 +68,30 @@ pub struct LoadOptions {
     pub stop: StopSignal,
     /// What can be seen meanwhile.
     pub live: Arc<LiveCounters>,
+    /// What changes the load while it runs, if anything may.
+    pub control: Option<ControlSignal>,
     /// Cores to bind the threads to, in turn. Linux only.
     pub pin: Option<Vec<usize>>,
 }
 
 impl LoadOptions {
-    /// One thread, all exchanges sampled, at most 10,000 connections, no pinning.
+    /// One thread, sampled as the scenario says, at most 10,000 connections, no pinning.
     pub fn new(
         scenario: Arc<Scenario>,
         sink: tokio::sync::mpsc::Sender<Vec<Exchange>>,
         stop: StopSignal,
     ) -> LoadOptions {
+        let sampling = scenario.sampling;
         LoadOptions {
             scenario,
             threads: 1,
             seed: 0,
-            sample: 1.0,
+            sampling,
             max_connections: 10_000,
             sink,
             stop,
             live: Arc::default(),
+            control: None,
             pin: None,
         }
     }
@@ -131,6 +138,8 @@ pub struct LoadHandle {
     started_at: Timestamp,
     cpu_before: Nanos,
     scenario: Arc<Scenario>,
+    sampling: Sampling,
+    clock: Clock,
     most_users: u32,
     /// How the scenario's `teardown` is walked.
     last: Option<(Setup, usize)>,
@@ -163,11 +172,12 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         clock,
         tls,
         seed: options.seed,
-        sample: options.sample,
+        sampling: options.sampling,
         connections: options.max_connections,
         sink: options.sink.clone(),
         stop: options.stop.clone(),
         live: Arc::clone(&options.live),
+        control: options.control.clone(),
     };
     let mut around = Counts::default();
     if let Some(journey) = scenario.lifecycle.setup {
@@ -213,6 +223,8 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         started_at,
         cpu_before,
         scenario: Arc::clone(scenario),
+        sampling: options.sampling,
+        clock,
         most_users,
         last,
         around,
@@ -223,6 +235,11 @@ impl LoadHandle {
     /// When load began: the run's clock anchor.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Whether all load threads are done.
@@ -266,6 +283,13 @@ impl LoadHandle {
             iterations: all.iterations,
             cpu: Nanos(process_cpu().0.saturating_sub(self.cpu_before.0)),
             threads,
+            changes: Vec::new(),
+            search: None,
+            trace_stretch: match self.sampling {
+                Sampling::InTurn { stretch } => Some(stretch),
+                _ => None,
+            },
+            trace_cost: None,
             generator: Vec::new(),
         }
     }

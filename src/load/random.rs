@@ -44,11 +44,6 @@ impl Ids {
     pub fn span(&mut self) -> SpanId {
         SpanId(self.random.next_u64().max(1).to_be_bytes())
     }
-
-    /// True with that probability.
-    pub fn chance(&mut self, probability: f64) -> bool {
-        probability >= 1.0 || self.random.random::<f64>() < probability
-    }
 }
 
 /// A pause.

@@ -2,9 +2,9 @@
 
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
-use super::schedule::{self, Cursor, Timeline};
+use super::schedule::{self, Cursor};
 use super::seat::{Connections, Jar, Seat};
-use super::send::{Walk, Went, not_sent, step};
+use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
 use crate::scenario::{Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope};
@@ -20,6 +20,8 @@ use std::task::{Poll, Waker};
 /// A user of the closed model pauses at least this long after a failure, so that a dead target is not hammered.
 const BACK_OFF: Nanos = Nanos::from_millis(100);
 
+/// How often a load that can be changed looks for changes while it waits.
+const LOOK_AGAIN: Nanos = Nanos::from_millis(20);
 /// How often a user tries to begin before it stays away.
 const MOST_STARTS: usize = 1_000;
 /// A user's `on_stop` may take this long beyond the load.
@@ -53,6 +55,36 @@ pub async fn user(thread: Rc<Thread>, load: usize, number: u32) {
         if !stays {
             return;
         }
+    }
+}
+
+/// A user of a load that can be changed: walks whenever it is to be there. It leaves between two iterations, not within
+/// one, because nobody knows beforehand when it has to.
+pub async fn followed_user(thread: Rc<Thread>, load: usize, number: u32) {
+    let own = || Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
+    let first = thread.schedule.streams[load].first_user;
+    let mut seat = new_seat(&thread, load, first + number, own());
+    let over = || thread.is_stopping() || thread.clock.now() >= thread.end.get();
+    let present = || !over() && number < thread.followed.present[load].get();
+    let mut iteration = 0;
+    let mut stays = true;
+    while stays && !over() {
+        if !present() {
+            thread.timer.sleep_until(thread.clock.now() + LOOK_AGAIN).await;
+            continue;
+        }
+        thread.count(|c| c.users += 1);
+        let mut due = thread.clock.now();
+        (due, stays) = begin_user(&thread, &mut seat, due, thread.end.get()).await.unwrap_or((due, stays));
+        while stays && present() {
+            let walked = iterate(&thread, &mut seat, iteration, due, thread.end.get()).await;
+            (due, stays) = (walked.next, !walked.leaves);
+            iteration += 1;
+        }
+        end_user(&thread, &mut seat).await;
+        thread.count(|c| c.users -= 1);
+        // Whoever leaves hangs up.
+        seat.connections = own();
     }
 }
 
@@ -182,20 +214,16 @@ impl<'a, 's> Walker<'a, 's> {
     ) -> Walker<'a, 's> {
         let scenario = &*thread.scenario;
         let variables = seat.variables.as_ref().unwrap_or(&scenario.variables).clone();
-        let trace = match scenario.trace {
-            TraceScope::Exchange => None,
-            TraceScope::Iteration => {
-                let mut ids = thread.ids.borrow_mut();
-                Some((ids.trace(), ids.chance(thread.sample)))
-            }
-        };
-        let walk = Walk { iteration, variables, row: None, random, trace };
+        let walk = Walk { iteration, variables, row: None, random, trace: None };
         Walker { thread, seat, walk, until, intended: Timestamp(0), counters: Vec::new(), sent_any: false }
     }
 
     /// Walks a journey, and those that it calls, to its end.
     async fn walk(mut self, journey: &'a Journey, due: Timestamp) -> Walked {
         self.intended = due;
+        if self.thread.scenario.trace == TraceScope::Iteration {
+            self.walk.trace = Some(WalkTrace::new(self.thread, journey.first, due));
+        }
         let mut callers: Vec<Frame> = Vec::new();
         let Some(mut frame) = self.enter(journey) else {
             return Walked { next: due, whole: false, leaves: true, variables: self.walk.variables };
@@ -443,27 +471,58 @@ impl Open {
     pub async fn pace(self: Rc<Open>, share: (u64, u64)) {
         let thread = &self.thread;
         let arrivals = &thread.schedule.streams[self.load].arrivals;
-        let timeline = Timeline::default();
+        let mut timeline = thread.followed.timeline();
         let mut cursor = Cursor::default();
         let mut without_pause = 0u32;
-        while let schedule::Next::Due(number, due) = cursor.next(arrivals, &timeline, share) {
-            let due = thread.begin + due;
-            if due > thread.clock.now() {
-                without_pause = 0;
-                thread.timer.sleep_until(due).await;
-            } else {
-                without_pause += 1;
-                if without_pause.is_multiple_of(64) {
-                    // A late thread must still read answers.
-                    tokio::task::yield_now().await;
+        loop {
+            let followed = thread.followed.is_followed();
+            if followed && thread.followed.differs(&timeline) {
+                timeline = thread.followed.timeline();
+            }
+            // On a copy: if the load is changed before the arrival is due, another may be the next.
+            let mut ahead = cursor;
+            let now = thread.clock.now();
+            match ahead.next(arrivals, &timeline, share) {
+                schedule::Next::Over => break,
+                schedule::Next::Standing => thread.timer.sleep_until(now + LOOK_AGAIN).await,
+                schedule::Next::Due(number, due) => {
+                    let due = thread.begin + due;
+                    if due > now {
+                        without_pause = 0;
+                        let until = if followed { due.min(now + LOOK_AGAIN) } else { due };
+                        thread.timer.sleep_until(until).await;
+                        if until < due || followed && thread.followed.differs(&timeline) {
+                            if thread.is_stopping() {
+                                break;
+                            }
+                            continue;
+                        }
+                    } else {
+                        without_pause += 1;
+                        if without_pause.is_multiple_of(64) {
+                            // A late thread must still read answers.
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    if thread.is_stopping() {
+                        break;
+                    }
+                    cursor = ahead;
+                    self.arrive(Arrival { number, due });
                 }
             }
             if thread.is_stopping() {
                 break;
             }
-            self.arrive(Arrival { number, due });
         }
-        thread.timer.sleep_until(thread.end).await;
+        while thread.clock.now() < thread.end.get() && !thread.is_stopping() {
+            let look = thread.clock.now() + LOOK_AGAIN;
+            let until = thread.end.get();
+            thread
+                .timer
+                .sleep_until(if thread.followed.is_followed() { until.min(look) } else { until })
+                .await;
+        }
         self.finish();
     }
 
@@ -517,10 +576,10 @@ impl Open {
             seat.cookies.clear();
             thread.count(|c| c.users += 1);
             seat.variables = None;
-            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end).await;
+            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end.get()).await;
             let (due, stays) = begun.unwrap_or((arrival.due, true));
             if stays {
-                iterate(&thread, &mut seat, 0, due, thread.end).await;
+                iterate(&thread, &mut seat, 0, due, thread.end.get()).await;
                 end_user(&thread, &mut seat).await;
             }
             thread.count(|c| c.users -= 1);

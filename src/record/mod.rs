@@ -11,9 +11,11 @@ mod log;
 mod metric;
 mod run;
 mod sampling;
+mod search;
 mod sink;
 mod span;
 mod time;
+mod trace_cost;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use generator::{GeneratorLimit, GeneratorSample, generator_limit};
@@ -25,6 +27,8 @@ pub use run::{
     ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
 };
 pub use sampling::Threshold;
+pub use search::{LoadChange, Probe, Search};
 pub use sink::{BareSpan, SpanSink};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};
+pub use trace_cost::{Ratio, TraceCost};

@@ -185,6 +185,10 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
             cpu: Nanos::from_millis(3_900),
             threads: 2,
             late: 12,
+            changes: Vec::new(),
+            search: None,
+            trace_stretch: None,
+            trace_cost: None,
             generator: (1..=3).map(look).collect(),
         },
         receiver: ReceiverFacts {

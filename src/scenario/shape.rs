@@ -13,6 +13,59 @@ pub struct LoadPlan {
     pub stages: Vec<Stage>,
     /// How arrivals follow each other.
     pub spacing: Spacing,
+    /// The search for the highest rate that holds, of which the one stage is then the frame.
+    pub search: Option<SearchPlan>,
+}
+
+/// A search for the highest rate that holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchPlan {
+    /// Iterations per second to begin with.
+    pub low_per_s: f64,
+    /// The highest rate that is tried.
+    pub high_per_s: f64,
+    /// How long each rate is measured.
+    pub probe: Nanos,
+    /// How long each rate runs before that.
+    pub settle: Nanos,
+    /// How near the rate that breaks must be to the one that holds, as a share.
+    pub precision: f64,
+    /// How often each of the two is tried.
+    pub repeats: u32,
+}
+
+impl Default for SearchPlan {
+    /// From 10/s to 10,000/s, 5 s each after 1 s, to 5 %, three times at the edge.
+    fn default() -> SearchPlan {
+        SearchPlan {
+            low_per_s: 10.0,
+            high_per_s: 10_000.0,
+            probe: Nanos::from_millis(5_000),
+            settle: Nanos::from_millis(1_000),
+            precision: 0.05,
+            repeats: 3,
+        }
+    }
+}
+
+impl SearchPlan {
+    /// Longest that a search may take: a frame, not a plan.
+    const FRAME: Nanos = Nanos::from_millis(6 * 3_600_000);
+
+    /// The load in which a search goes on.
+    pub fn load(self, spacing: Spacing) -> LoadPlan {
+        let rate = Rate { per_billion_seconds: (self.high_per_s * 1e9).round() as u64 };
+        let stages = vec![Stage::Rate { rate, ramp: Nanos::ZERO, hold: SearchPlan::FRAME }];
+        LoadPlan { stages, spacing, search: Some(self) }
+    }
+}
+
+impl Scenario {
+    /// The same journeys under a load that searches for the capacity, instead of the load that they have.
+    pub fn searching(&mut self, plan: SearchPlan) {
+        self.load = plan.load(self.load.spacing);
+        self.own_loads.clear();
+    }
 }
 
 /// How arrivals of a rate follow each other.

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub protocol: ProtocolChoice,
     /// What one trace covers.
     pub trace: TraceScope,
+    /// Which traces servers are asked to record.
+    pub sampling: Sampling,
     /// What is done with an answer that points elsewhere.
     pub redirects: Redirects,
     /// Where client spans and metrics go, if the scenario says.
@@ -279,6 +281,35 @@ pub enum TraceScope {
     Exchange,
     /// All exchanges of an iteration.
     Iteration,
+}
+
+/// Which traces servers are asked to record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampling {
+    /// That share of all, 0..=1, chosen by the trace id.
+    Share(f64),
+    /// All, up to so many requests per second; above that every step gets an even part, so that rare ones stay whole.
+    Auto {
+        /// Most traced requests per second.
+        cap_per_second: f64,
+    },
+    /// All for a while, none for a while: to find out what being traced costs the service.
+    InTurn {
+        /// How long each lasts.
+        stretch: Nanos,
+    },
+}
+
+impl Sampling {
+    /// Cap of `auto` where none is given: what a service's exporter and a backend stand without being tuned.
+    pub const CAP_PER_SECOND: f64 = 200.0;
+}
+
+impl Default for Sampling {
+    /// All.
+    fn default() -> Sampling {
+        Sampling::Share(1.0)
+    }
 }
 
 /// What is done with an answer that points elsewhere.

@@ -4,7 +4,7 @@
 //! arrivals the work between two is exponentially distributed, by random numbers that depend on the seed and the arrival's
 //! number alone. All of it is integer arithmetic but the roots and logarithms, and those are settled by integers.
 
-use super::timeline::{Piece, Timeline};
+use super::timeline::{ONE, Piece, Timeline};
 use crate::load::random::mixed;
 use crate::record::Nanos;
 use crate::scenario::{CurvePoint, Rate, Spacing};
@@ -325,7 +325,7 @@ fn flow_end(flow: &Flow) -> u64 {
     }
 }
 
-/// Work per arrival when there are that many thousandths of the arrivals.
+/// Work per arrival when there are that many millionths of the arrivals.
 fn scaled(work: u128, factor: u32) -> u128 {
-    if factor == 1_000 { work } else { work * 1_000 / u128::from(factor) }
+    if factor == ONE { work } else { work * u128::from(ONE) / u128::from(factor) }
 }

@@ -12,7 +12,7 @@ mod users;
 mod tests;
 
 pub use arrivals::{Arrivals, Cursor, Next};
-pub use timeline::{Change, Timeline};
+pub use timeline::{Change, ONE, Piece, Timeline};
 pub use users::Users;
 
 use crate::record::Nanos;

@@ -23,7 +23,7 @@ fn stream(stages: &[Stage]) -> Stream {
 }
 
 fn spaced(stages: &[Stage], spacing: Spacing) -> Stream {
-    Stream::new(&LoadPlan { stages: stages.to_vec(), spacing }, vec![0], 0, 7)
+    Stream::new(&LoadPlan { stages: stages.to_vec(), spacing, search: None }, vec![0], 0, 7)
 }
 
 fn due(stages: &[Stage]) -> Vec<u64> {
@@ -194,7 +194,7 @@ fn poisson_arrivals_are_as_many_as_the_rate_says_and_exponentially_spaced() {
 
 #[test]
 fn loads_of_several_journeys_have_users_of_their_own() {
-    let plan = |stages: &[Stage]| LoadPlan { stages: stages.to_vec(), spacing: Spacing::Even };
+    let plan = |stages: &[Stage]| LoadPlan { stages: stages.to_vec(), ..LoadPlan::default() };
     let streams = vec![
         Stream::new(&plan(&[users(3, 0, 2)]), vec![0], 0, 1),
         Stream::new(&plan(&[users(2, 0, 9), rate(5, 0, 1)]), vec![1, 2], 3, 1),
@@ -225,8 +225,8 @@ fn a_factor_scales_the_rate_from_its_moment_on() {
     let arrivals = stream(&[rate(4, 0, 4)]).arrivals;
     let mut timeline = Timeline::default();
     // At 1.125 s half of the time to the next arrival is over: at twice the rate, half as long is left.
-    timeline.change(Nanos(1_125_000_000), Change::Factor(2_000));
-    timeline.change(Nanos(2 * SECOND), Change::Factor(1_000));
+    timeline.change(Nanos(1_125_000_000), Change::Factor(2_000_000));
+    timeline.change(Nanos(2 * SECOND), Change::Factor(1_000_000));
     timeline.change(Nanos(2 * SECOND), Change::Jump(Nanos(3 * SECOND + SECOND / 2)));
     let due: Vec<u64> = met(&arrivals, &timeline, (0, 1)).iter().map(|a| a.1 / 1_000_000).collect();
     // 1187.5, 1312.5, … by the doubled rate; from 2 s on the last half second of the schedule.
@@ -250,7 +250,7 @@ proptest! {
         for (after, what, number) in changes {
             at += after * 1_000_000;
             timeline.change(Nanos(at), match what {
-                0 => Change::Factor(number),
+                0 => Change::Factor(number * 1_000),
                 1 => Change::Pause,
                 2 => Change::Resume,
                 _ => Change::Jump(Nanos(u64::from(number) * 2_000_000)),

@@ -5,6 +5,9 @@
 
 use crate::record::Nanos;
 
+/// A factor of one, in millionths.
+pub const ONE: u32 = 1_000_000;
+
 /// A stretch of the run in which the schedule goes on, or stands, in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
@@ -12,7 +15,7 @@ pub struct Piece {
     pub real: Nanos,
     /// Where the schedule stands then.
     pub schedule: Nanos,
-    /// What rates and numbers of users are multiplied by, in thousandths; never 0.
+    /// What rates and numbers of users are multiplied by, in millionths; never 0.
     pub factor: u32,
     /// Whether the schedule goes on; while it stands nothing arrives, and no user walks.
     pub moving: bool,
@@ -21,7 +24,7 @@ pub struct Piece {
 /// A change of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Rates and numbers of users times this many thousandths, from the schedule's own.
+    /// Rates and numbers of users times this many millionths, of the schedule's own.
     Factor(u32),
     /// The schedule stands.
     Pause,
@@ -40,8 +43,7 @@ pub struct Timeline {
 impl Default for Timeline {
     /// The schedule as it is.
     fn default() -> Timeline {
-        let start = Piece { real: Nanos::ZERO, schedule: Nanos::ZERO, factor: 1_000, moving: true };
-        Timeline { pieces: vec![start] }
+        Timeline::with_factor(ONE)
     }
 }
 
@@ -53,6 +55,12 @@ impl Piece {
 }
 
 impl Timeline {
+    /// The schedule from its beginning, with all rates and users times that many millionths.
+    pub fn with_factor(factor: u32) -> Timeline {
+        let start = Piece { real: Nanos::ZERO, schedule: Nanos::ZERO, factor: factor.max(1), moving: true };
+        Timeline { pieces: vec![start] }
+    }
+
     /// The stretches in order; the first begins with the load.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
@@ -87,7 +95,7 @@ impl Timeline {
         let real = real.max(last.real);
         let mut next = Piece { real, schedule: last.at(real), ..last };
         match change {
-            Change::Factor(thousandths) => next.factor = thousandths.max(1),
+            Change::Factor(millionths) => next.factor = millionths.max(1),
             Change::Pause => next.moving = false,
             Change::Resume => next.moving = true,
             Change::Jump(to) => next.schedule = to.max(next.schedule),

@@ -7,6 +7,7 @@ mod load;
 mod shape;
 mod step;
 mod targets;
+mod trace;
 
 use super::address::Address;
 use super::data::Table;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+pub(super) use trace::sampling;
 
 const KEYS: &[&str] = &[
     "name",
@@ -159,6 +161,7 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     let endpoints = targets.iter().map(|t| t.address.endpoint.clone());
     let mut building = Building { endpoints: distinct(endpoints), targets, ..Building::default() };
     journey::journeys(&top, &names, &inherited, &context, &mut building)?;
+    let (trace, sampling) = trace::trace(&top, source)?;
     let (load, own_loads) = load::loads(&top, &building.journeys, &context)?;
     let thresholds = match top.get("thresholds") {
         Some(node) => load::thresholds(node, source, &building.infos())?,
@@ -185,7 +188,8 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         timeouts,
         trust: if flag(&top, "insecure")? { Trust::Anyone } else { Trust::System },
         protocol: if flag(&top, "http2")? { ProtocolChoice::Http2 } else { ProtocolChoice::Http1 },
-        trace: trace(&top, source)?,
+        trace,
+        sampling,
         redirects: if flag(&top, "follow")? { Redirects::Follow } else { Redirects::Answer },
         telemetry,
         variables: initial,
@@ -364,15 +368,6 @@ fn timeouts(top: &Reader, source: &str) -> Result<Timeouts, Fault> {
     Ok(timeouts)
 }
 
-fn trace(top: &Reader, source: &str) -> Result<TraceScope, Fault> {
-    match top.get("trace") {
-        None => Ok(TraceScope::Exchange),
-        Some(node) => {
-            one_of(node, source, &[("exchange", TraceScope::Exchange), ("iteration", TraceScope::Iteration)])
-        }
-    }
-}
-
 fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
     let reader = Reader::new(node, "telemetry", &["endpoint", "protocol", "headers", "baggage"])?;
     let endpoint = match reader.get("endpoint") {
@@ -429,7 +424,9 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
     KEYS.iter()
         .chain(journey::JOURNEY_KEYS)
         .chain(shape::LOAD_KEYS)
+        .chain(trace::TRACE_KEYS)
         .chain(shape::STAGE_KEYS)
+        .chain(shape::SEARCH_KEYS)
         .chain(step::STEP_KEYS)
         .copied()
 }

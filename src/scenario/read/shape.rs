@@ -5,12 +5,13 @@ use super::super::curve;
 use super::super::error::Fault;
 use super::super::formula::Formula;
 use super::super::quantity::{self, Rate};
-use super::super::shape::{CurvePoint, LoadPlan, Spacing, Stage};
+use super::super::shape::{CurvePoint, LoadPlan, SearchPlan, Spacing, Stage};
 use super::super::yaml::{Node, Reader, Value};
 use super::{Context, duration, one_of, positive_duration};
 use crate::record::Nanos;
 
-pub const LOAD_KEYS: &[&str] = &["stages", "arrivals"];
+pub const LOAD_KEYS: &[&str] = &["stages", "arrivals", "search"];
+pub const SEARCH_KEYS: &[&str] = &["rate", "for", "settle", "precision", "repeats"];
 pub const STAGE_KEYS: &[&str] = &[
     "users", "rate", "ramp", "for", "steps", "spike", "pause", "curve", "replay", "speed", "repeat", "stages",
 ];
@@ -44,22 +45,22 @@ impl Shapes<'_, '_> {
         if !matches!(node.value, Value::List(_) | Value::Map(_)) {
             return Err(node.expected("a list of stages such as [{users: 20, for: 1m}]"));
         }
+        if has("search") {
+            return searched(node, context);
+        }
         let mut spacing = Spacing::Even;
         let mut list = node;
         if has("stages") && !has("repeat") {
             let reader = Reader::new(node, "load", LOAD_KEYS)?;
             list = reader.need("stages", "a list of stages")?;
-            if let Some(node) = reader.get("arrivals") {
-                let words = [("even", Spacing::Even), ("poisson", Spacing::Poisson)];
-                spacing = one_of(node, context.source, &words)?;
-            }
+            spacing = arrivals(&reader, context)?;
         }
         let mut shapes = Shapes { stages: Vec::new(), before: Level::Users(0), context };
         shapes.add_all(list, 0)?;
         if !shapes.stages.iter().any(Stage::offers_load) {
             return Err(Fault::new(node.place, "the load has no stage with users or a rate above 0"));
         }
-        Ok(LoadPlan { stages: shapes.stages, spacing })
+        Ok(LoadPlan { stages: shapes.stages, spacing, search: None })
     }
 
     fn add_all(&mut self, list: &Node, depth: usize) -> Result<(), Fault> {
@@ -286,6 +287,58 @@ impl Shapes<'_, '_> {
     }
 }
 
+fn arrivals(reader: &Reader, context: &Context) -> Result<Spacing, Fault> {
+    let words = [("even", Spacing::Even), ("poisson", Spacing::Poisson)];
+    reader.get("arrivals").map_or(Ok(Spacing::Even), |node| one_of(node, context.source, &words))
+}
+
+/// A load that searches for the highest rate that holds.
+fn searched(node: &Node, context: &Context) -> Result<LoadPlan, Fault> {
+    let source = context.source;
+    let top = Reader::new(node, "load", LOAD_KEYS)?;
+    if let Some(stages) = top.get("stages") {
+        return Err(Fault::new(stages.place, "a load has `stages` or a `search`, not both"));
+    }
+    let spacing = arrivals(&top, context)?;
+    let reader =
+        Reader::new(top.need("search", "e.g. search: {rate: 10/s..2000/s}")?, "search", SEARCH_KEYS)?;
+    let mut plan = SearchPlan::default();
+    if let Some(node) = reader.get("rate") {
+        let text = node.text(source, "a range such as 10/s..2000/s")?;
+        let wrong = |message: String| Fault::new(node.place, message);
+        let (low, high) =
+            text.split_once("..").ok_or_else(|| node.expected("a range such as 10/s..2000/s"))?;
+        // A unit at the end holds for both.
+        let low = match high.split_once('/') {
+            Some((_, unit)) if !low.contains('/') => format!("{low}/{unit}"),
+            _ => low.to_string(),
+        };
+        plan.low_per_s = quantity::rate(&low).map_err(wrong)?.as_per_second();
+        plan.high_per_s = quantity::rate(high).map_err(wrong)?.as_per_second();
+        if !(plan.low_per_s > 0.0 && plan.low_per_s < plan.high_per_s) {
+            return Err(Fault::new(node.place, "the search goes from a rate above 0 to a higher one"));
+        }
+        if plan.low_per_s < plan.high_per_s / 1e5 {
+            return Err(Fault::new(node.place, "the search goes over at most five powers of ten"));
+        }
+    }
+    if let Some(node) = reader.get("for") {
+        plan.probe = positive_duration(node, source, "a probe")?;
+    }
+    if let Some(node) = reader.get("settle") {
+        plan.settle = duration(node, source)?;
+    }
+    if let Some(node) = reader.get("precision") {
+        let text = node.text(source, "a share such as 5%")?;
+        let share = quantity::ratio(&text).filter(|share| (0.005..=0.5).contains(share));
+        plan.precision = share.ok_or_else(|| node.expected("a share from 0.5% to 50%"))?;
+    }
+    if let Some(node) = reader.get("repeats") {
+        plan.repeats = node.count("repeats", 1..=9)?;
+    }
+    Ok(plan.load(spacing))
+}
+
 /// A number of users or a rate.
 fn level(kind: &str, text: &str, node: &Node) -> Result<Level, Fault> {
     if kind == "rate" {
@@ -306,7 +359,7 @@ fn is_formula(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::record::Nanos;
-    use crate::scenario::{Scenario, ScenarioError, Spacing, Stage, Surroundings, parse_with};
+    use crate::scenario::{Scenario, ScenarioError, SearchPlan, Spacing, Stage, Surroundings, parse_with};
     use std::path::Path;
 
     fn read(load: &str) -> Result<Scenario, ScenarioError> {
@@ -374,6 +427,29 @@ mod tests {
         let Stage::Curve { points, .. } = &scenario.load.stages[0] else { panic!("no curve") };
         assert!((points.iter().map(|p| p.rate.as_per_second()).fold(0.0, f64::max) - 150.0).abs() < 0.01);
         assert!(scenario.is_open() && (scenario.peak_rate() - 150.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_search_has_a_range_and_a_precision() {
+        let plan = |load: &str| read(load).unwrap().load.search.unwrap();
+        assert_eq!(plan("{search: {}}"), SearchPlan::default());
+        let given = plan("{search: {rate: 20..900/s, for: 3s, settle: 500ms, precision: 2%, repeats: 5}}");
+        assert_eq!(
+            (given.low_per_s, given.high_per_s, given.precision, given.repeats),
+            (20.0, 900.0, 0.02, 5)
+        );
+        assert_eq!((given.probe, given.settle), (Nanos::from_millis(3_000), Nanos::from_millis(500)));
+        assert_eq!(read("{search: {rate: 5/s..50/s}}").unwrap().peak_rate(), 50.0);
+        for (load, words) in [
+            ("{search: {rate: 50/s}}", "a range"),
+            ("{search: {rate: 50/s..5/s}}", "to a higher one"),
+            ("{search: {rate: 0.001/s..5000/s}}", "five powers"),
+            ("{search: {precision: 90%}}", "0.5% to 50%"),
+            ("{search: {}, stages: [{rate: 1/s, for: 1s}]}", "not both"),
+        ] {
+            let message = read(load).unwrap_err().to_string();
+            assert!(message.contains(words), "{load}: {message}");
+        }
     }
 
     #[test]

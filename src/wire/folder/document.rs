@@ -1,8 +1,9 @@
 //! `run.json`: [`Run`] as a JSON document. The record carries no foreign derives, so the document has types of its own.
 
+use super::search_doc::{ChangesDoc, SearchDoc};
 use crate::record::{
     ExportFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts,
-    StepInfo, Timestamp, WaitEnd, WaitFacts,
+    StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,6 +75,11 @@ mirror!(
         iterations: u64,
         cpu: Ns,
         threads: u32,
+        changes: ChangesDoc,
+        search: SearchDoc,
+        trace_stretch: StretchDoc,
+        #[serde(skip)]
+        trace_cost: Option<TraceCost>,
         #[serde(skip)]
         generator: Vec<GeneratorSample>,
     }
@@ -129,6 +135,23 @@ impl From<Nanos> for Ns {
 impl From<Ns> for Nanos {
     fn from(ns: Ns) -> Nanos {
         Nanos(ns.0)
+    }
+}
+
+/// A length of time, or none.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct StretchDoc(Option<u64>);
+
+impl From<Option<Nanos>> for StretchDoc {
+    fn from(stretch: Option<Nanos>) -> StretchDoc {
+        StretchDoc(stretch.map(|s| s.0))
+    }
+}
+
+impl From<StretchDoc> for Option<Nanos> {
+    fn from(doc: StretchDoc) -> Option<Nanos> {
+        doc.0.map(Nanos)
     }
 }
 

@@ -10,6 +10,7 @@ mod generator;
 mod messages;
 mod queue;
 mod reader;
+mod search_doc;
 mod segment;
 mod writer;
 
