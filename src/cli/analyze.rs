@@ -10,7 +10,7 @@ use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
 use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, finish_all};
-use crate::record::{Exchange, Run, RunState, TraceCost};
+use crate::record::{Exchange, GeneratorLimit, Run, RunState, TraceCost};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
@@ -265,12 +265,37 @@ impl Analyzed {
         if self.run.state == RunState::Aborted {
             return Exit::CouldNotRun;
         }
+        if let Some(search) = &self.run.load.search {
+            // Its thresholds were what it searched with: that some rates broke them is the result, not a failure.
+            return match (search.holds_per_s, self.limited()) {
+                (Some(_), None) => Exit::Passed,
+                (None, _) => {
+                    say("hotspan: the search found no rate that holds; begin with a lower one");
+                    Exit::CannotTell
+                }
+                (_, Some(limit)) => {
+                    say(&format!(
+                        "hotspan: the generator was the bottleneck ({}), not the service",
+                        limit.name()
+                    ));
+                    Exit::CannotTell
+                }
+            };
+        }
         let asked = strict || !self.thresholds.is_empty();
         if let Some(doubt) = asked.then(|| self.doubt(strict)).flatten() {
             say(&format!("hotspan: this result cannot carry a verdict: {doubt}"));
             return Exit::CannotTell;
         }
         if self.thresholds.iter().all(|t| t.passed) { Exit::Passed } else { Exit::Failed }
+    }
+
+    /// Why the machine that made the load was at its limit, if it was.
+    fn limited(&self) -> Option<GeneratorLimit> {
+        self.analysis.notes.iter().find_map(|note| match note {
+            Note::GeneratorLimited(limit) => Some(*limit),
+            _ => None,
+        })
     }
 
     /// Why the numbers cannot carry a verdict, if they cannot.
@@ -280,10 +305,7 @@ impl Analyzed {
             Note::GeneratorLate { share } => Some(*share),
             _ => None,
         });
-        let limited = analysis.notes.iter().find_map(|note| match note {
-            Note::GeneratorLimited(limit) => Some(*limit),
-            _ => None,
-        });
+        let limited = self.limited();
         let coverage = analysis.telemetry.coverage();
         if matches!(analysis.verdict, Verdict::NoData) {
             Some("not one request was made".into())
