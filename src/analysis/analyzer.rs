@@ -12,7 +12,8 @@ use super::row::{
 use super::sums::Sums;
 use super::tally::StepTally;
 use crate::record::{
-    BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Timestamp, TraceId,
+    BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold, Timestamp,
+    TraceId,
 };
 use crate::stats::Histogram;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -49,6 +50,8 @@ pub(super) struct Slot {
     /// Its exchange, while it has only one.
     only: u64,
     exchanges: u32,
+    /// By which its recording was decided; what it keeps is weighed.
+    threshold: Threshold,
 }
 
 /// Facts about spans that are counted as they come.
@@ -151,7 +154,12 @@ impl Analyzer {
         let new = self.slots.len() as u32;
         let slot = *self.slot_of.entry(exchange.trace_id).or_insert(new);
         if slot == new {
-            self.slots.push(Slot { trace_id: exchange.trace_id, only: 0, exchanges: 0 });
+            self.slots.push(Slot {
+                trace_id: exchange.trace_id,
+                only: 0,
+                exchanges: 0,
+                threshold: exchange.threshold,
+            });
         }
         let at = &mut self.slots[slot as usize];
         at.only = u64::from_be_bytes(exchange.span_id.0);
@@ -206,7 +214,7 @@ impl Analyzer {
         let flag = |on: bool, flag: u16| if on { flag } else { 0 };
         self.seen.negative += u64::from(span.end < span.start);
         self.seen.sdk_dropped += u64::from(span.dropped);
-        match sampling(span.trace_state) {
+        match sampling(span.trace_state, self.slots[trace as usize].threshold) {
             Some(true) => self.seen.sampled_known += 1,
             None if facts.sampler => self.seen.sampled_unknown += 1,
             _ => {}
@@ -330,7 +338,8 @@ impl SpanSink for Analyzer {
         };
         self.seen.sdk_dropped += u64::from(span.dropped);
         if !span.trace_state.is_empty() {
-            let known = std::str::from_utf8(span.trace_state).ok().and_then(sampling);
+            let own = self.slots[trace as usize].threshold;
+            let known = std::str::from_utf8(span.trace_state).ok().and_then(|state| sampling(state, own));
             self.seen.sampled_known += u64::from(known == Some(true));
         }
         self.rows.push(Row {
@@ -377,12 +386,15 @@ pub fn finish_all(shares: Vec<Analyzer>) -> Option<Partial> {
     })
 }
 
-/// Whether a `tracestate` tells a sampling probability below one: `Some(true)`; of one: `Some(false)`; nothing: `None`.
-/// (`ot=th:<hex>`, OpenTelemetry's consistent probability sampling: the threshold's share is dropped.)
-pub(super) fn sampling(trace_state: &str) -> Option<bool> {
+/// Whether a `tracestate` tells that more was dropped than hotspan's own threshold drops, which is weighed: `Some(true)`;
+/// not more: `Some(false)`; nothing: `None`. (`ot=th:<hex>`, OpenTelemetry's consistent probability sampling: what is
+/// below the threshold, as the beginning of 56 bits, is dropped.)
+pub(super) fn sampling(trace_state: &str, own: Threshold) -> Option<bool> {
     let ot = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="))?;
     let threshold = ot.split(';').find_map(|part| part.strip_prefix("th:"))?;
-    Some(threshold.bytes().any(|c| c != b'0'))
+    let digits = threshold.get(..threshold.len().min(14))?;
+    let value = u64::from_str_radix(digits, 16).ok()? << (4 * (14 - digits.len()));
+    Some(value > u64::from(own.bits()) << 24)
 }
 
 #[cfg(test)]
@@ -412,8 +424,9 @@ mod tests {
             ("ot=th:0", Some(false)),
             ("vendor=x, ot=rv:1;th:c", Some(true)),
             ("ot=th:fd70a4", Some(true)),
+            ("ot=th:", None),
         ] {
-            assert_eq!(sampling(state), want, "{state}");
+            assert_eq!(sampling(state, Threshold::ALWAYS), want, "{state}");
         }
     }
 }

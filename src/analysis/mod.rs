@@ -23,6 +23,7 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod trace_cost;
 mod tree;
 mod verdict;
 mod whatif;
@@ -32,3 +33,4 @@ pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};
 pub use segments::{Blame, Segment, blame_exchange, blame_trace};
+pub use trace_cost::TraceCosts;

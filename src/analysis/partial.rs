@@ -11,7 +11,7 @@ use super::sums::Sums;
 use super::tally::{OpTally, Part, StepTally, add_counts, wider};
 use super::tree::Repairs;
 use super::verdict;
-use crate::record::{Nanos, Run, SpanKind, StepId, Timestamp};
+use crate::record::{GeneratorLimit, Nanos, Run, SpanKind, StepId, Timestamp};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -108,8 +108,9 @@ impl Partial {
         let known = findings::Known { run, telemetry: &telemetry, period: duration, limits, database };
         let findings = findings::find(&self.steps, &known);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
-        let notes = self.notes(&telemetry);
-        let verdict = verdict::verdict(&self.steps, &telemetry, &findings);
+        let limit = verdict::generator_limit(&self.steps, run);
+        let notes = self.notes(&telemetry, limit);
+        let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let Partial { steps, ops, schedule_delay, .. } = self;
         let mut categories = ByCategory::default();
         steps.iter().for_each(|s| categories.merge(&s.categories()));
@@ -151,7 +152,7 @@ impl Partial {
         }
     }
 
-    fn notes(&self, telemetry: &Telemetry) -> Vec<Note> {
+    fn notes(&self, telemetry: &Telemetry, limit: Option<GeneratorLimit>) -> Vec<Note> {
         let count = |n: u64, note: fn(u64) -> Note| (n > 0).then(|| note(n));
         let late = verdict::late_generator(&self.steps);
         let skew = telemetry.clock_skew_max >= verdict::SKEW_WORTH_A_NOTE;
@@ -161,6 +162,7 @@ impl Partial {
             (telemetry.traced > 0 && telemetry.coverage() < verdict::COVERAGE_MIN)
                 .then_some(Note::LowCoverage { joined: telemetry.joined, traced: telemetry.traced }),
             late.map(|share| Note::GeneratorLate { share }),
+            limit.map(Note::GeneratorLimited),
             count(self.repairs.orphans, Note::Orphans),
             count(self.repairs.duplicates, Note::Duplicates),
             count(self.seen.foreign, Note::Foreign),

@@ -3,7 +3,7 @@
 //! Conservation law: every nanosecond sum below comes from segments that are disjoint and that sum, exchange by exchange,
 //! to the corrected latency exactly. So for each step `latency_sum == Σ categories == Σ contributors`, in each band too.
 
-use crate::record::{FailureClass, Nanos, SpanKind, StepId, Timestamp, TraceId};
+use crate::record::{FailureClass, GeneratorLimit, Nanos, SpanKind, StepId, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -606,6 +606,8 @@ pub enum Note {
         /// Share of the latency.
         share: f64,
     },
+    /// The machine that made the load was at its limit.
+    GeneratorLimited(GeneratorLimit),
     /// SDK limits dropped attributes, events or links.
     SdkDropped(u64),
     /// Sampled spans whose probability is unknown or below one: averages may be biased.

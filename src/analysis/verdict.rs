@@ -2,7 +2,7 @@
 
 use super::result::{Category, Finding, Telemetry, Verdict};
 use super::tally::StepTally;
-use crate::record::{FailureClass, Nanos, StepId};
+use crate::record::{FailureClass, GeneratorLimit, Nanos, Run, StepId, generator_limit as seen_limit};
 
 /// Share of latency from which a late generator makes the numbers worthless …
 const GENERATOR_SHARE_MAX: f64 = 0.05;
@@ -32,12 +32,33 @@ pub(super) fn late_generator(steps: &[StepTally]) -> Option<f64> {
     (share > GENERATOR_SHARE_MAX && mean >= GENERATOR_DELAY_MIN).then_some(share)
 }
 
+/// Share of exchanges without a local port from which that is the answer.
+const PORTS_MISSING: f64 = 0.01;
+
+/// Why the machine that made the load was at its limit: it had no port left to connect from, or what it saw of itself.
+pub(super) fn generator_limit(steps: &[StepTally], run: &Run) -> Option<GeneratorLimit> {
+    let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
+    let failures = steps.iter().filter_map(|s| s.failures.get(&FailureClass::Connect)).flatten();
+    // The system's words for EADDRNOTAVAIL when a connection is opened.
+    let portless =
+        failures.filter(|(why, _)| why.contains("assign requested address")).map(|(_, n)| n).sum::<u64>();
+    if portless > 0 && portless as f64 >= PORTS_MISSING * exchanges as f64 {
+        return Some(GeneratorLimit::Ports(portless));
+    }
+    seen_limit(&run.load.generator)
+}
+
 /// From what was found; `findings` are in the order of the result, worst first.
-pub(super) fn verdict(steps: &[StepTally], telemetry: &Telemetry, findings: &[Finding]) -> Verdict {
+pub(super) fn verdict(
+    steps: &[StepTally],
+    telemetry: &Telemetry,
+    findings: &[Finding],
+    limited: bool,
+) -> Verdict {
     let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
     let errors: u64 = steps.iter().map(|s| s.errors).sum();
     let slowest = StepId(slowest(steps) as u16);
-    let late = late_generator(steps);
+    let late = late_generator(steps).or(limited.then_some(0.0));
     let failing = errors as f64 / exchanges.max(1) as f64;
     match late {
         _ if exchanges == 0 => Verdict::NoData,

@@ -9,8 +9,8 @@ use super::thresholds;
 use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
-use crate::analysis::{Analyzer, Limits, Partial, Partition, finish_all};
-use crate::record::{Exchange, Run, RunState};
+use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, finish_all};
+use crate::record::{Exchange, GeneratorLimit, Run, RunState, TraceCost};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
@@ -132,6 +132,7 @@ fn analyze_as(
     let passes = partitions.unwrap_or_else(|| passes(&run));
     let (partial, torn) = analyze_part(reader, &run, whole, passes)?;
     run.warnings.extend(torn);
+    run.load.trace_cost = trace_cost(reader, &run);
     let (database, notes) = means.evidence(dir, &partial)?;
     run.warnings.extend(notes);
     let analysis = partial.into_analysis_with(&run, &means.limits, &database);
@@ -140,6 +141,13 @@ fn analyze_as(
     let results = thresholds::evaluate(&limits, &run.steps, &analysis);
     let on_spans = thresholds::need_spans(&limits);
     Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+}
+
+/// What tracing costs, where a run had it on and off in turn: a pass over its exchanges alone.
+fn trace_cost(reader: &RunReader, run: &Run) -> Option<TraceCost> {
+    let mut costs = TraceCosts::of(run)?;
+    reader.exchanges().for_each(|exchange| costs.exchange(&exchange));
+    costs.finish()
 }
 
 /// One pass for each [`SPANS_PER_PASS`].
@@ -257,12 +265,37 @@ impl Analyzed {
         if self.run.state == RunState::Aborted {
             return Exit::CouldNotRun;
         }
+        if let Some(search) = &self.run.load.search {
+            // Its thresholds were what it searched with: that some rates broke them is the result, not a failure.
+            return match (search.holds_per_s, self.limited()) {
+                (Some(_), None) => Exit::Passed,
+                (None, _) => {
+                    say("hotspan: the search found no rate that holds; begin with a lower one");
+                    Exit::CannotTell
+                }
+                (_, Some(limit)) => {
+                    say(&format!(
+                        "hotspan: the generator was the bottleneck ({}), not the service",
+                        limit.name()
+                    ));
+                    Exit::CannotTell
+                }
+            };
+        }
         let asked = strict || !self.thresholds.is_empty();
         if let Some(doubt) = asked.then(|| self.doubt(strict)).flatten() {
             say(&format!("hotspan: this result cannot carry a verdict: {doubt}"));
             return Exit::CannotTell;
         }
         if self.thresholds.iter().all(|t| t.passed) { Exit::Passed } else { Exit::Failed }
+    }
+
+    /// Why the machine that made the load was at its limit, if it was.
+    fn limited(&self) -> Option<GeneratorLimit> {
+        self.analysis.notes.iter().find_map(|note| match note {
+            Note::GeneratorLimited(limit) => Some(*limit),
+            _ => None,
+        })
     }
 
     /// Why the numbers cannot carry a verdict, if they cannot.
@@ -272,6 +305,7 @@ impl Analyzed {
             Note::GeneratorLate { share } => Some(*share),
             _ => None,
         });
+        let limited = self.limited();
         let coverage = analysis.telemetry.coverage();
         if matches!(analysis.verdict, Verdict::NoData) {
             Some("not one request was made".into())
@@ -279,6 +313,11 @@ impl Analyzed {
             Some(format!(
                 "the load generator itself was late for {:.1} % of the latency; offer less load, or give it more cores",
                 100.0 * share
+            ))
+        } else if let Some(limit) = limited {
+            Some(format!(
+                "the generator was the bottleneck ({}); offer less load, or give it more cores",
+                limit.name()
             ))
         } else if (run.load.sent as f64) < LOAD_NEEDED * run.load.offered as f64 {
             Some(format!("only {} of {} requests that were due were sent", run.load.sent, run.load.offered))

@@ -64,6 +64,25 @@ pub struct RunArgs {
     pub receive: ReceiveArgs,
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Which traces services are asked to record: 100%, a share such as 5%, auto (all up to 200/s, then an even part of each
+    /// step) or auto:500/s [default: the scenario's `trace.sample`, else 100%].
+    #[arg(long, value_name = "SHARE|auto", value_parser = crate::scenario::parse_sampling)]
+    pub trace_sample: Option<crate::scenario::Sampling>,
+    /// Find out what full tracing costs the service: tracing is on and off in turn, 16 times in the run.
+    #[arg(long, conflicts_with_all = ["trace_sample", "find_capacity"])]
+    pub trace_cost: bool,
+    /// Search for the highest rate that holds, instead of the load in the scenario; for a URL up to --rate.
+    #[arg(long, conflicts_with_all = ["users", "duration"])]
+    pub find_capacity: bool,
+    /// Let the load be changed while it runs, over HTTP at this address of this machine (port 0: any); prints address and token.
+    #[arg(long, value_name = "ADDR", conflicts_with = "find_capacity")]
+    pub control: Option<SocketAddr>,
+    /// A public host that is yours to load; private addresses and this machine need no such word.
+    #[arg(long, value_name = "HOST")]
+    pub i_own: Vec<String>,
+    /// Refuse a load of more iterations per second [default: 1000 on public hosts, else none].
+    #[arg(long, value_name = "PER_SECOND")]
+    pub max_rate: Option<f64>,
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
     #[command(flatten)]

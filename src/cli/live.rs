@@ -1,9 +1,11 @@
 //! While load runs: the progress line, Ctrl-C (once to drain and report, twice to stop at once), and the decision to give
 //! up on a target that is gone.
 
+use super::control::Commands;
 use super::progress::Progress;
 use super::recorder::RecorderLive;
-use crate::load::{LiveCounters, LoadHandle, Stopper};
+use super::search::{Searcher, Searching, Tally};
+use crate::load::{Controller, LiveCounters, LoadHandle, Stopper};
 use crate::record::Nanos;
 use crate::scenario::Scenario;
 use std::fmt::Write;
@@ -60,9 +62,13 @@ async fn interrupted() -> std::io::Result<()> {
 /// What is looked at while load runs.
 pub struct LoadWatch<'a> {
     pub scenario: &'a Scenario,
-    pub counters: &'a LiveCounters,
+    pub counters: &'a Arc<LiveCounters>,
     pub live: &'a RecorderLive,
     pub stopper: &'a Stopper,
+    pub controller: &'a Controller,
+    /// What is asked for over HTTP.
+    pub commands: Option<&'a Commands>,
+    pub tally: &'a Arc<Tally>,
 }
 
 /// When the target last took a request.
@@ -87,6 +93,9 @@ impl LoadWatch<'_> {
         let (mut told, mut advised) = (0, false);
         while !handle.is_finished() {
             std::thread::sleep(LOOK);
+            if let Some(commands) = self.commands {
+                commands.apply(handle.started_at(), handle.clock(), self.stopper);
+            }
             match interrupts.count() {
                 0 => {}
                 1 if told == 0 => {
@@ -115,6 +124,25 @@ impl LoadWatch<'_> {
         aborted
     }
 
+    /// Begins the search that the scenario asks for, if it does.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn search(&self, handle: &LoadHandle) -> anyhow::Result<Option<Searching>> {
+        let Some(plan) = self.scenario.load.search else { return Ok(None) };
+        Ok(Some(Searching::start(Searcher {
+            plan,
+            thresholds: self.scenario.thresholds.clone(),
+            controller: self.controller.clone(),
+            stopper: self.stopper.clone(),
+            counters: self.counters.clone(),
+            tally: self.tally.clone(),
+            begin: handle.started_at(),
+            clock: handle.clock(),
+            over: Arc::default(),
+        })?))
+    }
+
     /// What the doctor saw in the first exchanges.
     fn word(&self) -> Option<Vec<String>> {
         self.live.word.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -132,7 +160,10 @@ impl LoadWatch<'_> {
     fn line(&self, elapsed: Duration, per_second: f64) -> String {
         let counters = self.counters;
         let planned = self.scenario.duration().as_secs_f64();
-        let mut line = format!("{:>4.0} s of {planned:.0} s", elapsed.as_secs_f64().min(planned));
+        let mut line = match self.scenario.load.search {
+            Some(_) => format!("{:>4.0} s, searching", elapsed.as_secs_f64()),
+            None => format!("{:>4.0} s of {planned:.0} s", elapsed.as_secs_f64().min(planned)),
+        };
         let users = counters.users.load(Relaxed);
         let _ = write!(line, "   {users} {}", if self.scenario.is_open() { "under way" } else { "users" });
         let _ = write!(line, "   {per_second:.0} requests/s");

@@ -7,6 +7,7 @@
 
 use super::analyst::{Analyst, Heard};
 use super::host;
+use super::search::Tally;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
 use crate::traces::{
@@ -59,6 +60,8 @@ pub struct Recorder {
     pub live: Arc<RecorderLive>,
     /// Blame while the run goes on; absent where no server spans are expected.
     pub analyst: Option<Analyst>,
+    /// Counts for the search, where there is one.
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// What the recorder found out.
@@ -284,6 +287,9 @@ impl Work {
     }
 
     fn exchanges(&mut self, batch: &[Exchange]) {
+        if let Some(tally) = &self.recorder.tally {
+            tally.take(batch);
+        }
         if self.problem.is_none() {
             let result = self.recorder.writer.append_exchanges(batch);
             self.check(result);

@@ -4,23 +4,29 @@
 use super::analyst::Analyst;
 use super::analyze::{Analyzed, Means};
 use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
+use super::control::{self, Commands};
 use super::database;
 use super::events;
 use super::exit::{Exit, say};
+use super::guard;
 use super::host;
 use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
 use super::recorder::{Export, Recorded, Recorder, RecorderLive};
+use super::search::{Searcher, Searching, Tally};
+use super::watch::Watch;
 use crate::demo::{self, Demo};
-use crate::load::{self, LiveCounters, LoadOptions};
+use crate::load::{self, LiveCounters, LoadOptions, ONE, Schedule};
 use crate::record::{LoadFacts, Nanos, Run, RunState};
-use crate::scenario::{self, OtlpProtocol, Rate, Scenario, Surroundings, UrlForm, UrlLoad};
+use crate::scenario::{
+    self, OtlpProtocol, Rate, Sampling, Scenario, SearchPlan, Surroundings, UrlForm, UrlLoad,
+};
 use crate::traces::{
     Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
     ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
-use crate::wire::folder::RunWriter;
+use crate::wire::folder::{GeneratorWriter, RunWriter};
 use anyhow::{Context, bail};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -37,18 +43,47 @@ pub const SPAN_MESSAGES: usize = 64;
 /// How long the last client spans and forwarded spans may take to leave.
 pub const LAST_EXPORTS: Duration = Duration::from_secs(10);
 
+/// With `--trace-cost`: stretches of a run, by turns with tracing and without, and their shortest length.
+const TRACE_STRETCHES: u64 = 16;
+const SHORTEST_STRETCH: Nanos = Nanos::from_millis(500);
+
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     install_crypto_provider();
-    let scenario = read_scenario(args)?;
+    let mut scenario = read_scenario(args)?;
+    if args.find_capacity && scenario.load.search.is_none() {
+        let high_per_s = args.shape.rate.unwrap_or(SearchPlan::default().high_per_s);
+        let low_per_s = SearchPlan::default().low_per_s.min(high_per_s / 10.0);
+        scenario.searching(SearchPlan { low_per_s, high_per_s, ..SearchPlan::default() });
+    }
+    guard::check(&scenario, &args.i_own, args.max_rate)?;
     load::check_target(&scenario)?;
     let means = Means::of(&args.findings)?;
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;
     let telemetry = args.telemetry.clone();
-    let plan =
-        Plan { scenario, seed: args.seed, threads: args.threads, strict: args.strict, telemetry, means };
+    let mut sampling = args.trace_sample.unwrap_or(scenario.sampling);
+    if args.trace_cost {
+        let stretch = Nanos(scenario.duration().0 / TRACE_STRETCHES);
+        if stretch < SHORTEST_STRETCH {
+            bail!(
+                "--trace-cost needs a run of {} s or more",
+                TRACE_STRETCHES * SHORTEST_STRETCH.0 / 1_000_000_000
+            );
+        }
+        sampling = Sampling::InTurn { stretch };
+    }
+    let plan = Plan {
+        scenario,
+        sampling,
+        control: args.control,
+        seed: args.seed,
+        threads: args.threads,
+        strict: args.strict,
+        telemetry,
+        means,
+    };
     let exit = session.execute(&runtime, plan);
     own.shut_down();
     exit
@@ -85,7 +120,17 @@ where
     // The demo's own database has nobody else's data: asking it needs no leave.
     let database = shop.database_url().map(|url| database::Source::parse(&url)).transpose()?;
     let means = Means { database, ..Means::default() };
-    let plan = Plan { scenario, seed: args.seed, threads: None, strict: false, telemetry, means };
+    let sampling = scenario.sampling;
+    let plan = Plan {
+        scenario,
+        sampling,
+        control: None,
+        seed: args.seed,
+        threads: None,
+        strict: false,
+        telemetry,
+        means,
+    };
     let exit = session.execute(&runtime, plan);
     for complaint in runtime.block_on(shop.stop()) {
         say(&format!("demo shop: {complaint}"));
@@ -114,7 +159,9 @@ fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
         };
         return Ok(scenario::from_url(&form)?);
     }
-    if shape.users.is_some() || shape.rate.is_some() || shape.duration.is_some() {
+    let for_url =
+        shape.users.is_some() || shape.rate.is_some() && !args.find_capacity || shape.duration.is_some();
+    if for_url {
         bail!("--users, --rate and --duration go with a URL; a scenario file says its load under `load:`");
     }
     let text = std::fs::read_to_string(&args.what).with_context(|| {
@@ -145,6 +192,10 @@ fn nanos(duration: Duration) -> Nanos {
 /// What is to be run.
 struct Plan {
     scenario: Scenario,
+    /// Which traces services are asked to record.
+    sampling: Sampling,
+    /// Where the load can be changed while it runs.
+    control: Option<SocketAddr>,
     seed: u64,
     threads: Option<usize>,
     strict: bool,
@@ -222,6 +273,7 @@ impl<'a> Session<'a> {
         let (stopper, stop) = load::stop_channel();
         let counters = Arc::new(LiveCounters::default());
         let live = Arc::new(RecorderLive::default());
+        let tally = Arc::new(Tally::default());
         let recorder = Recorder {
             writer,
             exchanges,
@@ -238,13 +290,39 @@ impl<'a> Session<'a> {
             counters: counters.clone(),
             live: live.clone(),
             analyst,
+            tally: scenario.load.search.is_some().then(|| tally.clone()),
         };
         let recorder = recorder.spawn().context("cannot start the recorder's thread")?;
         let mut options = LoadOptions::new(scenario.clone(), sink, stop);
         options.threads = plan.threads.unwrap_or_else(|| (host::cores() as usize).saturating_sub(1).max(1));
         options.seed = plan.seed;
+        options.sampling = plan.sampling;
         options.live = counters.clone();
-        let watch = LoadWatch { scenario: &scenario, counters: &counters, live: &live, stopper: &stopper };
+        let factor = scenario.load.search.as_ref().map_or(ONE, Searcher::first_factor);
+        let (controller, followed) = load::control_channel(factor);
+        let mut commands = None;
+        if let Some(address) = plan.control {
+            let schedule = Arc::new(Schedule::of(&scenario, plan.seed));
+            let (endpoint, received) =
+                control::open(runtime, address, schedule, controller.clone(), counters.clone())?;
+            say(&format!(
+                "The load can be changed at http://{}/load with Authorization: Bearer {}",
+                endpoint.address, endpoint.token
+            ));
+            commands = Some(received);
+        }
+        if commands.is_some() || scenario.load.search.is_some() {
+            options.control = Some(followed);
+        }
+        let watch = LoadWatch {
+            scenario: &scenario,
+            counters: &counters,
+            live: &live,
+            stopper: &stopper,
+            controller: &controller,
+            commands: commands.as_ref(),
+            tally: &tally,
+        };
         if let Some(exporter) = &exporter {
             exporter.handle().offer_events(events::started(&underway.run, &config));
         }
@@ -298,11 +376,29 @@ impl Underway {
     /// Puts on the load and shows how it goes.
     #[tracing::instrument(name = "load", skip_all)]
     fn load(&mut self, options: LoadOptions, watch: &LoadWatch) -> anyhow::Result<LoadFacts> {
+        // Without its file the looks are still in the report; without its thread there are none.
+        let mut file = GeneratorWriter::create(&self.dir).ok();
+        let counters = Arc::clone(&options.live);
         let mut handle = load::start(options)?;
+        let own = Watch::start(counters, move |look| {
+            // A disk that is full ends the file, not the load.
+            if file.as_mut().is_some_and(|f| f.append(look).is_err()) {
+                file = None;
+            }
+        });
         self.run.started_at = handle.started_at();
+        let searcher = watch.search(&handle)?;
         let aborted = watch.until_finished(&handle, &self.interrupts, &mut self.progress);
+        let lasted = handle.clock().now().since(handle.started_at());
         let complaint = handle.tear_down();
-        let facts = handle.join();
+        let mut facts = handle.join();
+        facts.generator = own.map(Watch::stop).unwrap_or_default();
+        facts.search = searcher.and_then(Searching::join);
+        facts.changes = watch.commands.map(Commands::changes).unwrap_or_default();
+        if facts.search.is_some() || !facts.changes.is_empty() {
+            // What was planned is not what was run: the time that it really took counts.
+            facts.planned = lasted;
+        }
         self.run.ended_at = Some(host::now());
         self.run.state = match (&aborted, self.interrupts.count()) {
             (Some(_), _) => RunState::Aborted,

@@ -36,6 +36,8 @@ pub struct LiveCounters {
     pub leftovers: AtomicU64,
     /// Times that load had to wait because exchanges were not taken from the channel.
     pub stalls: AtomicU64,
+    /// Longest that an event loop was late since this was last taken (and set to 0), in nanoseconds.
+    pub lag: AtomicU64,
     /// Index of the stage that load is in.
     pub stage: AtomicU32,
 }
@@ -119,6 +121,7 @@ impl Counts {
         self.done += other.done;
         self.sent += other.sent;
         self.not_sent += other.not_sent;
+        self.late += other.late;
         self.iterations += other.iterations;
         self.most_in_flight += other.most_in_flight;
     }

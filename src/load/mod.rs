@@ -10,6 +10,7 @@
 mod check;
 mod clock;
 mod connection;
+mod control;
 mod flight;
 mod http1;
 mod live;
@@ -19,6 +20,7 @@ mod plan;
 mod pool;
 mod random;
 mod render;
+mod sampling;
 mod schedule;
 mod seat;
 mod send;
@@ -32,13 +34,14 @@ mod walk;
 mod words;
 mod worker;
 
+pub use control::{ControlSignal, Controller, control_channel};
 pub use live::{LiveCounters, StopLevel, StopSignal, Stopper, stop_channel};
-pub use schedule::{Arrivals, Schedule, Users};
+pub use schedule::{Arrivals, Change, Cursor, Next, ONE, Piece, Schedule, Stream, Timeline, Users};
 pub use target::{TargetError, TargetErrorKind, check_target, tls_config};
 
 use crate::record::{Exchange, LoadFacts, Nanos, Timestamp};
-use crate::scenario::Scenario;
-use clock::Clock;
+use crate::scenario::{Sampling, Scenario};
+pub use clock::Clock;
 use live::Counts;
 use std::fmt;
 use std::sync::{Arc, mpsc};
@@ -54,8 +57,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The same seed sends the same requests (trace ids apart).
     pub seed: u64,
-    /// Share of exchanges, or of iterations where one trace covers them, that servers are asked to record: 0..=1.
-    pub sample: f64,
+    /// Which traces servers are asked to record; the scenario's own rule unless it is changed.
+    pub sampling: Sampling,
     /// Most exchanges at once in the open model; arrivals beyond wait and are late.
     pub max_connections: usize,
     /// Where exchanges go, some hundreds at a time or every 50 ms. A full channel makes load wait, which shows as
@@ -65,26 +68,30 @@ pub struct LoadOptions {
     pub stop: StopSignal,
     /// What can be seen meanwhile.
     pub live: Arc<LiveCounters>,
+    /// What changes the load while it runs, if anything may.
+    pub control: Option<ControlSignal>,
     /// Cores to bind the threads to, in turn. Linux only.
     pub pin: Option<Vec<usize>>,
 }
 
 impl LoadOptions {
-    /// One thread, all exchanges sampled, at most 10,000 connections, no pinning.
+    /// One thread, sampled as the scenario says, at most 10,000 connections, no pinning.
     pub fn new(
         scenario: Arc<Scenario>,
         sink: tokio::sync::mpsc::Sender<Vec<Exchange>>,
         stop: StopSignal,
     ) -> LoadOptions {
+        let sampling = scenario.sampling;
         LoadOptions {
             scenario,
             threads: 1,
             seed: 0,
-            sample: 1.0,
+            sampling,
             max_connections: 10_000,
             sink,
             stop,
             live: Arc::default(),
+            control: None,
             pin: None,
         }
     }
@@ -131,6 +138,8 @@ pub struct LoadHandle {
     started_at: Timestamp,
     cpu_before: Nanos,
     scenario: Arc<Scenario>,
+    sampling: Sampling,
+    clock: Clock,
     most_users: u32,
     /// How the scenario's `teardown` is walked.
     last: Option<(Setup, usize)>,
@@ -144,8 +153,8 @@ pub struct LoadHandle {
 /// When the machine does not give what the load needs; nothing has been sent then.
 pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     let scenario = &options.scenario;
-    let schedule = Arc::new(Schedule::new(&scenario.stages));
-    ensure_files(u64::from(schedule.users.most()) * scenario.endpoints.len() as u64)?;
+    let schedule = Arc::new(Schedule::of(scenario, options.seed));
+    ensure_files(u64::from(schedule.most_users()) * scenario.endpoints.len() as u64)?;
     // Reading the system's certificates takes longer than all else before the first request: only where TLS is spoken.
     let speaks_tls = scenario.endpoints.iter().any(|e| e.tls);
     let trust = if speaks_tls { scenario.trust } else { crate::scenario::Trust::Anyone };
@@ -163,11 +172,12 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         clock,
         tls,
         seed: options.seed,
-        sample: options.sample,
+        sampling: options.sampling,
         connections: options.max_connections,
         sink: options.sink.clone(),
         stop: options.stop.clone(),
         live: Arc::clone(&options.live),
+        control: options.control.clone(),
     };
     let mut around = Counts::default();
     if let Some(journey) = scenario.lifecycle.setup {
@@ -206,13 +216,15 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     for starter in starters {
         let _ = starter.send(started_at);
     }
-    let most_users = schedule.users.most();
+    let most_users = schedule.most_users();
     let last = scenario.lifecycle.teardown.map(|journey| (setup, journey));
     Ok(LoadHandle {
         threads,
         started_at,
         cpu_before,
         scenario: Arc::clone(scenario),
+        sampling: options.sampling,
+        clock,
         most_users,
         last,
         around,
@@ -223,6 +235,11 @@ impl LoadHandle {
     /// When load began: the run's clock anchor.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Whether all load threads are done.
@@ -261,10 +278,19 @@ impl LoadHandle {
             offered: all.done,
             sent: all.sent,
             not_sent: all.not_sent,
+            late: all.late - all.not_sent.min(all.late),
             users_max: self.most_users.max(most_at_once),
             iterations: all.iterations,
             cpu: Nanos(process_cpu().0.saturating_sub(self.cpu_before.0)),
             threads,
+            changes: Vec::new(),
+            search: None,
+            trace_stretch: match self.sampling {
+                Sampling::InTurn { stretch } => Some(stretch),
+                _ => None,
+            },
+            trace_cost: None,
+            generator: Vec::new(),
         }
     }
 }

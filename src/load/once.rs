@@ -61,7 +61,7 @@ fn on_thread(mut setup: Setup, journey: usize, what: &'static str) -> Result<Onc
             if what == "teardown" { StopLevel::Now } else { StopLevel::Drain },
         ));
         let none = thread.scenario.endpoints.iter().map(|_| None).collect();
-        let mut seat = new_seat(&thread, NUMBER, Connections::Own(none));
+        let mut seat = new_seat(&thread, 0, NUMBER, Connections::Own(none));
         let journey = &thread.scenario.journeys[journey];
         let walked = walk(&thread, &mut seat, journey, 0, begin, begin + LONGEST).await;
         looking.abort();

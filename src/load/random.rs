@@ -13,7 +13,7 @@ pub fn of_iteration(seed: u64, user: u32, iteration: u32) -> SmallRng {
 }
 
 /// SplitMix64's output function (Steele, Lea, Flood 2014): neighbouring numbers give unrelated ones.
-fn mixed(n: u64) -> u64 {
+pub fn mixed(n: u64) -> u64 {
     let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -43,11 +43,6 @@ impl Ids {
     /// A span id that is not zero.
     pub fn span(&mut self) -> SpanId {
         SpanId(self.random.next_u64().max(1).to_be_bytes())
-    }
-
-    /// True with that probability.
-    pub fn chance(&mut self, probability: f64) -> bool {
-        probability >= 1.0 || self.random.random::<f64>() < probability
     }
 }
 

@@ -10,6 +10,8 @@ use url::Url;
 
 /// A virtual user.
 pub struct Seat {
+    /// Index of the load that it is of.
+    pub load: usize,
     /// Number of the user, over the whole run.
     pub user: u32,
     /// Its slot among the requests under way.

@@ -24,6 +24,7 @@ use rand::rngs::SmallRng;
 use serde_json::Value;
 use std::sync::Arc;
 
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const MOST_SERVER_TIMING: usize = 1_024;
 const MOST_HOPS: usize = 10;
@@ -41,7 +42,26 @@ pub struct Walk<'a> {
     /// The iteration's random numbers.
     pub random: SmallRng,
     /// The iteration's trace, where one trace covers it.
-    pub trace: Option<(TraceId, bool)>,
+    pub trace: Option<WalkTrace>,
+}
+
+/// A trace that covers a walk.
+#[derive(Clone, Copy)]
+pub struct WalkTrace {
+    id: TraceId,
+    sampled: bool,
+    threshold: Threshold,
+    /// The step that its requests are counted under.
+    step: StepId,
+}
+
+impl WalkTrace {
+    /// A new one, for a walk that begins with `step`.
+    pub fn new(thread: &Thread, step: StepId, now: Timestamp) -> WalkTrace {
+        let id = thread.ids.borrow_mut().trace();
+        let (sampled, threshold) = thread.sampler.decide(&id, usize::from(step.0), now);
+        WalkTrace { id, sampled, threshold, step }
+    }
 }
 
 /// How a step ended.
@@ -220,13 +240,14 @@ enum Tried {
 impl Attempt<'_> {
     /// A record of this request before anything has happened.
     fn blank(&self, seat: &Seat, walk: &Walk, url: Arc<str>) -> Exchange {
+        let trace = walk.trace.unwrap_or_else(|| WalkTrace::new(self.thread, self.id, self.intended));
+        self.thread.sampler.count(usize::from(trace.step.0));
         let mut ids = self.thread.ids.borrow_mut();
-        let (trace_id, sampled) = walk.trace.unwrap_or_else(|| (ids.trace(), ids.chance(self.thread.sample)));
         Exchange {
-            trace_id,
+            trace_id: trace.id,
             span_id: ids.span(),
-            sampled,
-            threshold: Threshold::ALWAYS,
+            sampled: trace.sampled,
+            threshold: trace.threshold,
             step: self.id,
             user: seat.user,
             iteration: walk.iteration,
@@ -324,7 +345,18 @@ impl Attempt<'_> {
     fn request(&self, seat: &Seat, made: &Made, exchange: &Exchange, http2: bool) -> http::Request<Bytes> {
         let traceparent = HeaderValue::from_bytes(&Self::traceparent(exchange))
             .unwrap_or_else(|_| HeaderValue::from_static(""));
-        self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2)
+        let mut request =
+            self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2);
+        if exchange.sampled {
+            // What is not sampled must not tell a threshold: nobody is to count it.
+            let state = match exchange.threshold {
+                Threshold::ALWAYS => HeaderValue::from_static("ot=th:0"),
+                threshold => HeaderValue::try_from(threshold.to_string())
+                    .unwrap_or_else(|_| HeaderValue::from_static("")),
+            };
+            request.headers_mut().insert(TRACESTATE, state);
+        }
+        request
     }
 
     async fn over_http1(
@@ -377,11 +409,15 @@ impl Attempt<'_> {
         let thread = self.thread;
         if self.plan.fixed && !self.redirected && seat.cookies.is_empty() {
             let mut prepared = thread.prepared.borrow_mut();
-            if let Some(slot) = prepared.get_mut(usize::from(self.id.0)) {
-                if slot.is_none() {
-                    *slot = Prepared::new(&self.request(seat, made, exchange, false));
+            if let Some(slots) = prepared.get_mut(usize::from(self.id.0)) {
+                // One for those that are sampled, whose `tracestate` changes when the threshold does, and one for the others.
+                let slot = &mut slots[usize::from(exchange.sampled)];
+                let threshold = if exchange.sampled { exchange.threshold } else { Threshold::ALWAYS };
+                if slot.as_ref().is_none_or(|(of, _)| *of != threshold) {
+                    let made = Prepared::new(&self.request(seat, made, exchange, false));
+                    *slot = made.map(|made| (threshold, made));
                 }
-                if let Some(prepared) = slot {
+                if let Some((_, prepared)) = slot {
                     let (head, body) = prepared.with(&Self::traceparent(exchange));
                     return connection.start(head, body, seen);
                 }

@@ -2,6 +2,7 @@
 
 use super::clock::ThreadClock;
 use super::connection::Dialer;
+use super::control::ControlSignal;
 use super::flight::Flights;
 use super::http1::{Prepared, Scratch};
 use super::live::{Counts, StopLevel};
@@ -9,10 +10,11 @@ use super::outbox::Outbox;
 use super::plan::StepPlan;
 use super::pool::Pool;
 use super::random::Ids;
-use super::schedule::Schedule;
+use super::sampling::Sampler;
+use super::schedule::{Schedule, Timeline};
 use super::timer::Timer;
 use super::words::Words;
-use crate::record::Timestamp;
+use crate::record::{Threshold, Timestamp};
 use crate::scenario::Scenario;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -29,7 +31,9 @@ pub struct Thread {
     /// When load begins.
     pub begin: Timestamp,
     /// When load ends by its schedule.
-    pub end: Timestamp,
+    pub end: Cell<Timestamp>,
+    /// How the load was changed meanwhile.
+    pub followed: Followed,
     /// The run's clock.
     pub clock: Rc<ThreadClock>,
     /// Exact waits.
@@ -41,7 +45,7 @@ pub struct Thread {
     /// What HTTP/1.1 connections use in turn.
     pub scratch: Rc<Scratch>,
     /// Requests that are the same each time, by step; made when they are first sent.
-    pub prepared: RefCell<Vec<Option<Prepared>>>,
+    pub prepared: RefCell<Vec<[Option<(Threshold, Prepared)>; 2]>>,
     /// Connections of the open model.
     pub pool: Rc<Pool>,
     /// Makes trace and span ids.
@@ -56,8 +60,40 @@ pub struct Thread {
     pub stop: Cell<StopLevel>,
     /// Seed of what is sent.
     pub seed: u64,
-    /// Share of exchanges (or iterations) that servers are asked to record.
-    pub sample: f64,
+    /// Which traces servers are asked to record.
+    pub sampler: Sampler,
+}
+
+/// What a load follows that can be changed while it runs; nothing where it cannot.
+pub struct Followed {
+    control: Option<ControlSignal>,
+    /// Users that are to be there, by load: those with a number below it.
+    pub present: Vec<Cell<u32>>,
+    /// Those that came.
+    pub users: RefCell<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+impl Followed {
+    /// For all loads of a schedule.
+    pub fn new(control: Option<ControlSignal>, schedule: &Schedule) -> Followed {
+        let present = schedule.streams.iter().map(|_| Cell::new(0)).collect();
+        Followed { control, present, users: RefCell::default() }
+    }
+
+    /// Whether the load can be changed.
+    pub fn is_followed(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// All changes so far.
+    pub fn timeline(&self) -> Timeline {
+        self.control.as_ref().map_or_else(Timeline::default, |control| control.timeline.borrow().clone())
+    }
+
+    /// Whether there are other changes than those.
+    pub fn differs(&self, from: &Timeline) -> bool {
+        self.control.as_ref().is_some_and(|control| *control.timeline.borrow() != *from)
+    }
 }
 
 impl Thread {

@@ -2,8 +2,9 @@
 
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
+use super::schedule::{self, Cursor};
 use super::seat::{Connections, Jar, Seat};
-use super::send::{Walk, Went, not_sent, step};
+use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
 use crate::scenario::{Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope};
@@ -19,17 +20,20 @@ use std::task::{Poll, Waker};
 /// A user of the closed model pauses at least this long after a failure, so that a dead target is not hammered.
 const BACK_OFF: Nanos = Nanos::from_millis(100);
 
+/// How often a load that can be changed looks for changes while it waits.
+const LOOK_AGAIN: Nanos = Nanos::from_millis(20);
 /// How often a user tries to begin before it stays away.
 const MOST_STARTS: usize = 1_000;
 /// A user's `on_stop` may take this long beyond the load.
 const LAST_WALK: Nanos = Nanos::from_millis(30_000);
 
 /// A user of the closed model: walks for as long as it is present.
-pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)>) {
-    let mut seat =
-        new_seat(&thread, number, Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect()));
+pub async fn user(thread: Rc<Thread>, load: usize, number: u32) {
+    let stream = &thread.schedule.streams[load];
+    let own = Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
+    let mut seat = new_seat(&thread, load, stream.first_user + number, own);
     let mut iteration = 0;
-    for (from, until) in intervals {
+    for (from, until) in stream.users.intervals(number) {
         let until = thread.begin + until;
         let mut due = thread.begin + from;
         thread.timer.sleep_until(due).await;
@@ -54,9 +58,39 @@ pub async fn user(thread: Rc<Thread>, number: u32, intervals: Vec<(Nanos, Nanos)
     }
 }
 
+/// A user of a load that can be changed: walks whenever it is to be there. It leaves between two iterations, not within
+/// one, because nobody knows beforehand when it has to.
+pub async fn followed_user(thread: Rc<Thread>, load: usize, number: u32) {
+    let own = || Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
+    let first = thread.schedule.streams[load].first_user;
+    let mut seat = new_seat(&thread, load, first + number, own());
+    let over = || thread.is_stopping() || thread.clock.now() >= thread.end.get();
+    let present = || !over() && number < thread.followed.present[load].get();
+    let mut iteration = 0;
+    let mut stays = true;
+    while stays && !over() {
+        if !present() {
+            thread.timer.sleep_until(thread.clock.now() + LOOK_AGAIN).await;
+            continue;
+        }
+        thread.count(|c| c.users += 1);
+        let mut due = thread.clock.now();
+        (due, stays) = begin_user(&thread, &mut seat, due, thread.end.get()).await.unwrap_or((due, stays));
+        while stays && present() {
+            let walked = iterate(&thread, &mut seat, iteration, due, thread.end.get()).await;
+            (due, stays) = (walked.next, !walked.leaves);
+            iteration += 1;
+        }
+        end_user(&thread, &mut seat).await;
+        thread.count(|c| c.users -= 1);
+        // Whoever leaves hangs up.
+        seat.connections = own();
+    }
+}
+
 /// A user that is on its way: its own cookies and variables, none yet.
-pub fn new_seat(thread: &Thread, user: u32, connections: Connections) -> Seat {
-    Seat { user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
+pub fn new_seat(thread: &Thread, load: usize, user: u32, connections: Connections) -> Seat {
+    Seat { load, user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
 }
 
 /// Iterations of a user's own beginning and end are numbered from here, so that their random numbers are their own.
@@ -108,7 +142,7 @@ async fn iterate(
     until: Timestamp,
 ) -> Walked {
     let mut random = of_iteration(thread.seed, seat.user, iteration);
-    let journey = choose(&thread.scenario.journeys, &mut random);
+    let journey = choose(thread, seat.load, &mut random);
     thread.count(|c| c.iterations += 1);
     let mut walked = Walker::new(thread, seat, iteration, random, until).walk(journey, due).await;
     if journey.pace != Think::default() {
@@ -180,20 +214,16 @@ impl<'a, 's> Walker<'a, 's> {
     ) -> Walker<'a, 's> {
         let scenario = &*thread.scenario;
         let variables = seat.variables.as_ref().unwrap_or(&scenario.variables).clone();
-        let trace = match scenario.trace {
-            TraceScope::Exchange => None,
-            TraceScope::Iteration => {
-                let mut ids = thread.ids.borrow_mut();
-                Some((ids.trace(), ids.chance(thread.sample)))
-            }
-        };
-        let walk = Walk { iteration, variables, row: None, random, trace };
+        let walk = Walk { iteration, variables, row: None, random, trace: None };
         Walker { thread, seat, walk, until, intended: Timestamp(0), counters: Vec::new(), sent_any: false }
     }
 
     /// Walks a journey, and those that it calls, to its end.
     async fn walk(mut self, journey: &'a Journey, due: Timestamp) -> Walked {
         self.intended = due;
+        if self.thread.scenario.trace == TraceScope::Iteration {
+            self.walk.trace = Some(WalkTrace::new(self.thread, journey.first, due));
+        }
         let mut callers: Vec<Frame> = Vec::new();
         let Some(mut frame) = self.enter(journey) else {
             return Walked { next: due, whole: false, leaves: true, variables: self.walk.variables };
@@ -352,20 +382,22 @@ impl<'a, 's> Walker<'a, 's> {
     }
 }
 
-/// A journey, by weight. A scenario has at least one.
-fn choose<'a>(journeys: &'a [Journey], random: &mut SmallRng) -> &'a Journey {
-    if journeys.len() == 1 {
-        return &journeys[0];
+/// A journey of a load, by weight. A load has at least one.
+fn choose<'a>(thread: &'a Thread, load: usize, random: &mut SmallRng) -> &'a Journey {
+    let journeys = &thread.scenario.journeys;
+    let of_load = &thread.schedule.streams[load].journeys;
+    if let [only] = of_load[..] {
+        return &journeys[only];
     }
-    let total: u64 = journeys.iter().map(|j| u64::from(j.weight)).sum();
+    let total: u64 = of_load.iter().map(|j| u64::from(journeys[*j].weight)).sum();
     let mut left = random.random_range(0..total.max(1));
-    for journey in journeys {
+    for journey in of_load.iter().map(|j| &journeys[*j]) {
         match left.checked_sub(u64::from(journey.weight)) {
             Some(remaining) => left = remaining,
             None => return journey,
         }
     }
-    &journeys[0]
+    &journeys[of_load.first().copied().unwrap_or_default()]
 }
 
 /// The row of an iteration; nothing when all are used up.
@@ -388,6 +420,8 @@ fn row<'a>(
 /// Arrivals of the open model on one thread.
 pub struct Open {
     thread: Rc<Thread>,
+    /// Which load they are of.
+    load: usize,
     /// Walkers that wait for an arrival; the one that waited last goes first, its memory is warm.
     idle: RefCell<Vec<Rc<Mailbox>>>,
     /// Arrivals for which there is no walker.
@@ -421,9 +455,10 @@ impl Mailbox {
 
 impl Open {
     /// With at most `most_walkers` iterations at once.
-    pub fn new(thread: Rc<Thread>, most_walkers: usize) -> Rc<Open> {
+    pub fn new(thread: Rc<Thread>, load: usize, most_walkers: usize) -> Rc<Open> {
         Rc::new(Open {
             thread,
+            load,
             idle: RefCell::default(),
             queue: RefCell::default(),
             walkers: Cell::new(0),
@@ -435,28 +470,59 @@ impl Open {
     /// Lets arrivals happen when they are due: those whose number leaves the remainder `share.0` when divided by `share.1`.
     pub async fn pace(self: Rc<Open>, share: (u64, u64)) {
         let thread = &self.thread;
-        let arrivals = &thread.schedule.arrivals;
-        let mut number = share.0;
+        let arrivals = &thread.schedule.streams[self.load].arrivals;
+        let mut timeline = thread.followed.timeline();
+        let mut cursor = Cursor::default();
         let mut without_pause = 0u32;
-        while let Some(due) = arrivals.due(number) {
-            let due = thread.begin + due;
-            if due > thread.clock.now() {
-                without_pause = 0;
-                thread.timer.sleep_until(due).await;
-            } else {
-                without_pause += 1;
-                if without_pause.is_multiple_of(64) {
-                    // A late thread must still read answers.
-                    tokio::task::yield_now().await;
+        loop {
+            let followed = thread.followed.is_followed();
+            if followed && thread.followed.differs(&timeline) {
+                timeline = thread.followed.timeline();
+            }
+            // On a copy: if the load is changed before the arrival is due, another may be the next.
+            let mut ahead = cursor;
+            let now = thread.clock.now();
+            match ahead.next(arrivals, &timeline, share) {
+                schedule::Next::Over => break,
+                schedule::Next::Standing => thread.timer.sleep_until(now + LOOK_AGAIN).await,
+                schedule::Next::Due(number, due) => {
+                    let due = thread.begin + due;
+                    if due > now {
+                        without_pause = 0;
+                        let until = if followed { due.min(now + LOOK_AGAIN) } else { due };
+                        thread.timer.sleep_until(until).await;
+                        if until < due || followed && thread.followed.differs(&timeline) {
+                            if thread.is_stopping() {
+                                break;
+                            }
+                            continue;
+                        }
+                    } else {
+                        without_pause += 1;
+                        if without_pause.is_multiple_of(64) {
+                            // A late thread must still read answers.
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    if thread.is_stopping() {
+                        break;
+                    }
+                    cursor = ahead;
+                    self.arrive(Arrival { number, due });
                 }
             }
             if thread.is_stopping() {
                 break;
             }
-            self.arrive(Arrival { number, due });
-            number += share.1;
         }
-        thread.timer.sleep_until(thread.end).await;
+        while thread.clock.now() < thread.end.get() && !thread.is_stopping() {
+            let look = thread.clock.now() + LOOK_AGAIN;
+            let until = thread.end.get();
+            thread
+                .timer
+                .sleep_until(if thread.followed.is_followed() { until.min(look) } else { until })
+                .await;
+        }
         self.finish();
     }
 
@@ -485,8 +551,7 @@ impl Open {
         self.thread.pool.close();
         for arrival in self.queue.take() {
             let user = self.user_of(arrival);
-            let journey =
-                choose(&self.thread.scenario.journeys, &mut of_iteration(self.thread.seed, user, 0));
+            let journey = choose(&self.thread, self.load, &mut of_iteration(self.thread.seed, user, 0));
             not_sent(&self.thread, user, 0, journey.first, arrival.due);
         }
         for mailbox in self.idle.take() {
@@ -496,14 +561,14 @@ impl Open {
         self.thread.count(|c| c.waiting = 0);
     }
 
-    /// Each arrival is a user of its own, numbered after those of the closed stages.
+    /// Each arrival is a user of its own.
     fn user_of(&self, arrival: Arrival) -> u32 {
-        (u64::from(self.thread.schedule.users.most()) + arrival.number) as u32
+        self.thread.schedule.user_of(self.load, arrival.number)
     }
 
     async fn walker(self: Rc<Open>, first: Arrival) {
         let thread = Rc::clone(&self.thread);
-        let mut seat = new_seat(&thread, 0, Connections::Pooled);
+        let mut seat = new_seat(&thread, self.load, 0, Connections::Pooled);
         let mailbox = Rc::new(Mailbox::default());
         let mut next = Some(first);
         while let Some(arrival) = next {
@@ -511,10 +576,10 @@ impl Open {
             seat.cookies.clear();
             thread.count(|c| c.users += 1);
             seat.variables = None;
-            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end).await;
+            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end.get()).await;
             let (due, stays) = begun.unwrap_or((arrival.due, true));
             if stays {
-                iterate(&thread, &mut seat, 0, due, thread.end).await;
+                iterate(&thread, &mut seat, 0, due, thread.end.get()).await;
                 end_user(&thread, &mut seat).await;
             }
             thread.count(|c| c.users -= 1);

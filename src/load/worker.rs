@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::connection::Dialer;
+use super::control::ControlSignal;
 use super::flight::Flights;
 use super::http1::Scratch;
 use super::live::{Counts, LiveCounters, StopLevel, StopSignal};
@@ -9,13 +10,14 @@ use super::outbox::Outbox;
 use super::plan::StepPlan;
 use super::pool::Pool;
 use super::random::Ids;
-use super::schedule::Schedule;
-use super::thread::Thread;
+use super::sampling::Sampler;
+use super::schedule::{ONE, Schedule};
+use super::thread::{Followed, Thread};
 use super::timer::Timer;
-use super::walk::{Open, user};
+use super::walk::{Open, followed_user, user};
 use super::words::Words;
 use crate::record::{Exchange, Nanos, Timestamp};
-use crate::scenario::Scenario;
+use crate::scenario::{Sampling, Scenario};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -24,6 +26,12 @@ use tokio_rustls::TlsConnector;
 
 /// How often counters are published and exchanges handed on.
 const PUBLISH: Nanos = Nanos::from_millis(50);
+/// How often a load that can be changed is looked at.
+const SLICE: Nanos = Nanos::from_millis(20);
+/// A pause has no end of its own; this is far enough.
+const LONGEST_PAUSE: Nanos = Nanos::from_millis(3_600_000);
+/// Most users that a load can be changed to.
+const MOST_USERS: u32 = 1_000_000;
 /// Iterations that may be under way for each connection that may be: most of an iteration is think time.
 const ITERATIONS_PER_CONNECTION: usize = 10;
 
@@ -38,11 +46,12 @@ pub struct Setup {
     pub clock: Clock,
     pub tls: TlsConnector,
     pub seed: u64,
-    pub sample: f64,
+    pub sampling: Sampling,
     pub connections: usize,
     pub sink: tokio::sync::mpsc::Sender<Vec<Exchange>>,
     pub stop: StopSignal,
     pub live: Arc<LiveCounters>,
+    pub control: Option<ControlSignal>,
 }
 
 /// Runs one thread's share of the load: says that it is ready, waits for the moment at which load begins, and gives its
@@ -109,19 +118,36 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
         stage_clock,
     ));
 
-    let numbers = (setup.index as u32..schedule.users.most()).step_by(setup.threads);
-    let users: Vec<_> = numbers
-        .map(|n| tokio::task::spawn_local(user(Rc::clone(&thread), n, thread.schedule.users.intervals(n))))
-        .collect();
-    if schedule.arrivals.count() > 0 {
-        let open = Open::new(Rc::clone(&thread), share(setup.connections * ITERATIONS_PER_CONNECTION));
-        // A task and not this future itself: the runtime asks the system for events before it turns to this future.
-        let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
-        let _ = tokio::task::spawn_local(pacer).await;
+    if thread.followed.is_followed() {
+        tokio::task::spawn_local(follow(Rc::clone(&thread), (setup.index as u32, setup.threads as u32)));
+    }
+    let mut users = Vec::new();
+    let mut pacers = Vec::new();
+    for (index, stream) in schedule.streams.iter().enumerate() {
+        // The n-th user of a load walks on the thread that its number over all loads falls to.
+        // Where the load can be changed, users come as the followed timeline says.
+        let planned = if thread.followed.is_followed() { 0 } else { stream.users.most() };
+        for n in (0..planned).filter(|n| (stream.first_user + n) as usize % setup.threads == setup.index) {
+            users.push(tokio::task::spawn_local(user(Rc::clone(&thread), index, n)));
+        }
+        if !stream.arrivals.is_empty() {
+            let most = share(setup.connections * ITERATIONS_PER_CONNECTION);
+            let open = Open::new(Rc::clone(&thread), index, most);
+            // A task and not this future itself: the runtime asks the system for events before it turns to this future.
+            let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
+            pacers.push((tokio::task::spawn_local(pacer), open));
+        }
+    }
+    for (pacer, open) in pacers {
+        let _ = pacer.await;
         while !open.is_done() {
             thread.timer.steady_sleep_until(thread.clock.now() + Nanos::from_millis(1)).await;
         }
     }
+    while thread.followed.is_followed() && !thread.is_stopping() && clock.now() < thread.end.get() {
+        thread.timer.steady_sleep_until(clock.now() + SLICE).await;
+    }
+    users.append(&mut thread.followed.users.borrow_mut());
     for user in users {
         // A user that panicked is a fault of hotspan's; its exchanges so far are kept.
         let _ = user.await;
@@ -145,11 +171,12 @@ pub fn thread_of(
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let scratch = Scratch::new();
     Rc::new(Thread {
-        prepared: RefCell::new(plans.iter().map(|_| None).collect()),
+        prepared: RefCell::new(plans.iter().map(|_| [None, None]).collect()),
         scratch: Rc::clone(&scratch),
         plans,
         begin,
-        end,
+        end: Cell::new(end),
+        followed: Followed::new(setup.control.clone(), schedule),
         clock: Rc::clone(clock),
         timer: timer.clone(),
         flights: Rc::new(Flights::default()),
@@ -168,7 +195,7 @@ pub fn thread_of(
         counts: RefCell::default(),
         stop: Cell::new(StopLevel::Run),
         seed: setup.seed,
-        sample: setup.sample,
+        sampler: Sampler::new(setup.sampling, setup.threads, scenario.steps.len(), begin),
         scenario: Arc::clone(scenario),
         schedule: Arc::clone(schedule),
     })
@@ -184,6 +211,40 @@ pub async fn keep_time(thread: Rc<Thread>, stop: StopSignal, from: StopLevel) {
             thread.stop(level);
         }
         thread.timer.steady_sleep_until(now + Nanos::from_millis(5)).await;
+    }
+}
+
+/// Follows the timeline of a load that can be changed: when it ends, and which users are present.
+async fn follow(thread: Rc<Thread>, share: (u32, u32)) {
+    let mut come = vec![0; thread.schedule.streams.len()];
+    loop {
+        let now = thread.clock.now();
+        let timeline = thread.followed.timeline();
+        let real = now.since(thread.begin);
+        let end = timeline.end(thread.schedule.end()).map_or(now + LONGEST_PAUSE, |end| thread.begin + end);
+        thread.end.set(end);
+        if now >= end || thread.is_stopping() {
+            thread.followed.present.iter().for_each(|present| present.set(0));
+            return;
+        }
+        let piece = timeline.piece_at(real);
+        let at = timeline.schedule_at(real);
+        for (index, stream) in thread.schedule.streams.iter().enumerate() {
+            let planned = u64::from(stream.users.present(at)) * u64::from(piece.factor);
+            let wanted = planned.div_ceil(u64::from(ONE)).min(u64::from(MOST_USERS)) as u32;
+            let wanted = if piece.moving { wanted } else { 0 };
+            thread.followed.present[index].set(wanted);
+            // Users are numbered as those of an unchanged load; those beyond are new ones.
+            while come[index] < wanted {
+                let number = come[index];
+                come[index] += 1;
+                if number % share.1 == share.0 {
+                    let user = followed_user(Rc::clone(&thread), index, number);
+                    thread.followed.users.borrow_mut().push(tokio::task::spawn_local(user));
+                }
+            }
+        }
+        thread.timer.steady_sleep_until(now + SLICE).await;
     }
 }
 
@@ -210,8 +271,11 @@ async fn tick(
     // A timeout is noticed at most a tenth late, and a thousand looks per second are enough for anybody.
     let interval = Nanos((shortest.0 / 10).clamp(1_000_000, 20_000_000));
     let mut publish_at = thread.begin;
+    let mut wanted = thread.clock.now();
     loop {
         let now = thread.clock.now();
+        // How late this task is, all others on this thread are.
+        live.lag.fetch_max(now.since(wanted).0, Ordering::Relaxed);
         thread.flights.sweep(now);
         if thread.stop.get() == StopLevel::Now {
             // Whoever was between two waits when the stop came is reached now.
@@ -229,6 +293,7 @@ async fn tick(
                 live.stage.store(stage as u32, Ordering::Relaxed);
             }
         }
-        thread.timer.steady_sleep_until(now + interval).await;
+        wanted = now + interval;
+        thread.timer.steady_sleep_until(wanted).await;
     }
 }

@@ -4,17 +4,21 @@
 //! No I/O, no foreign derives, nothing that can fail except parsing text into an id.
 
 mod exchange;
+mod generator;
 mod id;
 mod kept_span;
 mod log;
 mod metric;
 mod run;
 mod sampling;
+mod search;
 mod sink;
 mod span;
 mod time;
+mod trace_cost;
 
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
+pub use generator::{GeneratorLimit, GeneratorSample, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use kept_span::KeptSpan;
 pub use log::LogLine;
@@ -23,6 +27,8 @@ pub use run::{
     ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
 };
 pub use sampling::Threshold;
+pub use search::{LoadChange, Probe, Search};
 pub use sink::{BareSpan, SpanSink};
 pub use span::{Attribute, Event, Link, Resource, Scope, Span, SpanKind, Status, Value};
 pub use time::{Nanos, Timestamp};
+pub use trace_cost::{Ratio, TraceCost};

@@ -1,6 +1,6 @@
 //! Facts about one execution: what was asked for, where it ran, what was really offered, what became of the telemetry.
 
-use super::{Nanos, Timestamp};
+use super::{GeneratorSample, LoadChange, Nanos, Search, Timestamp, TraceCost};
 
 /// One execution. Written to the run folder when load starts (state [`RunState::Running`]) and again when it ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,9 @@ pub struct LoadFacts {
     pub sent: u64,
     /// Arrivals that were due but never sent.
     pub not_sent: u64,
-    /// Most users, or most requests at once in the open model.
+    /// Exchanges that started more than 5 ms after they were due, and were sent.
+    pub late: u64,
+    /// Most users; in the open model most requests at once, as an upper bound: each load thread's most, added up.
     pub users_max: u32,
     /// Iterations begun.
     pub iterations: u64,
@@ -100,6 +102,16 @@ pub struct LoadFacts {
     pub cpu: Nanos,
     /// Cores that load was made on.
     pub threads: u32,
+    /// What was changed while it ran, in order.
+    pub changes: Vec<LoadChange>,
+    /// The search for the capacity, if there was one.
+    pub search: Option<Search>,
+    /// Where tracing was on and off in turn: how long each.
+    pub trace_stretch: Option<Nanos>,
+    /// What that showed. Not in `run.json`: it is computed from the exchanges.
+    pub trace_cost: Option<TraceCost>,
+    /// What the generator saw of itself, second by second. Not in `run.json`: `generator.jsonl` has it.
+    pub generator: Vec<GeneratorSample>,
 }
 
 /// The receiver's ledger: `received = stored + rejected + dropped + duplicate`, for spans; `received = stored + dropped` for

@@ -184,6 +184,12 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
             iterations: 4_013,
             cpu: Nanos::from_millis(3_900),
             threads: 2,
+            late: 12,
+            changes: Vec::new(),
+            search: None,
+            trace_stretch: None,
+            trace_cost: None,
+            generator: (1..=3).map(look).collect(),
         },
         receiver: ReceiverFacts {
             requests: 410,
@@ -202,14 +208,36 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
     }
 }
 
+/// A second of a generator with room to spare.
+fn look(second: u64) -> GeneratorSample {
+    GeneratorSample {
+        at: Nanos::from_millis(1_000 * second),
+        span: Nanos::from_millis(1_000),
+        cpu_cores: 0.13,
+        busiest_thread: 0.07,
+        run_delay: 0.01,
+        lag: Nanos(180_000 + second * 1_000),
+        open_files: 41,
+        time_wait: 3,
+        ports_left: Some(28_000),
+        memory: 24_000_000,
+        in_flight: 20,
+        done: 401,
+        late: 0,
+        not_sent: 0,
+    }
+}
+
 pub fn analysis(steps: Vec<StepResult>, findings: Vec<Finding>, verdict: Verdict) -> Analysis {
     let mut categories = ByCategory::default();
     steps.iter().for_each(|s| categories.merge(&s.categories));
-    let exchanges = steps.iter().map(|s| s.exchanges).sum();
+    let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
     let joined: u64 = steps.iter().map(|s| s.joined).sum();
     let server: u64 = categories.total().0 - categories.get(Category::Untraced).0;
     let mut schedule_delay = Histogram::new();
-    (1..=100).for_each(|i| schedule_delay.record(Nanos(i * 3_000)));
+    // One for each exchange: the rate that was sent is counted by them.
+    (1..=100).for_each(|i| schedule_delay.record_n(Nanos(i * 3_000), exchanges / 100));
+    schedule_delay.record_n(Nanos(3_000), exchanges % 100);
     Analysis {
         telemetry: Telemetry {
             exchanges,

@@ -162,14 +162,18 @@ impl<'a> View<'a> {
     pub fn offered_per_s(&self) -> Option<f64> {
         let load = &self.run().load;
         let planned = load.planned.as_secs_f64();
-        let complete = self.run().state == crate::record::RunState::Complete;
-        let seconds = if load.open_model && complete && planned > 0.0 { planned } else { self.seconds };
-        (seconds > 0.0).then(|| load.offered as f64 / seconds)
+        let exchanges = self.analysis().telemetry.exchanges;
+        // Of a folder that was cut off, counts and time are those of what is there.
+        let whole = self.run().state == crate::record::RunState::Complete && exchanges >= load.offered;
+        let seconds = if load.open_model && whole && planned > 0.0 { planned } else { self.seconds };
+        (seconds > 0.0).then(|| exchanges as f64 / seconds)
     }
 
     /// Exchanges per second that were sent.
     pub fn achieved_per_s(&self) -> Option<f64> {
-        (self.seconds > 0.0).then(|| self.run().load.sent as f64 / self.seconds)
+        // Counted among the exchanges that the time was taken from, and not by run.json: a folder may have been cut off.
+        let sent = self.analysis().load.schedule_delay.len();
+        (self.seconds > 0.0).then(|| sent as f64 / self.seconds)
     }
 
     /// Share of the load cores' time that hotspan itself used.

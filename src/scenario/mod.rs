@@ -7,12 +7,15 @@
 
 mod address;
 mod check;
+mod curve;
 mod data;
 mod error;
 mod flow;
+mod formula;
 mod mask;
 mod quantity;
 mod read;
+mod shape;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ pub use data::Table;
 pub use error::{Place, ScenarioError};
 pub use mask::{MASK, is_secret, masked_url};
 pub use quantity::Rate;
+pub use shape::{CurvePoint, LoadPlan, SearchPlan, Spacing, Stage};
 pub use template::{
     Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of,
     write_value,
@@ -34,8 +38,8 @@ pub use template::{
 pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 pub use types::{
     Body, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Lifecycle, Missing,
-    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Scenario, Several, Source, Stage, Step,
-    Telemetry, Then, Think, Timeouts, TraceScope, Trust,
+    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Sampling, Scenario, Several, Source,
+    Step, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 
@@ -93,6 +97,14 @@ pub fn thresholds(text: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, Scen
 /// A sentence that says what to write.
 pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     quantity::duration(text)
+}
+
+/// Reads a sampling rule as scenarios write it: `100%`, `5%`, `auto`, `auto:500/s`.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse_sampling(text: &str) -> Result<Sampling, String> {
+    read::sampling(text)
 }
 
 /// Reads a rate as scenarios write it: `200/s`, `90/m`, or a number per second.

@@ -29,7 +29,7 @@ impl fmt::Display for Rate {
 }
 
 /// The highest rate that is taken for meant: beyond it a slip is likelier than a machine that can send it.
-const MAX_RATE_PER_SECOND: f64 = 10_000_000.0;
+pub(super) const MAX_RATE_PER_SECOND: f64 = 10_000_000.0;
 
 /// `500ms`, `2s`, `1.5m`, `1h30m`. A number without a unit is refused: nobody agrees on what it means.
 pub(super) fn duration(text: &str) -> Result<Nanos, String> {

@@ -3,7 +3,7 @@
 use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
 pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
-use super::quantity::Rate;
+use super::shape::LoadPlan;
 use super::template::{Piece, Template};
 use super::threshold::Threshold;
 use crate::record::{Nanos, StepId, StepInfo};
@@ -21,8 +21,10 @@ pub struct Scenario {
     pub target: String,
     /// All hosts that steps go to; the target's is the first.
     pub endpoints: Vec<Endpoint>,
-    /// Stages of load, in order.
-    pub stages: Vec<Stage>,
+    /// The load of all journeys that have none of their own; without stages where all have.
+    pub load: LoadPlan,
+    /// Loads of single journeys, by the journey's index, in order.
+    pub own_loads: Vec<(usize, LoadPlan)>,
     /// Journeys, in the file's order.
     pub journeys: Vec<Journey>,
     /// Which of them are walked once per run and once per user.
@@ -39,6 +41,8 @@ pub struct Scenario {
     pub protocol: ProtocolChoice,
     /// What one trace covers.
     pub trace: TraceScope,
+    /// Which traces servers are asked to record.
+    pub sampling: Sampling,
     /// What is done with an answer that points elsewhere.
     pub redirects: Redirects,
     /// Where client spans and metrics go, if the scenario says.
@@ -57,29 +61,6 @@ pub struct Endpoint {
     pub host: String,
     /// Port.
     pub port: u16,
-}
-
-/// A stretch of load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Closed model: that many users, each waiting for its answers.
-    Users {
-        /// Users at the end of the ramp.
-        users: u32,
-        /// Time to get there, linearly, from the stage before.
-        ramp: Nanos,
-        /// Time to stay there.
-        hold: Nanos,
-    },
-    /// Open model: iterations arrive at that rate, whatever the answers do.
-    Rate {
-        /// Iterations begun per second at the end of the ramp.
-        rate: Rate,
-        /// Time to get there, linearly, from the stage before.
-        ramp: Nanos,
-        /// Time to stay there.
-        hold: Nanos,
-    },
 }
 
 /// A weighted sequence of steps that one virtual user walks.
@@ -302,6 +283,35 @@ pub enum TraceScope {
     Iteration,
 }
 
+/// Which traces servers are asked to record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampling {
+    /// That share of all, 0..=1, chosen by the trace id.
+    Share(f64),
+    /// All, up to so many requests per second; above that every step gets an even part, so that rare ones stay whole.
+    Auto {
+        /// Most traced requests per second.
+        cap_per_second: f64,
+    },
+    /// All for a while, none for a while: to find out what being traced costs the service.
+    InTurn {
+        /// How long each lasts.
+        stretch: Nanos,
+    },
+}
+
+impl Sampling {
+    /// Cap of `auto` where none is given: what a service's exporter and a backend stand without being tuned.
+    pub const CAP_PER_SECOND: f64 = 200.0;
+}
+
+impl Default for Sampling {
+    /// All.
+    fn default() -> Sampling {
+        Sampling::Share(1.0)
+    }
+}
+
 /// What is done with an answer that points elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirects {
@@ -357,25 +367,6 @@ impl Scenario {
         &self.text
     }
 
-    /// Sum of all stages.
-    pub fn duration(&self) -> Nanos {
-        self.stages.iter().map(|stage| stage.duration()).sum()
-    }
-
-    /// Whether iterations arrive by a rate in at least one stage.
-    pub fn is_open(&self) -> bool {
-        self.stages.iter().any(|stage| matches!(stage, Stage::Rate { .. }))
-    }
-
-    /// Most users at once in the closed stages.
-    pub fn most_users(&self) -> u32 {
-        let users = |stage: &Stage| match stage {
-            Stage::Users { users, .. } => *users,
-            Stage::Rate { .. } => 0,
-        };
-        self.stages.iter().map(users).max().unwrap_or_default()
-    }
-
     /// Ids and steps of a journey.
     pub fn steps_of(&self, journey: &Journey) -> impl Iterator<Item = (StepId, &Step)> {
         journey.steps.clone().map(|index| (StepId(index as u16), &self.steps[index]))
@@ -390,15 +381,6 @@ impl Step {
             name: self.name.clone(),
             method: self.method.to_string(),
             template: self.path_template.clone(),
-        }
-    }
-}
-
-impl Stage {
-    /// Ramp and hold together.
-    pub fn duration(&self) -> Nanos {
-        match self {
-            Stage::Users { ramp, hold, .. } | Stage::Rate { ramp, hold, .. } => *ramp + *hold,
         }
     }
 }

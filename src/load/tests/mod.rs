@@ -55,7 +55,7 @@ fn run_with(server: &Server, yaml: &str, adjust: impl FnOnce(&mut LoadOptions, S
     exchanges.iter().for_each(is_sound);
     assert_eq!(facts.offered, exchanges.len() as u64, "every exchange is accounted for");
     assert_eq!(facts.sent, exchanges.iter().filter(|e| e.was_sent()).count() as u64);
-    Ran { facts, exchanges, started_at, live, schedule: Schedule::new(&scenario.stages) }
+    Ran { facts, exchanges, started_at, live, schedule: Schedule::of(&scenario, 0) }
 }
 
 /// What must hold of every record, whatever happened.

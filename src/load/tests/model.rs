@@ -14,8 +14,8 @@ fn intended_times_are_the_schedule_s_and_nothing_else() {
     for threads in [1, 3] {
         let mut ran = run_with(&server, yaml, |o, _| o.threads = threads);
         ran.exchanges.sort_by_key(|e| e.intended);
-        let due = |n: u64| ran.started_at + ran.schedule.arrivals.due(n).unwrap();
-        let expected: Vec<Timestamp> = (0..ran.schedule.arrivals.count()).map(due).collect();
+        let due = |n: u64| ran.started_at + ran.schedule.streams[0].arrivals.due(n).unwrap();
+        let expected: Vec<Timestamp> = (0..ran.schedule.streams[0].arrivals.count()).map(due).collect();
         let intended: Vec<Timestamp> = ran.exchanges.iter().map(|e| e.intended).collect();
         assert_eq!(intended, expected);
         let users: Vec<u32> = ran.exchanges.iter().map(|e| e.user).collect();
@@ -51,7 +51,10 @@ fn a_silent_server_shows_in_corrected_latency() {
         ran.exchanges.sort_by_key(|e| e.intended);
         assert_eq!(ran.exchanges.len(), 30);
         for (n, exchange) in ran.exchanges.iter().enumerate() {
-            assert_eq!(exchange.intended, ran.started_at + ran.schedule.arrivals.due(n as u64).unwrap());
+            assert_eq!(
+                exchange.intended,
+                ran.started_at + ran.schedule.streams[0].arrivals.due(n as u64).unwrap()
+            );
         }
         if connections == 1 {
             // With one connection nothing could be sent meanwhile: service time hides it, corrected latency does not.
@@ -95,7 +98,7 @@ fn closed_users_come_and_go_as_scheduled() {
     let ran = run_with(&server, yaml, |o, _| o.threads = 2);
     for user in 0..4 {
         let of_user: Vec<&Exchange> = ran.exchanges.iter().filter(|e| e.user == user).collect();
-        let (from, until) = ran.schedule.users.intervals(user)[0];
+        let (from, until) = ran.schedule.streams[0].users.intervals(user)[0];
         assert_eq!(of_user[0].intended, ran.started_at + from);
         assert!(of_user.iter().all(|e| e.intended < ran.started_at + until));
         let iterations: Vec<u32> = of_user.iter().map(|e| e.iteration).collect();

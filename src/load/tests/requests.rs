@@ -72,7 +72,7 @@ fn traceparent_carries_the_exchange_s_own_ids() {
         &server,
         "target: http://TARGET\nload: {rate: 200/s, for: 300ms}\nsteps: [GET /]\n",
         |o, _| {
-            o.sample = 0.5;
+            o.sampling = Sampling::Share(0.5);
             o.threads = 2;
         },
     );
@@ -86,13 +86,16 @@ fn traceparent_carries_the_exchange_s_own_ids() {
             let header = seen.header("traceparent");
             assert!(header.starts_with("00-") && header.len() == 55, "{header}");
             let (trace, span) = (TraceId::from_hex(&header[3..35]), SpanId::from_hex(&header[36..52]));
-            (trace.unwrap(), span.unwrap(), header.ends_with("-03"))
+            let sampled = header.ends_with("-03");
+            assert_eq!(seen.headers.get("tracestate").is_some_and(|s| s == "ot=th:8"), sampled, "{header}");
+            (trace.unwrap(), span.unwrap(), sampled)
         })
         .collect();
     assert_eq!(sent.len(), 60);
     assert_eq!(sent, came);
     let traces: BTreeSet<TraceId> = ran.exchanges.iter().map(|e| e.trace_id).collect();
     assert_eq!(traces.len(), 60, "each exchange has a trace of its own");
+    assert!(ran.exchanges.iter().all(|e| e.threshold.keeps(&e.trace_id) == e.sampled));
     let sampled = ran.exchanges.iter().filter(|e| e.sampled).count();
     assert!((5..55).contains(&sampled), "{sampled} of 60 sampled at one half");
 }
@@ -247,7 +250,7 @@ fn bytes_and_the_server_s_own_timing_are_recorded() {
     );
     let host = server.address.to_string();
     let head = format!(
-        "POST /x HTTP/1.1\r\nhost: {host}\r\nuser-agent: hotspan/{}\r\naccept: a\r\ntraceparent: {}\r\ncontent-length: 3\r\n\r\n",
+        "POST /x HTTP/1.1\r\nhost: {host}\r\nuser-agent: hotspan/{}\r\naccept: a\r\ntraceparent: {}\r\ntracestate: ot=th:0\r\ncontent-length: 3\r\n\r\n",
         env!("CARGO_PKG_VERSION"),
         "-".repeat(55)
     );

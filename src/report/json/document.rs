@@ -1,5 +1,7 @@
 //! The structs behind `report.json`: field order is key order. Every key is described in `docs/report.schema.json`.
 
+use super::capacity::{Capacity, Change, Cost};
+use super::generator::Generator;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use crate::analysis::result::{Category, Finding};
@@ -25,6 +27,8 @@ pub struct Document<'a> {
     operations_omitted: usize,
     findings: Vec<FindingJson<'a>>,
     saturation: Saturation,
+    capacity: Option<Capacity>,
+    trace_cost: Option<Cost>,
     thresholds: Vec<Threshold<'a>>,
     verdict: VerdictJson,
 }
@@ -90,12 +94,15 @@ struct Load {
     offered: u64,
     sent: u64,
     not_sent: u64,
+    late: u64,
     iterations: u64,
     offered_per_s: Option<f64>,
     achieved_per_s: Option<f64>,
     users_max: u32,
     schedule_delay_p99_ms: f64,
     generator_cpu_share: Option<f64>,
+    generator: Generator,
+    changes: Vec<Change>,
 }
 
 #[derive(Serialize)]
@@ -185,6 +192,8 @@ impl<'a> Document<'a> {
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
             saturation: Saturation { levels: [], knee_per_s: None, limiting: None },
+            capacity: view.run().load.search.as_ref().map(Capacity::new),
+            trace_cost: view.run().load.trace_cost.as_ref().map(Cost::new),
             thresholds: view
                 .report
                 .thresholds
@@ -284,12 +293,15 @@ impl Load {
             offered: load.offered,
             sent: load.sent,
             not_sent: load.not_sent,
+            late: load.late,
             iterations: load.iterations,
             offered_per_s: view.offered_per_s().map(ms),
             achieved_per_s: view.achieved_per_s().map(ms),
             users_max: load.users_max,
             schedule_delay_p99_ms: nanos(view.analysis().load.schedule_delay.quantile(0.99)),
             generator_cpu_share: view.generator_cpu_share().map(share),
+            generator: Generator::new(view),
+            changes: load.changes.iter().map(Change::new).collect(),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Names are whole here, not shortened. Characters that a terminal would act on are written as `\u` escapes, so that the
 //! file can be looked at with any pager and still gives back the exact text.
 
+mod capacity;
 mod document;
+mod generator;
 mod step;
 mod value;
 

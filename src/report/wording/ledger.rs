@@ -8,6 +8,8 @@ use crate::report::view::View;
 
 /// Below so many exchanges a p99 is one or two requests.
 const P99_MIN: u64 = 200;
+/// Changes of the load that are told; the report's JSON has all.
+const CHANGES_SHOWN: usize = 8;
 
 /// All messages that the run's own books give.
 pub fn messages(view: &View) -> Vec<Message> {
@@ -17,7 +19,80 @@ pub fn messages(view: &View) -> Vec<Message> {
     receiver(view, &mut out);
     out.extend(export(view));
     out.extend(wait_warning(view));
+    out.extend(sampled(view));
+    out.extend(changes(view));
     out
+}
+
+/// How the load was changed while it ran.
+fn changes(view: &View) -> Option<Message> {
+    let changes = &view.run().load.changes;
+    let words: Vec<String> =
+        changes.iter().take(CHANGES_SHOWN).map(|c| format!("{} after {}", c.what, seconds(c.at))).collect();
+    let more = changes.len().saturating_sub(CHANGES_SHOWN);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!words.is_empty())
+        .then(|| Message::note(format!("The load was changed while it ran: {}{more}.", words.join(", "))))
+}
+
+/// What the search for the capacity found.
+fn capacity(view: &View) -> Option<String> {
+    let search = view.run().load.search.as_ref()?;
+    let rate = |r: f64| format!("{}/s", number::rate(r));
+    let mut text = match (search.capacity_per_s(), search.holds_per_s, search.breaks_per_s) {
+        (Some(capacity), Some(holds), Some(breaks)) => {
+            format!("{}: {} holds, {} does not", rate(capacity), rate(holds), rate(breaks))
+        }
+        (_, Some(holds), None) => format!("at least {}, the highest rate that was tried", rate(holds)),
+        (_, None, Some(breaks)) => format!("below {}: no rate that was tried holds", rate(breaks)),
+        _ => "not found".to_owned(),
+    };
+    if let Some(why) = search.broke_by() {
+        text.push_str(&format!(" ({why})"));
+    }
+    text.push_str(&format!(", by {}", counted(search.probes.len() as u64, "probe", "probes")));
+    if let Some(why) = &search.cut_short {
+        text.push_str(&format!("; the search was cut short: {why}"));
+    }
+    Some(text)
+}
+
+/// What full tracing costs the service.
+fn trace_cost(view: &View) -> Option<String> {
+    view.run().load.trace_stretch?;
+    let Some(cost) = view.run().load.trace_cost.as_ref() else {
+        return Some("what it costs cannot be told: too few requests in too few stretches".to_owned());
+    };
+    let change = |r: crate::record::Ratio| {
+        let percent = |ratio: f64| format!("{:+.1}", 100.0 * (ratio - 1.0));
+        let sure = r.low > 1.0 || r.high < 1.0;
+        let doubt = if sure { "" } else { ", so none is proven" };
+        format!("{} % ({} to {}{doubt})", percent(r.value), percent(r.low), percent(r.high))
+    };
+    let rate = if view.run().load.open_model {
+        String::new()
+    } else {
+        format!(", requests per second {}", change(cost.rate))
+    };
+    Some(format!(
+        "full tracing changes p50 by {}, p95 by {}{rate}; {} of {} each",
+        change(cost.p50),
+        change(cost.p95),
+        counted(u64::from(cost.pairs), "pair of stretches", "pairs of stretches"),
+        seconds(cost.stretch)
+    ))
+}
+
+/// What blame stands on where only a sample was recorded.
+fn sampled(view: &View) -> Option<Message> {
+    let telemetry = &view.analysis().telemetry;
+    let stands_for: u64 = view.steps.iter().map(|s| s.result.joined_weight).sum();
+    (stands_for > telemetry.joined).then(|| {
+        Message::note(format!(
+            "hotspan asked for {} to be recorded; blame counts each of those for as many like it as were not. Latency and errors are those of all requests.",
+            part_of(telemetry.traced, telemetry.exchanges, "request", "requests")
+        ))
+    })
 }
 
 fn state(view: &View) -> Option<Message> {
@@ -262,6 +337,8 @@ pub fn facts(view: &View) -> Vec<(&'static str, Prose)> {
     out.extend(wait(view).map(|w| ("waited", w.into())));
     out.extend(exported(view).map(|e| ("exported", e)));
     out.extend(generator(view).map(|l| ("load", l.into())));
+    out.extend(capacity(view).map(|c| ("capacity", c.into())));
+    out.extend(trace_cost(view).map(|c| ("tracing", c.into())));
     out
 }
 

@@ -40,6 +40,11 @@ pub fn message(note: &Note, view: &View) -> Message {
             percent(*share)
         ))
         .instead(format!("{}.", sentence(&verdict::generator_way_out(view)))),
+        Note::GeneratorLimited(limit) => Message::warning(format!(
+            "The generator was the bottleneck: {}.",
+            verdict::generator_limit(*limit, view)
+        ))
+        .instead(format!("{}.", sentence(&verdict::generator_limit_way_out(*limit, view)))),
         Note::SdkDropped(n) => Message::warning(format!(
             "SDK limits cut attributes, events or links from {}; statements or addresses may be missing.",
             spans(*n)

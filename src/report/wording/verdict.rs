@@ -1,8 +1,8 @@
 //! The first line: the answer, or why there is none and what to do.
 
 use super::{calls_per_request, cause, contributor_name, note};
-use crate::analysis::result::{Category, Finding, FindingKind, Verdict};
-use crate::record::{FailureClass, RunState, StepId};
+use crate::analysis::result::{Category, Finding, FindingKind, Note, Verdict};
+use crate::record::{FailureClass, GeneratorLimit, RunState, StepId};
 use crate::report::number;
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -148,7 +148,56 @@ fn no_data(view: &View) -> Prose {
     }
 }
 
+/// What the machine that made the load had too little of, with the number that shows it.
+pub fn generator_limit(limit: GeneratorLimit, view: &View) -> String {
+    let threads = view.run().load.threads;
+    match limit {
+        GeneratorLimit::Cpu(share) => format!(
+            "{} used {} of a core in half of all seconds or more",
+            if threads == 1 { "its load thread" } else { "its busiest load thread" },
+            number::percent(share)
+        ),
+        GeneratorLimit::RunQueue(share) => format!(
+            "its load threads were ready to run and got no core for {} of the time",
+            number::percent(share)
+        ),
+        GeneratorLimit::Lag(lag) => {
+            format!("its event loop was late by {} or more in half of all seconds", number::nanos(lag))
+        }
+        GeneratorLimit::Ports(n) => {
+            format!("{} found no local port to connect from", number::counted(n, "request", "requests"))
+        }
+        GeneratorLimit::Late(share) => {
+            format!("{} of the latency is waiting to be sent", number::percent(share))
+        }
+    }
+}
+
+/// What helps against that.
+pub fn generator_limit_way_out(limit: GeneratorLimit, view: &View) -> String {
+    match limit {
+        GeneratorLimit::Ports(_) => "keep connections open between requests, lower the rate, or widen net.ipv4.ip_local_port_range".to_owned(),
+        GeneratorLimit::RunQueue(_) | GeneratorLimit::Lag(_) => "find what else takes this machine's CPU (the service itself, where it runs here), give hotspan cores of its own, or lower the load".to_owned(),
+        GeneratorLimit::Cpu(_) => format!(
+            "give it more than {} with --threads, or make less load from each machine",
+            number::counted(u64::from(view.run().load.threads), "load thread", "load threads")
+        ),
+        GeneratorLimit::Late(_) => generator_way_out(view),
+    }
+}
+
 fn generator_bound(view: &View, share: f64) -> Prose {
+    let limit = view.analysis().notes.iter().find_map(|note| match note {
+        Note::GeneratorLimited(limit) => Some(*limit),
+        _ => None,
+    });
+    if let Some(limit) = limit {
+        return Prose::new().own(format!(
+            "The generator was the bottleneck, so these latencies are not the service's alone: {}; {}",
+            generator_limit(limit, view),
+            generator_limit_way_out(limit, view)
+        ));
+    }
     let out = Prose::new().own(format!(
         "The load generator was late, so these latencies are not the service's: {} of them is waiting to be sent; ",
         number::percent(share)

@@ -11,7 +11,7 @@ use crate::record::StepId;
 use std::collections::BTreeMap;
 
 pub const JOURNEY_KEYS: &[&str] =
-    &["weight", "think", "pace", "data", "takes", "target", "on_failure", "steps"];
+    &["weight", "think", "pace", "data", "load", "takes", "target", "on_failure", "steps"];
 /// Keys of the top level whose steps are walked once per run or once per user.
 const LIFECYCLE: [&str; 4] = ["setup", "on_start", "on_stop", "teardown"];
 

@@ -1,15 +1,13 @@
 //! Stages and thresholds.
 
 use super::super::error::{Fault, listed, nearest};
-use super::super::quantity::{self, Rate};
+use super::super::shape::LoadPlan;
 use super::super::threshold::{self, Subject, Threshold};
-use super::super::types::Stage;
+use super::super::types::Journey;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::duration;
-use crate::record::{Nanos, StepId, StepInfo};
-
-pub const STAGE_KEYS: &[&str] = &["users", "rate", "ramp", "for"];
-const MAX_USERS: i64 = 1_000_000;
+use super::Context;
+use super::shape::Shapes;
+use crate::record::{StepId, StepInfo};
 
 /// The scenario's name; it names the run folder too.
 pub fn name(node: &Node, source: &str) -> Result<String, Fault> {
@@ -20,52 +18,36 @@ pub fn name(node: &Node, source: &str) -> Result<String, Fault> {
     Ok(name.trim().to_string())
 }
 
-/// The stages under `load`; one alone needs no list.
-pub fn stages(node: &Node, source: &str) -> Result<Vec<Stage>, Fault> {
-    let items = match &node.value {
-        Value::List(_) | Value::Map(_) => node.items(),
-        _ => return Err(node.expected("a list of stages such as [{users: 20, for: 1m}]")),
-    };
-    let stages: Vec<Stage> = items.iter().map(|item| stage(item, source)).collect::<Result<_, _>>()?;
-    let offers_load = |stage: &Stage| match stage {
-        Stage::Users { users, .. } => *users > 0,
-        Stage::Rate { rate, .. } => *rate > Rate::default(),
-    };
-    if !stages.iter().any(offers_load) {
-        return Err(Fault::new(node.place, "the load has no stage with users or a rate above 0"));
+/// The scenario-wide load and those of single journeys, by index.
+pub fn loads(
+    top: &Reader,
+    journeys: &[Journey],
+    context: &Context,
+) -> Result<(LoadPlan, Vec<(usize, LoadPlan)>), Fault> {
+    let mut own = Vec::new();
+    if let Some(Value::Map(typed)) = top.get("journeys").map(|node| &node.value) {
+        for (key, node) in typed {
+            let Value::Map(entries) = &node.value else { continue };
+            let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "load") else { continue };
+            if let Some(index) = journeys.iter().position(|j| j.name == key.text) {
+                own.push((index, Shapes::plan(node, context)?));
+            }
+        }
     }
-    Ok(stages)
-}
-
-fn stage(node: &Node, source: &str) -> Result<Stage, Fault> {
-    let reader = Reader::new(node, "a load stage", STAGE_KEYS)?;
-    let ramp = reader.get("ramp").map(|n| duration(n, source)).transpose()?.unwrap_or(Nanos::ZERO);
-    let hold = match (reader.get("for"), ramp) {
-        (Some(node), _) => duration(node, source)?,
-        (None, Nanos::ZERO) => {
+    let has = |index: usize| own.iter().any(|(with, _)| *with == index);
+    let all_have = !own.is_empty() && journeys.iter().enumerate().all(|(i, j)| j.weight == 0 || has(i));
+    let wide = match top.get("load") {
+        Some(node) if all_have => {
             return Err(Fault::new(
-                reader.place(),
-                "a load stage needs `for`: how long it lasts, e.g. for: 1m",
+                node.place,
+                "every journey has a `load` of its own, so nobody would walk by this one: leave it out",
             ));
         }
-        (None, _) => Nanos::ZERO,
+        Some(node) => Shapes::plan(node, context)?,
+        None if all_have => LoadPlan::default(),
+        None => Shapes::plan(top.need("load", "e.g. load: [{users: 20, for: 1m}]")?, context)?,
     };
-    if ramp + hold == Nanos::ZERO {
-        return Err(Fault::new(reader.place(), "a load stage must last longer than nothing"));
-    }
-    match (reader.get("users"), reader.get("rate")) {
-        (Some(node), None) => Ok(Stage::Users { users: node.count("users", 0..=MAX_USERS)?, ramp, hold }),
-        (None, Some(node)) => {
-            let text = node.text(source, "a rate such as 200/s")?;
-            let rate = quantity::rate(&text).map_err(|message| Fault::new(node.place, message))?;
-            Ok(Stage::Rate { rate, ramp, hold })
-        }
-        (Some(_), Some(node)) => Err(Fault::new(
-            node.place,
-            "a load stage has `users` (each waits for its answers) or `rate` (arrivals wait for nobody), not both",
-        )),
-        (None, None) => Err(Fault::new(reader.place(), "a load stage needs `users` or `rate`")),
-    }
+    Ok((wide, own))
 }
 
 /// The list under `thresholds`.

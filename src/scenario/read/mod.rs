@@ -4,8 +4,10 @@ mod expect;
 mod flow;
 mod journey;
 mod load;
+mod shape;
 mod step;
 mod targets;
+mod trace;
 
 use super::address::Address;
 use super::data::Table;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+pub(super) use trace::sampling;
 
 const KEYS: &[&str] = &[
     "name",
@@ -84,6 +87,14 @@ impl Context<'_> {
         Fault::new(self.place_within(node, text, offset + fault.at), fault.message)
     }
 
+    /// The text of a file beside the scenario.
+    fn read(&self, node: &Node, what: &str) -> Result<String, Fault> {
+        let name = node.text(self.source, &format!("the name of {what}"))?;
+        let path = Path::new(self.file).parent().unwrap_or(Path::new("")).join(&name);
+        (self.surroundings.read)(&path)
+            .map_err(|e| Fault::new(node.place, format!("{what} {} cannot be read: {e}", path.display())))
+    }
+
     /// A CSV file beside the scenario; read once, however often it is named.
     fn table(&self, node: &Node) -> Result<Arc<Table>, Fault> {
         let name = node.text(self.source, "the name of a CSV file")?;
@@ -137,7 +148,6 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         ));
     }
     let top = Reader::new(&root, "the scenario", KEYS)?;
-    let stages = load::stages(top.need("load", "e.g. load: [{users: 20, for: 1m}]")?, source)?;
     let (vars, names) = variables(&top, &context)?;
     let targets = targets::read(&top, &names, &context)?;
     let first = targets[0].address.clone();
@@ -151,6 +161,8 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     let endpoints = targets.iter().map(|t| t.address.endpoint.clone());
     let mut building = Building { endpoints: distinct(endpoints), targets, ..Building::default() };
     journey::journeys(&top, &names, &inherited, &context, &mut building)?;
+    let (trace, sampling) = trace::trace(&top, source)?;
+    let (load, own_loads) = load::loads(&top, &building.journeys, &context)?;
     let thresholds = match top.get("thresholds") {
         Some(node) => load::thresholds(node, source, &building.infos())?,
         None => Vec::new(),
@@ -167,7 +179,8 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         name,
         target: format!("{}{}", first.endpoint.origin(), first.prefix()),
         endpoints: building.endpoints,
-        stages,
+        load,
+        own_loads,
         journeys: building.journeys,
         lifecycle: building.lifecycle,
         steps: building.steps,
@@ -175,7 +188,8 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         timeouts,
         trust: if flag(&top, "insecure")? { Trust::Anyone } else { Trust::System },
         protocol: if flag(&top, "http2")? { ProtocolChoice::Http2 } else { ProtocolChoice::Http1 },
-        trace: trace(&top, source)?,
+        trace,
+        sampling,
         redirects: if flag(&top, "follow")? { Redirects::Follow } else { Redirects::Answer },
         telemetry,
         variables: initial,
@@ -354,15 +368,6 @@ fn timeouts(top: &Reader, source: &str) -> Result<Timeouts, Fault> {
     Ok(timeouts)
 }
 
-fn trace(top: &Reader, source: &str) -> Result<TraceScope, Fault> {
-    match top.get("trace") {
-        None => Ok(TraceScope::Exchange),
-        Some(node) => {
-            one_of(node, source, &[("exchange", TraceScope::Exchange), ("iteration", TraceScope::Iteration)])
-        }
-    }
-}
-
 fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
     let reader = Reader::new(node, "telemetry", &["endpoint", "protocol", "headers", "baggage"])?;
     let endpoint = match reader.get("endpoint") {
@@ -416,5 +421,12 @@ fn one_of<T: Copy>(node: &Node, source: &str, words: &[(&str, T)]) -> Result<T, 
 /// Every key of a scenario, for the test that the reference names them all.
 #[cfg(test)]
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().chain(journey::JOURNEY_KEYS).chain(load::STAGE_KEYS).chain(step::STEP_KEYS).copied()
+    KEYS.iter()
+        .chain(journey::JOURNEY_KEYS)
+        .chain(shape::LOAD_KEYS)
+        .chain(trace::TRACE_KEYS)
+        .chain(shape::STAGE_KEYS)
+        .chain(shape::SEARCH_KEYS)
+        .chain(step::STEP_KEYS)
+        .copied()
 }

@@ -22,7 +22,7 @@ fn the_documented_example_is_read_whole() {
     let scenario = read(EXAMPLE);
     assert_eq!((scenario.name.as_str(), scenario.target.as_str()), ("shop", "http://127.0.0.1:8080"));
     assert_eq!(
-        scenario.stages,
+        scenario.load.stages,
         [
             Stage::Users { users: 20, ramp: Nanos::from_millis(10_000), hold: Nanos::from_millis(60_000) },
             Stage::Rate { rate: Rate::per_second(200), ramp: Nanos::ZERO, hold: Nanos::from_millis(120_000) },

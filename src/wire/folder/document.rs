@@ -1,8 +1,9 @@
 //! `run.json`: [`Run`] as a JSON document. The record carries no foreign derives, so the document has types of its own.
 
+use super::search_doc::{ChangesDoc, SearchDoc};
 use crate::record::{
-    ExportFacts, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, Timestamp,
-    WaitEnd, WaitFacts,
+    ExportFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts,
+    StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,11 +43,11 @@ pub(super) fn from_json(text: &[u8]) -> Result<Run, Wrong> {
 
 /// Mirrors a record: the document type, and conversions in both directions, field by field.
 macro_rules! mirror {
-    ($(#[$meta:meta])* $doc:ident = $record:ident { $($field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* $doc:ident = $record:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Serialize, Deserialize, Default)]
         #[serde(default)]
-        struct $doc { $($field: $type),* }
+        struct $doc { $($(#[$attr])* $field: $type),* }
         impl From<&$record> for $doc {
             fn from(record: &$record) -> $doc {
                 $doc { $($field: record.$field.clone().into()),* }
@@ -69,10 +70,18 @@ mirror!(
         offered: u64,
         sent: u64,
         not_sent: u64,
+        late: u64,
         users_max: u32,
         iterations: u64,
         cpu: Ns,
         threads: u32,
+        changes: ChangesDoc,
+        search: SearchDoc,
+        trace_stretch: StretchDoc,
+        #[serde(skip)]
+        trace_cost: Option<TraceCost>,
+        #[serde(skip)]
+        generator: Vec<GeneratorSample>,
     }
 );
 mirror!(
@@ -126,6 +135,23 @@ impl From<Nanos> for Ns {
 impl From<Ns> for Nanos {
     fn from(ns: Ns) -> Nanos {
         Nanos(ns.0)
+    }
+}
+
+/// A length of time, or none.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct StretchDoc(Option<u64>);
+
+impl From<Option<Nanos>> for StretchDoc {
+    fn from(stretch: Option<Nanos>) -> StretchDoc {
+        StretchDoc(stretch.map(|s| s.0))
+    }
+}
+
+impl From<StretchDoc> for Option<Nanos> {
+    fn from(doc: StretchDoc) -> Option<Nanos> {
+        doc.0.map(Nanos)
     }
 }
 

@@ -6,9 +6,11 @@ mod error;
 mod exchange_codec;
 mod fanout;
 mod frame;
+mod generator;
 mod messages;
 mod queue;
 mod reader;
+mod search_doc;
 mod segment;
 mod writer;
 
@@ -16,6 +18,7 @@ mod writer;
 pub(crate) mod tests;
 
 pub use error::{FolderError, Lost};
+pub use generator::GeneratorWriter;
 pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};
 pub use queue::{MessageQueue, Queued};
 pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};

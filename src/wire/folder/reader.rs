@@ -56,10 +56,11 @@ impl RunReader {
             }
             _ => FolderError::Read { path, source },
         })?;
-        let run = document::from_json(&text).map_err(|wrong| match wrong {
+        let mut run = document::from_json(&text).map_err(|wrong| match wrong {
             document::Wrong::Newer(format) => FolderError::Newer { path: dir.to_owned(), format },
             document::Wrong::Broken(reason) => FolderError::NotARun { path: dir.to_owned(), reason },
         })?;
+        run.load.generator = super::generator::read(dir);
         Ok(RunReader { dir: dir.to_owned(), run })
     }
 

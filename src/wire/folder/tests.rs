@@ -41,6 +41,22 @@ pub(crate) fn run() -> Run {
             users_max: 5,
             iterations: 6,
             cpu: Nanos(7),
+            late: 7,
+            changes: vec![LoadChange { at: Nanos(5), what: "paused".into() }],
+            search: Some(Search {
+                probes: vec![Probe {
+                    at: Nanos(1),
+                    rate_per_s: 10.5,
+                    broke: Some("b".into()),
+                    ..Probe::default()
+                }],
+                holds_per_s: Some(9.5),
+                breaks_per_s: Some(10.5),
+                cut_short: None,
+            }),
+            trace_stretch: Some(Nanos(9)),
+            trace_cost: None,
+            generator: Vec::new(),
             threads: 8,
         },
         receiver: ReceiverFacts {

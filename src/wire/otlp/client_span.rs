@@ -160,6 +160,9 @@ fn put_server(out: &mut Vec<u8>, origin: &str) {
 fn put_span(out: &mut Vec<u8>, exchange: &Exchange, step: Option<&StepPart>) {
     put_bytes(out, 1, &exchange.trace_id.0);
     put_bytes(out, 2, &exchange.span_id.0);
+    if !exchange.threshold.is_always() {
+        put_bytes(out, 3, exchange.threshold.to_string().as_bytes());
+    }
     match step {
         Some(step) => {
             out.extend_from_slice(&step.fixed);

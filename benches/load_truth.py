@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Holds hotspan's load against servers of which the truth is known.
+
+    python3 benches/load_truth.py [--hotspan target/release/hotspan] [stall] [capacity] [trace-cost]
+
+stall:      a server that is silent for one second in a run of 10 s at 1,000/s. A tenth of all requests waits, evenly from
+            1,000 ms down to 0: the corrected p99 is 900 ms, p95 500 ms, p90 next to nothing, and there are 10,000 samples.
+capacity:   a server of N workers that hold each request for a fixed time, as they measured it themselves: the capacity
+            is N over the mean of that time.
+trace-cost: a server that takes longer for requests whose traceparent says that they are sampled.
+
+Everything is on 127.0.0.1. Prints one line of JSON per case; the status is 1 when a figure is out of its bounds.
+"""
+
+import argparse
+import asyncio
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class Server:
+    """Answers every request on kept connections; `delay` gives how long one takes and may wait."""
+
+    def __init__(self, delay):
+        self.delay = delay
+
+    async def start(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=4096)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await self.delay(head)
+                writer.write(ANSWER)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def hotspan(binary, *arguments):
+    with tempfile.TemporaryDirectory() as out:
+        process = await asyncio.create_subprocess_exec(
+            binary, "run", *arguments, "--traces-from", "none", "--out", out, "--format", "json", "--quiet",
+            stdout=subprocess.PIPE)
+        text, _ = await process.communicate()
+        return json.loads(text)
+
+
+async def stall(binary):
+    begun = {}
+
+    async def silent(_head):
+        now = time.monotonic()
+        first = begun.setdefault("at", now)
+        # From 4.5 s to 5.5 s after the first request nothing is answered.
+        if 4.5 <= now - first < 5.5:
+            await asyncio.sleep(first + 5.5 - now)
+
+    port = await Server(silent).start()
+    report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--rate", "1000", "--duration", "10s")
+    step, load = report["steps"][0], report["load"]
+    found = step["latency_ms"]
+    line = {
+        "case": "stall", "samples": step["exchanges"], "p90_ms": found["p90"], "p95_ms": found["p95"], "p99_ms": found["p99"],
+        "max_ms": found["max"], "late": load["late"], "not_sent": load["not_sent"], "errors": step["errors"],
+        "generator": load["generator"]["bottleneck"],
+    }
+    good = step["exchanges"] == 10_000 and abs(found["p99"] / 900 - 1) <= 0.05 and abs(found["p95"] / 500 - 1) <= 0.05
+    return line, good
+
+
+async def capacity(binary):
+    workers, seconds = 4, 0.020
+    gate = asyncio.Semaphore(workers)
+    held = []
+
+    async def work(_head):
+        async with gate:
+            since = time.monotonic()
+            await asyncio.sleep(seconds)
+            held.append(time.monotonic() - since)
+
+    port = await Server(work).start()
+    report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--find-capacity", "--rate", "2000")
+    found = report["capacity"]
+    # The median: a wake-up that came late once is no property of the server.
+    truth = workers / sorted(held)[len(held) // 2]
+    line = {
+        "case": "capacity", "truth_per_s": round(truth, 1), "found_per_s": found["capacity_per_s"],
+        "holds_per_s": found["holds_per_s"], "breaks_per_s": found["breaks_per_s"], "broke_by": found["broke_by"],
+        "probes": len(found["probes"]), "error": round(found["capacity_per_s"] / truth - 1, 4),
+    }
+    return line, abs(line["error"]) <= 0.10
+
+
+async def trace_cost(binary):
+    plain, traced = 0.010, 0.012
+
+    async def work(head):
+        at = head.find(b"traceparent: ")
+        await asyncio.sleep(traced if head[at + 13 + 54: at + 13 + 55] == b"3" else plain)
+
+    port = await Server(work).start()
+    report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--users", "10", "--duration", "32s", "--trace-cost")
+    found = report["trace_cost"]
+    line = {"case": "trace-cost", "truth": round(traced / plain, 3), "p50": found["p50"], "rate": found["rate"], "pairs": found["pairs"]}
+    return line, abs(found["p50"]["ratio"] / (traced / plain) - 1) <= 0.05 and found["p50"]["low"] > 1
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hotspan", default=str(pathlib.Path(__file__).parent.parent / "target/release/hotspan"))
+    parser.add_argument("cases", nargs="*", choices=["stall", "capacity", "trace-cost", []], default=[])
+    arguments = parser.parse_args()
+    cases = {"stall": stall, "capacity": capacity, "trace-cost": trace_cost}
+    status = 0
+    for name in arguments.cases or cases:
+        line, good = await cases[name](arguments.hotspan)
+        print(json.dumps(line | {"within_bounds": good}), flush=True)
+        status |= not good
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
