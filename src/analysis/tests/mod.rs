@@ -4,3 +4,4 @@ mod detectors;
 mod laws;
 mod pictures;
 mod results;
+mod saturation;

@@ -1,5 +1,6 @@
 //! The structs behind `report.json`: field order is key order. Every key is described in `docs/report.schema.json`.
 
+use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use crate::analysis::result::{Category, Finding};
@@ -24,7 +25,7 @@ pub struct Document<'a> {
     operations: Vec<Operation<'a>>,
     operations_omitted: usize,
     findings: Vec<FindingJson<'a>>,
-    saturation: Saturation,
+    saturation: SaturationJson<'a>,
     thresholds: Vec<Threshold<'a>>,
     verdict: VerdictJson,
 }
@@ -148,13 +149,6 @@ struct ConfidenceJson {
 }
 
 #[derive(Serialize)]
-struct Saturation {
-    levels: [u8; 0],
-    knee_per_s: Option<f64>,
-    limiting: Option<u8>,
-}
-
-#[derive(Serialize)]
 struct Threshold<'a> {
     expression: &'a str,
     actual: Option<f64>,
@@ -184,7 +178,7 @@ impl<'a> Document<'a> {
             operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
-            saturation: Saturation { levels: [], knee_per_s: None, limiting: None },
+            saturation: SaturationJson::new(&analysis.saturation),
             thresholds: view
                 .report
                 .thresholds
