@@ -3,6 +3,7 @@
 use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
+use super::what_if::WhatIfJson;
 use crate::analysis::result::{Category, Finding};
 use crate::record::{RunState, SpanKind, WaitEnd};
 use crate::report::number;
@@ -26,6 +27,7 @@ pub struct Document<'a> {
     operations_omitted: usize,
     findings: Vec<FindingJson<'a>>,
     saturation: SaturationJson<'a>,
+    what_if: Vec<WhatIfJson<'a>>,
     thresholds: Vec<Threshold<'a>>,
     verdict: VerdictJson,
 }
@@ -129,10 +131,19 @@ struct FindingJson<'a> {
     remedy: &'a str,
 }
 
+/// A step by its names.
 #[derive(Serialize)]
-struct StepName<'a> {
+pub struct StepName<'a> {
     journey: &'a str,
     name: &'a str,
+}
+
+impl<'a> StepName<'a> {
+    /// Of a step of the run.
+    pub fn new(step: crate::record::StepId, view: &'a View<'a>) -> StepName<'a> {
+        let step = view.step(step);
+        StepName { journey: step.map_or("", |s| s.journey), name: step.map_or("", |s| &s.name) }
+    }
 }
 
 #[derive(Serialize)]
@@ -179,6 +190,7 @@ impl<'a> Document<'a> {
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
             saturation: SaturationJson::new(&analysis.saturation),
+            what_if: analysis.what_if.iter().map(|w| WhatIfJson::new(w, view)).collect(),
             thresholds: view
                 .report
                 .thresholds

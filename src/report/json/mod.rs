@@ -7,6 +7,7 @@ mod document;
 mod saturation;
 mod step;
 mod value;
+mod what_if;
 
 use super::Report;
 use super::text;
