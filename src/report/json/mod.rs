@@ -4,6 +4,7 @@
 //! file can be looked at with any pager and still gives back the exact text.
 
 mod document;
+mod group;
 mod saturation;
 mod step;
 mod value;
