@@ -1,16 +1,20 @@
 //! Takes in a run, exchanges first and then spans, and keeps both in rows of fixed size until everything has come.
 
 use super::blame::Blamer;
+use super::change::WhatIf;
+use super::codec::codec;
 use super::facts::{Facts, Keys, names_a_timeout};
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
+use super::plan::Plans;
 use super::result::ByCategory;
 use super::row::{
     Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
     group_by,
 };
 use super::sums::Sums;
-use super::tally::StepTally;
+use super::tally::{StepTally, wider};
+use super::timeline::Clock;
 use crate::record::{
     BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold, Timestamp,
     TraceId,
@@ -33,7 +37,8 @@ impl Partition {
 
     /// Whether a trace belongs to it.
     pub fn holds(&self, trace: &TraceId) -> bool {
-        self.of <= 1 || partition_hash(trace) % u64::from(self.of) == u64::from(self.index)
+        // The hash's range cut into equal pieces: share i of n is shares i·k to i·k + k − 1 of n·k.
+        self.of <= 1 || (partition_hash(trace) * u64::from(self.of)) >> 32 == u64::from(self.index)
     }
 }
 
@@ -66,6 +71,8 @@ pub(super) struct Seen {
     pub sampled_unknown: u64,
 }
 
+codec!(Seen { spans, foreign, own, negative, sdk_dropped, sampled_known, sampled_unknown });
+
 /// Fingerprints of spans that are remembered with the row that each became; a power of two. Half a megabyte: what a core
 /// keeps close. A new one takes the place of an old one.
 const REMEMBERED: usize = 1 << 12;
@@ -83,6 +90,8 @@ pub struct Analyzer {
     pub(super) steps: Vec<StepTally>,
     /// Latencies of the whole run by step, whatever the partition: band limits come from here.
     latencies: Vec<Histogram>,
+    /// When the first and the last exchange of the whole run were due: slices of time come from here.
+    due: Option<(u64, u64)>,
     pub(super) asked: Vec<Asked>,
     pub(super) opened: Vec<Opened>,
     pub(super) slots: Vec<Slot>,
@@ -94,6 +103,7 @@ pub struct Analyzer {
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
+    pub(super) what_if: Vec<WhatIf>,
     /// Rows by fingerprint, all but ids, times and trace of them good for every span of that fingerprint.
     remembered: Vec<(u128, Option<Row>)>,
     /// The trace looked for last and its slot: spans of a trace often come together.
@@ -111,6 +121,7 @@ impl Analyzer {
             keys: Keys::default(),
             steps: vec![StepTally::default(); run.steps.len()],
             latencies: vec![Histogram::new(); run.steps.len()],
+            due: None,
             asked: Vec::new(),
             opened: Vec::new(),
             slots: Vec::new(),
@@ -121,9 +132,15 @@ impl Analyzer {
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
+            what_if: Vec::new(),
             remembered: vec![(0, None); REMEMBERED],
             last: None,
         }
+    }
+
+    /// Imagines these changes, each by itself. The same for every share of a run.
+    pub fn imagine(&mut self, changes: &[WhatIf]) {
+        self.what_if = changes.to_vec();
     }
 
     /// Takes in an exchange of the run, whichever share it belongs to. All exchanges come before the first span.
@@ -135,6 +152,8 @@ impl Analyzer {
             self.latencies.resize_with(step + 1, Histogram::new);
         }
         self.latencies[step].record(exchange.corrected_latency());
+        let due = exchange.intended.0;
+        self.due = wider(self.due, Some((due, due)));
         if !self.partition.holds(&exchange.trace_id) {
             return;
         }
@@ -276,7 +295,8 @@ impl Analyzer {
         let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
         let (first_asked, asked_order) =
             group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
-        let mut sums = Sums::new(limits, slowest);
+        let plans = Plans::new(&self.what_if);
+        let mut sums = Sums::new(limits, slowest, Clock::new(self.due), plans);
         let mut blamer = Blamer::default();
         let mut asked: Vec<Asked> = Vec::new();
         for slot in 0..self.slots.len() {

@@ -4,16 +4,22 @@
 
 mod analyzer;
 mod blame;
+mod change;
+mod codec;
 mod contain;
 pub mod doctor;
 mod facts;
 mod findings;
+mod groups;
+mod growth;
 mod names;
 mod partial;
 mod path;
+mod plan;
 pub mod plans;
 pub mod result;
 mod row;
+mod saturation;
 mod segments;
 mod semantics;
 pub mod statement;
@@ -23,13 +29,16 @@ mod tally;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod trace_cost;
 mod tree;
 mod verdict;
 mod whatif;
 
 pub use analyzer::{Analyzer, Partition, finish_all};
+pub use change::{ChangeError, WhatIf};
 pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
+pub use growth::{ServiceGrowth, service_growth};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};
 pub use segments::{Blame, Segment, blame_exchange, blame_trace};

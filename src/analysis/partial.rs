@@ -1,14 +1,21 @@
 //! What one share of a run came to: by name, so that shares can be added, and then turned into the result.
 
 use super::analyzer::{Analyzer, Seen};
+use super::change::WhatIf;
+use super::codec::{Codec, codec};
 use super::findings::{self, Limits};
+use super::groups::{self, Groups};
+use super::names::{UNNAMED, way_to as callee};
+use super::plan::{self, Imagined};
 use super::plans::DatabaseEvidence;
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
-    LoadResult, Note, Operation, StepResult, Telemetry,
+    LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
 };
+use super::saturation::saturation;
 use super::sums::Sums;
-use super::tally::{OpTally, Part, StepTally, add_counts, wider};
+use super::tally::{OpTally, Part, StepTally, wider};
+use super::timeline::Course;
 use super::tree::Repairs;
 use super::verdict;
 use crate::record::{GeneratorLimit, Nanos, Run, SpanKind, StepId, Timestamp};
@@ -22,6 +29,8 @@ const WITHOUT: usize = 20;
 /// Contributors of a step that are listed; the rest of each category is added up under one name, so that a service that
 /// puts ids into its span names cannot make a result of unbounded size.
 const LISTED: usize = 300;
+/// Contributors whose course over time is kept.
+const TRACKS: usize = 60;
 /// Operations that are listed.
 const OPERATIONS: usize = 1_000;
 
@@ -32,18 +41,43 @@ type OpKey = (Arc<str>, Arc<str>, SpanKind, Category);
 pub struct Partial {
     pub(super) steps: Vec<StepTally>,
     ops: BTreeMap<OpKey, OpTally>,
-    services: BTreeMap<Arc<str>, u64>,
+    /// Spans, and exchanges with one, by service.
+    services: BTreeMap<Arc<str>, (u64, u64)>,
     repairs: Repairs,
     pub(super) seen: Seen,
     covered: u64,
     coverable: u64,
     period: Option<(Timestamp, Timestamp)>,
     schedule_delay: Histogram,
+    course: Course,
+    /// By plan and step.
+    imagined: Vec<Vec<Imagined>>,
+    what_if: Vec<WhatIf>,
+    /// By step.
+    groups: Vec<Groups<Contributor>>,
 }
+
+codec!(Partial {
+    steps,
+    ops,
+    services,
+    repairs,
+    seen,
+    covered,
+    coverable,
+    period,
+    schedule_delay,
+    course,
+    imagined,
+    what_if,
+    groups,
+});
 
 impl Partial {
     pub(super) fn new(analyzer: Analyzer, mut sums: Sums) -> Partial {
-        let Analyzer { names, mut steps, seen, period, schedule_delay, .. } = analyzer;
+        let Analyzer { names, mut steps, seen, period, schedule_delay, what_if, .. } = analyzer;
+        let imagined = std::mem::take(&mut sums.plans.results);
+        let groups = std::mem::take(&mut sums.grouping).named(&names);
         let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
         for (key, tally) in std::mem::take(&mut sums.ops) {
             let op = names.operation((key >> 1) as u32);
@@ -51,11 +85,26 @@ impl Partial {
             let key = (names.str(op.service).clone(), names.str(op.name).clone(), op.kind, category);
             ops.entry(key).or_default().merge(&tally);
         }
-        let named = |(service, n): (u32, u64)| (names.str(service).clone(), n);
+        let named = |(service, n): (u32, (u64, u64))| (names.str(service).clone(), n);
         let services = std::mem::take(&mut sums.services).into_iter().map(named).collect();
         let (repairs, covered, coverable) = (sums.repairs, sums.covered, sums.coverable);
+        let course = std::mem::take(&mut sums.ticks).named(&names);
         sums.name(&names, &mut steps);
-        Partial { steps, ops, services, repairs, seen, covered, coverable, period, schedule_delay }
+        Partial {
+            steps,
+            ops,
+            services,
+            repairs,
+            seen,
+            covered,
+            coverable,
+            period,
+            schedule_delay,
+            course,
+            imagined,
+            what_if,
+            groups,
+        }
     }
 
     /// Adds another share of the same run.
@@ -69,7 +118,10 @@ impl Partial {
         for (key, tally) in other.ops {
             self.ops.entry(key).or_default().merge(&tally);
         }
-        add_counts(&mut self.services, other.services);
+        for (service, (spans, exchanges)) in other.services {
+            let mine = self.services.entry(service).or_default();
+            *mine = (mine.0 + spans, mine.1 + exchanges);
+        }
         self.repairs.merge(&other.repairs);
         self.seen.spans += other.seen.spans;
         self.seen.foreign += other.seen.foreign;
@@ -82,6 +134,33 @@ impl Partial {
         self.coverable += other.coverable;
         self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
+        self.course.merge(other.course);
+        if self.groups.len() < other.groups.len() {
+            self.groups.resize_with(other.groups.len(), Groups::default);
+        }
+        self.groups.iter_mut().zip(other.groups).for_each(|(mine, theirs)| mine.merge(theirs));
+        for (mine, theirs) in self.imagined.iter_mut().zip(other.imagined) {
+            if mine.len() < theirs.len() {
+                mine.resize_with(theirs.len(), Imagined::default);
+            }
+            mine.iter_mut().zip(&theirs).for_each(|(mine, theirs)| mine.merge(theirs));
+        }
+    }
+
+    /// Writes it down for [`Partial::decode`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+
+    /// Reads what [`Partial::encode`] of this version wrote; `None` where the bytes are anything else.
+    pub fn decode(mut bytes: &[u8]) -> Option<Partial> {
+        let partial = Partial::take(&mut bytes)?;
+        bytes.is_empty().then_some(partial)
+    }
+
+    /// Whether the same was asked of both.
+    pub fn is_alike(&self, other: &Partial) -> bool {
+        self.what_if == other.what_if
     }
 
     /// System and normal form of the database statements with the most time, at most so many.
@@ -111,12 +190,20 @@ impl Partial {
         let limit = verdict::generator_limit(&self.steps, run);
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
-        let Partial { steps, ops, schedule_delay, .. } = self;
+        let services = self.service_results();
+        let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, .. } = self;
+        let what_if = plan::results(&what_if, imagined, &steps);
+        let timeline = course.into_timeline(TRACKS);
+        let saturation = saturation(&timeline, run.load.open_model);
         let mut categories = ByCategory::default();
         steps.iter().for_each(|s| categories.merge(&s.categories()));
         // The run's steps, and those that only the exchanges know of.
         let mut steps: Vec<StepResult> =
             steps.into_iter().enumerate().map(|(i, s)| step_result(StepId(i as u16), s)).collect();
+        for (step, groups) in steps.iter_mut().zip(&groups) {
+            step.shapes = groups::shapes(groups);
+            step.associations = groups::associations(groups);
+        }
         for missing in steps.len()..run.steps.len() {
             steps.push(step_result(StepId(missing as u16), StepTally::default()));
         }
@@ -126,10 +213,43 @@ impl Partial {
             steps,
             categories,
             operations: operations(ops),
+            services,
+            timeline,
+            saturation,
+            what_if,
             findings,
             verdict,
             notes,
         }
+    }
+
+    /// Own time and ways of each service, from the contributors of all steps.
+    fn service_results(&self) -> BTreeMap<Arc<str>, ServiceResult> {
+        let mut out: BTreeMap<Arc<str>, ServiceResult> = self
+            .services
+            .iter()
+            .map(|(name, &(spans, exchanges))| {
+                (name.clone(), ServiceResult { spans, exchanges, ..ServiceResult::default() })
+            })
+            .collect();
+        for (who, part) in self.steps.iter().flat_map(|s| &s.parts) {
+            let time = Nanos(part.total);
+            if who.category == Category::App
+                && let Some(service) = out.get_mut(&who.service)
+            {
+                service.own += time;
+            }
+            if who.category != Category::Network {
+                continue;
+            }
+            if let Some(service) = out.get_mut(&who.service).filter(|_| !who.service.is_empty()) {
+                service.network_out += time;
+            }
+            if let Some(service) = callee_of(who, &self.services).and_then(|name| out.get_mut(&name)) {
+                service.network_in += time;
+            }
+        }
+        out
     }
 
     fn telemetry(&self) -> Telemetry {
@@ -148,7 +268,7 @@ impl Partial {
             clock_skew_max: Nanos(self.repairs.skew_max),
             covered: Nanos(self.covered),
             coverable: Nanos(self.coverable),
-            services: self.services.clone(),
+            services: self.services.iter().map(|(name, (spans, _))| (name.clone(), *spans)).collect(),
         }
     }
 
@@ -174,6 +294,16 @@ impl Partial {
         ];
         notes.into_iter().flatten().collect()
     }
+}
+
+/// The service that a way leads to: of those whose names it could be, the one with the longest.
+fn callee_of(way: &Contributor, services: &BTreeMap<Arc<str>, (u64, u64)>) -> Option<Arc<str>> {
+    let to = callee(way);
+    let leads_to = |name: &&Arc<str>| {
+        let rest = to.strip_prefix(if name.is_empty() { UNNAMED } else { name });
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    services.keys().filter(leads_to).max_by_key(|name| name.len()).cloned()
 }
 
 fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
@@ -210,6 +340,8 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         failures: tally.failures.into_iter().map(|(class, messages)| (class, commonest(messages))).collect(),
         checks: tally.checks,
         exemplars,
+        shapes: Vec::new(),
+        associations: Vec::new(),
     }
 }
 

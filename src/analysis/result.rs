@@ -8,6 +8,13 @@ use crate::stats::Histogram;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod load;
+
+pub use load::{
+    Association, Doubt as LoadDoubt, Drift, Feature, Level, LevelPart, Limiting, PartSlice, Range, Recovery,
+    Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
+};
+
 /// The kind of owner of a segment of latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
@@ -152,6 +159,14 @@ pub struct Analysis {
     pub categories: ByCategory,
     /// Server operations over all exchanges, largest own time first.
     pub operations: Vec<Operation>,
+    /// Services that sent spans.
+    pub services: BTreeMap<Arc<str>, ServiceResult>,
+    /// The run over time.
+    pub timeline: Timeline,
+    /// How latency and throughput go with load.
+    pub saturation: Saturation,
+    /// What would be left with the changes that were asked about, in that order.
+    pub what_if: Vec<WhatIfResult>,
     /// Named problems, worst first. Empty for a healthy system.
     pub findings: Vec<Finding>,
     /// The answer in one value.
@@ -244,6 +259,10 @@ pub struct StepResult {
     pub checks: BTreeMap<Arc<str>, (u64, Arc<str>)>,
     /// Typical, slow and worst exchange, where there are any.
     pub exemplars: Vec<Exemplar>,
+    /// Shapes of its traces, commonest first.
+    pub shapes: Vec<ShapeResult>,
+    /// What goes with its slow exchanges, strongest first.
+    pub associations: Vec<Association>,
 }
 
 /// One latency band of a step.

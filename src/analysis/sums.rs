@@ -3,12 +3,15 @@
 
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
+use super::groups::Grouping;
 use super::names::{MixedMap, NONE, Names};
-use super::result::Contributor;
+use super::plan::Plans;
+use super::result::{ByCategory, Contributor};
 use super::row::{Asked, COMPOSITE, ERROR, Row};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
-use super::tree::{HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
-use super::whatif::Retimer;
+use super::timeline::{Clock, Passage, Ticks};
+use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
+use super::whatif::{Keep, Retimer};
 use crate::record::{Nanos, Timestamp, TraceId};
 use std::collections::BTreeMap;
 
@@ -25,7 +28,12 @@ pub(super) struct Sums {
     groups: Table,
     series: Table,
     pub ops: MixedMap<u64, OpTally>,
-    pub services: BTreeMap<u32, u64>,
+    /// Spans, and exchanges with one, by service.
+    pub services: BTreeMap<u32, (u64, u64)>,
+    touched: Vec<(u32, u32)>,
+    pub ticks: Ticks,
+    pub plans: Plans,
+    pub grouping: Grouping,
     pub repairs: Repairs,
     pub covered: u64,
     pub coverable: u64,
@@ -33,6 +41,7 @@ pub(super) struct Sums {
     group: Scratch,
     op_own: Scratch,
     op_seen: Vec<u64>,
+    service_spans: Scratch,
     root_of: Vec<u32>,
     calls: Vec<Call>,
     retimer: Retimer,
@@ -126,7 +135,7 @@ pub(super) struct Call {
 }
 
 impl Sums {
-    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>) -> Sums {
+    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans) -> Sums {
         Sums {
             limits,
             slow,
@@ -135,6 +144,10 @@ impl Sums {
             series: Table::default(),
             ops: MixedMap::default(),
             services: BTreeMap::new(),
+            touched: Vec::new(),
+            ticks: Ticks::new(clock),
+            plans,
+            grouping: Grouping::default(),
             repairs: Repairs::default(),
             covered: 0,
             coverable: 0,
@@ -142,6 +155,7 @@ impl Sums {
             group: Scratch::default(),
             op_own: Scratch::default(),
             op_seen: Vec::new(),
+            service_spans: Scratch::default(),
             root_of: Vec::new(),
             calls: Vec::new(),
             retimer: Retimer::default(),
@@ -169,8 +183,11 @@ impl Sums {
                 if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
         }
         for node in &forest.nodes[exchanges..] {
-            *self.services.entry(rows[node.row as usize].service).or_default() += 1;
+            self.service_spans.add(rows[node.row as usize].service, 1);
         }
+        let Sums { service_spans, services, .. } = self;
+        service_spans.drain(|service, n| services.entry(service).or_default().0 += n);
+        self.grouping.trace(forest, rows, &self.root_of);
         self.collect_calls(blamer, rows, composite, names);
     }
 
@@ -190,6 +207,11 @@ impl Sums {
                 let part = self.parts.part(asked[self.root_of[i] as usize].step, node.owner);
                 part.calls += weight;
                 part.call_duration.record_n(Nanos(row.end - row.start), weight);
+                let slice = self.ticks.clock.slice(asked[self.root_of[i] as usize].intended);
+                self.ticks.call(node.owner, slice, row.end - row.start, weight);
+            }
+            if node.flags & ENTRY != 0 {
+                self.touched.push((self.root_of[i], row.service));
             }
             seen.push(
                 u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
@@ -202,6 +224,11 @@ impl Sums {
             self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += weight;
         }
         self.op_seen = seen;
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for (root, service) in self.touched.drain(..) {
+            self.services.entry(service).or_default().1 += u64::from(asked[root as usize].weight);
+        }
         let Sums { op_own, ops, .. } = self;
         op_own.drain(|key, time| ops.entry(u64::from(key)).or_default().own += time);
     }
@@ -228,9 +255,10 @@ impl Sums {
         let mut covered = 0;
         // One that others stand for still counts as joined and can be an exemplar.
         let pieces = if weight == 0 { &[][..] } else { &blamer.pieces };
+        let mut categories = ByCategory::default();
         for piece in pieces {
             let time = piece.end - piece.start;
-            result.categories.add(names.who(piece.owner).category, Nanos(time * weight));
+            categories.add(names.who(piece.owner).category, Nanos(time * weight));
             self.own.add(piece.owner, time);
             if piece.node != NONE {
                 covered += time;
@@ -241,6 +269,9 @@ impl Sums {
                 self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time * weight);
             }
         }
+        result.categories.merge(&categories);
+        let passage = Passage { intended: asked.intended, end: asked.end, user: asked.user, weight };
+        let slice = self.ticks.exchange(passage, &categories);
         let joined = asked.was_sent && !blamer.forest.kids(index as u32).is_empty();
         if joined {
             // Recorded although nobody asked: traced by the server's own decision.
@@ -252,17 +283,18 @@ impl Sums {
             self.coverable += asked.end - asked.sent;
         }
         let occasion = Occasion { band, latency, at: asked.intended, trace, weight };
-        let Sums { parts, groups, own, group, retimer, root_of, .. } = self;
+        let Sums { parts, groups, own, group, retimer, root_of, ticks, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
         let retimed = |time: u64| forest.parallel && time >= latency / RETIMED_FROM;
         own.drain(|number, time| {
             let saved = if retimed(time) && names.has_spans(number) {
-                retimer.saved(forest, root_of, index as u32, |n| n.owner == number).min(time)
+                retimer.saved(forest, root_of, index as u32, |_, n| gone(n.owner == number)).min(time)
             } else {
                 time
             };
             parts.part(asked.step, number).add(time, saved, occasion);
+            ticks.time(number, slice, time, weight);
             let whole = names.group(number);
             if whole != NONE {
                 group.add(whole, time);
@@ -270,7 +302,7 @@ impl Sums {
         });
         group.drain(|number, time| {
             let saved = if retimed(time) && names.has_spans(number) {
-                let member = |n: &Node| n.row != NONE && names.group(n.owner) == number;
+                let member = |_, n: &Node| gone(n.row != NONE && names.group(n.owner) == number);
                 retimer.saved(forest, root_of, index as u32, member).min(time)
             } else {
                 time
@@ -281,6 +313,13 @@ impl Sums {
             self.find_patterns(blamer, index as u32, asked.step, occasion, rows, names);
         }
         self.exemplars(asked, trace, joined, step);
+        if joined && weight > 0 {
+            self.grouping.exchange(index as u32, asked, band >= 2, names);
+        }
+        if !self.plans.is_empty() && weight > 0 {
+            let Sums { plans, retimer, root_of, .. } = self;
+            plans.exchange(blamer, index as u32, asked, retimer, root_of, names);
+        }
     }
 
     /// Calls that a series can be made of: work of something that sends no spans, and requests to traced services.
@@ -375,6 +414,11 @@ impl Sums {
         self.series.named(names, steps, |s| &mut s.series);
         self.collector.name(names, steps);
     }
+}
+
+/// Nothing is left of what is gone.
+fn gone(is: bool) -> Keep {
+    if is { Keep::None } else { Keep::All }
 }
 
 /// Most calls that do not overlap; they are sorted by end.

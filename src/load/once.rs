@@ -3,7 +3,6 @@
 //! It is a walk like any other, on a thread of its own, and its exchanges are recorded like any other's. The variables that
 //! the setup leaves are those with which every walk of the run begins.
 
-use super::clock::ThreadClock;
 use super::live::{Counts, StopLevel};
 use super::seat::Connections;
 use super::timer::Timer;
@@ -47,8 +46,7 @@ fn on_thread(mut setup: Setup, journey: usize, what: &'static str) -> Result<Onc
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build_local(Default::default());
     let runtime = runtime.map_err(|e| format!("no runtime for the {what}: {e}"))?;
     runtime.block_on(async {
-        let timer = Timer::best(Rc::new(ThreadClock::new(setup.clock)))
-            .map_err(|e| format!("no timer for the {what}: {e}"))?;
+        let timer = Timer::best(setup.clock).map_err(|e| format!("no timer for the {what}: {e}"))?;
         let plans = plans(&setup.scenario)?;
         let (sink, mut made) = tokio::sync::mpsc::channel(BATCHES);
         let sink = std::mem::replace(&mut setup.sink, sink);

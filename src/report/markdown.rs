@@ -28,6 +28,8 @@ pub fn markdown(report: &Report) -> String {
         detail(step, &view, &mut doc);
     }
     findings(&view, &mut doc);
+    imagined(&view, &mut doc);
+    load(&view, &mut doc);
     evidence(&view, &mut doc);
     messages(&view, &mut doc);
     traces(&view, &mut doc);
@@ -126,6 +128,64 @@ fn thresholds(view: &View, doc: &mut Document) {
         })
         .collect();
     doc.table(&["", "Threshold", "Measured:"], &rows);
+}
+
+/// Imagined changes.
+fn imagined(view: &View, doc: &mut Document) {
+    for result in &view.analysis().what_if {
+        doc.paragraph(&format!("## What if {}", code(&result.text, false)));
+        doc.paragraph(&inline(&wording::imagined::about(result), false));
+        let rows: Vec<Vec<String>> = result
+            .steps
+            .iter()
+            .filter(|s| s.touched > 0)
+            .map(|s| {
+                vec![
+                    cell(&view.step_name(s.step)),
+                    count(s.touched),
+                    wording::imagined::change(s, |q| q.p50),
+                    wording::imagined::change(s, |q| q.p95),
+                    wording::imagined::change(s, |q| q.p99),
+                ]
+            })
+            .collect();
+        if !rows.is_empty() {
+            doc.table(&["Step", "Changed:", "p50 ms:", "p95 ms:", "p99 ms:"], &rows);
+        }
+        if let Some(range) = wording::imagined::range(result) {
+            doc.paragraph(&inline(&range, false));
+        }
+    }
+}
+
+/// Load levels and what they say.
+fn load(view: &View, doc: &mut Document) {
+    let saturation = &view.analysis().saturation;
+    let sentences = wording::load::sentences(saturation);
+    if sentences.is_empty() {
+        return;
+    }
+    doc.paragraph("## Load");
+    if saturation.levels.len() > 1 {
+        let rows: Vec<Vec<String>> = saturation
+            .levels
+            .iter()
+            .map(|level| {
+                vec![
+                    number::rate(level.offered_per_s),
+                    number::rate(level.achieved_per_s),
+                    number::calls(level.concurrency),
+                    ms(level.mean_ms),
+                    wording::load::composition(level),
+                ]
+            })
+            .collect();
+        doc.table(&["Offered per s:", "Done per s:", "At once:", "Mean ms:", "Where the mean went"], &rows);
+    }
+    for sentence in &sentences {
+        doc.item(&inline(sentence, false));
+    }
+    doc.end_list();
 }
 
 fn steps(view: &View, doc: &mut Document) {
@@ -279,6 +339,9 @@ fn tail(step: &StepView, doc: &mut Document) {
     doc.table(&titles.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     if let Some(main) = wording::main_excess(step, first) {
         doc.paragraph(&inline(&main, false));
+    }
+    for sentence in wording::group::slow_with(step) {
+        doc.paragraph(&inline(&sentence, false));
     }
 }
 

@@ -81,6 +81,8 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         failures: BTreeMap::new(),
         checks: BTreeMap::new(),
         exemplars: Vec::new(),
+        shapes: Vec::new(),
+        associations: Vec::new(),
         latency,
     };
     let band_of = |e: &[u64]| {
@@ -252,6 +254,10 @@ pub fn analysis(steps: Vec<StepResult>, findings: Vec<Finding>, verdict: Verdict
         load: LoadResult { duration: Nanos::from_millis(30_021), schedule_delay },
         steps,
         categories,
+        services: BTreeMap::new(),
+        timeline: Default::default(),
+        saturation: Default::default(),
+        what_if: Vec::new(),
         operations: vec![
             operation("shop", "GET /products", SpanKind::Server),
             operation("inventory", "GET /stock/{id}", SpanKind::Server),

@@ -3,7 +3,7 @@
 use super::sketch::{Known, Sketch, peer_and_port};
 use super::{Point, Topic, count, listed};
 use crate::analysis::result::Category;
-use crate::record::{KeptSpan, SpanKind};
+use crate::record::{KeptSpan, SpanKind, Threshold};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn arrival(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
@@ -120,7 +120,7 @@ pub(super) fn sampling(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 }
 
 fn sampled_below_one(trace_state: &str) -> bool {
-    crate::analysis::analyzer::sampling(trace_state) == Some(true)
+    crate::analysis::analyzer::sampling(trace_state, Threshold::ALWAYS) == Some(true)
 }
 
 /// Where does the context get lost between services?

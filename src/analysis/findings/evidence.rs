@@ -53,16 +53,20 @@ pub enum Pattern {
 }
 
 const PATTERNS: usize = Pattern::Cold as usize + 1;
-const ALL: [Pattern; PATTERNS] = [
-    Pattern::Duplicate,
-    Pattern::ManyQueries,
-    Pattern::Chatty,
-    Pattern::FanOut,
-    Pattern::InARow,
-    Pattern::Retried,
-    Pattern::TimedOut,
-    Pattern::Cold,
-];
+
+impl Pattern {
+    /// All patterns.
+    pub const ALL: [Pattern; PATTERNS] = [
+        Pattern::Duplicate,
+        Pattern::ManyQueries,
+        Pattern::Chatty,
+        Pattern::FanOut,
+        Pattern::InARow,
+        Pattern::Retried,
+        Pattern::TimedOut,
+        Pattern::Cold,
+    ];
+}
 
 /// The same of one step, by name.
 #[derive(Clone, Debug, Default)]
@@ -442,7 +446,7 @@ impl Collector {
 
     /// Gives everything its name.
     pub fn name(self, names: &Names, steps: &mut [StepTally]) {
-        for (pattern, table) in ALL.into_iter().zip(self.tables) {
+        for (pattern, table) in Pattern::ALL.into_iter().zip(self.tables) {
             for (step, who, part) in table.into_named(names) {
                 steps[step].evidence.patterns.insert((pattern, who), part);
             }

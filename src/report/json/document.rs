@@ -2,8 +2,10 @@
 
 use super::capacity::{Capacity, Change, Cost};
 use super::generator::Generator;
+use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
+use super::what_if::WhatIfJson;
 use crate::analysis::result::{Category, Finding};
 use crate::record::{RunState, SpanKind, WaitEnd};
 use crate::report::number;
@@ -26,9 +28,10 @@ pub struct Document<'a> {
     operations: Vec<Operation<'a>>,
     operations_omitted: usize,
     findings: Vec<FindingJson<'a>>,
-    saturation: Saturation,
+    saturation: SaturationJson<'a>,
     capacity: Option<Capacity>,
     trace_cost: Option<Cost>,
+    what_if: Vec<WhatIfJson<'a>>,
     thresholds: Vec<Threshold<'a>>,
     verdict: VerdictJson,
 }
@@ -135,10 +138,19 @@ struct FindingJson<'a> {
     remedy: &'a str,
 }
 
+/// A step by its names.
 #[derive(Serialize)]
-struct StepName<'a> {
+pub struct StepName<'a> {
     journey: &'a str,
     name: &'a str,
+}
+
+impl<'a> StepName<'a> {
+    /// Of a step of the run.
+    pub fn new(step: crate::record::StepId, view: &'a View<'a>) -> StepName<'a> {
+        let step = view.step(step);
+        StepName { journey: step.map_or("", |s| s.journey), name: step.map_or("", |s| &s.name) }
+    }
 }
 
 #[derive(Serialize)]
@@ -152,13 +164,6 @@ struct ImpactJson {
 struct ConfidenceJson {
     level: &'static str,
     reason: String,
-}
-
-#[derive(Serialize)]
-struct Saturation {
-    levels: [u8; 0],
-    knee_per_s: Option<f64>,
-    limiting: Option<u8>,
 }
 
 #[derive(Serialize)]
@@ -191,9 +196,10 @@ impl<'a> Document<'a> {
             operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
-            saturation: Saturation { levels: [], knee_per_s: None, limiting: None },
+            saturation: SaturationJson::new(&analysis.saturation),
             capacity: view.run().load.search.as_ref().map(Capacity::new),
             trace_cost: view.run().load.trace_cost.as_ref().map(Cost::new),
+            what_if: analysis.what_if.iter().map(|w| WhatIfJson::new(w, view)).collect(),
             thresholds: view
                 .report
                 .thresholds

@@ -6,8 +6,11 @@
 mod capacity;
 mod document;
 mod generator;
+mod group;
+mod saturation;
 mod step;
 mod value;
+mod what_if;
 
 use super::Report;
 use super::text;

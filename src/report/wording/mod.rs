@@ -2,7 +2,10 @@
 //! that another format could need as a number.
 
 pub mod finding;
+pub mod group;
+pub mod imagined;
 pub mod ledger;
+pub mod load;
 pub mod note;
 pub mod verdict;
 
