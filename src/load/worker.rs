@@ -144,8 +144,8 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
             thread.timer.steady_sleep_until(thread.clock.now() + Nanos::from_millis(1)).await;
         }
     }
-    while thread.followed.is_followed() && !thread.is_stopping() && clock.now() < thread.end.get() {
-        thread.timer.steady_sleep_until(clock.now() + SLICE).await;
+    while thread.followed.is_followed() && !thread.is_stopping() && thread.clock.now() < thread.end.get() {
+        thread.timer.steady_sleep_until(thread.clock.now() + SLICE).await;
     }
     users.append(&mut thread.followed.users.borrow_mut());
     for user in users {

@@ -120,7 +120,7 @@ pub(super) fn sampling(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
 }
 
 fn sampled_below_one(trace_state: &str) -> bool {
-    crate::analysis::analyzer::sampling(trace_state) == Some(true)
+    crate::analysis::analyzer::sampling(trace_state, crate::record::Threshold::ALWAYS) == Some(true)
 }
 
 /// Where does the context get lost between services?
