@@ -5,7 +5,7 @@ use super::args::{DoctorArgs, DoctorFormat};
 use super::exit::{self, Exit, say};
 use super::host;
 use crate::analysis::doctor::{self, Diagnosis, Exam, Probe, Standing};
-use crate::record::{KeptSpan, SpanId, Timestamp, TraceContext, TraceId};
+use crate::record::{KeptSpan, SpanId, Threshold, Timestamp, TraceContext, TraceId};
 use crate::traces::{Ack, Content, Incoming, Receiver, ReceiverConfig, install_crypto_provider};
 use anyhow::{Context, bail};
 use rand::RngExt;
@@ -102,7 +102,14 @@ async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<
         if status.is_client_error() || status.is_server_error() {
             bail!("{} answered {status}; name a URL that answers as it does in normal use", args.url);
         }
-        probes.push(Probe { trace_id, span_id, sampled, start, end: host::now() });
+        probes.push(Probe {
+            trace_id,
+            span_id,
+            sampled,
+            threshold: Threshold::ALWAYS,
+            start,
+            end: host::now(),
+        });
         tokio::time::sleep(PAUSE).await;
     }
     Ok(probes)

@@ -2,8 +2,9 @@
 
 use super::sketch::{Known, Sketch, peer_and_port};
 use super::{Point, Topic, count, listed};
+use crate::analysis::analyzer;
 use crate::analysis::result::Category;
-use crate::record::{KeptSpan, SpanKind, Threshold};
+use crate::record::{KeptSpan, SpanKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn arrival(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
@@ -108,7 +109,7 @@ pub(super) fn sampling(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
             "The sampled flag is kept: what asks to be recorded is, what asks not to be is not.".into(),
         ));
     }
-    let thinned = sketch.ours.iter().filter(|known| sampled_below_one(&known.span.trace_state)).count();
+    let thinned = sketch.ours.iter().filter(|known| thinned(known)).count();
     if thinned > 0 {
         points.push(Point::hint(
             Topic::Sampling,
@@ -119,8 +120,9 @@ pub(super) fn sampling(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     }
 }
 
-fn sampled_below_one(trace_state: &str) -> bool {
-    crate::analysis::analyzer::sampling(trace_state, Threshold::ALWAYS) == Some(true)
+/// Whether more was dropped than hotspan itself asked for.
+fn thinned(known: &Known<'_>) -> bool {
+    analyzer::sampling(&known.span.trace_state, known.probe.threshold) == Some(true)
 }
 
 /// Where does the context get lost between services?

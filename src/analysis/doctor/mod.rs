@@ -10,7 +10,7 @@ mod sketch;
 mod tests;
 mod transport;
 
-use crate::record::{Exchange, KeptSpan, SpanId, Timestamp, TraceId};
+use crate::record::{Exchange, KeptSpan, SpanId, Threshold, Timestamp, TraceId};
 use sketch::Sketch;
 use std::fmt;
 
@@ -23,6 +23,8 @@ pub struct Probe {
     pub span_id: SpanId,
     /// Whether the service was asked to record it.
     pub sampled: bool,
+    /// What hotspan itself rejects by, as its `tracestate` said.
+    pub threshold: Threshold,
     /// When it was sent.
     pub start: Timestamp,
     /// When it was answered.
@@ -36,6 +38,7 @@ impl Probe {
             trace_id: exchange.trace_id,
             span_id: exchange.span_id,
             sampled: exchange.sampled,
+            threshold: exchange.threshold,
             start: exchange.phases.sent.unwrap_or(exchange.phases.start),
             end: exchange.phases.end,
         }

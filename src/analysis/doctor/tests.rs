@@ -44,7 +44,14 @@ fn made(trace: u8, id: u8, parent: u8, kind: SpanKind, service: &'static str, fr
 fn probe(n: u8, sampled: bool) -> Probe {
     let start = Timestamp(u64::from(n) * 1_000 * MS);
     let end = Timestamp(start.0 + 100 * MS);
-    Probe { trace_id: TraceId([n; 16]), span_id: SpanId([1; 8]), sampled, start, end }
+    Probe {
+        trace_id: TraceId([n; 16]),
+        span_id: SpanId([1; 8]),
+        sampled,
+        threshold: Threshold::ALWAYS,
+        start,
+        end,
+    }
 }
 
 fn healthy(n: u8) -> Vec<Made> {
