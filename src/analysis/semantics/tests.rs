@@ -157,6 +157,7 @@ fn waiting_is_known_by_whole_words() {
         });
     }
     check(SpanKind::Client, "connect", &db, (Category::Queue, "postgresql", "connect"));
+    check(SpanKind::Client, "pg.connect", &db, (Category::Queue, "postgresql", "pg.connect"));
     check(SpanKind::Client, "checkout", &db, (Category::Queue, "postgresql", "checkout"));
     for name in [
         "checkout",

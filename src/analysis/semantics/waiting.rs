@@ -53,6 +53,9 @@ pub(super) fn waiting(name: &str, database: bool) -> Option<Waiting> {
         && has(&THINGS)
         && (!has(&["request", "get", "take"]) || has(&["pool", "connection", "conn", "permit", "lock"]));
     let of_a_database = database && alone(&["connect", "checkout", "acquire"]);
+    // `pg.connect`, `redis-connect`.
+    let last = words.last().is_some_and(|w| w == "connect");
+    let of_a_database = of_a_database || (database && words.len() == 2 && last);
     let begins =
         database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
     (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"]))

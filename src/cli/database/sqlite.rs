@@ -91,7 +91,7 @@ mod tests {
         database.execute_batch(fill).unwrap();
         let text: Arc<str> = "SELECT t.n FROM term t WHERE t.word = ? ORDER BY t.n LIMIT ?".into();
         let by_id: Arc<str> = "SELECT n FROM term WHERE id = ?".into();
-        let broken: Arc<str> = "SELECT n FROM nothing WHERE id = ?".into();
+        let broken: Arc<str> = "SELECT n FROM absent WHERE id = ?".into();
         let (evidence, notes) = plans(path, &[text.clone(), by_id.clone(), broken]).unwrap();
         let scan = &evidence.scans[&text];
         assert_eq!((scan.remedy().as_str(), scan.rows), ("CREATE INDEX ON term (word)", 5_000.0));

@@ -63,3 +63,6 @@ app.get('/book/:id', async (request, response) => {
 });
 
 app.listen(Number(process.argv[2]), '127.0.0.1');
+
+// The tracer listens for the signal too and sends its last spans, so that node would not end by itself.
+process.on('SIGTERM', () => setTimeout(() => process.exit(0), 500));
