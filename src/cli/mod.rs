@@ -4,8 +4,8 @@
 mod analyst;
 mod analyze;
 mod args;
-mod database;
 mod collect;
+mod database;
 mod demo;
 mod doctor;
 mod events;

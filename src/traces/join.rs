@@ -251,11 +251,11 @@ mod tests {
         let mut tracker = JoinTracker::new();
         tracker.spans(&server(9, SpanKind::Server), Timestamp(0));
         for n in 0..EARLY_MAX as u64 {
-            tracker.remember(n | 1 << 63);
+            tracker.early.insert(n | 1 << 63, EARLY_MAX);
         }
         tracker.sent(TraceId([9; 16]), SpanId([9; 8]));
         assert_eq!(tracker.joined(), 1);
-        assert!(tracker.early.iter().all(|early| early.len() <= EARLY_MAX));
+        assert!(tracker.early.sets.iter().all(|early| early.len() <= EARLY_MAX));
     }
 
     #[test]

@@ -146,7 +146,8 @@ fn ours(script: Script, method: &str) -> (Came, Seen, Result<Head, String>) {
         Ok(outgoing) => outgoing,
         Err(why) => panic!("a script takes everything: {why:?}"),
     };
-    let finished = now_or_never(connection.finish(outgoing, (asked, Fields::All), &flight, clock, &mut seen));
+    let finished =
+        now_or_never(connection.finish(outgoing, (asked, Fields::All), &flight, &clock, &mut seen));
     match finished {
         None => (Came::Waits, seen, Err("waits".to_string())),
         Some(Err(NoAnswer::Fault(fault))) => (Came::Failed(fault.class), seen, Err(fault.words.into_owned())),
