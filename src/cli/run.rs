@@ -140,7 +140,8 @@ where
 
 pub fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // On one core a second thread would only take turns with the first.
+        .worker_threads((host::cores() as usize).clamp(1, 2))
         .thread_name("hotspan-telemetry")
         .enable_all()
         .build()

@@ -9,6 +9,8 @@ use crate::wire::otlp::SpanKey;
 /// Spans of a generation; two are kept.
 const GENERATION: usize = 1 << 20;
 const FIRST_SLOTS: usize = 1 << 12;
+/// Spans that are looked up together.
+const CHUNK: usize = 32;
 
 /// Remembers spans.
 #[derive(Debug)]
@@ -39,11 +41,18 @@ impl Duplicates {
     /// Remembers spans and gives how many had come before (in this list too).
     pub fn remember(&mut self, spans: &[SpanKey]) -> u64 {
         let mut before = 0;
-        for span in spans {
-            let print = self.print(span);
-            if self.old.contains(print) || !self.young.insert(print) {
-                before += 1;
-            } else if self.young.len >= self.generation {
+        for chunk in spans.chunks(CHUNK) {
+            // The tables are larger than the caches. Looked up one after another, each span would wait for memory on its
+            // own; looked at together, their slots are fetched at once.
+            let mut found = [(0, true); CHUNK];
+            for (found, span) in found.iter_mut().zip(chunk) {
+                let print = self.print(span);
+                *found = (print, self.old.may_contain(print) | self.young.may_contain(print));
+            }
+            for (print, known) in found.into_iter().take(chunk.len()) {
+                before += u64::from(known && self.old.contains(print) || !self.young.insert(print));
+            }
+            if self.young.len >= self.generation {
                 std::mem::swap(&mut self.young, &mut self.old);
                 self.young.clear();
             }
@@ -88,6 +97,12 @@ impl Table {
             at = (at + 1) & mask;
         }
         Some(at)
+    }
+
+    /// False where the number is certainly not there: its first slot is free.
+    fn may_contain(&self, print: u64) -> bool {
+        let at = print as usize & self.slots.len().wrapping_sub(1);
+        self.slots.get(at).is_some_and(|slot| *slot != 0)
     }
 
     fn contains(&self, print: u64) -> bool {

@@ -209,8 +209,29 @@ fn check_status(mut reader: Reader<'_>) -> Result<(), DecodeError> {
     }
 }
 
+/// Whether a `KeyValue` is as nearly all are: a short key, then a short text or a small number, nothing else. Everything
+/// else takes the long way, which knows what is wrong with it.
+#[inline(always)]
+fn is_usual(pair: &[u8]) -> bool {
+    let [0x0a, key_len @ ..0x80, rest @ ..] = pair else { return false };
+    let Some([0x12, value_len @ ..0x80, value @ ..]) = rest.get(usize::from(*key_len)..) else {
+        return false;
+    };
+    value.len() == usize::from(*value_len)
+        && match value {
+            [0x0a, len @ ..0x80, text @ ..] => text.len() == usize::from(*len),
+            [0x10 | 0x18, ..0x80] | [0x18, 0x80..=0xff, ..0x80] | [] => true,
+            _ => false,
+        }
+}
+
 #[inline]
-fn check_attribute(mut reader: Reader<'_>, depth: u32) -> Result<(), DecodeError> {
+fn check_attribute(reader: Reader<'_>, depth: u32) -> Result<(), DecodeError> {
+    if is_usual(reader.rest()) { Ok(()) } else { check_any_attribute(reader, depth) }
+}
+
+#[inline(never)]
+fn check_any_attribute(mut reader: Reader<'_>, depth: u32) -> Result<(), DecodeError> {
     loop {
         let at = reader.offset();
         match reader.next_field()? {
