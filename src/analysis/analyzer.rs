@@ -10,7 +10,8 @@ use super::row::{
     group_by,
 };
 use super::sums::Sums;
-use super::tally::StepTally;
+use super::tally::{StepTally, wider};
+use super::timeline::Clock;
 use crate::record::{
     BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold, Timestamp,
     TraceId,
@@ -33,7 +34,8 @@ impl Partition {
 
     /// Whether a trace belongs to it.
     pub fn holds(&self, trace: &TraceId) -> bool {
-        self.of <= 1 || partition_hash(trace) % u64::from(self.of) == u64::from(self.index)
+        // The hash's range cut into equal pieces: share i of n is shares i·k to i·k + k − 1 of n·k.
+        self.of <= 1 || (partition_hash(trace) * u64::from(self.of)) >> 32 == u64::from(self.index)
     }
 }
 
@@ -83,6 +85,8 @@ pub struct Analyzer {
     pub(super) steps: Vec<StepTally>,
     /// Latencies of the whole run by step, whatever the partition: band limits come from here.
     latencies: Vec<Histogram>,
+    /// When the first and the last exchange of the whole run were due: slices of time come from here.
+    due: Option<(u64, u64)>,
     pub(super) asked: Vec<Asked>,
     pub(super) opened: Vec<Opened>,
     pub(super) slots: Vec<Slot>,
@@ -111,6 +115,7 @@ impl Analyzer {
             keys: Keys::default(),
             steps: vec![StepTally::default(); run.steps.len()],
             latencies: vec![Histogram::new(); run.steps.len()],
+            due: None,
             asked: Vec::new(),
             opened: Vec::new(),
             slots: Vec::new(),
@@ -135,6 +140,8 @@ impl Analyzer {
             self.latencies.resize_with(step + 1, Histogram::new);
         }
         self.latencies[step].record(exchange.corrected_latency());
+        let due = exchange.intended.0;
+        self.due = wider(self.due, Some((due, due)));
         if !self.partition.holds(&exchange.trace_id) {
             return;
         }
@@ -276,7 +283,7 @@ impl Analyzer {
         let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
         let (first_asked, asked_order) =
             group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
-        let mut sums = Sums::new(limits, slowest);
+        let mut sums = Sums::new(limits, slowest, Clock::new(self.due));
         let mut blamer = Blamer::default();
         let mut asked: Vec<Asked> = Vec::new();
         for slot in 0..self.slots.len() {

@@ -432,8 +432,16 @@ const TIME_IN_QUEUE: &str = "time in queue: ";
 /// Between caller and callee in the name of a way.
 const ARROW: &str = " → ";
 
+/// What a service without a name is called.
+pub(super) const UNNAMED: &str = "unknown_service";
+
 fn unnamed(text: &str) -> &str {
-    if text.is_empty() { "unknown_service" } else { text }
+    if text.is_empty() { UNNAMED } else { text }
+}
+
+/// What a way leads to: a service, and maybe its operation after a space.
+pub(super) fn way_to(way: &Contributor) -> &str {
+    way.name.split_once(ARROW).map_or("", |(_, to)| to)
 }
 
 /// The service that a way leads to.

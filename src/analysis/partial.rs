@@ -3,12 +3,15 @@
 use super::analyzer::{Analyzer, Seen};
 use super::findings::{self, Limits};
 use super::plans::DatabaseEvidence;
+use super::names::{UNNAMED, way_to as callee};
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
-    LoadResult, Note, Operation, StepResult, Telemetry,
+    LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
 };
+use super::saturation::saturation;
 use super::sums::Sums;
-use super::tally::{OpTally, Part, StepTally, add_counts, wider};
+use super::tally::{OpTally, Part, StepTally, wider};
+use super::timeline::Course;
 use super::tree::Repairs;
 use super::verdict;
 use crate::record::{GeneratorLimit, Nanos, Run, SpanKind, StepId, Timestamp};
@@ -22,6 +25,8 @@ const WITHOUT: usize = 20;
 /// Contributors of a step that are listed; the rest of each category is added up under one name, so that a service that
 /// puts ids into its span names cannot make a result of unbounded size.
 const LISTED: usize = 300;
+/// Contributors whose course over time is kept.
+const TRACKS: usize = 60;
 /// Operations that are listed.
 const OPERATIONS: usize = 1_000;
 
@@ -32,13 +37,15 @@ type OpKey = (Arc<str>, Arc<str>, SpanKind, Category);
 pub struct Partial {
     pub(super) steps: Vec<StepTally>,
     ops: BTreeMap<OpKey, OpTally>,
-    services: BTreeMap<Arc<str>, u64>,
+    /// Spans, and exchanges with one, by service.
+    services: BTreeMap<Arc<str>, (u64, u64)>,
     repairs: Repairs,
     pub(super) seen: Seen,
     covered: u64,
     coverable: u64,
     period: Option<(Timestamp, Timestamp)>,
     schedule_delay: Histogram,
+    course: Course,
 }
 
 impl Partial {
@@ -51,11 +58,12 @@ impl Partial {
             let key = (names.str(op.service).clone(), names.str(op.name).clone(), op.kind, category);
             ops.entry(key).or_default().merge(&tally);
         }
-        let named = |(service, n): (u32, u64)| (names.str(service).clone(), n);
+        let named = |(service, n): (u32, (u64, u64))| (names.str(service).clone(), n);
         let services = std::mem::take(&mut sums.services).into_iter().map(named).collect();
         let (repairs, covered, coverable) = (sums.repairs, sums.covered, sums.coverable);
+        let course = std::mem::take(&mut sums.ticks).named(&names);
         sums.name(&names, &mut steps);
-        Partial { steps, ops, services, repairs, seen, covered, coverable, period, schedule_delay }
+        Partial { steps, ops, services, repairs, seen, covered, coverable, period, schedule_delay, course }
     }
 
     /// Adds another share of the same run.
@@ -69,7 +77,10 @@ impl Partial {
         for (key, tally) in other.ops {
             self.ops.entry(key).or_default().merge(&tally);
         }
-        add_counts(&mut self.services, other.services);
+        for (service, (spans, exchanges)) in other.services {
+            let mine = self.services.entry(service).or_default();
+            *mine = (mine.0 + spans, mine.1 + exchanges);
+        }
         self.repairs.merge(&other.repairs);
         self.seen.spans += other.seen.spans;
         self.seen.foreign += other.seen.foreign;
@@ -82,6 +93,7 @@ impl Partial {
         self.coverable += other.coverable;
         self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
+        self.course.merge(other.course);
     }
 
     /// System and normal form of the database statements with the most time, at most so many.
@@ -111,7 +123,10 @@ impl Partial {
         let limit = verdict::generator_limit(&self.steps, run);
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
-        let Partial { steps, ops, schedule_delay, .. } = self;
+        let services = self.service_results();
+        let Partial { steps, ops, schedule_delay, course, .. } = self;
+        let timeline = course.into_timeline(TRACKS);
+        let saturation = saturation(&timeline, run.load.open_model);
         let mut categories = ByCategory::default();
         steps.iter().for_each(|s| categories.merge(&s.categories()));
         // The run's steps, and those that only the exchanges know of.
@@ -126,10 +141,42 @@ impl Partial {
             steps,
             categories,
             operations: operations(ops),
+            services,
+            timeline,
+            saturation,
             findings,
             verdict,
             notes,
         }
+    }
+
+    /// Own time and ways of each service, from the contributors of all steps.
+    fn service_results(&self) -> BTreeMap<Arc<str>, ServiceResult> {
+        let mut out: BTreeMap<Arc<str>, ServiceResult> = self
+            .services
+            .iter()
+            .map(|(name, &(spans, exchanges))| {
+                (name.clone(), ServiceResult { spans, exchanges, ..ServiceResult::default() })
+            })
+            .collect();
+        for (who, part) in self.steps.iter().flat_map(|s| &s.parts) {
+            let time = Nanos(part.total);
+            if who.category == Category::App
+                && let Some(service) = out.get_mut(&who.service)
+            {
+                service.own += time;
+            }
+            if who.category != Category::Network {
+                continue;
+            }
+            if let Some(service) = out.get_mut(&who.service).filter(|_| !who.service.is_empty()) {
+                service.network_out += time;
+            }
+            if let Some(service) = callee_of(who, &self.services).and_then(|name| out.get_mut(&name)) {
+                service.network_in += time;
+            }
+        }
+        out
     }
 
     fn telemetry(&self) -> Telemetry {
@@ -148,7 +195,7 @@ impl Partial {
             clock_skew_max: Nanos(self.repairs.skew_max),
             covered: Nanos(self.covered),
             coverable: Nanos(self.coverable),
-            services: self.services.clone(),
+            services: self.services.iter().map(|(name, (spans, _))| (name.clone(), *spans)).collect(),
         }
     }
 
@@ -174,6 +221,16 @@ impl Partial {
         ];
         notes.into_iter().flatten().collect()
     }
+}
+
+/// The service that a way leads to: of those whose names it could be, the one with the longest.
+fn callee_of(way: &Contributor, services: &BTreeMap<Arc<str>, (u64, u64)>) -> Option<Arc<str>> {
+    let to = callee(way);
+    let leads_to = |name: &&Arc<str>| {
+        let rest = to.strip_prefix(if name.is_empty() { UNNAMED } else { name });
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    services.keys().filter(leads_to).max_by_key(|name| name.len()).cloned()
 }
 
 fn step_result(step: StepId, mut tally: StepTally) -> StepResult {

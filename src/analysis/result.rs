@@ -8,6 +8,13 @@ use crate::stats::Histogram;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod load;
+
+pub use load::{
+    Doubt as LoadDoubt, Drift, Level, LevelPart, Limiting, PartSlice, Range, Recovery, Saturation, ServiceResult,
+    Slice, Timeline,
+};
+
 /// The kind of owner of a segment of latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
@@ -152,6 +159,12 @@ pub struct Analysis {
     pub categories: ByCategory,
     /// Server operations over all exchanges, largest own time first.
     pub operations: Vec<Operation>,
+    /// Services that sent spans.
+    pub services: BTreeMap<Arc<str>, ServiceResult>,
+    /// The run over time.
+    pub timeline: Timeline,
+    /// How latency and throughput go with load.
+    pub saturation: Saturation,
     /// Named problems, worst first. Empty for a healthy system.
     pub findings: Vec<Finding>,
     /// The answer in one value.

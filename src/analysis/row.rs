@@ -56,6 +56,8 @@ pub(super) struct Asked {
     pub trace: u32,
     /// For how many exchanges it stands: [`Exchange::weight`], cut to what fits.
     pub weight: u32,
+    /// The virtual user.
+    pub user: u32,
     pub step: u16,
     /// A request left the client.
     pub was_sent: bool,
@@ -107,6 +109,7 @@ impl Asked {
             end,
             trace,
             weight: u32::try_from(exchange.weight()).unwrap_or(u32::MAX),
+            user: exchange.user,
             step: exchange.step.0,
             was_sent: exchange.was_sent(),
             sampled: exchange.sampled,

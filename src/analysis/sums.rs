@@ -4,10 +4,11 @@
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
 use super::names::{MixedMap, NONE, Names};
-use super::result::Contributor;
+use super::result::{ByCategory, Contributor};
 use super::row::{Asked, COMPOSITE, ERROR, Row};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
-use super::tree::{HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
+use super::timeline::{Clock, Passage, Ticks};
+use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
 use super::whatif::Retimer;
 use crate::record::{Nanos, Timestamp, TraceId};
 use std::collections::BTreeMap;
@@ -25,7 +26,10 @@ pub(super) struct Sums {
     groups: Table,
     series: Table,
     pub ops: MixedMap<u64, OpTally>,
-    pub services: BTreeMap<u32, u64>,
+    /// Spans, and exchanges with one, by service.
+    pub services: BTreeMap<u32, (u64, u64)>,
+    touched: Vec<(u32, u32)>,
+    pub ticks: Ticks,
     pub repairs: Repairs,
     pub covered: u64,
     pub coverable: u64,
@@ -33,6 +37,7 @@ pub(super) struct Sums {
     group: Scratch,
     op_own: Scratch,
     op_seen: Vec<u64>,
+    service_spans: Scratch,
     root_of: Vec<u32>,
     calls: Vec<Call>,
     retimer: Retimer,
@@ -126,7 +131,7 @@ pub(super) struct Call {
 }
 
 impl Sums {
-    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>) -> Sums {
+    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock) -> Sums {
         Sums {
             limits,
             slow,
@@ -135,6 +140,8 @@ impl Sums {
             series: Table::default(),
             ops: MixedMap::default(),
             services: BTreeMap::new(),
+            touched: Vec::new(),
+            ticks: Ticks::new(clock),
             repairs: Repairs::default(),
             covered: 0,
             coverable: 0,
@@ -142,6 +149,7 @@ impl Sums {
             group: Scratch::default(),
             op_own: Scratch::default(),
             op_seen: Vec::new(),
+            service_spans: Scratch::default(),
             root_of: Vec::new(),
             calls: Vec::new(),
             retimer: Retimer::default(),
@@ -169,8 +177,10 @@ impl Sums {
                 if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
         }
         for node in &forest.nodes[exchanges..] {
-            *self.services.entry(rows[node.row as usize].service).or_default() += 1;
+            self.service_spans.add(rows[node.row as usize].service, 1);
         }
+        let Sums { service_spans, services, .. } = self;
+        service_spans.drain(|service, n| services.entry(service).or_default().0 += n);
         self.collect_calls(blamer, rows, composite, names);
     }
 
@@ -190,6 +200,11 @@ impl Sums {
                 let part = self.parts.part(asked[self.root_of[i] as usize].step, node.owner);
                 part.calls += weight;
                 part.call_duration.record_n(Nanos(row.end - row.start), weight);
+                let slice = self.ticks.clock.slice(asked[self.root_of[i] as usize].intended);
+                self.ticks.call(node.owner, slice, row.end - row.start, weight);
+            }
+            if node.flags & ENTRY != 0 {
+                self.touched.push((self.root_of[i], row.service));
             }
             seen.push(
                 u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
@@ -202,6 +217,11 @@ impl Sums {
             self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += weight;
         }
         self.op_seen = seen;
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for (root, service) in self.touched.drain(..) {
+            self.services.entry(service).or_default().1 += u64::from(asked[root as usize].weight);
+        }
         let Sums { op_own, ops, .. } = self;
         op_own.drain(|key, time| ops.entry(u64::from(key)).or_default().own += time);
     }
@@ -228,9 +248,10 @@ impl Sums {
         let mut covered = 0;
         // One that others stand for still counts as joined and can be an exemplar.
         let pieces = if weight == 0 { &[][..] } else { &blamer.pieces };
+        let mut categories = ByCategory::default();
         for piece in pieces {
             let time = piece.end - piece.start;
-            result.categories.add(names.who(piece.owner).category, Nanos(time * weight));
+            categories.add(names.who(piece.owner).category, Nanos(time * weight));
             self.own.add(piece.owner, time);
             if piece.node != NONE {
                 covered += time;
@@ -241,6 +262,9 @@ impl Sums {
                 self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time * weight);
             }
         }
+        result.categories.merge(&categories);
+        let passage = Passage { intended: asked.intended, end: asked.end, user: asked.user, weight };
+        let slice = self.ticks.exchange(passage, &categories);
         let joined = asked.was_sent && !blamer.forest.kids(index as u32).is_empty();
         if joined {
             // Recorded although nobody asked: traced by the server's own decision.
@@ -252,7 +276,7 @@ impl Sums {
             self.coverable += asked.end - asked.sent;
         }
         let occasion = Occasion { band, latency, at: asked.intended, trace, weight };
-        let Sums { parts, groups, own, group, retimer, root_of, .. } = self;
+        let Sums { parts, groups, own, group, retimer, root_of, ticks, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
         let retimed = |time: u64| forest.parallel && time >= latency / RETIMED_FROM;
@@ -263,6 +287,7 @@ impl Sums {
                 time
             };
             parts.part(asked.step, number).add(time, saved, occasion);
+            ticks.time(number, slice, time, weight);
             let whole = names.group(number);
             if whole != NONE {
                 group.add(whole, time);

@@ -184,8 +184,8 @@ pub fn analyze_part(
     let shares = passes.checked_mul(at_once).and_then(|n| n.checked_mul(part.of));
     let of = shares.context("a run cannot be divided into so many parts")?;
     for pass in 0..passes {
-        // The shares of one part of a run are every `part.of`th.
-        let share = |i: u32| Partition { index: part.index + part.of * (pass * at_once + i), of };
+        // The shares of one part follow each other.
+        let share = |i: u32| Partition { index: part.index * passes * at_once + pass * at_once + i, of };
         let mut analyzers: Vec<Analyzer> = (0..at_once).map(|i| Analyzer::new(run, share(i))).collect();
         notes = read_into(reader, &mut analyzers);
         let sum = finish_all(analyzers).context("no share was analysed")?;

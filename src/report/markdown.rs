@@ -28,6 +28,7 @@ pub fn markdown(report: &Report) -> String {
         detail(step, &view, &mut doc);
     }
     findings(&view, &mut doc);
+    load(&view, &mut doc);
     evidence(&view, &mut doc);
     messages(&view, &mut doc);
     traces(&view, &mut doc);
@@ -126,6 +127,36 @@ fn thresholds(view: &View, doc: &mut Document) {
         })
         .collect();
     doc.table(&["", "Threshold", "Measured:"], &rows);
+}
+
+/// Load levels and what they say.
+fn load(view: &View, doc: &mut Document) {
+    let saturation = &view.analysis().saturation;
+    let sentences = wording::load::sentences(saturation);
+    if sentences.is_empty() {
+        return;
+    }
+    doc.paragraph("## Load");
+    if saturation.levels.len() > 1 {
+        let rows: Vec<Vec<String>> = saturation
+            .levels
+            .iter()
+            .map(|level| {
+                vec![
+                    number::rate(level.offered_per_s),
+                    number::rate(level.achieved_per_s),
+                    number::calls(level.concurrency),
+                    ms(level.mean_ms),
+                    wording::load::composition(level),
+                ]
+            })
+            .collect();
+        doc.table(&["Offered per s:", "Done per s:", "At once:", "Mean ms:", "Where the mean went"], &rows);
+    }
+    for sentence in &sentences {
+        doc.item(&inline(sentence, false));
+    }
+    doc.end_list();
 }
 
 fn steps(view: &View, doc: &mut Document) {

@@ -252,6 +252,9 @@ pub fn analysis(steps: Vec<StepResult>, findings: Vec<Finding>, verdict: Verdict
         load: LoadResult { duration: Nanos::from_millis(30_021), schedule_delay },
         steps,
         categories,
+        services: BTreeMap::new(),
+        timeline: Default::default(),
+        saturation: Default::default(),
         operations: vec![
             operation("shop", "GET /products", SpanKind::Server),
             operation("inventory", "GET /stock/{id}", SpanKind::Server),

@@ -5,3 +5,4 @@ mod laws;
 mod pictures;
 mod results;
 mod sampling;
+mod saturation;

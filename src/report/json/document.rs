@@ -2,6 +2,7 @@
 
 use super::capacity::{Capacity, Change, Cost};
 use super::generator::Generator;
+use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use crate::analysis::result::{Category, Finding};
@@ -26,7 +27,7 @@ pub struct Document<'a> {
     operations: Vec<Operation<'a>>,
     operations_omitted: usize,
     findings: Vec<FindingJson<'a>>,
-    saturation: Saturation,
+    saturation: SaturationJson<'a>,
     capacity: Option<Capacity>,
     trace_cost: Option<Cost>,
     thresholds: Vec<Threshold<'a>>,
@@ -155,13 +156,6 @@ struct ConfidenceJson {
 }
 
 #[derive(Serialize)]
-struct Saturation {
-    levels: [u8; 0],
-    knee_per_s: Option<f64>,
-    limiting: Option<u8>,
-}
-
-#[derive(Serialize)]
 struct Threshold<'a> {
     expression: &'a str,
     actual: Option<f64>,
@@ -191,7 +185,7 @@ impl<'a> Document<'a> {
             operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
-            saturation: Saturation { levels: [], knee_per_s: None, limiting: None },
+            saturation: SaturationJson::new(&analysis.saturation),
             capacity: view.run().load.search.as_ref().map(Capacity::new),
             trace_cost: view.run().load.trace_cost.as_ref().map(Cost::new),
             thresholds: view

@@ -3,6 +3,7 @@
 
 pub mod finding;
 pub mod ledger;
+pub mod load;
 pub mod note;
 pub mod verdict;
 
