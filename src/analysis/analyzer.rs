@@ -1,9 +1,12 @@
 //! Takes in a run, exchanges first and then spans, and keeps both in rows of fixed size until everything has come.
 
 use super::blame::Blamer;
+use super::change::WhatIf;
+use super::codec::codec;
 use super::facts::{Facts, Keys, names_a_timeout};
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
+use super::plan::Plans;
 use super::result::ByCategory;
 use super::row::{
     Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
@@ -68,6 +71,8 @@ pub(super) struct Seen {
     pub sampled_unknown: u64,
 }
 
+codec!(Seen { spans, foreign, own, negative, sdk_dropped, sampled_known, sampled_unknown });
+
 /// Fingerprints of spans that are remembered with the row that each became; a power of two. Half a megabyte: what a core
 /// keeps close. A new one takes the place of an old one.
 const REMEMBERED: usize = 1 << 12;
@@ -98,6 +103,7 @@ pub struct Analyzer {
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
+    pub(super) what_if: Vec<WhatIf>,
     /// Rows by fingerprint, all but ids, times and trace of them good for every span of that fingerprint.
     remembered: Vec<(u128, Option<Row>)>,
     /// The trace looked for last and its slot: spans of a trace often come together.
@@ -126,9 +132,15 @@ impl Analyzer {
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
+            what_if: Vec::new(),
             remembered: vec![(0, None); REMEMBERED],
             last: None,
         }
+    }
+
+    /// Imagines these changes, each by itself. The same for every share of a run.
+    pub fn imagine(&mut self, changes: &[WhatIf]) {
+        self.what_if = changes.to_vec();
     }
 
     /// Takes in an exchange of the run, whichever share it belongs to. All exchanges come before the first span.
@@ -283,7 +295,8 @@ impl Analyzer {
         let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
         let (first_asked, asked_order) =
             group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
-        let mut sums = Sums::new(limits, slowest, Clock::new(self.due));
+        let plans = Plans::new(&self.what_if);
+        let mut sums = Sums::new(limits, slowest, Clock::new(self.due), plans);
         let mut blamer = Blamer::default();
         let mut asked: Vec<Asked> = Vec::new();
         for slot in 0..self.slots.len() {

@@ -47,7 +47,8 @@ fn growth(name: &Arc<str>, base: &Analysis, head: &Analysis) -> ServiceGrowth {
     let [before, after] = [base, head].map(|side| side.services.get(name).copied().unwrap_or_default());
     let all = (base.telemetry.joined, head.telemetry.joined);
     let per = |time: Nanos, n: u64| if n == 0 { 0.0 } else { time.as_millis_f64() / n as f64 };
-    let both = |f: fn(&super::result::ServiceResult) -> Nanos| (per(f(&before), all.0), per(f(&after), all.1));
+    let both =
+        |f: fn(&super::result::ServiceResult) -> Nanos| (per(f(&before), all.0), per(f(&after), all.1));
     let (own_ms, network_ms) = (both(|s| s.own), both(|s| s.network_in));
     let against = |s: &super::result::ServiceResult| {
         let whole = per(Nanos(s.own.0 + s.network_in.0), s.exchanges);

@@ -4,6 +4,8 @@
 
 mod analyzer;
 mod blame;
+mod change;
+mod codec;
 mod contain;
 pub mod doctor;
 mod facts;
@@ -13,6 +15,7 @@ mod names;
 mod partial;
 mod path;
 pub mod plans;
+mod plan;
 pub mod result;
 mod row;
 mod saturation;
@@ -33,6 +36,7 @@ mod whatif;
 
 pub use analyzer::{Analyzer, Partition, finish_all};
 pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
+pub use change::{ChangeError, WhatIf};
 pub use growth::{ServiceGrowth, service_growth};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};

@@ -1,9 +1,12 @@
 //! What one share of a run came to: by name, so that shares can be added, and then turned into the result.
 
 use super::analyzer::{Analyzer, Seen};
+use super::change::WhatIf;
+use super::codec::{Codec, codec};
 use super::findings::{self, Limits};
 use super::plans::DatabaseEvidence;
 use super::names::{UNNAMED, way_to as callee};
+use super::plan::{self, Imagined};
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
     LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
@@ -46,11 +49,30 @@ pub struct Partial {
     period: Option<(Timestamp, Timestamp)>,
     schedule_delay: Histogram,
     course: Course,
+    /// By plan and step.
+    imagined: Vec<Vec<Imagined>>,
+    what_if: Vec<WhatIf>,
 }
+
+codec!(Partial {
+    steps,
+    ops,
+    services,
+    repairs,
+    seen,
+    covered,
+    coverable,
+    period,
+    schedule_delay,
+    course,
+    imagined,
+    what_if,
+});
 
 impl Partial {
     pub(super) fn new(analyzer: Analyzer, mut sums: Sums) -> Partial {
-        let Analyzer { names, mut steps, seen, period, schedule_delay, .. } = analyzer;
+        let Analyzer { names, mut steps, seen, period, schedule_delay, what_if, .. } = analyzer;
+        let imagined = std::mem::take(&mut sums.plans.results);
         let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
         for (key, tally) in std::mem::take(&mut sums.ops) {
             let op = names.operation((key >> 1) as u32);
@@ -63,7 +85,20 @@ impl Partial {
         let (repairs, covered, coverable) = (sums.repairs, sums.covered, sums.coverable);
         let course = std::mem::take(&mut sums.ticks).named(&names);
         sums.name(&names, &mut steps);
-        Partial { steps, ops, services, repairs, seen, covered, coverable, period, schedule_delay, course }
+        Partial {
+            steps,
+            ops,
+            services,
+            repairs,
+            seen,
+            covered,
+            coverable,
+            period,
+            schedule_delay,
+            course,
+            imagined,
+            what_if,
+        }
     }
 
     /// Adds another share of the same run.
@@ -94,6 +129,28 @@ impl Partial {
         self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
         self.course.merge(other.course);
+        for (mine, theirs) in self.imagined.iter_mut().zip(other.imagined) {
+            if mine.len() < theirs.len() {
+                mine.resize_with(theirs.len(), Imagined::default);
+            }
+            mine.iter_mut().zip(&theirs).for_each(|(mine, theirs)| mine.merge(theirs));
+        }
+    }
+
+    /// Writes it down for [`Partial::decode`].
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.put(out);
+    }
+
+    /// Reads what [`Partial::encode`] of this version wrote; `None` where the bytes are anything else.
+    pub fn decode(mut bytes: &[u8]) -> Option<Partial> {
+        let partial = Partial::take(&mut bytes)?;
+        bytes.is_empty().then_some(partial)
+    }
+
+    /// Whether the same was asked of both.
+    pub fn is_alike(&self, other: &Partial) -> bool {
+        self.what_if == other.what_if
     }
 
     /// System and normal form of the database statements with the most time, at most so many.
@@ -124,7 +181,8 @@ impl Partial {
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let services = self.service_results();
-        let Partial { steps, ops, schedule_delay, course, .. } = self;
+        let Partial { steps, ops, schedule_delay, course, imagined, what_if, .. } = self;
+        let what_if = plan::results(&what_if, imagined, &steps);
         let timeline = course.into_timeline(TRACKS);
         let saturation = saturation(&timeline, run.load.open_model);
         let mut categories = ByCategory::default();
@@ -144,6 +202,7 @@ impl Partial {
             services,
             timeline,
             saturation,
+            what_if,
             findings,
             verdict,
             notes,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 mod load;
 
 pub use load::{
-    Doubt as LoadDoubt, Drift, Level, LevelPart, Limiting, PartSlice, Range, Recovery, Saturation, ServiceResult,
-    Slice, Timeline,
+    Doubt as LoadDoubt, Drift, Level, LevelPart, Limiting, PartSlice, Range, Recovery, Saturation,
+    ServiceResult, Slice, Timeline, WhatIfResult, WhatIfStep,
 };
 
 /// The kind of owner of a segment of latency.
@@ -165,6 +165,8 @@ pub struct Analysis {
     pub timeline: Timeline,
     /// How latency and throughput go with load.
     pub saturation: Saturation,
+    /// What would be left with the changes that were asked about, in that order.
+    pub what_if: Vec<WhatIfResult>,
     /// Named problems, worst first. Empty for a healthy system.
     pub findings: Vec<Finding>,
     /// The answer in one value.

@@ -6,8 +6,8 @@
 //! growth where there is only noise. Intervals come from drawing slices anew within each level (bootstrap, fixed seed).
 
 use super::result::{
-    Category, Contributor, Drift, Level, LevelPart, Limiting, LoadDoubt, PartSlice, Range, Recovery, Saturation, Slice,
-    Timeline,
+    Category, Contributor, Drift, Level, LevelPart, Limiting, LoadDoubt, PartSlice, Range, Recovery,
+    Saturation, Slice, Timeline,
 };
 use crate::record::Nanos;
 use crate::stats::{Random, Usl, median, stretches, trend, warm_up};
@@ -286,7 +286,8 @@ impl Seen<'_> {
     fn knee(&self, out: &mut Saturation) {
         let doubled = |points: &[Point]| {
             let floor = points.iter().map(|p| p.latency).fold(f64::INFINITY, f64::min);
-            let pair = points.windows(2).find(|w| w[0].latency < 2.0 * floor && w[1].latency >= 2.0 * floor)?;
+            let pair =
+                points.windows(2).find(|w| w[0].latency < 2.0 * floor && w[1].latency >= 2.0 * floor)?;
             let part = (2.0 * floor - pair[0].latency) / (pair[1].latency - pair[0].latency);
             Some(pair[0].achieved + part * (pair[1].achieved - pair[0].achieved))
         };

@@ -4,12 +4,13 @@
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
 use super::names::{MixedMap, NONE, Names};
+use super::plan::Plans;
 use super::result::{ByCategory, Contributor};
 use super::row::{Asked, COMPOSITE, ERROR, Row};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::timeline::{Clock, Passage, Ticks};
 use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
-use super::whatif::Retimer;
+use super::whatif::{Keep, Retimer};
 use crate::record::{Nanos, Timestamp, TraceId};
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub(super) struct Sums {
     pub services: BTreeMap<u32, (u64, u64)>,
     touched: Vec<(u32, u32)>,
     pub ticks: Ticks,
+    pub plans: Plans,
     pub repairs: Repairs,
     pub covered: u64,
     pub coverable: u64,
@@ -131,7 +133,7 @@ pub(super) struct Call {
 }
 
 impl Sums {
-    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock) -> Sums {
+    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans) -> Sums {
         Sums {
             limits,
             slow,
@@ -142,6 +144,7 @@ impl Sums {
             services: BTreeMap::new(),
             touched: Vec::new(),
             ticks: Ticks::new(clock),
+            plans,
             repairs: Repairs::default(),
             covered: 0,
             coverable: 0,
@@ -282,7 +285,7 @@ impl Sums {
         let retimed = |time: u64| forest.parallel && time >= latency / RETIMED_FROM;
         own.drain(|number, time| {
             let saved = if retimed(time) && names.has_spans(number) {
-                retimer.saved(forest, root_of, index as u32, |n| n.owner == number).min(time)
+                retimer.saved(forest, root_of, index as u32, |_, n| gone(n.owner == number)).min(time)
             } else {
                 time
             };
@@ -295,7 +298,7 @@ impl Sums {
         });
         group.drain(|number, time| {
             let saved = if retimed(time) && names.has_spans(number) {
-                let member = |n: &Node| n.row != NONE && names.group(n.owner) == number;
+                let member = |_, n: &Node| gone(n.row != NONE && names.group(n.owner) == number);
                 retimer.saved(forest, root_of, index as u32, member).min(time)
             } else {
                 time
@@ -306,6 +309,10 @@ impl Sums {
             self.find_patterns(blamer, index as u32, asked.step, occasion, rows, names);
         }
         self.exemplars(asked, trace, joined, step);
+        if !self.plans.is_empty() && weight > 0 {
+            let Sums { plans, retimer, root_of, .. } = self;
+            plans.exchange(blamer, index as u32, asked, retimer, root_of, names);
+        }
     }
 
     /// Calls that a series can be made of: work of something that sends no spans, and requests to traced services.
@@ -400,6 +407,11 @@ impl Sums {
         self.series.named(names, steps, |s| &mut s.series);
         self.collector.name(names, steps);
     }
+}
+
+/// Nothing is left of what is gone.
+fn gone(is: bool) -> Keep {
+    if is { Keep::None } else { Keep::All }
 }
 
 /// Most calls that do not overlap; they are sorted by end.

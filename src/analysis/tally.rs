@@ -1,6 +1,7 @@
 //! Sums over exchanges. Everything here is a count, an integer sum, an exact histogram or an extreme chosen by content, so
 //! adding in any order and in any number of parts gives the same result to the bit.
 
+use super::codec::codec;
 use super::findings::evidence::Evidence;
 use super::findings::{DOMINANT_MEAN, OUTLIER_MEAN};
 use super::result::{BandResult, ByCategory, Contributor};
@@ -55,6 +56,30 @@ impl Default for Part {
         }
     }
 }
+
+codec!(Part { calls, exchanges, total, bands, call_duration, touched, without, worst, long, longish });
+codec!(StepTally {
+    exchanges,
+    errors,
+    checks_failed,
+    period,
+    bytes_received,
+    traced,
+    joined,
+    joined_bands,
+    latency,
+    service_time,
+    bands,
+    statuses,
+    failures,
+    checks,
+    error_statuses,
+    exemplars,
+    parts,
+    groups,
+    series,
+});
+codec!(OpTally { calls, errors, exchanges, duration, own });
 
 impl Part {
     /// Counts one exchange in which it had time, and how much shorter that exchange could have been.

@@ -4,6 +4,7 @@
 //! The slices depend on the whole run alone, never on the share at hand, and everything in them is an integer sum or a set,
 //! so shares add to the same whole.
 
+use super::codec::codec;
 use super::names::Names;
 use super::result::{ByCategory, Contributor, PartSlice, Slice, Timeline};
 use crate::record::{Nanos, Timestamp};
@@ -178,6 +179,11 @@ pub(super) struct Course {
     sums: Vec<Sum>,
     tracks: BTreeMap<Contributor, Track>,
 }
+
+codec!(Clock { start, width, slices });
+codec!(Track { first, slices });
+codec!(Sum { slice, users });
+codec!(Course { clock, sums, tracks });
 
 impl Course {
     /// Adds another share of the same run.

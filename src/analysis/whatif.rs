@@ -1,4 +1,4 @@
-//! What if one contributor's work took no time: each span retimed, what depends on it moved, the path computed again.
+//! What if some of the work took less time or none: each span retimed, what depends on it moved, the path computed again.
 //!
 //! Taking its time off the path alone would promise too much where work goes on in parallel: then the next longest branch
 //! is what the caller waits for. The model of dependence is the one that timing allows (as in CRISP's retiming): a child
@@ -7,6 +7,25 @@
 
 use super::row::group_by;
 use super::tree::{Forest, Node, OFF};
+
+/// What is left of a node's own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    All,
+    Millionths(u32),
+    None,
+}
+
+impl Keep {
+    /// What is left of so much.
+    pub fn of(self, time: u64) -> u64 {
+        match self {
+            Keep::All => time,
+            Keep::Millionths(part) => (u128::from(time) * u128::from(part) / 1_000_000) as u64,
+            Keep::None => 0,
+        }
+    }
+}
 
 /// Retimes the trees of one trace, in buffers that are used again.
 #[derive(Default)]
@@ -31,14 +50,14 @@ impl Retimer {
         self.ready = false;
     }
 
-    /// How much shorter the window of an exchange gets if the own time of all nodes that `gone` picks becomes zero.
+    /// How much shorter the window of an exchange gets if of the own time of each node only what `keep` says is left.
     /// `root_of` gives each node's exchange.
     pub fn saved(
         &mut self,
         forest: &Forest,
         root_of: &[u32],
         root: u32,
-        gone: impl Fn(&Node) -> bool,
+        keep: impl Fn(u32, &Node) -> Keep,
     ) -> u64 {
         if !self.ready {
             self.prepare(forest, root_of);
@@ -46,18 +65,18 @@ impl Retimer {
         let (from, to) = (self.first[root as usize] as usize, self.first[root as usize + 1] as usize);
         for at in (from..to).rev() {
             let node = self.order[at];
-            self.length[node as usize] = self.retime(forest, node, gone(&forest.nodes[node as usize]));
+            self.length[node as usize] = self.retime(forest, node, keep(node, &forest.nodes[node as usize]));
         }
         let (start, end) = span(forest, root);
         (end - start).saturating_sub(self.length[root as usize])
     }
 
     /// The new length of a node whose children have theirs.
-    fn retime(&mut self, forest: &Forest, node: u32, gone: bool) -> u64 {
+    fn retime(&mut self, forest: &Forest, node: u32, keep: Keep) -> u64 {
         let (start, end) = span(forest, node);
         let (first, last) = forest.kid_range(node);
         if first == last {
-            return if gone { 0 } else { end - start };
+            return keep.of(end - start);
         }
         // What the next child waits for: when it was over, how much bare time there was before that, when it is over now.
         let (mut over, mut bare, mut now) = (start, 0, 0);
@@ -79,7 +98,7 @@ impl Retimer {
                 }
             }
             let own = self.bare_at_start[kid as usize] - bare;
-            let gap = (this.start - over) - if gone { own } else { 0 };
+            let gap = (this.start - over) - (own - keep.of(own));
             self.end[kid as usize] = now + gap + self.length[kid as usize];
         }
         let kids =
@@ -89,7 +108,7 @@ impl Retimer {
             all_over = all_over.max(forest.nodes[*kid as usize].end);
             all_now = all_now.max(self.end[*kid as usize]);
         }
-        all_now + if gone { 0 } else { end - all_over }
+        all_now + keep.of(end - all_over)
     }
 
     fn prepare(&mut self, forest: &Forest, root_of: &[u32]) {
@@ -173,7 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The model, moment by moment and recursively.
-    fn oracle(forest: &Forest, node: u32, gone: &dyn Fn(&Node) -> bool) -> u64 {
+    fn oracle(forest: &Forest, node: u32, keep: &dyn Fn(u32, &Node) -> Keep) -> u64 {
         let (start, end) = span(forest, node);
         let at = |k: &u32| forest.nodes[*k as usize];
         let mut kids: Vec<u32> = forest.kids(node).iter().copied().filter(|k| counts(&at(k))).collect();
@@ -185,10 +204,10 @@ mod tests {
             let waited = ends.iter().filter(|(was, _)| *was <= moment);
             let (was, is) = waited.fold((start, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
             let own = (was..moment).filter(bare).count() as u64;
-            is + (moment - was) - if gone(&at(&node)) { own } else { 0 }
+            is + (moment - was) - (own - keep(node, &at(&node)).of(own))
         };
         for kid in &kids {
-            let now = begins(at(kid).start, &ends) + oracle(forest, *kid, gone);
+            let now = begins(at(kid).start, &ends) + oracle(forest, *kid, keep);
             ends.push((at(kid).end, now));
         }
         begins(end, &ends)
@@ -223,14 +242,15 @@ mod tests {
             let root = Root { span_id: 1, from: 5, to: 50, first_byte: 50 };
             let mut forest = Forest::default();
             forest.build_plain(root, SpanKind::Server, &rows, &members, &mut Names::new(""));
-            let gone = |n: &Node| picked >> (n.span_id % 16) & 1 == 1;
+            let kept = [Keep::None, Keep::All, Keep::Millionths(300_000)];
+            let keep = |_: u32, n: &Node| kept[usize::from(picked >> (n.span_id % 8 * 2) & 3).min(2)];
             let root_of = vec![0; forest.nodes.len()];
             let mut retimer = Retimer::default();
-            let saved = retimer.saved(&forest, &root_of, 0, gone);
-            prop_assert_eq!(saved, 45 - oracle(&forest, 0, &gone));
-            prop_assert_eq!(retimer.saved(&forest, &root_of, 0, |_| false), 0);
+            let saved = retimer.saved(&forest, &root_of, 0, keep);
+            prop_assert_eq!(saved, 45 - oracle(&forest, 0, &keep));
+            prop_assert_eq!(retimer.saved(&forest, &root_of, 0, |_, _| Keep::All), 0);
             // More gone is never slower.
-            let more = |n: &Node| gone(n) || n.span_id.is_multiple_of(2);
+            let more = |i: u32, n: &Node| if n.span_id.is_multiple_of(2) { Keep::None } else { keep(i, n) };
             prop_assert!(retimer.saved(&forest, &root_of, 0, more) >= saved);
         }
     }

@@ -4,12 +4,13 @@
 use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
 use super::database;
 use super::exit::{self, Exit, say};
+use super::part;
 use super::report::render;
 use super::thresholds;
 use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
-use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, finish_all};
+use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, WhatIf, finish_all};
 use crate::record::{Exchange, GeneratorLimit, Run, RunState, TraceCost};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
@@ -46,8 +47,11 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
         exit::print(&truth(&dir)?)?;
         return Ok(Exit::Passed);
     }
-    let means = Means::of(&args.findings)?;
-    let analyzed = analyze_folder(&dir, args.partitions, &means)?;
+    let means = Means { passes: args.partitions, what_if: args.what_if.clone(), ..Means::of(&args.findings)? };
+    if let (Some((index, of)), Some(file)) = (args.part, &args.write_part) {
+        return part::write(&dir, PartOf { index: index - 1, of }, &means, file);
+    }
+    let analyzed = analyze_folder(&dir, &means)?;
     analyzed.write_files()?;
     analyzed.print(&args.print)?;
     Ok(analyzed.exit(args.strict))
@@ -78,6 +82,10 @@ pub struct Means {
     pub database: Option<database::Source>,
     /// How often statements were seen waiting for a lock while the load went on.
     pub locks: BTreeMap<Arc<str>, (u64, u64)>,
+    /// Passes over the folder; as many as memory needs where nothing is said.
+    pub passes: Option<u32>,
+    /// Changes to imagine.
+    pub what_if: Vec<WhatIf>,
 }
 
 impl Means {
@@ -91,7 +99,7 @@ impl Means {
             limits.set(text).context("--finding")?;
         }
         let database = args.database.as_deref().map(database::Source::parse).transpose()?;
-        Ok(Means { limits, database, locks: BTreeMap::new() })
+        Ok(Means { limits, database, ..Means::default() })
     }
 
     /// What the database says, now or when it was asked last; and what it could not say.
@@ -114,33 +122,40 @@ impl Means {
 }
 
 /// Reads and analyses a run folder.
-pub fn analyze_folder(dir: &Path, partitions: Option<u32>, means: &Means) -> anyhow::Result<Analyzed> {
+pub fn analyze_folder(dir: &Path, means: &Means) -> anyhow::Result<Analyzed> {
     let reader = RunReader::open(dir)?;
     let run = reader.run().clone();
-    analyze_as(&reader, run, partitions, means)
+    analyze_as(&reader, run, means)
 }
 
 /// Analyses what a reader gives, as the run that it is known to be.
-fn analyze_as(
-    reader: &RunReader,
-    mut run: Run,
-    partitions: Option<u32>,
-    means: &Means,
-) -> anyhow::Result<Analyzed> {
-    let dir = reader.dir();
+fn analyze_as(reader: &RunReader, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
     let whole = PartOf { index: 0, of: 1 };
-    let passes = partitions.unwrap_or_else(|| passes(&run));
-    let (partial, torn) = analyze_part(reader, &run, whole, passes)?;
-    run.warnings.extend(torn);
-    run.load.trace_cost = trace_cost(reader, &run);
-    let (database, notes) = means.evidence(dir, &partial)?;
-    run.warnings.extend(notes);
-    let analysis = partial.into_analysis_with(&run, &means.limits, &database);
-    let (limits, problem) = thresholds_of(&run);
-    run.warnings.extend(problem);
-    let results = thresholds::evaluate(&limits, &run.steps, &analysis);
-    let on_spans = thresholds::need_spans(&limits);
-    Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+    let (partial, torn) = analyze_part(reader, &run, whole, means)?;
+    Analyzed::of_partial(reader, run, partial, torn, means)
+}
+
+impl Analyzed {
+    /// From the sum of all parts of a run.
+    pub fn of_partial(
+        reader: &RunReader,
+        mut run: Run,
+        partial: Partial,
+        torn: Vec<String>,
+        means: &Means,
+    ) -> anyhow::Result<Analyzed> {
+        let dir = reader.dir();
+        run.warnings.extend(torn);
+        run.load.trace_cost = trace_cost(reader, &run);
+        let (database, notes) = means.evidence(dir, &partial)?;
+        run.warnings.extend(notes);
+        let analysis = partial.into_analysis_with(&run, &means.limits, &database);
+        let (limits, problem) = thresholds_of(&run);
+        run.warnings.extend(problem);
+        let results = thresholds::evaluate(&limits, &run.steps, &analysis);
+        let on_spans = thresholds::need_spans(&limits);
+        Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+    }
 }
 
 /// What tracing costs, where a run had it on and off in turn: a pass over its exchanges alone.
@@ -150,9 +165,10 @@ fn trace_cost(reader: &RunReader, run: &Run) -> Option<TraceCost> {
     costs.finish()
 }
 
-/// One pass for each [`SPANS_PER_PASS`].
-fn passes(run: &Run) -> u32 {
-    let for_memory = run.receiver.spans_stored.div_ceil(SPANS_PER_PASS).max(1);
+/// One pass for each [`SPANS_PER_PASS`] of a part.
+fn passes(run: &Run, parts: u32) -> u32 {
+    let spans = run.receiver.spans_stored / u64::from(parts.max(1));
+    let for_memory = spans.div_ceil(SPANS_PER_PASS).max(1);
     u32::try_from(for_memory).unwrap_or(u32::MAX)
 }
 
@@ -177,16 +193,18 @@ pub fn analyze_part(
     reader: &RunReader,
     run: &Run,
     part: PartOf,
-    passes: u32,
+    means: &Means,
 ) -> anyhow::Result<(Partial, Vec<String>)> {
     let (mut whole, mut notes): (Option<Partial>, Vec<String>) = (None, Vec::new());
-    let (passes, at_once) = (passes.max(1), at_once(run));
+    let passes = means.passes.unwrap_or_else(|| passes(run, part.of)).max(1);
+    let at_once = at_once(run);
     let shares = passes.checked_mul(at_once).and_then(|n| n.checked_mul(part.of));
     let of = shares.context("a run cannot be divided into so many parts")?;
     for pass in 0..passes {
         // The shares of one part follow each other.
         let share = |i: u32| Partition { index: part.index * passes * at_once + pass * at_once + i, of };
         let mut analyzers: Vec<Analyzer> = (0..at_once).map(|i| Analyzer::new(run, share(i))).collect();
+        analyzers.iter_mut().for_each(|analyzer| analyzer.imagine(&means.what_if));
         notes = read_into(reader, &mut analyzers);
         let sum = finish_all(analyzers).context("no share was analysed")?;
         match &mut whole {
@@ -229,7 +247,7 @@ fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
 impl Analyzed {
     /// The run that has just ended. Its facts are given, because a full disk may have kept them out of `run.json`.
     pub fn of_run(dir: &Path, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
-        analyze_as(&RunReader::open(dir)?, run, None, means)
+        analyze_as(&RunReader::open(dir)?, run, means)
     }
 
     /// What the documents are made from.

@@ -1,5 +1,6 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
+use crate::analysis::WhatIf;
 use crate::traces::ServerTls;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub enum Command {
     Analyze(AnalyzeArgs),
     /// Take in spans, metrics and logs without putting on load, until Ctrl-C or for --duration.
     Collect(CollectArgs),
+    /// Add up parts of a run that `analyze --part` wrote, and report.
+    Merge(MergeArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
     /// A few requests: is this service traced well enough to be blamed fairly, and if not, what to do?
@@ -296,9 +299,39 @@ pub struct AnalyzeArgs {
     /// Passes over the folder, to bound memory [default: one for each five million spans].
     #[arg(long, value_name = "N")]
     pub partitions: Option<u32>,
+    /// Predict latency with a change: `database=0.5x`, `'calls(SELECT review)=1'`, `'POST /charges=0'`, `'search=2ms'`; several
+    /// together with `;`, several apart by giving it again.
+    #[arg(long, value_name = "TARGET=AMOUNT", value_parser = parse_what_if)]
+    pub what_if: Vec<WhatIf>,
+    /// Analyse one part of N and write it to a file for `hotspan merge`; parts can be made on different machines.
+    #[arg(long, value_name = "I/N", value_parser = parse_part, requires = "write_part")]
+    pub part: Option<(u32, u32)>,
+    /// Where to write the part.
+    #[arg(long, value_name = "FILE", requires = "part")]
+    pub write_part: Option<PathBuf>,
     /// Instead of the report: blame beside the target's own `Server-Timing`, as JSON.
     #[arg(long)]
     pub truth: bool,
+    /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan analyze runs/x --part 1/2 --write-part 1.part      on one machine
+  hotspan analyze runs/x --part 2/2 --write-part 2.part      on another
+  hotspan merge runs/x 1.part 2.part")]
+pub struct MergeArgs {
+    /// The run folder that the parts are of; its report is written anew.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// All parts of it, in any order.
+    #[arg(value_name = "PART", required = true)]
+    pub parts: Vec<PathBuf>,
+    #[command(flatten)]
+    pub print: PrintArgs,
     /// Exit with 3 when the result cannot carry a verdict, even without thresholds.
     #[arg(long)]
     pub strict: bool,
@@ -412,6 +445,21 @@ pub struct DemoServiceArgs {
     /// Arguments of the service, as the demo passes them to itself.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub argv: Vec<String>,
+}
+
+/// An imagined change.
+fn parse_what_if(text: &str) -> Result<WhatIf, String> {
+    WhatIf::parse(text).map_err(|error| error.to_string())
+}
+
+/// `2/8`: the second of eight parts.
+fn parse_part(text: &str) -> Result<(u32, u32), String> {
+    let pair = text.split_once('/').and_then(|(i, n)| Some((i.trim().parse().ok()?, n.trim().parse().ok()?)));
+    match pair {
+        Some((index, of)) if (1..=of).contains(&index) && of <= 4_096 => Ok((index, of)),
+        Some((_, of)) => Err(format!("`{text}` is no part; write 1/{of} to {of}/{of}, of at most 4096")),
+        None => Err(format!("`{text}` is no part; write for example 2/8")),
+    }
 }
 
 /// `30s`, `500ms`, `1m30s`, `2h`; a bare number is refused because its unit would be a guess.

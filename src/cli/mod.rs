@@ -15,6 +15,7 @@ mod guard;
 mod host;
 mod live;
 mod own_telemetry;
+mod part;
 mod progress;
 mod recorder;
 mod report;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Analyze(args) => analyze::run(&args),
         Command::Collect(args) => collect::run(&args),
+        Command::Merge(args) => part::merge(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),

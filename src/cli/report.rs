@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
-    let analyzed = analyze_folder(&find_run(&args.run)?, None, &Means::default())?;
+    let analyzed = analyze_folder(&find_run(&args.run)?, &Means::default())?;
     exit::print(&render(&analyzed.report(), &args.print))?;
     Ok(Exit::Passed)
 }

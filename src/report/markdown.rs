@@ -28,6 +28,7 @@ pub fn markdown(report: &Report) -> String {
         detail(step, &view, &mut doc);
     }
     findings(&view, &mut doc);
+    imagined(&view, &mut doc);
     load(&view, &mut doc);
     evidence(&view, &mut doc);
     messages(&view, &mut doc);
@@ -127,6 +128,34 @@ fn thresholds(view: &View, doc: &mut Document) {
         })
         .collect();
     doc.table(&["", "Threshold", "Measured:"], &rows);
+}
+
+/// Imagined changes.
+fn imagined(view: &View, doc: &mut Document) {
+    for result in &view.analysis().what_if {
+        doc.paragraph(&format!("## What if {}", code(&result.text, false)));
+        doc.paragraph(&inline(&wording::imagined::about(result), false));
+        let rows: Vec<Vec<String>> = result
+            .steps
+            .iter()
+            .filter(|s| s.touched > 0)
+            .map(|s| {
+                vec![
+                    cell(&view.step_name(s.step)),
+                    count(s.touched),
+                    wording::imagined::change(s, |q| q.p50),
+                    wording::imagined::change(s, |q| q.p95),
+                    wording::imagined::change(s, |q| q.p99),
+                ]
+            })
+            .collect();
+        if !rows.is_empty() {
+            doc.table(&["Step", "Changed:", "p50 ms:", "p95 ms:", "p99 ms:"], &rows);
+        }
+        if let Some(range) = wording::imagined::range(result) {
+            doc.paragraph(&inline(&range, false));
+        }
+    }
 }
 
 /// Load levels and what they say.

@@ -255,6 +255,7 @@ pub fn analysis(steps: Vec<StepResult>, findings: Vec<Finding>, verdict: Verdict
         services: BTreeMap::new(),
         timeline: Default::default(),
         saturation: Default::default(),
+        what_if: Vec::new(),
         operations: vec![
             operation("shop", "GET /products", SpanKind::Server),
             operation("inventory", "GET /stock/{id}", SpanKind::Server),

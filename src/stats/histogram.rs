@@ -175,6 +175,29 @@ impl Histogram {
         }
     }
 
+    /// All that it consists of, for writing it down: resolution in bits, sum, maximum, and the counts by bucket.
+    pub fn parts(&self) -> (u32, u128, u64, Vec<(usize, u64)>) {
+        (self.bits, self.sum, self.max, self.buckets().collect())
+    }
+
+    /// From what [`Histogram::parts`] gave; `None` where no histogram has such parts.
+    pub fn from_parts(bits: u32, sum: u128, max: u64, counts: &[(usize, u64)]) -> Option<Histogram> {
+        if !matches!(bits, FINE_BITS | COARSE_BITS) {
+            return None;
+        }
+        let mut out = Histogram { sum, max, ..Histogram::with_bits(bits) };
+        let end = bucket_of(u64::MAX, bits);
+        for (bucket, count) in counts {
+            if *bucket > end {
+                return None;
+            }
+            let slot = out.slot(*bucket);
+            *slot = slot.checked_add(*count)?;
+            out.n = out.n.checked_add(*count)?;
+        }
+        Some(out)
+    }
+
     /// Buckets that hold something, lowest first.
     fn buckets(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         let page_buckets = |(i, page): (usize, &'_ Option<Box<[u64; PAGE]>>)| {

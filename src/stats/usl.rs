@@ -163,10 +163,14 @@ mod tests {
             [(100.0, 0.05, 0.001), (10.0, 0.0, 0.002), (40.0, 0.2, 0.0), (7.0, 0.9, 0.0), (3.0, 0.0, 0.0)]
         {
             let law = Usl { gamma, alpha, beta };
-            let points: Vec<_> = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0].map(|n| (n, law.throughput(n))).to_vec();
+            let points: Vec<_> =
+                [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0].map(|n| (n, law.throughput(n))).to_vec();
             let fit = Usl::fit(&points).unwrap();
             let near = |a: f64, b: f64| (a - b).abs() < 1e-3 * (1.0 + b.abs());
-            assert!(near(fit.gamma, gamma) && near(fit.alpha, alpha) && near(fit.beta, beta), "{fit:?} for {law:?}");
+            assert!(
+                near(fit.gamma, gamma) && near(fit.alpha, alpha) && near(fit.beta, beta),
+                "{fit:?} for {law:?}"
+            );
         }
         assert_eq!(Usl::fit(&[(1.0, 5.0), (2.0, 9.0), (2.0, 9.5)]), None);
         assert_eq!(Usl::fit(&[]), None);

@@ -6,7 +6,7 @@ use hotspan::analysis::result::Analysis;
 use hotspan::analysis::{Analyzer, Partition, service_growth};
 use hotspan::record::{
     Attribute, Exchange, Host, LoadFacts, Outcome, Phases, Protocol, ReceiverFacts, Resource, Run, RunState,
-    Scope, Span, SpanId, SpanKind, Status, StepId, StepInfo, Timestamp, TraceId, Value,
+    Scope, Span, SpanId, SpanKind, Status, StepId, StepInfo, Threshold, Timestamp, TraceId, Value,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,6 +84,7 @@ fn analyse(path: &Path) -> Analysis {
             trace_id: root.trace,
             span_id: request,
             sampled: true,
+            threshold: Threshold::ALWAYS,
             step: StepId(0),
             user: 0,
             iteration: 0,
@@ -165,9 +166,11 @@ fn the_faulty_service_is_ranked_first() {
         eprintln!("{system} {fault}: first in {first} of {minutes}, among three in {three}");
     }
     let of = |system: &str, fault: &str| found[&(system.to_owned(), fault.to_owned())];
-    for (system, fault) in
-        [("OnlineBoutique", "network_delay"), ("OnlineBoutique", "cpu_consumed"), ("TrainTicket", "network_delay")]
-    {
+    for (system, fault) in [
+        ("OnlineBoutique", "network_delay"),
+        ("OnlineBoutique", "cpu_consumed"),
+        ("TrainTicket", "network_delay"),
+    ] {
         let (minutes, first, _) = of(system, fault);
         assert!(first * 10 >= minutes * 9, "{system} {fault}: {first} of {minutes}");
     }

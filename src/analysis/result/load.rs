@@ -1,7 +1,8 @@
 //! What the analysis says about load: the run over time, its load levels, what limits, and the services as a whole.
 
 use super::{ByCategory, Contributor};
-use crate::record::{Nanos, Timestamp};
+use crate::record::{Nanos, StepId, Timestamp};
+use crate::stats::Quantiles;
 
 /// The run in slices of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -191,4 +192,33 @@ pub enum Doubt {
     NoGrowth,
     /// Latency grew, and no single contributor's time with it.
     Spread,
+}
+
+/// What would be left of latency with one imagined change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhatIfResult {
+    /// The change as it was written.
+    pub text: String,
+    /// Contributors that it is about, at most twenty; none where it matches nothing in this run.
+    pub matched: Vec<Contributor>,
+    /// Each step with exchanges.
+    pub steps: Vec<WhatIfStep>,
+}
+
+/// An imagined change in one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WhatIfStep {
+    /// Which.
+    pub step: StepId,
+    /// Exchanges that get shorter by it.
+    pub touched: u64,
+    /// Latency as it was.
+    pub before: Quantiles,
+    /// Latency with the change, all else as it was: what waited for a turn waits as long.
+    pub after: Quantiles,
+    /// Latency where the waits get shorter with the work, as in the queue of a single server; absent where hardly any time was
+    /// waiting.
+    pub best: Option<Quantiles>,
+    /// Share of the latency that was waiting for a turn.
+    pub queued_share: f64,
 }

@@ -95,7 +95,14 @@ fn analyse(exchanges: &[Exchange], spans: &[Owned], partitions: u32) -> Analysis
         let mut analyzer = Analyzer::new(&run, Partition { index, of: partitions });
         exchanges.iter().for_each(|e| analyzer.exchange(e));
         spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
-        let part = analyzer.finish();
+        let mut part = analyzer.finish();
+        if partitions > 1 {
+            // As it travels from one machine to another.
+            let mut bytes = Vec::new();
+            part.encode(&mut bytes);
+            assert!(crate::analysis::Partial::decode(&bytes[..bytes.len() - 1]).is_none());
+            part = crate::analysis::Partial::decode(&bytes).unwrap();
+        }
         match &mut whole {
             None => whole = Some(part),
             Some(whole) => whole.merge(part),

@@ -6,3 +6,4 @@ mod pictures;
 mod results;
 mod sampling;
 mod saturation;
+mod what_if;

@@ -28,8 +28,7 @@ fn line(requests: &[Request]) -> Timeline {
     let mut ticks = Ticks::new(Clock::new(due.clone().min().zip(due.max())));
     for r in requests {
         let intended = r.due as u64;
-        let passage =
-            Passage { intended, end: intended + (r.wait + r.work) as u64, user: r.user, weight: 1 };
+        let passage = Passage { intended, end: intended + (r.wait + r.work) as u64, user: r.user, weight: 1 };
         let mut categories = ByCategory::default();
         categories.0[0] = (r.wait + r.work) as u64;
         let slice = ticks.exchange(passage, &categories);
@@ -149,7 +148,10 @@ fn a_server_that_follows_the_law_has_the_laws_capacity() {
         assert!((0.88..1.12).contains(&ratio), "seed {seed}: {capacity:?} for {}", law.capacity());
         assert_eq!(limiting(&s), "DNS lookup", "seed {seed}");
         let (alpha, beta) = s.scalability.unwrap();
-        assert!((alpha.value - 0.06).abs() < 0.03 && (beta.value - 0.001).abs() < 0.0015, "{alpha:?} {beta:?}");
+        assert!(
+            (alpha.value - 0.06).abs() < 0.03 && (beta.value - 0.001).abs() < 0.0015,
+            "{alpha:?} {beta:?}"
+        );
     }
 }
 
@@ -188,7 +190,7 @@ fn leaks_start_ups_and_peaks_are_seen() {
         let mut run = open(seed, &[(100.0, 60.0)], 8, 50.0);
         run.iter_mut().filter(|r| r.due < 8.0 * SECOND).for_each(|r| r.work *= 6.0);
         let warm = saturation(&line(&run), true).warm_up.unwrap();
-        assert!((Nanos::from_millis(5_000)..Nanos::from_millis(14_000)).contains(&warm), "{warm}");
+        assert!((Nanos::from_millis(6_000)..Nanos::from_millis(12_000)).contains(&warm), "{warm}");
 
         // A peak above capacity: the queue it leaves is worked off at 2 × 50 − 40 per second.
         let stages = [(40.0, 30.0), (140.0, 20.0), (40.0, 50.0)];

@@ -7,6 +7,7 @@
 mod mend;
 mod place;
 
+use super::codec::codec;
 use super::names::{NONE, Names};
 use super::result::Category;
 use super::row::Row;
@@ -74,6 +75,8 @@ pub(super) struct Repairs {
     /// Spans of hotspan's own that came back.
     pub own: u64,
 }
+
+codec!(Repairs { duplicates, orphans, clipped, async_tail, shifted, skew_max, cycles, own });
 
 impl Repairs {
     pub fn merge(&mut self, other: &Repairs) {

@@ -5,6 +5,7 @@ use super::generator::Generator;
 use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
+use super::what_if::WhatIfJson;
 use crate::analysis::result::{Category, Finding};
 use crate::record::{RunState, SpanKind, WaitEnd};
 use crate::report::number;
@@ -30,6 +31,7 @@ pub struct Document<'a> {
     saturation: SaturationJson<'a>,
     capacity: Option<Capacity>,
     trace_cost: Option<Cost>,
+    what_if: Vec<WhatIfJson<'a>>,
     thresholds: Vec<Threshold<'a>>,
     verdict: VerdictJson,
 }
@@ -136,10 +138,19 @@ struct FindingJson<'a> {
     remedy: &'a str,
 }
 
+/// A step by its names.
 #[derive(Serialize)]
-struct StepName<'a> {
+pub struct StepName<'a> {
     journey: &'a str,
     name: &'a str,
+}
+
+impl<'a> StepName<'a> {
+    /// Of a step of the run.
+    pub fn new(step: crate::record::StepId, view: &'a View<'a>) -> StepName<'a> {
+        let step = view.step(step);
+        StepName { journey: step.map_or("", |s| s.journey), name: step.map_or("", |s| &s.name) }
+    }
 }
 
 #[derive(Serialize)]
@@ -188,6 +199,7 @@ impl<'a> Document<'a> {
             saturation: SaturationJson::new(&analysis.saturation),
             capacity: view.run().load.search.as_ref().map(Capacity::new),
             trace_cost: view.run().load.trace_cost.as_ref().map(Cost::new),
+            what_if: analysis.what_if.iter().map(|w| WhatIfJson::new(w, view)).collect(),
             thresholds: view
                 .report
                 .thresholds

@@ -9,6 +9,7 @@ mod generator;
 mod saturation;
 mod step;
 mod value;
+mod what_if;
 
 use super::Report;
 use super::text;

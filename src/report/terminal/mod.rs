@@ -6,6 +6,7 @@ mod bar;
 mod detail;
 mod evidence;
 mod findings;
+mod imagined;
 mod load;
 mod screen;
 mod steps;
@@ -35,6 +36,7 @@ fn draw(report: &Report, style: Style) -> Screen {
         detail::section(step, &view, &mut screen);
     }
     findings::section(&view, &mut screen);
+    imagined::section(&view, &mut screen);
     load::section(&view, &mut screen);
     findings::thresholds(&view, &mut screen);
     evidence::section(&view, &mut screen);

@@ -29,7 +29,11 @@ pub fn sentences(s: &Saturation) -> Vec<Prose> {
     }
     if let Some(time) = s.warm_up {
         out.push(
-            format!("The first {} were slower than the rest: a start-up phase, in all numbers above.", seconds(time)).into(),
+            format!(
+                "The first {} were slower than the rest: a start-up phase, in all numbers above.",
+                seconds(time)
+            )
+            .into(),
         );
     }
     out.extend(drift(s));
@@ -49,21 +53,14 @@ pub fn sentences(s: &Saturation) -> Vec<Prose> {
 
 fn limiting(s: &Saturation) -> Option<Prose> {
     let l = s.limiting.as_ref()?;
-    let words = format!(
-        "As load grows, most of what is added ({}) is ",
-        percent(l.share_of_growth)
-    );
+    let words = format!("As load grows, most of what is added ({}) is ", percent(l.share_of_growth));
     Some(
         Prose::new()
             .own(words)
             .own(cause(l.contributor.category))
             .own(": ")
             .name(contributor_name(&l.contributor))
-            .own(format!(
-                ", from {} to {} per request.",
-                ms_unit(l.mean_ms.0),
-                ms_unit(l.mean_ms.1)
-            )),
+            .own(format!(", from {} to {} per request.", ms_unit(l.mean_ms.0), ms_unit(l.mean_ms.1))),
     )
 }
 
@@ -98,7 +95,9 @@ pub fn doubt(doubt: LoadDoubt) -> &'static str {
         LoadDoubt::WideInterval => {
             "throughput bends, but the points do not say where it would end; offer more, or for longer."
         }
-        LoadDoubt::NoKnee => "latency did not double within the load that was offered, so there is no knee in it.",
+        LoadDoubt::NoKnee => {
+            "latency did not double within the load that was offered, so there is no knee in it."
+        }
         LoadDoubt::NoGrowth => "latency did not grow with load, so nothing limits within it.",
         LoadDoubt::Spread => "latency grew with load, but no single contributor's time with it.",
     }

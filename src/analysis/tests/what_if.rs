@@ -1,0 +1,104 @@
+//! Imagined changes on traces of which the answer is plain.
+
+use crate::analysis::result::Analysis;
+use crate::analysis::testing::{Owned, exchange, run, trace};
+use crate::analysis::{Analyzer, Partition, WhatIf};
+use crate::record::{SpanKind, Value};
+
+const MS: u64 = 1_000_000;
+
+/// Requests of 100 ms: 10 ms of own code, five statements of 10 ms in turn, then two calls at once, of 40 ms and of 25 ms.
+fn shop(changes: &[&str], wait: bool) -> Analysis {
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let plans: Vec<WhatIf> = changes.iter().map(|text| WhatIf::parse(text).unwrap()).collect();
+    analyzer.imagine(&plans);
+    let mut spans = Vec::new();
+    for n in 0..20u64 {
+        let at = n * 1_000 * MS;
+        let mut one = exchange(n * 100 + 1, at, at + 100 * MS);
+        one.trace_id = trace(n);
+        analyzer.exchange(&one);
+        let mut span = |id: u64, parent: u64, kind, service: &str, name: &str, from: u64, to: u64| {
+            let mut span =
+                Owned::new(n * 100 + id, n * 100 + parent, kind, service, name, at + from * MS, at + to * MS);
+            span.trace = trace(n);
+            span
+        };
+        spans.push(span(2, 1, SpanKind::Server, "shop", "GET /", 0, 100));
+        for i in 0..5 {
+            let name = if wait && i == 0 { "pool acquire" } else { "SELECT" };
+            let mut statement = span(10 + i, 2, SpanKind::Client, "shop", name, 10 + i * 10, 20 + i * 10);
+            if name == "SELECT" {
+                statement.attributes = vec![
+                    ("db.system.name", Value::Str("postgresql")),
+                    ("db.query.text", Value::Str("SELECT stars FROM review WHERE id = $1")),
+                ];
+            } else {
+                statement.kind = SpanKind::Internal;
+            }
+            spans.push(statement);
+        }
+        spans.push(span(20, 2, SpanKind::Client, "shop", "GET", 60, 100));
+        spans.push(span(21, 20, SpanKind::Server, "stock", "GET /stock", 62, 98));
+        let mut other = span(30, 2, SpanKind::Client, "shop", "GET", 60, 85);
+        other.attributes = vec![
+            ("http.request.method", Value::Str("GET")),
+            ("server.address", Value::Str("prices")),
+            ("url.template", Value::Str("/v1/price")),
+        ];
+        spans.push(other);
+    }
+    spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    analyzer.finish().into_analysis(&run)
+}
+
+/// Median latency after each change, in whole milliseconds.
+fn after(changes: &[&str]) -> Vec<u64> {
+    let analysis = shop(changes, false);
+    analysis.what_if.iter().map(|w| (w.steps[0].after.p50.0 + MS / 2) / MS).collect()
+}
+
+#[test]
+fn what_depends_moves_and_what_runs_beside_takes_its_place() {
+    let cases = [
+        ("database=0", 50),
+        ("db=0.5x", 75),
+        ("SELECT … review=2ms", 60),
+        ("calls(SELECT review)=1", 60),
+        ("calls(SELECT review)=3", 80),
+        // Its own 36 ms go; the call itself (4 ms on its way) and the other one beside it stay.
+        ("stock=0", 85),
+        ("calls(GET /stock)=0", 85),
+        ("external=0", 100),
+        ("external=0; stock=0", 64),
+        ("prices=0; calls(/stock)=0; db=0", 10),
+        ("nothing of that name=0", 100),
+    ];
+    let texts: Vec<&str> = cases.iter().map(|c| c.0).collect();
+    let got = after(&texts);
+    for ((text, want), got) in cases.iter().zip(got) {
+        assert_eq!(got, *want, "{text}");
+    }
+}
+
+#[test]
+fn what_a_change_is_about_is_told() {
+    let analysis = shop(&["db=0.5x", "no such thing=0"], false);
+    let [some, none] = &analysis.what_if[..] else { panic!("two were asked") };
+    assert_eq!((some.matched.len(), some.steps[0].touched), (1, 20));
+    assert_eq!(&*some.matched[0].name, "SELECT stars FROM review WHERE id = ?");
+    assert_eq!((none.matched.len(), none.steps[0].touched), (0, 0));
+    assert_eq!(some.steps[0].best, None, "nobody waited for a turn");
+}
+
+#[test]
+fn waits_for_a_turn_make_a_range() {
+    // 10 of 100 ms were a wait; statements of 40 ms go, 50 of the 90 ms of work are left.
+    let analysis = shop(&["database=0"], true);
+    let step = &analysis.what_if[0].steps[0];
+    let best = step.best.unwrap();
+    assert_eq!((step.after.p50.0 + MS / 2) / MS, 60);
+    assert_eq!((best.p50.0 + MS / 2) / MS, 53, "10 ms times (5/9)² are left of the wait");
+    assert!((step.queued_share - 0.1).abs() < 1e-9);
+}
