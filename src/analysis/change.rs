@@ -170,7 +170,11 @@ impl Target {
     pub fn means(&self, who: &Contributor) -> bool {
         match self {
             Target::Category(category) => who.category == *category,
-            Target::Name(words, whole) => *who.service == **whole || occur(words, &who.name),
+            // The name of a way holds those of both its ends: it is meant where a pattern says so.
+            Target::Name(words, whole) => {
+                let way = who.category == Category::Network && !whole.contains(['→', '>']);
+                !way && (*who.service == **whole || occur(words, &who.name))
+            }
             Target::Calls(words) => occur(words, &who.name),
         }
     }

@@ -5,7 +5,7 @@
 //! (magic, version, checksum) is the caller's.
 
 use super::change::WhatIf;
-use super::result::{BandResult, ByCategory, Category, Contributor, PartSlice, Slice};
+use super::result::{BandResult, ByCategory, Category, Contributor, Feature, PartSlice, Slice};
 use crate::record::{FailureClass, Nanos, SpanKind, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
@@ -165,7 +165,8 @@ impl Codec for Arc<str> {
         out.extend_from_slice(self.as_bytes());
     }
     fn take(from: &mut &[u8]) -> Option<Arc<str>> {
-        let (text, rest) = from.split_at_checked(usize::take(from)?)?;
+        let n = usize::take(from)?;
+        let (text, rest) = from.split_at_checked(n)?;
         *from = rest;
         Some(Arc::from(std::str::from_utf8(text).ok()?))
     }
@@ -233,6 +234,28 @@ tuple!(A.0, B.1);
 tuple!(A.0, B.1, C.2);
 tuple!(A.0, B.1, C.2, D.3);
 tuple!(A.0, B.1, C.2, D.3, E.4, F.5);
+
+impl Codec for Feature {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Feature::Shape(hash) => (0u8, *hash).put(out),
+            Feature::Status(status) => (1u8, *status).put(out),
+            Feature::Connection(which) => (2u8, which.clone()).put(out),
+            Feature::Instance(service, instance) => (3u8, service.clone(), instance.clone()).put(out),
+            Feature::Error(service, operation) => (4u8, service.clone(), operation.clone()).put(out),
+        }
+    }
+    fn take(from: &mut &[u8]) -> Option<Feature> {
+        Some(match u8::take(from)? {
+            0 => Feature::Shape(Codec::take(from)?),
+            1 => Feature::Status(Codec::take(from)?),
+            2 => Feature::Connection(Codec::take(from)?),
+            3 => Feature::Instance(Codec::take(from)?, Codec::take(from)?),
+            4 => Feature::Error(Codec::take(from)?, Codec::take(from)?),
+            _ => return None,
+        })
+    }
+}
 
 impl Codec for WhatIf {
     fn put(&self, out: &mut Vec<u8>) {

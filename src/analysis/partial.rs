@@ -5,6 +5,7 @@ use super::change::WhatIf;
 use super::codec::{Codec, codec};
 use super::findings::{self, Limits};
 use super::plans::DatabaseEvidence;
+use super::groups::{self, Groups};
 use super::names::{UNNAMED, way_to as callee};
 use super::plan::{self, Imagined};
 use super::result::{
@@ -52,6 +53,8 @@ pub struct Partial {
     /// By plan and step.
     imagined: Vec<Vec<Imagined>>,
     what_if: Vec<WhatIf>,
+    /// By step.
+    groups: Vec<Groups<Contributor>>,
 }
 
 codec!(Partial {
@@ -67,12 +70,14 @@ codec!(Partial {
     course,
     imagined,
     what_if,
+    groups,
 });
 
 impl Partial {
     pub(super) fn new(analyzer: Analyzer, mut sums: Sums) -> Partial {
         let Analyzer { names, mut steps, seen, period, schedule_delay, what_if, .. } = analyzer;
         let imagined = std::mem::take(&mut sums.plans.results);
+        let groups = std::mem::take(&mut sums.grouping).named(&names);
         let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
         for (key, tally) in std::mem::take(&mut sums.ops) {
             let op = names.operation((key >> 1) as u32);
@@ -98,6 +103,7 @@ impl Partial {
             course,
             imagined,
             what_if,
+            groups,
         }
     }
 
@@ -129,6 +135,10 @@ impl Partial {
         self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
         self.course.merge(other.course);
+        if self.groups.len() < other.groups.len() {
+            self.groups.resize_with(other.groups.len(), Groups::default);
+        }
+        self.groups.iter_mut().zip(other.groups).for_each(|(mine, theirs)| mine.merge(theirs));
         for (mine, theirs) in self.imagined.iter_mut().zip(other.imagined) {
             if mine.len() < theirs.len() {
                 mine.resize_with(theirs.len(), Imagined::default);
@@ -181,7 +191,7 @@ impl Partial {
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let services = self.service_results();
-        let Partial { steps, ops, schedule_delay, course, imagined, what_if, .. } = self;
+        let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, .. } = self;
         let what_if = plan::results(&what_if, imagined, &steps);
         let timeline = course.into_timeline(TRACKS);
         let saturation = saturation(&timeline, run.load.open_model);
@@ -190,6 +200,10 @@ impl Partial {
         // The run's steps, and those that only the exchanges know of.
         let mut steps: Vec<StepResult> =
             steps.into_iter().enumerate().map(|(i, s)| step_result(StepId(i as u16), s)).collect();
+        for (step, groups) in steps.iter_mut().zip(&groups) {
+            step.shapes = groups::shapes(groups);
+            step.associations = groups::associations(groups);
+        }
         for missing in steps.len()..run.steps.len() {
             steps.push(step_result(StepId(missing as u16), StepTally::default()));
         }
@@ -326,6 +340,8 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         failures: tally.failures.into_iter().map(|(class, messages)| (class, commonest(messages))).collect(),
         checks: tally.checks,
         exemplars,
+        shapes: Vec::new(),
+        associations: Vec::new(),
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 mod load;
 
 pub use load::{
-    Doubt as LoadDoubt, Drift, Level, LevelPart, Limiting, PartSlice, Range, Recovery, Saturation,
-    ServiceResult, Slice, Timeline, WhatIfResult, WhatIfStep,
+    Association, Doubt as LoadDoubt, Drift, Feature, Level, LevelPart, Limiting, PartSlice, Range, Recovery,
+    Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
 };
 
 /// The kind of owner of a segment of latency.
@@ -259,6 +259,10 @@ pub struct StepResult {
     pub checks: BTreeMap<Arc<str>, (u64, Arc<str>)>,
     /// Typical, slow and worst exchange, where there are any.
     pub exemplars: Vec<Exemplar>,
+    /// Shapes of its traces, commonest first.
+    pub shapes: Vec<ShapeResult>,
+    /// What goes with its slow exchanges, strongest first.
+    pub associations: Vec<Association>,
 }
 
 /// One latency band of a step.

@@ -58,6 +58,10 @@ pub(super) struct Asked {
     pub weight: u32,
     /// The virtual user.
     pub user: u32,
+    /// HTTP status, 0 where none was seen.
+    pub status: u16,
+    /// It opened a connection.
+    pub opened: bool,
     pub step: u16,
     /// A request left the client.
     pub was_sent: bool,
@@ -110,6 +114,8 @@ impl Asked {
             trace,
             weight: u32::try_from(exchange.weight()).unwrap_or(u32::MAX),
             user: exchange.user,
+            status: exchange.status().unwrap_or(0),
+            opened: !exchange.connection_reused,
             step: exchange.step.0,
             was_sent: exchange.was_sent(),
             sampled: exchange.sampled,

@@ -3,6 +3,7 @@
 
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
+use super::groups::Grouping;
 use super::names::{MixedMap, NONE, Names};
 use super::plan::Plans;
 use super::result::{ByCategory, Contributor};
@@ -32,6 +33,7 @@ pub(super) struct Sums {
     touched: Vec<(u32, u32)>,
     pub ticks: Ticks,
     pub plans: Plans,
+    pub grouping: Grouping,
     pub repairs: Repairs,
     pub covered: u64,
     pub coverable: u64,
@@ -145,6 +147,7 @@ impl Sums {
             touched: Vec::new(),
             ticks: Ticks::new(clock),
             plans,
+            grouping: Grouping::default(),
             repairs: Repairs::default(),
             covered: 0,
             coverable: 0,
@@ -184,6 +187,7 @@ impl Sums {
         }
         let Sums { service_spans, services, .. } = self;
         service_spans.drain(|service, n| services.entry(service).or_default().0 += n);
+        self.grouping.trace(forest, rows, &self.root_of);
         self.collect_calls(blamer, rows, composite, names);
     }
 
@@ -309,6 +313,9 @@ impl Sums {
             self.find_patterns(blamer, index as u32, asked.step, occasion, rows, names);
         }
         self.exemplars(asked, trace, joined, step);
+        if joined && weight > 0 {
+            self.grouping.exchange(index as u32, asked, band >= 2, names);
+        }
         if !self.plans.is_empty() && weight > 0 {
             let Sums { plans, retimer, root_of, .. } = self;
             plans.exchange(blamer, index as u32, asked, retimer, root_of, names);

@@ -340,6 +340,9 @@ fn tail(step: &StepView, doc: &mut Document) {
     if let Some(main) = wording::main_excess(step, first) {
         doc.paragraph(&inline(&main, false));
     }
+    for sentence in wording::group::slow_with(step) {
+        doc.paragraph(&inline(&sentence, false));
+    }
 }
 
 fn findings(view: &View, doc: &mut Document) {

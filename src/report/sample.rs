@@ -81,6 +81,8 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         failures: BTreeMap::new(),
         checks: BTreeMap::new(),
         exemplars: Vec::new(),
+        shapes: Vec::new(),
+        associations: Vec::new(),
         latency,
     };
     let band_of = |e: &[u64]| {

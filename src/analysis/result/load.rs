@@ -3,6 +3,7 @@
 use super::{ByCategory, Contributor};
 use crate::record::{Nanos, StepId, Timestamp};
 use crate::stats::Quantiles;
+use std::sync::Arc;
 
 /// The run in slices of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -221,4 +222,53 @@ pub struct WhatIfStep {
     pub best: Option<Quantiles>,
     /// Share of the latency that was waiting for a turn.
     pub queued_share: f64,
+}
+
+/// The traces of a step that hold the same kinds of work about as often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShapeResult {
+    /// Its stable name; absent for the rest of all shapes together.
+    pub hash: Option<u64>,
+    /// Exchanges with it.
+    pub exchanges: u64,
+    /// Those of them beyond the step's p90.
+    pub slow: u64,
+    /// Their corrected latency.
+    pub latency_sum: Nanos,
+    /// Where it differs from the commonest shape: calls there and here, to the power of two below.
+    pub differs: Vec<(Contributor, u32, u32)>,
+}
+
+/// Something that some exchanges of a step have and others have not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// The shape of its trace.
+    Shape(u64),
+    /// HTTP status, 0 where none was seen.
+    Status(u16),
+    /// Whether a connection was opened for it: `new` or `reused`.
+    Connection(Arc<str>),
+    /// An instance of a service had part in it: service, instance.
+    Instance(Arc<str>, Arc<str>),
+    /// A span of this service and operation had an error status.
+    Error(Arc<str>, Arc<str>),
+}
+
+/// A feature that goes with slow exchanges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Association {
+    /// Which.
+    pub feature: Feature,
+    /// Exchanges with it.
+    pub exchanges: u64,
+    /// Those of them beyond the step's p90.
+    pub slow: u64,
+    /// Share of slow ones among the exchanges without it.
+    pub slow_share_without: f64,
+    /// Share of all slow ones that have it.
+    pub covers: f64,
+    /// Correlation of having it and being slow (φ), 0..=1.
+    pub correlation: f64,
+    /// Probability of so much by chance, corrected for the number of candidates.
+    pub p: f64,
 }

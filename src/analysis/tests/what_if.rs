@@ -19,7 +19,7 @@ fn shop(changes: &[&str], wait: bool) -> Analysis {
         let mut one = exchange(n * 100 + 1, at, at + 100 * MS);
         one.trace_id = trace(n);
         analyzer.exchange(&one);
-        let mut span = |id: u64, parent: u64, kind, service: &str, name: &str, from: u64, to: u64| {
+        let span = |id: u64, parent: u64, kind, service: &str, name: &str, from: u64, to: u64| {
             let mut span =
                 Owned::new(n * 100 + id, n * 100 + parent, kind, service, name, at + from * MS, at + to * MS);
             span.trace = trace(n);

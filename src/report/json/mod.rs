@@ -6,6 +6,7 @@
 mod capacity;
 mod document;
 mod generator;
+mod group;
 mod saturation;
 mod step;
 mod value;

@@ -1,5 +1,6 @@
 //! One step of `report.json`.
 
+use super::group::{ShapeJson, SlowWithJson};
 use super::value::{Map, ms, nanos, share};
 use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, StepResult};
 use crate::report::number;
@@ -32,6 +33,8 @@ pub struct Step<'a> {
     failures: Vec<Failure<'a>>,
     checks: Vec<Check<'a>>,
     exemplars: Vec<ExemplarJson>,
+    shapes: Vec<ShapeJson<'a>>,
+    slow_with: Vec<SlowWithJson<'a>>,
 }
 
 /// Quantiles, in milliseconds.
@@ -186,6 +189,8 @@ impl<'a> Step<'a> {
                     joined: e.joined,
                 })
                 .collect(),
+            shapes: result.shapes.iter().map(ShapeJson::new).collect(),
+            slow_with: result.associations.iter().map(SlowWithJson::new).collect(),
         }
     }
 }

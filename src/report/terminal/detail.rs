@@ -126,6 +126,9 @@ fn tail(step: &StepView, screen: &mut Screen) {
     if let Some(main) = wording::main_excess(step, first) {
         screen.prose(Row::of("  ", Paint::Plain), &main, Paint::Plain);
     }
+    for sentence in wording::group::slow_with(step) {
+        screen.prose(Row::of("  ", Paint::Plain), &sentence, Paint::Plain);
+    }
 }
 
 /// Where it is narrow the columns have the quantiles' names; where that is not enough, the slowest 1 % go.

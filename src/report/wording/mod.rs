@@ -2,6 +2,7 @@
 //! that another format could need as a number.
 
 pub mod finding;
+pub mod group;
 pub mod imagined;
 pub mod ledger;
 pub mod load;

@@ -1,0 +1,104 @@
+//! What goes with slow, on requests of which that is known.
+
+use crate::analysis::result::{Analysis, Feature};
+use crate::analysis::testing::{Owned, exchange, run, trace};
+use crate::analysis::{Analyzer, Partition};
+use crate::record::{SpanKind, Value};
+
+const MS: u64 = 1_000_000;
+
+/// One request: its length, statements, the host that served it, whether its connection was new.
+type Request = (u64, u64, &'static str, bool);
+
+fn load(n: u64, request: impl Fn(u64) -> Request) -> Analysis {
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let mut spans = Vec::new();
+    for i in 0..n {
+        let (length, statements, host, new) = request(i);
+        let at = i * 1_000 * MS;
+        let mut one = exchange(i * 100 + 1, at, at + length * MS);
+        one.trace_id = trace(i);
+        one.connection_reused = !new;
+        analyzer.exchange(&one);
+        let mut server =
+            Owned::new(i * 100 + 2, i * 100 + 1, SpanKind::Server, "shop", "GET /", at, at + length * MS);
+        server.trace = trace(i);
+        server.host = host.to_owned();
+        spans.push(server);
+        for s in 0..statements {
+            let from = at + s * MS;
+            let mut one = Owned::new(
+                i * 100 + 10 + s,
+                i * 100 + 2,
+                SpanKind::Client,
+                "shop",
+                "SELECT",
+                from,
+                from + MS,
+            );
+            one.trace = trace(i);
+            one.host = host.to_owned();
+            one.attributes = vec![
+                ("db.system.name", Value::Str("postgresql")),
+                ("db.query.text", Value::Str("SELECT 1 FROM t")),
+            ];
+            spans.push(one);
+        }
+    }
+    spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    analyzer.finish().into_analysis(&run)
+}
+
+/// Spread that has nothing to do with anything else.
+fn sway(i: u64) -> u64 {
+    i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60
+}
+
+#[test]
+fn a_slow_instance_goes_with_slow() {
+    let hosts = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let of = |i: u64| hosts[(sway(i * 7 + 3) % 8) as usize];
+    let analysis = load(2_000, |i| (30 + sway(i) + if of(i) == "c" { 60 } else { 0 }, 3, of(i), i % 3 == 0));
+    let found = &analysis.steps[0].associations;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].feature, Feature::Instance("shop".into(), "c".into()));
+    assert!(found[0].covers > 0.95 && found[0].slow_share_without < 0.02 && found[0].p < 1e-9);
+}
+
+#[test]
+fn another_shape_goes_with_slow_and_tells_how_it_differs() {
+    let more = |i: u64| sway(i * 5 + 1) == 0;
+    let analysis = load(2_000, |i| {
+        (30 + sway(i) + if more(i) { 40 } else { 0 }, if more(i) { 16 } else { 2 }, "a", false)
+    });
+    let step = &analysis.steps[0];
+    assert_eq!(step.shapes.len(), 2);
+    let [usual, other] = &step.shapes[..] else { panic!() };
+    assert_eq!((usual.exchanges + other.exchanges, usual.differs.len()), (2_000, 0));
+    assert_eq!((other.differs.len(), other.differs[0].1, other.differs[0].2), (1, 2, 16));
+    assert_eq!(step.associations[0].feature, Feature::Shape(other.hash.unwrap()));
+}
+
+#[test]
+fn chance_is_not_told_and_neither_are_a_few() {
+    for seed in 0..20 {
+        let of = |i: u64| ["a", "b", "c", "d"][(sway(i * 11 + seed) % 4) as usize];
+        let analysis = load(800, |i| {
+            (30 + sway(i + seed * 997), 1 + sway(i * 3 + seed) % 3, of(i), sway(i * 13 + seed) < 4)
+        });
+        assert_eq!(analysis.steps[0].associations, [], "seed {seed}");
+    }
+    // All twelve requests of an instance are slow: too few to say so.
+    let analysis =
+        load(800, |i| if i % 66 == 0 { (99, 1, "b", false) } else { (30 + sway(i), 1, "a", false) });
+    assert_eq!(analysis.steps[0].associations, []);
+}
+
+#[test]
+fn very_many_shapes_stay_bounded() {
+    let analysis = load(100, |i| (30 + sway(i), 1 + i % 40, "a", false));
+    let shapes = &analysis.steps[0].shapes;
+    assert!(shapes.len() <= 9, "counts fall into powers of two: {}", shapes.len());
+    assert_eq!(shapes.iter().map(|s| s.exchanges).sum::<u64>(), 100);
+}
