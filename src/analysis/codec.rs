@@ -5,11 +5,12 @@
 //! (magic, version, checksum) is the caller's.
 
 use super::change::WhatIf;
+use super::findings::evidence::{Evidence, Pattern, Pieces, Sameness};
 use super::result::{BandResult, ByCategory, Category, Contributor, Feature, PartSlice, Slice};
 use crate::record::{FailureClass, Nanos, SpanKind, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Something that can be written and read.
@@ -50,6 +51,7 @@ macro_rules! listed {
 
 listed! {
     Category: Category::ALL;
+    Pattern: Pattern::ALL;
     FailureClass: FailureClass::ALL;
     SpanKind: [
         SpanKind::Unspecified, SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer,
@@ -59,6 +61,9 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
+codec!(Evidence { patterns, loops, data, hits, instances, pieces });
+codec!(Sameness { known, unknown, different });
+codec!(Pieces { number, time, sample });
 codec!(PartSlice { exchanges, time, calls, call_time });
 
 impl Codec for u8 {
@@ -205,6 +210,17 @@ impl<K: Codec + Ord, V: Codec> Codec for BTreeMap<K, V> {
     fn take(from: &mut &[u8]) -> Option<Self> {
         let n = usize::take(from)?;
         (0..n).map(|_| Some((K::take(from)?, V::take(from)?))).collect()
+    }
+}
+
+impl<T: Codec + Ord> Codec for BTreeSet<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.len().put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        let n = usize::take(from)?;
+        (0..n).map(|_| T::take(from)).collect()
     }
 }
 

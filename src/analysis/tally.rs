@@ -78,6 +78,8 @@ codec!(StepTally {
     parts,
     groups,
     series,
+    error_latency,
+    evidence,
 });
 codec!(OpTally { calls, errors, exchanges, duration, own });
 

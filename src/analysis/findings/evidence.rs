@@ -53,16 +53,21 @@ pub enum Pattern {
 }
 
 const PATTERNS: usize = Pattern::Cold as usize + 1;
-const ALL: [Pattern; PATTERNS] = [
-    Pattern::Duplicate,
-    Pattern::ManyQueries,
-    Pattern::Chatty,
-    Pattern::FanOut,
-    Pattern::InARow,
-    Pattern::Retried,
-    Pattern::TimedOut,
-    Pattern::Cold,
-];
+const ALL: [Pattern; PATTERNS] = Pattern::ALL;
+
+impl Pattern {
+    /// All of them.
+    pub const ALL: [Pattern; PATTERNS] = [
+        Pattern::Duplicate,
+        Pattern::ManyQueries,
+        Pattern::Chatty,
+        Pattern::FanOut,
+        Pattern::InARow,
+        Pattern::Retried,
+        Pattern::TimedOut,
+        Pattern::Cold,
+    ];
+}
 
 /// The same of one step, by name.
 #[derive(Clone, Debug, Default)]
