@@ -130,23 +130,24 @@ pub fn analyze_folder(dir: &Path, means: &Means) -> anyhow::Result<Analyzed> {
 }
 
 /// Analyses what a reader gives, as the run that it is known to be.
-fn analyze_as(reader: &RunReader, mut run: Run, means: &Means) -> anyhow::Result<Analyzed> {
+fn analyze_as(reader: &RunReader, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
     let whole = PartOf { index: 0, of: 1 };
     let (partial, torn) = analyze_part(reader, &run, whole, means)?;
-    run.load.trace_cost = trace_cost(reader, &run);
-    Analyzed::of_partial(reader.dir(), run, partial, torn, means)
+    Analyzed::of_partial(reader, run, partial, torn, means)
 }
 
 impl Analyzed {
     /// From the sum of all parts of a run.
     pub fn of_partial(
-        dir: &Path,
+        reader: &RunReader,
         mut run: Run,
         partial: Partial,
         torn: Vec<String>,
         means: &Means,
     ) -> anyhow::Result<Analyzed> {
+        let dir = reader.dir();
         run.warnings.extend(torn);
+        run.load.trace_cost = trace_cost(reader, &run);
         let (database, notes) = means.evidence(dir, &partial)?;
         run.warnings.extend(notes);
         let analysis = partial.into_analysis_with(&run, &means.limits, &database);
