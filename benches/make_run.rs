@@ -87,6 +87,7 @@ fn run(traces: u64) -> Run {
                 name: format!("step {step}"),
                 method: "GET".into(),
                 template: format!("/products/{step}"),
+                checks: Vec::new(),
             })
             .collect(),
         load: LoadFacts {

@@ -157,6 +157,7 @@ pub(super) fn run(steps: usize) -> Run {
         name: format!("step {i}"),
         method: "GET".to_owned(),
         template: format!("/{i}"),
+        checks: Vec::new(),
     };
     Run {
         id: "r".to_owned(),

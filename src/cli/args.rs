@@ -41,11 +41,47 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the spans of a run folder, one JSON object a line.
     Spans(SpansArgs),
+    /// A first scenario, by asking a server a few GETs.
+    Init(InitArgs),
+    /// A scenario from a curl line, HAR, OpenAPI document, Postman collection, access log, k6 or Locust script.
+    Import(ImportArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
     Demo(DemoArgs),
     /// One process of the demo shop.
     #[command(hide = true)]
     DemoService(DemoServiceArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to look around; only this host is asked.
+    pub url: String,
+    /// Write the scenario to this new file and not to standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan import recorded.har --out shop.yaml
+  hotspan import 'curl http://127.0.0.1:8080/products -H \"Authorization: Bearer abc\"'
+  hotspan import access.log --target http://127.0.0.1:8080
+
+Nothing is fetched and nothing is executed. Values that look secret become names under `secrets`.")]
+pub struct ImportArgs {
+    /// A file, `-` for standard input, or a curl line in quotes.
+    #[arg(value_name = "FILE|CURL")]
+    pub what: String,
+    /// What it is, where it cannot be told: curl, har, openapi, postman, access-log, k6 or locust.
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
+    /// Where the requests go, where the file does not say or says something else.
+    #[arg(long, value_name = "URL")]
+    pub target: Option<String>,
+    /// Write the scenario to this new file and not to standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -121,7 +121,7 @@ impl LoadWatch<'_> {
             progress.tick(&self.line(began.elapsed(), rate.per_second));
         }
         progress.clear();
-        aborted
+        aborted.or_else(|| self.live.broken.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
 
     /// Begins the search that the scenario asks for, if it does.

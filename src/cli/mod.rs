@@ -11,8 +11,11 @@ mod demo;
 mod doctor;
 mod events;
 mod exit;
+mod gates;
 mod guard;
 mod host;
+mod import;
+mod init;
 mod live;
 mod own_telemetry;
 mod part;
@@ -49,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoService(args) => demo::service(&args),
     };

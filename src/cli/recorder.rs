@@ -6,6 +6,7 @@
 //! the senders of spans, and asks the load to stop: going on without recording would measure nothing.
 
 use super::analyst::{Analyst, Heard};
+use super::gates::Gates;
 use super::host;
 use super::search::Tally;
 use crate::load::{LiveCounters, Stopper};
@@ -44,6 +45,8 @@ pub struct RecorderLive {
     pub waiting_for: Mutex<String>,
     /// What the doctor saw in the first exchanges: what blame will not be able to see.
     pub word: Mutex<Option<Vec<String>>>,
+    /// Why a threshold has stopped the load, if one has.
+    pub broken: Mutex<Option<String>>,
 }
 
 /// What the recorder works with.
@@ -62,6 +65,8 @@ pub struct Recorder {
     pub analyst: Option<Analyst>,
     /// Counts for the search, where there is one.
     pub tally: Option<Arc<Tally>>,
+    /// Thresholds that stop the load.
+    pub gates: Gates,
 }
 
 /// What the recorder found out.
@@ -178,6 +183,8 @@ struct Work {
     /// For the progress line alone: grows with the largest value, never with the number of requests.
     latencies: Histogram<u64>,
     problem: Option<String>,
+    /// Whether a threshold has stopped the load.
+    stopped: bool,
     /// Spans that could not be written …
     lost: u64,
     /// … and those among them whose senders were told.
@@ -208,6 +215,7 @@ impl Recorder {
                 keeper: Keeper::default(),
                 latencies: Histogram::new(2)?,
                 problem: None,
+                stopped: false,
                 lost: 0,
                 told_lost: 0,
             };
@@ -304,6 +312,7 @@ impl Work {
             if let Some(analyst) = &mut self.recorder.analyst {
                 analyst.exchange(exchange);
             }
+            self.recorder.gates.take(exchange);
         }
     }
 
@@ -342,10 +351,22 @@ impl Work {
         self.hear(heard);
         let now = self.clock.now();
         self.recorder.export.tick(&self.recorder.counters, now, false);
+        self.watch_gates(now);
         let live = &self.recorder.live;
         live.traced.store(self.tracker.traced(), Relaxed);
         live.joined.store(self.tracker.joined(), Relaxed);
         live.p95_ns.store(self.latencies.value_at_quantile(0.95), Relaxed);
+    }
+
+    fn watch_gates(&mut self, now: Timestamp) {
+        if self.recorder.gates.is_empty() || self.stopped {
+            return;
+        }
+        if let Some(why) = self.recorder.gates.broken(self.clock.anchor, now) {
+            self.stopped = true;
+            *self.recorder.live.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            self.recorder.stopper.drain();
+        }
     }
 
     fn check(&mut self, result: Result<(), crate::wire::folder::FolderError>) {

@@ -8,6 +8,7 @@ use super::control::{self, Commands};
 use super::database;
 use super::events;
 use super::exit::{Exit, say};
+use super::gates::Gates;
 use super::guard;
 use super::host;
 use super::live::{Interrupts, LoadWatch};
@@ -292,6 +293,7 @@ impl<'a> Session<'a> {
             live: live.clone(),
             analyst,
             tally: scenario.load.search.is_some().then(|| tally.clone()),
+            gates: Gates::new(&scenario.thresholds, scenario.steps()),
         };
         let recorder = recorder.spawn().context("cannot start the recorder's thread")?;
         let mut options = LoadOptions::new(scenario.clone(), sink, stop);

@@ -27,7 +27,12 @@ pub fn need_spans(thresholds: &[Threshold]) -> bool {
     let on_blame = |c: &Condition| {
         matches!(
             c.metric,
-            Metric::Category(..) | Metric::SpanDuration(_) | Metric::SpanCalls | Metric::SpanErrorRate
+            Metric::Category(..)
+                | Metric::SpanDuration(_)
+                | Metric::SpanCalls
+                | Metric::SpanErrorRate
+                | Metric::ContributorMean
+                | Metric::ContributorShare
         )
     };
     thresholds.iter().any(|t| t.conditions.iter().any(on_blame))
@@ -38,11 +43,15 @@ fn one(subject: &Subject, condition: &Condition, steps: &[StepInfo], analysis: &
         Subject::Run => condition.text.clone(),
         Subject::Step { name, .. } => format!("{name}: {}", condition.text),
         Subject::Span(pattern) => format!("span(\"{pattern}\"): {}", condition.text),
+        Subject::Check(name) => format!("check(\"{name}\"): {}", condition.text),
+        Subject::Contributor(pattern) => format!("contributor(\"{pattern}\"): {}", condition.text),
     };
     let actual = match subject {
         Subject::Run => of_steps(condition.metric, &|id| !is_once(id, steps), analysis),
         Subject::Step { steps, .. } => of_steps(condition.metric, &|id| steps.contains(&id), analysis),
         Subject::Span(pattern) => of_spans(condition.metric, pattern, analysis),
+        Subject::Check(name) => of_check(condition.metric, name, steps, analysis),
+        Subject::Contributor(pattern) => of_contributors(condition.metric, pattern, steps, analysis),
     };
     let passed =
         actual.is_some_and(|actual| condition.comparison.holds(actual.value, limit(condition.limit)));
@@ -92,8 +101,68 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
         }
         Metric::Exchanges => Some(count(exchanges as f64)),
         Metric::Errors => Some(count(sum(|s| s.errors) as f64)),
-        // The parser gives these to spans only.
-        Metric::SpanDuration(_) | Metric::SpanCalls | Metric::SpanErrorRate => None,
+        // The parser gives these to other subjects only.
+        Metric::SpanDuration(_)
+        | Metric::SpanCalls
+        | Metric::SpanErrorRate
+        | Metric::FailureRate
+        | Metric::Failures
+        | Metric::ContributorMean
+        | Metric::ContributorShare => None,
+    }
+}
+
+fn of_check(metric: Metric, name: &str, infos: &[StepInfo], analysis: &Analysis) -> Option<Actual> {
+    let makes = |id: StepId| infos.get(usize::from(id.0)).is_some_and(|s| s.checks.iter().any(|c| c == name));
+    let steps: Vec<&StepResult> = analysis.steps.iter().filter(|s| makes(s.step)).collect();
+    let exchanges: u64 = steps.iter().map(|s| s.exchanges).sum();
+    let failures: u64 = steps.iter().filter_map(|s| s.checks.get(name)).map(|(count, _)| *count).sum();
+    match metric {
+        _ if exchanges == 0 => None,
+        Metric::FailureRate => Some(share(failures, exchanges)),
+        Metric::Failures => Some(count(failures as f64)),
+        _ => None,
+    }
+}
+
+/// Of everybody whose name matches, over all steps of the load.
+fn of_contributors(metric: Metric, pattern: &str, infos: &[StepInfo], analysis: &Analysis) -> Option<Actual> {
+    let steps = || analysis.steps.iter().filter(|s| !is_once(s.step, infos));
+    let exchanges: u64 = steps().map(|s| s.exchanges).sum();
+    let latency: u64 = steps().map(|s| s.latency_sum.0).sum();
+    let found: Vec<_> = steps()
+        .flat_map(|s| &s.contributors)
+        .filter(|c| matches_wildcard(pattern, &c.contributor.name))
+        .collect();
+    let own: u64 = found.iter().map(|c| c.total.0).sum();
+    match metric {
+        // Nobody of that name is a fact only where traces were seen.
+        _ if exchanges == 0 || found.is_empty() && analysis.telemetry.joined == 0 => None,
+        Metric::ContributorMean => Some(ms(own as f64 / 1e6 / exchanges as f64)),
+        Metric::ContributorShare => Some(share(own, latency)),
+        _ => of_statements(metric, pattern, analysis),
+    }
+}
+
+/// Spans by the normalised statement, key, destination or route of what they did.
+fn of_statements(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual> {
+    let found: Vec<_> = analysis
+        .steps
+        .iter()
+        .flat_map(|s| &s.contributors)
+        .filter(|c| c.calls > 0 && matches_wildcard(pattern, &c.contributor.name))
+        .collect();
+    let calls: u64 = found.iter().map(|c| c.calls).sum();
+    match metric {
+        Metric::SpanCalls if analysis.telemetry.joined > 0 => {
+            Some(count(calls as f64 / analysis.telemetry.joined as f64))
+        }
+        Metric::SpanDuration(statistic) if calls > 0 => {
+            let mut all = Histogram::new();
+            found.iter().for_each(|c| all.merge(&c.call_duration));
+            Some(time(&all, statistic))
+        }
+        _ => None,
     }
 }
 
@@ -101,6 +170,10 @@ fn of_spans(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual
     let found: Vec<&Operation> =
         analysis.operations.iter().filter(|o| matches_wildcard(pattern, &o.name)).collect();
     let calls: u64 = found.iter().map(|o| o.calls).sum();
+    if calls == 0 {
+        // Spans have names such as `SELECT shop`; what they did has a name of its own.
+        return of_statements(metric, pattern, analysis);
+    }
     match metric {
         // No call at all is a fact where traces were seen: `calls < 5` then holds.
         Metric::SpanCalls if analysis.telemetry.joined > 0 => {

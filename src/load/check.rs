@@ -1,9 +1,13 @@
 //! What is taken from answers, and whether they are as expected.
 
+use super::render::{Scope, holds};
+use super::send::Walk;
 use super::words::Words;
-use crate::record::{CheckFailure, Nanos};
-use crate::scenario::{Extract, Missing, Several, Source, Step};
+use crate::record::{CheckFailure, Nanos, Timestamp};
+use crate::scenario::{Extract, Locale, Missing, Several, Source, Step, Take};
 use http::HeaderMap;
+use rand::RngExt;
+use scraper::Html;
 use serde_json::Value;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -22,6 +26,20 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// Most values that one extraction finds.
+const MOST_FOUND: usize = 10_000;
+
+/// What was measured of an answer.
+#[derive(Clone, Copy)]
+pub struct Measured {
+    /// From the intended start to the last byte.
+    pub latency: Nanos,
+    /// Bytes of the body, as they came.
+    pub bytes: u64,
+    /// When it had come.
+    pub now: Timestamp,
+}
+
 /// The name of the check on the status: what makes an exchange an error.
 pub const STATUS: &str = "status";
 
@@ -38,8 +56,9 @@ pub struct Verdict {
 pub fn look(
     step: &Step,
     answer: &Answer,
-    latency: Nanos,
-    variables: &mut [Value],
+    measured: Measured,
+    walk: &mut Walk,
+    (user, locale): (u32, Locale),
     words: &mut Words,
 ) -> Verdict {
     let mut verdict = Verdict::default();
@@ -48,21 +67,24 @@ pub fn look(
         verdict.failed.push(CheckFailure { check, seen });
     }
     if let Some((name, limit)) = &step.expect.within
-        && latency > *limit
+        && measured.latency > *limit
     {
-        verdict.failed.push(CheckFailure { check: Arc::clone(name), seen: latency.to_string().into() });
+        verdict
+            .failed
+            .push(CheckFailure { check: Arc::clone(name), seen: measured.latency.to_string().into() });
     }
     let expect = &step.expect;
-    if expect.json.is_empty()
-        && expect.headers.is_empty()
-        && expect.contains.is_empty()
-        && step.extract.is_empty()
-    {
+    if !expect.looks_closer() && step.extract.is_empty() {
         return verdict;
+    }
+    if let Some((name, comparison, bytes)) = &expect.size {
+        let holds = comparison.holds(measured.bytes as f64, *bytes as f64);
+        note(&mut verdict, name, holds, || format!("{} bytes", measured.bytes), words);
     }
     let decoded = decoded(answer);
     let body: &[u8] = decoded.as_deref().unwrap_or(&answer.body);
     let mut json = Json { body, parsed: None };
+    let mut html = None;
     for check in &expect.headers {
         let value =
             answer.headers.get(&check.header).map(|v| Value::from(String::from_utf8_lossy(v.as_bytes())));
@@ -85,8 +107,25 @@ pub fn look(
         let holds = find(body, text.as_bytes()).is_some();
         note(&mut verdict, name, holds, || format!("{} bytes without it", body.len()), words);
     }
+    for (name, text) in &expect.lacks {
+        let at = find(body, text.as_bytes());
+        note(&mut verdict, name, at.is_none(), || format!("at byte {}", at.unwrap_or_default()), words);
+    }
+    if !expect.matches.is_empty() {
+        let text = String::from_utf8_lossy(body);
+        for (name, pattern) in &expect.matches {
+            note(&mut verdict, name, pattern.0.is_match(&text), || "no match in the body".to_string(), words);
+        }
+    }
     for extract in &step.extract {
-        take(extract, answer, &mut json, variables, &mut verdict, words);
+        let found = found(extract, answer, &mut json, &mut html);
+        keep(extract, found, walk, &mut verdict, words);
+    }
+    for (name, condition) in &expect.that {
+        let Walk { variables, row, random, iteration, .. } = walk;
+        let scope =
+            Scope { variables, row: row.as_ref(), user, iteration: *iteration, now: measured.now, locale };
+        note(&mut verdict, name, holds(condition, &scope, random), || "false".to_string(), words);
     }
     verdict
 }
@@ -104,34 +143,86 @@ fn note(
     }
 }
 
-fn take(
+/// All values that are at the place of an extraction: at least one, else a sentence that says what is lacking.
+fn found(
     extract: &Extract,
     answer: &Answer,
     json: &mut Json,
-    variables: &mut [Value],
+    html: &mut Option<Html>,
+) -> Result<Vec<Value>, String> {
+    let one = |value: Option<String>, lacking: &str| {
+        value.map(|v| vec![Value::from(v)]).ok_or_else(|| lacking.to_string())
+    };
+    match &extract.source {
+        Source::Header(name) => {
+            let value = answer.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+            value.map(|v| vec![Value::from(v)]).ok_or_else(|| format!("no header {name}"))
+        }
+        Source::Cookie(name) => one(cookie(&answer.headers, name), "the answer sets no such cookie"),
+        Source::Between(left, right) => one(between(json.body, left, right), "not in the body"),
+        Source::Json(path, _) => {
+            let found: Vec<Value> =
+                path.query(json.value().map_err(|why| why.clone())?).all().into_iter().cloned().collect();
+            if found.is_empty() { Err("nothing at that path".to_string()) } else { Ok(found) }
+        }
+        Source::Css(selector, attribute) => {
+            let html = html.get_or_insert_with(|| Html::parse_document(&String::from_utf8_lossy(json.body)));
+            let elements: Vec<_> = html.select(selector).take(MOST_FOUND).collect();
+            if elements.is_empty() {
+                return Err("no element matches the selector".to_string());
+            }
+            let values: Vec<Value> = elements
+                .iter()
+                .filter_map(|element| match attribute {
+                    Some(name) => element.value().attr(name).map(Value::from),
+                    None => Some(Value::from(element.text().collect::<String>().trim())),
+                })
+                .collect();
+            let lacking = || {
+                format!("no matching element has the attribute {}", attribute.as_deref().unwrap_or_default())
+            };
+            if values.is_empty() { Err(lacking()) } else { Ok(values) }
+        }
+        Source::Pattern(pattern, group) => {
+            let text = String::from_utf8_lossy(json.body);
+            let most = if matches!(extract.take, Take::AsItIs | Take::Nth(0)) { 1 } else { MOST_FOUND };
+            let values: Vec<Value> = pattern
+                .0
+                .captures_iter(&text)
+                .take(most)
+                .filter_map(|found| found.get(*group).map(|m| Value::from(m.as_str())))
+                .collect();
+            if values.is_empty() { Err("the pattern does not match".to_string()) } else { Ok(values) }
+        }
+    }
+}
+
+/// Puts what was found into its variable.
+fn keep(
+    extract: &Extract,
+    found: Result<Vec<Value>, String>,
+    walk: &mut Walk,
     verdict: &mut Verdict,
     words: &mut Words,
 ) {
-    let found: Result<Value, String> = match &extract.source {
-        Source::Header(name) => match answer.headers.get(name) {
-            Some(value) => Ok(String::from_utf8_lossy(value.as_bytes()).into()),
-            None => Err(format!("no header {name}")),
-        },
-        Source::Between(left, right) => {
-            between(json.body, left, right).map(Value::from).ok_or_else(|| "not in the body".to_string())
-        }
-        Source::Json(path, several) => json.value().map_err(Clone::clone).and_then(|value| {
-            let found = path.query(value).all();
-            match (several, found.as_slice()) {
-                (_, []) => Err("nothing at that path".to_string()),
-                (Several::No, [first, ..]) => Ok((*first).clone()),
-                (Several::Yes, all) => Ok(Value::Array(all.iter().map(|v| (*v).clone()).collect())),
+    let several = matches!(extract.source, Source::Json(_, Several::Yes));
+    let taken = found.and_then(|mut values| {
+        let count = values.len();
+        let index = match extract.take {
+            Take::AsItIs if several => return Ok(Value::Array(values)),
+            Take::All => return Ok(Value::Array(values)),
+            Take::AsItIs => 0,
+            Take::Random => walk.random.random_range(0..count.max(1)),
+            Take::Nth(n) if n < 0 => {
+                count.checked_add_signed(n as isize).ok_or_else(|| format!("only {count} values"))?
             }
-        }),
-    };
-    match (found, extract.missing) {
+            Take::Nth(n) => n as usize,
+        };
+        if index < count { Ok(values.swap_remove(index)) } else { Err(format!("only {count} values")) }
+    });
+    match (taken, extract.missing) {
         (Ok(value), _) => {
-            if let Some(slot) = variables.get_mut(extract.slot) {
+            if let Some(slot) = walk.variables.get_mut(extract.slot) {
                 *slot = value;
             }
         }
@@ -143,6 +234,15 @@ fn take(
             verdict.lacks = true;
         }
     }
+}
+
+/// The value of a cookie that an answer sets.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(http::header::SET_COOKIE).iter().find_map(|header| {
+        let pair = header.to_str().ok()?.split(';').next()?;
+        let (key, value) = pair.split_once('=')?;
+        (key.trim() == name).then(|| value.trim().trim_matches('"').to_string())
+    })
 }
 
 /// The body as JSON, parsed once if at all.
@@ -233,11 +333,19 @@ mod tests {
             .map(|(n, v)| (http::HeaderName::from_static(n), HeaderValue::from_static(v)))
             .collect();
         let answer = Answer { status, headers, body: body.to_vec() };
-        let mut variables = scenario.variables.clone();
+        let mut walk = Walk {
+            iteration: 0,
+            variables: scenario.variables.clone(),
+            row: None,
+            random: crate::load::random::of_iteration(1, 0, 0),
+            trace: None,
+        };
+        let measured =
+            Measured { latency: Nanos::from_millis(20), bytes: body.len() as u64, now: Timestamp(0) };
         let verdict =
-            look(&scenario.steps[0], &answer, Nanos::from_millis(20), &mut variables, &mut Words::default());
+            look(&scenario.steps[0], &answer, measured, &mut walk, (0, Locale::En), &mut Words::default());
         let failed = verdict.failed.iter().map(|f| format!("{}: {}", f.check, f.seen)).collect();
-        (failed, variables, verdict.lacks)
+        (failed, walk.variables, verdict.lacks)
     }
 
     #[test]
@@ -288,6 +396,76 @@ mod tests {
         );
         assert_eq!((failed.len(), lacks), (0, false));
         assert_eq!(variables, [json!("v"), json!([1, 2]), json!("h"), Value::Null]);
+    }
+
+    #[test]
+    fn values_are_taken_from_pages_patterns_and_cookies() {
+        let page = br#"<html><body><form><input name="csrf" value="t-1"></form>
+            <ul><li class="p"><a href="/p/1">One </a></li><li class="p"><a href="/p/2">Two</a></li><li><a>Bare</a></li></ul></body></html>"#;
+        let step = r#"{get: /, extract: {
+            csrf: {css: 'input[name=csrf]', attribute: value}, names: {css: li.p a, take: all}, second: {css: 'a', attribute: href, take: 1},
+            last: {css: li, take: last}, any: {css: 'a[href]', attribute: href, take: random},
+            number: {regex: '/p/(\d+)'}, numbers: {regex: '/p/(?<n>\d+)', group: n, take: all}, whole: {regex: '/p/(\d+)', group: 0, take: last},
+            sid: {cookie: sid}}}"#;
+        let headers = [("set-cookie", "sid=abc; Path=/; HttpOnly")];
+        let (failed, variables, lacks) = looked(&step.replace('\n', " "), 200, page, &headers);
+        assert_eq!((failed, lacks), (vec![], false));
+        assert_eq!(variables[..4], [json!("t-1"), json!(["One", "Two"]), json!("/p/2"), json!("Bare")]);
+        assert!(variables[4] == "/p/1" || variables[4] == "/p/2");
+        assert_eq!(variables[5..], [json!("1"), json!(["1", "2"]), json!("/p/2"), json!("abc")]);
+        let step = "{get: /, extract: {a: {css: b}, b: {css: a, attribute: rel}, c: {regex: zz}, d: {cookie: x}, e: {css: a, take: 9}, f: {css: a, take: -9, optional: true}}}";
+        let (failed, _, lacks) = looked(step, 200, page, &headers);
+        assert_eq!(
+            failed,
+            [
+                "extract a: no element matches the selector",
+                "extract b: no matching element has the attribute rel",
+                "extract c: the pattern does not match",
+                "extract d: the answer sets no such cookie",
+                "extract e: only 3 values",
+            ]
+        );
+        assert!(lacks);
+    }
+
+    #[test]
+    fn lists_of_json_can_be_taken_from() {
+        let step = "{get: /, extract: {one: {json: '$..id', take: first}, all: {json: $.a.id, take: all}, last: {json: '$..id', take: -1}}}";
+        let (failed, variables, _) = looked(step, 200, br#"{"a": {"id": 1}, "b": [{"id": 2}]}"#, &[]);
+        assert_eq!((failed, variables), (vec![], vec![json!(1), json!([1]), json!(2)]));
+    }
+
+    #[test]
+    fn every_kind_of_check_counts_by_its_name() {
+        let step = "{get: /, extract: {cart: $.cart}, expect: {not_contains: error, matches: '^.{2}c', size: '< 1kB', that: {cart has items: cart | length > 0, cheap: cart.total < 5}}}";
+        let (failed, _, _) = looked(step, 200, br#"{"cart": {"total": 3}}"#, &[]);
+        assert_eq!(failed, [""; 0]);
+        let body = format!(r#"{{"error": "{}", "cart": {{"total": 9}}}}"#, "x".repeat(1_000));
+        let (failed, _, _) = looked(step, 200, body.as_bytes(), &[]);
+        assert_eq!(
+            failed,
+            [
+                "size < 1kB: 1035 bytes",
+                "not contains \"error\": at byte 2",
+                "matches ^.{2}c: no match in the body",
+                "cheap: false",
+            ]
+        );
+        let scenario =
+            parse(&format!("target: http://h\nload: {{users: 1, for: 1s}}\nsteps:\n  - {step}\n"), "t")
+                .unwrap();
+        assert_eq!(
+            scenario.steps()[0].checks,
+            [
+                "status",
+                "size < 1kB",
+                "not contains \"error\"",
+                "matches ^.{2}c",
+                "cart has items",
+                "cheap",
+                "extract cart"
+            ]
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct LiveCounters {
     pub connections: AtomicU64,
     /// Connections given up because bytes came that belonged to no answer.
     pub leftovers: AtomicU64,
+    /// Requests that were answered from a user's cache and never sent.
+    pub cached: AtomicU64,
     /// Times that load had to wait because exchanges were not taken from the channel.
     pub stalls: AtomicU64,
     /// Longest that an event loop was late since this was last taken (and set to 0), in nanoseconds.
@@ -110,6 +112,7 @@ pub(super) struct Counts {
     pub bytes_received: u64,
     pub connections: u64,
     pub leftovers: u64,
+    pub cached: u64,
     pub stalls: u64,
     /// Most requests under way at once; not among the live counters.
     pub most_in_flight: u64,
@@ -124,6 +127,7 @@ impl Counts {
         self.late += other.late;
         self.iterations += other.iterations;
         self.most_in_flight += other.most_in_flight;
+        self.cached += other.cached;
     }
 
     /// Adds what changed since `published` to the run's counters.
@@ -143,6 +147,7 @@ impl Counts {
             (&live.bytes_received, self.bytes_received, published.bytes_received),
             (&live.connections, self.connections, published.connections),
             (&live.leftovers, self.leftovers, published.leftovers),
+            (&live.cached, self.cached, published.cached),
             (&live.stalls, self.stalls, published.stalls),
         ];
         for (counter, now, before) in pairs {

@@ -7,6 +7,7 @@
 //!
 //! What this room must not do: know of spans, files, reports, or the terminal.
 
+mod cache;
 mod check;
 mod clock;
 mod connection;
@@ -281,6 +282,7 @@ impl LoadHandle {
             late: all.late - all.not_sent.min(all.late),
             users_max: self.most_users.max(most_at_once),
             iterations: all.iterations,
+            cached: all.cached,
             cpu: Nanos(process_cpu().0.saturating_sub(self.cpu_before.0)),
             threads,
             changes: Vec::new(),

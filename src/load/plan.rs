@@ -1,7 +1,9 @@
 //! Steps made ready to be sent: whatever is the same for every request is built once.
 
 use super::render::{Scope, render};
-use crate::scenario::{Body, Endpoint, Scenario, Source, Step, Template, is_secret, masked_url};
+use crate::scenario::{
+    Body, BodyPart, Caching, Endpoint, Scenario, Secrets, Source, Step, Template, is_secret, masked_url,
+};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -34,6 +36,7 @@ pub struct StepPlan {
     scheme: Scheme,
     authority: Authority,
     ready: Option<Made>,
+    secrets: Arc<Secrets>,
 }
 
 enum Place {
@@ -44,6 +47,7 @@ enum Place {
 enum BodyPlan {
     Fixed(Bytes),
     Made(Template),
+    Parts(Vec<BodyPart>),
 }
 
 /// What one request of a step is made of, beyond what is fixed.
@@ -54,6 +58,13 @@ pub struct Made {
     pub url: Arc<str>,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+}
+
+impl Made {
+    /// Adds fields.
+    pub fn extend(&mut self, fields: Vec<(HeaderName, HeaderValue)>) {
+        self.headers.extend(fields);
+    }
 }
 
 impl StepPlan {
@@ -77,28 +88,36 @@ impl StepPlan {
                 if let Some(content_type) = content_type {
                     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
                 }
+                let text = text.revealed();
                 match text.as_static() {
                     Some(text) => BodyPlan::Fixed(Bytes::copy_from_slice(text.as_bytes())),
-                    None => BodyPlan::Made(text.clone()),
+                    None => BodyPlan::Made(text),
                 }
+            }
+            Body::Parts { content_type, parts } => {
+                headers.insert(CONTENT_TYPE, header_value(content_type)?);
+                parts_plan(parts)
             }
         };
         let mut made_headers = Vec::new();
         for (name, value) in &step.headers {
+            let value = value.revealed();
             match value.as_static() {
                 Some(text) => {
                     headers.insert(name.clone(), header_value(text)?);
                 }
                 None => {
                     headers.insert(name.clone(), HeaderValue::from_static(""));
-                    made_headers.push((name.clone(), value.clone()));
+                    made_headers.push((name.clone(), value));
                 }
             }
         }
         mark_secrets(&mut headers);
-        let place = place(endpoint, step)?;
-        let json_extracts = step.extract.iter().any(|e| !matches!(e.source, Source::Header(_)));
-        let fixed = made_headers.is_empty();
+        let place = place(endpoint, step, &scenario.secrets)?;
+        let body_extracts =
+            step.extract.iter().any(|e| !matches!(e.source, Source::Header(_) | Source::Cookie(_)));
+        // Validators are added to requests whose answers are cached.
+        let fixed = made_headers.is_empty() && step.cache == Caching::Never;
         let ready = match (&place, &body) {
             (Place::Fixed { path, url }, BodyPlan::Fixed(body)) if fixed => Some(Made {
                 path: path.clone(),
@@ -114,11 +133,12 @@ impl StepPlan {
             endpoint: step.endpoint,
             idempotent: step.method.is_idempotent(),
             keeps_fields: !step.extract.is_empty()
-                || !step.expect.headers.is_empty()
-                || !step.expect.json.is_empty()
-                || !step.expect.contains.is_empty(),
-            keeps_body: json_extracts || !step.expect.json.is_empty() || !step.expect.contains.is_empty(),
-            fixed: matches!(place, Place::Fixed { .. })
+                || step.expect.looks_closer()
+                || step.cache == Caching::AsBrowser,
+            keeps_body: body_extracts || step.expect.looks_at_body(),
+            // Validators are added where answers are cached.
+            fixed: step.cache == Caching::Never
+                && matches!(place, Place::Fixed { .. })
                 && made_headers.is_empty()
                 && matches!(body, BodyPlan::Fixed(_)),
             place,
@@ -127,6 +147,7 @@ impl StepPlan {
             body,
             scheme: if endpoint.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: authority.parse().map_err(|e| format!("{authority}: {e}"))?,
+            secrets: Arc::clone(&scenario.secrets),
         })
     }
 
@@ -159,8 +180,8 @@ impl StepPlan {
                             &text[origin.len()..]
                         )
                     })?;
-                let url = if *may_be_secret { masked_url(&text).into() } else { text.into() };
-                (path, url)
+                let url: Arc<str> = if *may_be_secret { masked_url(&text).into() } else { text.into() };
+                (path, unseen(url, &self.secrets))
             }
         };
         let mut headers = Vec::with_capacity(self.made_headers.len());
@@ -178,6 +199,20 @@ impl StepPlan {
                 render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
                 Bytes::from(text)
             }
+            BodyPlan::Parts(parts) => {
+                let mut bytes = Vec::new();
+                for part in parts {
+                    match part {
+                        BodyPart::Bytes(file) => bytes.extend_from_slice(file),
+                        BodyPart::Text(template) => {
+                            let mut text = String::new();
+                            render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
+                            bytes.extend_from_slice(text.as_bytes());
+                        }
+                    }
+                }
+                Bytes::from(bytes)
+            }
         };
         Ok(Made { path, url, headers, body })
     }
@@ -187,6 +222,12 @@ impl StepPlan {
     pub fn redirected(&self, made: &Made, path: PathAndQuery, url: Arc<str>, keep_body: bool) -> Made {
         let body = if keep_body { made.body.clone() } else { Bytes::new() };
         Made { path, url, headers: made.headers.clone(), body }
+    }
+
+    /// A field of the request, cookies and trace context apart.
+    pub fn field(&self, made: &Made, name: &HeaderName) -> Option<HeaderValue> {
+        let own = made.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value);
+        own.or_else(|| self.headers.get(name)).cloned()
     }
 
     /// The URL that is shown while no request could be made.
@@ -258,11 +299,48 @@ fn mark_secrets(headers: &mut HeaderMap) {
     }
 }
 
-fn place(endpoint: &Endpoint, step: &Step) -> Result<Place, String> {
+/// A body of parts: put together once where nothing in it changes, so that a file is never copied for a request.
+fn parts_plan(parts: &[BodyPart]) -> BodyPlan {
+    let parts: Vec<BodyPart> = parts
+        .iter()
+        .map(|part| match part {
+            BodyPart::Text(text) => BodyPart::Text(text.revealed()),
+            BodyPart::Bytes(bytes) => BodyPart::Bytes(bytes.clone()),
+        })
+        .collect();
+    if let [BodyPart::Bytes(bytes)] = parts.as_slice() {
+        return BodyPlan::Fixed(bytes.clone());
+    }
+    let mut all = Vec::new();
+    for part in &parts {
+        match part {
+            BodyPart::Bytes(bytes) => all.extend_from_slice(bytes),
+            BodyPart::Text(text) => match text.as_static() {
+                Some(text) => all.extend_from_slice(text.as_bytes()),
+                None => return BodyPlan::Parts(parts),
+            },
+        }
+    }
+    BodyPlan::Fixed(Bytes::from(all))
+}
+
+/// A URL as it is shown.
+fn unseen(url: Arc<str>, secrets: &Secrets) -> Arc<str> {
+    if secrets.is_empty() {
+        return url;
+    }
+    match secrets.mask(&url) {
+        std::borrow::Cow::Borrowed(_) => url,
+        std::borrow::Cow::Owned(masked) => masked.into(),
+    }
+}
+
+fn place(endpoint: &Endpoint, step: &Step, secrets: &Secrets) -> Result<Place, String> {
     let origin = endpoint.origin();
-    match step.path.as_static() {
+    let whole = step.path.revealed();
+    match whole.as_static() {
         Some(path) => {
-            let url = masked_url(&format!("{origin}{path}")).into();
+            let url = unseen(masked_url(&format!("{origin}{path}")).into(), secrets);
             let path = PathAndQuery::try_from(path).map_err(|e| format!("{path:?}: {e}"))?;
             Ok(Place::Fixed { path, url })
         }
@@ -276,7 +354,7 @@ fn place(endpoint: &Endpoint, step: &Step) -> Result<Place, String> {
                     .any(|pair| is_secret(pair.split('=').next().unwrap_or_default())),
                 crate::scenario::Piece::Hole(..) => false,
             });
-            Ok(Place::Made { path: step.path.clone(), origin, may_be_secret: opens_with_hole || query })
+            Ok(Place::Made { path: whole.clone(), origin, may_be_secret: opens_with_hole || query })
         }
     }
 }
@@ -298,7 +376,14 @@ mod tests {
 
     fn make(plan: &StepPlan) -> Result<Made, String> {
         let variables = ["http://h:8080/n?token=abc".into(), "a b".into(), "a\nb".into()];
-        let scope = Scope { variables: &variables, row: None, user: 0, iteration: 0, now: Timestamp(0) };
+        let scope = Scope {
+            variables: &variables,
+            row: None,
+            user: 0,
+            iteration: 0,
+            now: Timestamp(0),
+            locale: crate::scenario::Locale::En,
+        };
         plan.make(&scope, &mut of_iteration(0, 0, 0))
     }
 

@@ -2,8 +2,8 @@
 
 use crate::record::Timestamp;
 use crate::scenario::{
-    Comparison, Escape, Expression, Fake, Filter, Member, Operator, Piece, Table, Template, base64, compares,
-    percent_encode, text_of, write_value,
+    Comparison, Escape, Expression, Fake, Filter, Locale, Member, Operator, Piece, Template, base64,
+    compares, percent_encode, text_of, write_value,
 };
 use fake::Fake as _;
 use fake::faker;
@@ -24,19 +24,24 @@ pub struct Scope<'a> {
     pub iteration: u32,
     /// Now, for `now()`.
     pub now: Timestamp,
+    /// Of invented data.
+    pub locale: Locale,
 }
 
-/// A row of a journey's data.
-pub struct Row<'a> {
-    /// The journey's table.
-    pub table: &'a Table,
-    /// Which row.
-    pub row: usize,
+/// A row of a journey's data, by column.
+pub enum Row<'a> {
+    /// In memory.
+    Kept(&'a [Value]),
+    /// Read from the disk.
+    Read(Vec<Value>),
 }
 
 impl Row<'_> {
-    fn value(&self, column: usize) -> &Value {
-        self.table.value(self.row, column)
+    fn value(&self, column: usize) -> Option<&Value> {
+        match self {
+            Row::Kept(values) => values.get(column),
+            Row::Read(values) => values.get(column),
+        }
     }
 }
 
@@ -80,7 +85,7 @@ fn evaluate<'a>(
             scope.variables.get(named.index).map_or(Cow::Owned(Value::Null), Cow::Borrowed)
         }
         Expression::Column(named) => match scope.row {
-            Some(row) => Cow::Borrowed(row.value(named.index)),
+            Some(row) => row.value(named.index).map_or(Cow::Owned(Value::Null), Cow::Borrowed),
             None => Cow::Owned(Value::Null),
         },
         Expression::User => owned(scope.user),
@@ -96,7 +101,8 @@ fn evaluate<'a>(
         Expression::Uuid => owned(uuid(random)),
         Expression::RandomText(length) => owned(random_text(*length, random)),
         Expression::Now => owned(scope.now.0 / 1_000_000),
-        Expression::Fake(kind) => owned(fake_text(*kind, random)),
+        Expression::Fake(kind) => Cow::Owned(fake_value(*kind, scope.locale, random)),
+        Expression::Secret(_, value) => Cow::Borrowed(value),
         Expression::Member(inner, member) => take_member(evaluate(inner, scope, random)?, member),
         Expression::Filtered(inner, filter) => {
             let value = evaluate(inner, scope, random)?;
@@ -319,36 +325,105 @@ fn random_text(length: usize, random: &mut SmallRng) -> String {
     (0..length).map(|_| char::from(CHARACTERS[random.random_range(0..CHARACTERS.len())])).collect()
 }
 
-fn fake_text(kind: Fake, random: &mut SmallRng) -> String {
-    use faker::{
-        address::en as address, company::en as company, creditcard::en as card, internet::en as internet,
-    };
-    use faker::{job::en as job, lorem::en as lorem, name::en as name, phone_number::en as phone};
+/// Invented data: texts, save for what is a number or a truth value.
+fn fake_value(kind: Fake, locale: Locale, random: &mut SmallRng) -> Value {
+    use fake::locales::{DE_DE, EN, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, ZH_CN};
     match kind {
-        Fake::Name => name::Name().fake_with_rng(random),
-        Fake::FirstName => name::FirstName().fake_with_rng(random),
-        Fake::LastName => name::LastName().fake_with_rng(random),
-        Fake::Username => internet::Username().fake_with_rng(random),
-        Fake::Email => internet::SafeEmail().fake_with_rng(random),
-        Fake::Password => internet::Password(10..20).fake_with_rng(random),
-        Fake::Phone => phone::PhoneNumber().fake_with_rng(random),
-        Fake::Company => company::CompanyName().fake_with_rng(random),
-        Fake::JobTitle => job::Title().fake_with_rng(random),
+        Fake::Boolean => return random.random::<bool>().into(),
+        Fake::Latitude => return (f64::from(random.random_range(-90_000_000..=90_000_000)) / 1e6).into(),
+        Fake::Longitude => return (f64::from(random.random_range(-180_000_000..=180_000_000)) / 1e6).into(),
+        Fake::Date => return date(random).into(),
+        Fake::Time => return time_of_day(random).into(),
+        Fake::DateTime => return format!("{}T{}Z", date(random), time_of_day(random)).into(),
+        Fake::Color => return format!("#{:06x}", random.random_range(0..0x100_0000)).into(),
+        _ => {}
+    }
+    macro_rules! of {
+        ($locale:ident) => {
+            match kind {
+                // Each language makes names of places by rules of its own, which no common bound names.
+                Fake::City => faker::address::raw::CityName($locale).fake_with_rng(random),
+                _ => fake_text(kind, $locale, random),
+            }
+        };
+    }
+    let text: String = match locale {
+        Locale::En => of!(EN),
+        Locale::De => of!(DE_DE),
+        Locale::Fr => of!(FR_FR),
+        Locale::It => of!(IT_IT),
+        Locale::Nl => of!(NL_NL),
+        Locale::PtBr => of!(PT_BR),
+        Locale::Ja => of!(JA_JP),
+        Locale::ZhCn => of!(ZH_CN),
+    };
+    text.into()
+}
+
+/// A day of 1970 to 2037, which any service can hold.
+fn date(random: &mut SmallRng) -> String {
+    // Days to civil dates (Hinnant, "chrono-compatible low-level date algorithms").
+    let z = random.random_range(0..24_837) + 719_468;
+    let era = z / 146_097;
+    let doe = z - era * 146_097;
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    format!("{:04}-{month:02}-{day:02}", yoe + era * 400 + i32::from(month <= 2))
+}
+
+fn time_of_day(random: &mut SmallRng) -> String {
+    let second = random.random_range(0..86_400);
+    format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
+}
+
+fn fake_text<L: fake::locales::Data + Copy>(kind: Fake, locale: L, random: &mut SmallRng) -> String {
+    use faker::{
+        address::raw as address, company::raw as company, creditcard::raw as card, internet::raw as internet,
+    };
+    use faker::{job::raw as job, lorem::raw as lorem, name::raw as name, phone_number::raw as phone};
+    match kind {
+        Fake::Name => name::Name(locale).fake_with_rng(random),
+        Fake::FirstName => name::FirstName(locale).fake_with_rng(random),
+        Fake::LastName => name::LastName(locale).fake_with_rng(random),
+        Fake::Username => internet::Username(locale).fake_with_rng(random),
+        Fake::Email => internet::SafeEmail(locale).fake_with_rng(random),
+        Fake::Password => internet::Password(locale, 10..20).fake_with_rng(random),
+        Fake::Phone => phone::PhoneNumber(locale).fake_with_rng(random),
+        Fake::Company => company::CompanyName(locale).fake_with_rng(random),
+        Fake::JobTitle => job::Title(locale).fake_with_rng(random),
         Fake::StreetAddress => {
-            let number: String = address::BuildingNumber().fake_with_rng(random);
-            let street: String = address::StreetName().fake_with_rng(random);
+            let number: String = address::BuildingNumber(locale).fake_with_rng(random);
+            let street: String = address::StreetName(locale).fake_with_rng(random);
             format!("{number} {street}")
         }
-        Fake::City => address::CityName().fake_with_rng(random),
-        Fake::PostCode => address::PostCode().fake_with_rng(random),
-        Fake::Country => address::CountryName().fake_with_rng(random),
-        Fake::CountryCode => address::CountryCode().fake_with_rng(random),
-        Fake::Word => lorem::Word().fake_with_rng(random),
-        Fake::Sentence => lorem::Sentence(4..9).fake_with_rng(random),
-        Fake::Paragraph => lorem::Paragraph(2..5).fake_with_rng(random),
-        Fake::CreditCard => card::CreditCardNumber().fake_with_rng(random),
-        Fake::Ipv4 => internet::IPv4().fake_with_rng(random),
-        Fake::UserAgent => internet::UserAgent().fake_with_rng(random),
+        Fake::StreetName => address::StreetName(locale).fake_with_rng(random),
+        Fake::State => address::StateName(locale).fake_with_rng(random),
+        Fake::PostCode => address::PostCode(locale).fake_with_rng(random),
+        Fake::Country => address::CountryName(locale).fake_with_rng(random),
+        Fake::CountryCode => address::CountryCode(locale).fake_with_rng(random),
+        Fake::Word => lorem::Word(locale).fake_with_rng(random),
+        Fake::Sentence => lorem::Sentence(locale, 4..9).fake_with_rng(random),
+        Fake::Paragraph => lorem::Paragraph(locale, 2..5).fake_with_rng(random),
+        Fake::CreditCard => card::CreditCardNumber(locale).fake_with_rng(random),
+        Fake::Ipv4 => internet::IPv4(locale).fake_with_rng(random),
+        Fake::Ipv6 => internet::IPv6(locale).fake_with_rng(random),
+        Fake::Domain => {
+            let word: String = lorem::Word(fake::locales::EN).fake_with_rng(random);
+            let suffix: String = internet::DomainSuffix(locale).fake_with_rng(random);
+            format!("{word}.{suffix}")
+        }
+        Fake::UserAgent => internet::UserAgent(locale).fake_with_rng(random),
+        // Made elsewhere.
+        Fake::City
+        | Fake::Date
+        | Fake::DateTime
+        | Fake::Time
+        | Fake::Boolean
+        | Fake::Latitude
+        | Fake::Longitude
+        | Fake::Color => String::new(),
     }
 }
 
@@ -367,8 +442,14 @@ mod tests {
         let scenario = parse(&text, "test").unwrap_or_else(|e| panic!("{e}"));
         let mut variables = scenario.variables.clone();
         variables[2] = extracted;
-        let scope =
-            Scope { variables: &variables, row: None, user: 3, iteration: 4, now: Timestamp(5_000_000) };
+        let scope = Scope {
+            variables: &variables,
+            row: None,
+            user: 3,
+            iteration: 4,
+            now: Timestamp(5_000_000),
+            locale: Locale::En,
+        };
         let mut random = of_iteration(1, 3, 4);
         let (mut path, mut json) = (String::new(), String::new());
         render(&scenario.steps[1].path, &scope, &mut random, &mut path)?;
@@ -429,6 +510,42 @@ mod tests {
         assert_eq!(filled("/{{ got.id }}", "{}", json!({})).unwrap_err(), "`id` of `got` has no value");
         assert_eq!(filled("/{{ got | random }}", "{}", json!([])).unwrap_err(), "`got` is an empty list");
         assert_eq!(filled("/{{ got | int }}", "{}", json!("x")).unwrap_err(), "`got` is no whole number: x");
+    }
+
+    #[test]
+    fn every_kind_of_fake_data_gives_something_in_every_locale() {
+        for (_, locale) in Locale::NAMES {
+            for index in 0..Fake::NAMES.len() {
+                let text = format!("[\"{{{{ fake.{} }}}}\"]", Fake::NAMES[index]);
+                let scenario = parse(
+                    &format!(
+                        "target: http://h\nload: {{users: 1, for: 1s}}\nsteps: [{{post: /, json: {text}}}]\n"
+                    ),
+                    "t",
+                )
+                .unwrap();
+                let Body::Text { text, .. } = &scenario.steps[0].body else { panic!("no body") };
+                let scope =
+                    Scope { variables: &[], row: None, user: 0, iteration: 0, now: Timestamp(0), locale };
+                let filled = |seed| {
+                    let mut out = String::new();
+                    render(text, &scope, &mut of_iteration(seed, 0, 0), &mut out).unwrap();
+                    let value: Value = serde_json::from_str(&out).unwrap();
+                    value[0].clone()
+                };
+                assert_eq!(filled(1), filled(1));
+                assert!(!text_of(&filled(1)).is_empty(), "{} {locale:?}", Fake::NAMES[index]);
+            }
+        }
+        let mut random = of_iteration(1, 0, 0);
+        let mut name = |locale| text_of(&fake_value(Fake::City, locale, &mut random)).into_owned();
+        assert!(
+            !name(Locale::Ja).is_ascii() && !name(Locale::ZhCn).is_ascii() && name(Locale::En).is_ascii()
+        );
+        for _ in 0..200 {
+            let day = date(&mut random);
+            assert!(("1970-01-01".."2038-01-01").contains(&day.as_str()) && day.len() == 10, "{day}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Seat {
     pub connections: Connections,
     /// The variables with which its iterations begin, where the user was set up; else the scenario's.
     pub variables: Option<Vec<serde_json::Value>>,
+    /// The answers that it keeps.
+    pub cache: super::cache::Cache,
 }
 
 /// Where a user's connections come from.

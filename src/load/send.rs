@@ -1,6 +1,7 @@
 //! One exchange: from a step made ready to the complete record of what came of it.
 
-use super::check::{Answer, KEPT_BODY, look};
+use super::cache::Found;
+use super::check::{Answer, KEPT_BODY, Measured, look};
 use super::connection::{Connection, Http2};
 use super::flight::Ended;
 use super::http1::{Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request};
@@ -13,15 +14,16 @@ use crate::record::{
     Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp,
     TraceContext, TraceId,
 };
-use crate::scenario::{Redirects, masked_url};
+use crate::scenario::{Caching, Redirects, masked_url};
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue, LOCATION};
+use http::header::{COOKIE, HeaderName, HeaderValue, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rand::rngs::SmallRng;
 use serde_json::Value;
+use std::rc::Rc;
 use std::sync::Arc;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -87,6 +89,12 @@ pub enum Went {
     Over,
 }
 
+/// An answer: this exchange's own, or one that the user's cache keeps too.
+enum Kept {
+    Own(Answer),
+    Shared(Rc<Answer>),
+}
+
 /// Sends a step's request, follows where it is redirected if it shall, and records each exchange.
 pub async fn step(
     thread: &Thread,
@@ -120,25 +128,32 @@ pub async fn step(
         method: &plan.method,
         redirected: false,
     };
-    let filled;
-    let first = match plan.ready() {
-        Some(ready) => ready,
-        None => {
-            let scope = Scope {
-                variables: &walk.variables,
-                row: walk.row.as_ref(),
-                user: seat.user,
-                iteration: walk.iteration,
-                now: start,
-            };
-            match plan.make(&scope, &mut walk.random) {
-                Ok(made) => {
-                    filled = made;
-                    &filled
-                }
-                Err(why) => return attempt.unmade(seat, walk, &why),
-            }
+    let mut filled = None;
+    if plan.ready().is_none() {
+        let scope = Scope {
+            variables: &walk.variables,
+            row: walk.row.as_ref(),
+            user: seat.user,
+            iteration: walk.iteration,
+            now: start,
+            locale: thread.scenario.locale,
+        };
+        match plan.make(&scope, &mut walk.random) {
+            Ok(made) => filled = Some(made),
+            Err(why) => return attempt.unmade(seat, walk, &why),
         }
+    }
+    // What can be cached is made anew each time, see `StepPlan::ready`.
+    let mut cache_key = None;
+    if let Some(made) = filled.as_mut().filter(|_| step.cache == Caching::AsBrowser) {
+        let key = (plan.endpoint, made.path.to_string());
+        if let Some(end) = ask_cache(thread, seat, walk, id, made, &key, start) {
+            return end;
+        }
+        cache_key = Some(key);
+    }
+    let Some(first) = filled.as_ref().or(plan.ready()) else {
+        return attempt.unmade(seat, walk, "there is no request");
     };
     let mut elsewhere: Option<Made> = None;
     let get = Method::GET;
@@ -161,7 +176,33 @@ pub async fn step(
             continue;
         }
         let latency = exchange.corrected_latency();
-        let verdict = look(step, &answer, latency, &mut walk.variables, &mut thread.words.borrow_mut());
+        let answer: Kept = match &cache_key {
+            Some(key) if !attempt.redirected && plan.method == Method::GET => {
+                let cookies = seat.cookies.header(&made.url);
+                let field = |name: &HeaderName| {
+                    if *name == COOKIE { cookies.clone() } else { plan.field(made, name) }
+                };
+                Kept::Shared(seat.cache.take_in(key.clone(), field, answer, at, plan.keeps_body))
+            }
+            Some(key) if !plan.method.is_safe() && answer.status < 400 => {
+                seat.cache.drop_entry(key);
+                Kept::Own(answer)
+            }
+            _ => Kept::Own(answer),
+        };
+        let measured = Measured { latency, bytes: exchange.bytes_received, now: at };
+        let answer = match &answer {
+            Kept::Own(answer) => answer,
+            Kept::Shared(answer) => answer,
+        };
+        let verdict = look(
+            step,
+            answer,
+            measured,
+            walk,
+            (seat.user, thread.scenario.locale),
+            &mut thread.words.borrow_mut(),
+        );
         let flawed = !verdict.failed.is_empty();
         exchange.checks_failed = verdict.failed;
         record(thread, exchange);
@@ -169,6 +210,40 @@ pub async fn step(
         return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed };
     }
     StepEnd { at: attempt.start, went: Went::Failed, flawed: false }
+}
+
+/// Looks into the user's cache: ends the step with a fresh answer, or adds the validators of a stale one to the request.
+fn ask_cache(
+    thread: &Thread,
+    seat: &Seat,
+    walk: &mut Walk,
+    id: StepId,
+    made: &mut Made,
+    key: &super::cache::Key,
+    now: Timestamp,
+) -> Option<StepEnd> {
+    let index = usize::from(id.0);
+    let (plan, step) = (&thread.plans[index], &thread.scenario.steps[index]);
+    if plan.method != Method::GET {
+        return None;
+    }
+    let cookies = seat.cookies.header(&made.url);
+    let field = |name: &HeaderName| if *name == COOKIE { cookies.clone() } else { plan.field(made, name) };
+    match seat.cache.find(key, field, now, plan.keeps_body) {
+        Found::Nothing => None,
+        Found::Stale(fields) => {
+            made.extend(fields);
+            None
+        }
+        Found::Fresh(answer) => {
+            thread.count(|c| c.cached += 1);
+            let measured = Measured { latency: Nanos::ZERO, bytes: answer.body.len() as u64, now };
+            let who = (seat.user, thread.scenario.locale);
+            let verdict = look(step, &answer, measured, walk, who, &mut thread.words.borrow_mut());
+            let went = if verdict.lacks { Went::Lacking } else { Went::On };
+            Some(StepEnd { at: now, went, flawed: !verdict.failed.is_empty() })
+        }
+    }
 }
 
 /// Records that a request was due and never sent, because the load ended first.
@@ -389,7 +464,7 @@ impl Attempt<'_> {
         match answered {
             Ok(head) => {
                 exchange.phases.end = seen.last_byte.unwrap_or_else(|| thread.clock.now());
-                exchange.server_timing = head.server_timing;
+                exchange.server_timing = thread.unseen(head.server_timing);
                 seat.cookies.keep(&head.headers, &exchange.url);
                 seat.connections.give(self.plan.endpoint, Connection::Http1(connection), &thread.pool);
                 Tried::Answered(Answer { status: head.status, headers: head.headers, body: seen.body.kept })
@@ -512,7 +587,7 @@ impl Attempt<'_> {
         exchange.phases.end = first_byte;
         let (head, incoming) = response.into_parts();
         let status = head.status.as_u16();
-        exchange.server_timing = server_timing(&head.headers);
+        exchange.server_timing = thread.unseen(server_timing(&head.headers));
         let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
         let mut body = Body { keep, ..Body::default() };
         if !incoming.is_end_stream() {

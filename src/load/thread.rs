@@ -102,6 +102,15 @@ impl Thread {
         self.stop.get() > StopLevel::Run
     }
 
+    /// A text of the service's as it may be kept: without secrets that it repeats.
+    pub fn unseen(&self, text: Option<Arc<str>>) -> Option<Arc<str>> {
+        let secrets = &self.scenario.secrets;
+        match text {
+            Some(text) if !secrets.is_empty() => Some(secrets.mask(&text).into_owned().into()),
+            text => text,
+        }
+    }
+
     /// Changes counters.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts.borrow_mut());

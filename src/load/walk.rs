@@ -1,5 +1,7 @@
 //! Virtual users: who walks which journey when.
 
+use super::cache::Cache;
+use super::live::StopLevel;
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
 use super::schedule::{self, Cursor};
@@ -7,7 +9,7 @@ use super::seat::{Connections, Jar, Seat};
 use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
-use crate::scenario::{Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope};
+use crate::scenario::{AtEnd, Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope, shuffled};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 /// A user of the closed model pauses at least this long after a failure, so that a dead target is not hammered.
@@ -90,7 +93,15 @@ pub async fn followed_user(thread: Rc<Thread>, load: usize, number: u32) {
 
 /// A user that is on its way: its own cookies and variables, none yet.
 pub fn new_seat(thread: &Thread, load: usize, user: u32, connections: Connections) -> Seat {
-    Seat { load, user, flight: thread.flights.slot(), cookies: Jar::default(), connections, variables: None }
+    Seat {
+        load,
+        user,
+        flight: thread.flights.slot(),
+        cookies: Jar::default(),
+        connections,
+        variables: None,
+        cache: Cache::default(),
+    }
 }
 
 /// Iterations of a user's own beginning and end are numbered from here, so that their random numbers are their own.
@@ -281,8 +292,14 @@ impl<'a, 's> Walker<'a, 's> {
         let caller_row = self.walk.row.take();
         if let Some(data) = &journey.data {
             let scenario = &*self.thread.scenario;
-            self.walk.row =
-                Some(row(data, scenario, self.seat.user, self.walk.iteration, &mut self.walk.random)?);
+            self.walk.row = Some(row(
+                data,
+                scenario,
+                self.thread.seed,
+                self.seat.user,
+                self.walk.iteration,
+                &mut self.walk.random,
+            )?);
         }
         let counters = self.counters.len();
         self.counters.resize(counters + journey.counters, 0);
@@ -298,6 +315,7 @@ impl<'a, 's> Walker<'a, 's> {
             user: self.seat.user,
             iteration: walk.iteration,
             now: self.intended,
+            locale: self.thread.scenario.locale,
         };
         match op {
             Op::Set(slot, expression) => {
@@ -404,17 +422,38 @@ fn choose<'a>(thread: &'a Thread, load: usize, random: &mut SmallRng) -> &'a Jou
 fn row<'a>(
     data: &'a Data,
     scenario: &Scenario,
+    seed: u64,
     user: u32,
     iteration: u32,
     random: &mut SmallRng,
 ) -> Option<Row<'a>> {
-    let row = match data.order {
+    let length = data.table.len();
+    // A user's own beginning and end have no number of their own among the iterations.
+    let iteration = if iteration >= OWN_ITERATIONS { 0 } else { iteration as usize };
+    // Users begin side by side and move on together: all rows are used, without any shared counter.
+    let nth = user as usize + iteration * scenario.most_users().max(1) as usize;
+    let index = match data.order {
         RowOrder::PerUser => user as usize,
-        RowOrder::Random => random.random_range(0..data.table.len()),
-        // Users begin side by side and move on together: all rows are used, without any shared counter.
-        RowOrder::Sequential => user as usize + iteration as usize * scenario.most_users().max(1) as usize,
+        RowOrder::Random => random.random_range(0..length),
+        RowOrder::Sequential | RowOrder::Shuffled => nth,
+        RowOrder::Once => data.next.fetch_add(1, Ordering::Relaxed) as usize,
     };
-    Some(Row { table: &data.table, row })
+    if index >= length && data.at_end == AtEnd::Stop {
+        return None;
+    }
+    let index = match data.order {
+        RowOrder::Shuffled => {
+            let round = (index / length) as u64;
+            shuffled(index % length, length, seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        }
+        _ => index % length,
+    };
+    // A row that cannot be read any more has no values: the request that needs one says so.
+    Some(
+        data.table
+            .kept(index)
+            .map_or_else(|| Row::Read(data.table.read(index).unwrap_or_default()), Row::Kept),
+    )
 }
 
 /// Arrivals of the open model on one thread.
@@ -574,13 +613,18 @@ impl Open {
         while let Some(arrival) = next {
             seat.user = self.user_of(arrival);
             seat.cookies.clear();
+            seat.cache.clear();
             thread.count(|c| c.users += 1);
             seat.variables = None;
             let begun = begin_user(&thread, &mut seat, arrival.due, thread.end.get()).await;
             let (due, stays) = begun.unwrap_or((arrival.due, true));
             if stays {
-                iterate(&thread, &mut seat, 0, due, thread.end.get()).await;
+                let walked = iterate(&thread, &mut seat, 0, due, thread.end.get()).await;
                 end_user(&thread, &mut seat).await;
+                if walked.leaves {
+                    // The data is used up: nobody who arrives later has anything to do.
+                    thread.stop(StopLevel::Drain);
+                }
             }
             thread.count(|c| c.users -= 1);
             next = self.next(&mailbox).await;

@@ -1,26 +1,43 @@
 //! Messages that many exchanges share, and the classes of failures.
 
 use crate::record::{Failure, FailureClass};
-use std::collections::HashSet;
+use crate::scenario::Secrets;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-/// Texts kept once each. Bounded: a service that answers every request with another message must not fill the memory.
+/// Texts kept once each, without secrets. Bounded: a service that answers every request with another message must not fill
+/// the memory.
 #[derive(Default)]
 pub struct Words {
     known: HashSet<Arc<str>>,
+    /// Texts with secrets in them, and what is shown instead.
+    masked: HashMap<Box<str>, Arc<str>>,
+    secrets: Arc<Secrets>,
 }
 
 const MOST_WORDS: usize = 4096;
 
 impl Words {
+    /// That let none of these be seen.
+    pub fn without(secrets: Arc<Secrets>) -> Words {
+        Words { secrets, ..Words::default() }
+    }
+
     /// The shared copy of a text.
     pub fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(text) {
+        if let Some(known) = self.known.get(text).or_else(|| self.masked.get(text)) {
             return Arc::clone(known);
         }
-        let new: Arc<str> = text.into();
+        let masked = self.secrets.mask(text);
+        let new: Arc<str> = match self.known.get(&*masked) {
+            Some(known) => Arc::clone(known),
+            None => masked.as_ref().into(),
+        };
+        if *masked != *text && self.masked.len() < MOST_WORDS {
+            self.masked.insert(text.into(), Arc::clone(&new));
+        }
         if self.known.len() < MOST_WORDS {
             self.known.insert(Arc::clone(&new));
         }

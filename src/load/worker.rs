@@ -190,7 +190,7 @@ pub fn thread_of(
         ),
         pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
         ids: RefCell::new(Ids::new()),
-        words: RefCell::new(Words::default()),
+        words: RefCell::new(Words::without(Arc::clone(&scenario.secrets))),
         outbox: Outbox::new(setup.sink.clone()),
         counts: RefCell::default(),
         stop: Cell::new(StopLevel::Run),

@@ -77,6 +77,8 @@ pub struct StepInfo {
     pub method: String,
     /// URL path template, as in `url.template`.
     pub template: String,
+    /// The names of its checks.
+    pub checks: Vec<String>,
 }
 
 /// Load as it was offered.
@@ -98,6 +100,8 @@ pub struct LoadFacts {
     pub users_max: u32,
     /// Iterations begun.
     pub iterations: u64,
+    /// Requests that users' caches answered: they were never sent and are no exchanges.
+    pub cached: u64,
     /// hotspan's own CPU time during the load.
     pub cpu: Nanos,
     /// Cores that load was made on.

@@ -174,6 +174,7 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
                 name: (*name).to_owned(),
                 method: "GET".to_owned(),
                 template: "/".to_owned(),
+                checks: Vec::new(),
             })
             .collect(),
         load: LoadFacts {
@@ -183,6 +184,7 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
             sent: 12_040,
             not_sent: 0,
             users_max: 20,
+            cached: 0,
             iterations: 4_013,
             cpu: Nanos::from_millis(3_900),
             threads: 2,

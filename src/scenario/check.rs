@@ -1,6 +1,7 @@
 //! Conditions on answers: `expect: {status: 2xx, json: {"$.price": "> 0"}}`.
 
 use super::threshold::Comparison;
+use super::types::Pattern;
 use serde_json::Value;
 use std::fmt;
 
@@ -57,6 +58,47 @@ pub enum Condition {
     Compares(Comparison, Value),
     /// Its text contains this, or it is a list that does.
     Contains(String),
+    /// Its text does not contain this, nor is it a list that does.
+    Lacks(String),
+    /// Its text matches this pattern somewhere.
+    Matches(Pattern),
+    /// It is equal to one of these.
+    In(Vec<Value>),
+    /// The number of its items, members or characters compares so.
+    Length(Comparison, u64),
+    /// It is of that kind.
+    Is(Kind),
+}
+
+/// Kinds of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is its own name")]
+pub enum Kind {
+    Text,
+    Number,
+    Boolean,
+    List,
+    Object,
+}
+
+impl Kind {
+    const NAMES: [(&str, Kind); 5] = [
+        ("text", Kind::Text),
+        ("number", Kind::Number),
+        ("boolean", Kind::Boolean),
+        ("list", Kind::List),
+        ("object", Kind::Object),
+    ];
+
+    fn is_of(self, value: &Value) -> bool {
+        match self {
+            Kind::Text => value.is_string(),
+            Kind::Number => value.is_number(),
+            Kind::Boolean => value.is_boolean(),
+            Kind::List => value.is_array(),
+            Kind::Object => value.is_object(),
+        }
+    }
 }
 
 impl Condition {
@@ -71,8 +113,30 @@ impl Condition {
             }
             return Ok(Condition::Compares(comparison, value));
         }
-        Ok(match text.split_once(char::is_whitespace) {
-            Some(("contains", needle)) => Condition::Contains(unquoted(needle.trim()).to_string()),
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let rest = rest.trim();
+        Ok(match word {
+            "contains" if !rest.is_empty() => Condition::Contains(unquoted(rest).to_string()),
+            "not" if rest.starts_with("contains ") => {
+                Condition::Lacks(unquoted(rest["contains ".len()..].trim()).to_string())
+            }
+            "matches" if !rest.is_empty() => Condition::Matches(pattern(unquoted(rest))?),
+            "in" if rest.starts_with('[') => Condition::In(listed_values(rest)?),
+            "length" if Comparison::parse(rest).is_some() => {
+                let (comparison, number) = Comparison::parse(rest).unwrap_or((Comparison::Equal, ""));
+                let number = number.parse().map_err(|_| {
+                    format!("`length {comparison}` is followed by a whole number, not {number:?}")
+                })?;
+                Condition::Length(comparison, number)
+            }
+            "is" => match Kind::NAMES.iter().find(|(name, _)| *name == rest) {
+                Some((_, kind)) => Condition::Is(*kind),
+                None => {
+                    return Err(format!(
+                        "`is` is followed by text, number, boolean, list or object, not {rest:?}"
+                    ));
+                }
+            },
             _ if text == "exists" => Condition::Exists,
             _ if text == "absent" => Condition::Absent,
             _ => Condition::Compares(Comparison::Equal, Value::from(text)),
@@ -98,6 +162,19 @@ impl Condition {
                 }
                 other => super::template::text_of(other).contains(needle.as_str()),
             },
+            Condition::Lacks(needle) => !Condition::Contains(needle.clone()).holds_of(value),
+            Condition::Matches(pattern) => pattern.0.is_match(&super::template::text_of(value)),
+            Condition::In(values) => values.iter().any(|wanted| compares(value, Comparison::Equal, wanted)),
+            Condition::Length(comparison, wanted) => {
+                let length = match value {
+                    Value::Array(items) => items.len(),
+                    Value::Object(members) => members.len(),
+                    Value::Null => return false,
+                    other => super::template::text_of(other).chars().count(),
+                };
+                comparison.holds(length as f64, *wanted as f64)
+            }
+            Condition::Is(kind) => kind.is_of(value),
             Condition::Compares(comparison, wanted) => match (number(value), wanted.as_f64()) {
                 (Some(actual), Some(limit)) => comparison.holds(actual, limit),
                 _ => match comparison {
@@ -117,8 +194,43 @@ impl fmt::Display for Condition {
             Condition::Absent => f.write_str("absent"),
             Condition::Compares(comparison, value) => write!(f, "{comparison} {value}"),
             Condition::Contains(needle) => write!(f, "contains {needle:?}"),
+            Condition::Lacks(needle) => write!(f, "not contains {needle:?}"),
+            Condition::Matches(pattern) => write!(f, "matches {}", pattern.0.as_str()),
+            Condition::In(values) => write!(f, "in {}", Value::Array(values.clone())),
+            Condition::Length(comparison, number) => write!(f, "length {comparison} {number}"),
+            Condition::Is(kind) => {
+                let name = Kind::NAMES.iter().find(|(_, k)| k == kind).map_or("", |(name, _)| name);
+                write!(f, "is {name}")
+            }
         }
     }
+}
+
+/// A regular expression that is not too large to be run on every answer.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
+    match regex::RegexBuilder::new(text).size_limit(1 << 20).build() {
+        Ok(regex) => Ok(Pattern(regex)),
+        Err(regex::Error::CompiledTooBig(_)) => Err(format!("the pattern {text:?} is too large")),
+        Err(error) => {
+            // The library draws the pattern with a mark under the place; its last line says what is wrong.
+            let why = error.to_string();
+            let last = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Err(format!("{text:?} is no regular expression: {last}"))
+        }
+    }
+}
+
+/// `[200, "a", b]`.
+fn listed_values(text: &str) -> Result<Vec<Value>, String> {
+    if let Ok(Value::Array(values)) = serde_json::from_str(text) {
+        return Ok(values);
+    }
+    let inside = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let inside = inside.ok_or_else(|| format!("{text:?} has no `]` at its end"))?;
+    Ok(inside.split(',').map(|item| operand_value(item.trim())).collect())
 }
 
 /// Whether two values compare so: as numbers where both are (or are texts that spell) numbers; else texts are ordered by
@@ -187,6 +299,29 @@ mod tests {
         assert!(Condition::parse("absent").unwrap().holds(&[]));
         assert!(!Condition::parse("> 0").unwrap().holds(&[]));
         assert!(Condition::parse("> cheap").is_err());
+        assert!(holds("not contains x", json!("abc")) && !holds("not contains b", json!("abc")));
+        assert!(!holds("not contains 2", json!([1, 2])));
+        assert!(holds("matches ^a\\d+$", json!("a12")) && !holds("matches ^a\\d+$", json!("ab")));
+        assert!(
+            holds("in [1, 2]", json!("2"))
+                && holds("in [a, b]", json!("b"))
+                && !holds("in [a, b]", json!("c"))
+        );
+        assert!(
+            holds("length > 1", json!([1, 2]))
+                && holds("length == 3", json!("abc"))
+                && !holds("length > 0", json!([]))
+        );
+        assert!(
+            holds("is number", json!(1)) && !holds("is number", json!("1")) && holds("is object", json!({}))
+        );
+        assert_eq!(
+            Condition::parse("matches a(").unwrap_err(),
+            "\"a(\" is no regular expression: unclosed group"
+        );
+        assert!(Condition::parse("is price").unwrap_err().contains("text, number"));
+        assert!(Condition::parse("length > many").unwrap_err().contains("whole number"));
+        assert!(pattern(&"(a{1000}){1000}").unwrap_err().contains("too large"));
     }
 
     #[test]

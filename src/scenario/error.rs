@@ -50,17 +50,28 @@ impl std::error::Error for ScenarioError {}
 pub(super) struct Fault {
     pub place: Place,
     pub message: String,
+    /// Whether the line may be shown.
+    shown: bool,
 }
 
 impl Fault {
     pub fn new(place: Place, message: impl Into<String>) -> Fault {
-        Fault { place, message: message.into() }
+        Fault { place, message: message.into(), shown: true }
+    }
+
+    /// The same without the line: there is a secret in it.
+    pub fn hidden(self) -> Fault {
+        Fault { shown: false, ..self }
     }
 
     pub fn in_file(self, file: &str, text: &str) -> ScenarioError {
         let line = self.place.line.checked_sub(1).and_then(|n| text.lines().nth(n));
         // A line that is wider than a screen would hide its own mark.
-        let excerpt = line.filter(|l| l.chars().count() <= 160).unwrap_or_default().trim_end().to_string();
+        let excerpt = line
+            .filter(|l| self.shown && l.chars().count() <= 160)
+            .unwrap_or_default()
+            .trim_end()
+            .to_string();
         ScenarioError { file: file.to_string(), place: self.place, message: self.message, excerpt }
     }
 }

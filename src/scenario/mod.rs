@@ -2,8 +2,8 @@
 //!
 //! Text goes in, a [`Scenario`] comes out. Reading has two stages: what was typed (a tree of YAML nodes that know their
 //! places) and what is meant (built values and enums, all references resolved, all templates compiled). Nothing here
-//! sends, sleeps or looks at a clock; the only thing read besides the text are the CSV files that it names, and the
-//! caller says how.
+//! sends, sleeps or looks at a clock; the only things read besides the text are the files that it names, and the caller
+//! says how.
 
 mod address;
 mod check;
@@ -12,9 +12,11 @@ mod data;
 mod error;
 mod flow;
 mod formula;
+pub mod import;
 mod mask;
 mod quantity;
 mod read;
+mod secret;
 mod shape;
 mod template;
 #[cfg(test)]
@@ -26,25 +28,27 @@ mod yaml;
 
 pub use address::base64;
 pub use check::{Condition as ValueCondition, StatusCheck, StatusRange, compares};
-pub use data::Table;
+pub use data::{Table, shuffled};
 pub use error::{Place, ScenarioError};
 pub use mask::{MASK, is_secret, masked_url};
 pub use quantity::Rate;
+pub use secret::Secrets;
 pub use shape::{CurvePoint, LoadPlan, SearchPlan, Spacing, Stage};
 pub use template::{
-    Escape, Expression, Fake, Filter, Member, Named, Operator, Piece, Template, percent_encode, text_of,
-    write_value,
+    Escape, Expression, Fake, Filter, Locale, Member, Named, Operator, Piece, Template, percent_encode,
+    text_of, write_value,
 };
 pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
 pub use types::{
-    Body, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck, Lifecycle, Missing,
-    OnFailure, Op, OtlpProtocol, ProtocolChoice, Redirects, RowOrder, Sampling, Scenario, Several, Source,
-    Step, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
+    AtEnd, Body, BodyPart, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck,
+    Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice, Redirects, RowOrder, Sampling,
+    Scenario, Several, Source, Step, Take, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 
 use crate::record::{Nanos, StepInfo};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,12 +60,18 @@ pub struct Surroundings<'a> {
     pub environment: Arc<BTreeMap<String, String>>,
     /// Reads a data file.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Opens a file that is too large to be read whole, or that is sent as it is.
+    pub open: &'a dyn Fn(&Path) -> io::Result<File>,
 }
 
 impl Default for Surroundings<'_> {
     /// No environment; data files from the disk.
     fn default() -> Self {
-        Surroundings { environment: Arc::default(), read: &|path: &Path| std::fs::read_to_string(path) }
+        Surroundings {
+            environment: Arc::default(),
+            read: &|path: &Path| std::fs::read_to_string(path),
+            open: &|path: &Path| File::open(path),
+        }
     }
 }
 

@@ -67,6 +67,22 @@ pub(super) fn duration(text: &str) -> Result<Nanos, String> {
         .ok_or_else(|| format!("{text:?} is longer than a year"))
 }
 
+/// `512`, `10kB`, `1.5MiB`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write a number and, if you like, B, kB, MB, KiB or MiB");
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let scale = match text[end..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err(wrong()),
+    };
+    scaled(&text[..end], scale).and_then(|n| u64::try_from(n).ok()).ok_or_else(wrong)
+}
+
 /// Decimal digits times a scale, in integers, so that `0.1s` is exactly 100 ms.
 fn scaled(number: &str, scale: u64) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

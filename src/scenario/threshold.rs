@@ -16,6 +16,8 @@ pub struct Threshold {
     pub subject: Subject,
     /// What must hold.
     pub conditions: Vec<Condition>,
+    /// Whether the load is stopped when it does not hold any more, and how long after its beginning at the earliest.
+    pub abort: Option<Nanos>,
 }
 
 /// What a threshold is about.
@@ -32,6 +34,31 @@ pub enum Subject {
     },
     /// Server spans whose name, or the name of the work that they did, matches; `*` stands for any text.
     Span(String),
+    /// The check of that name, wherever it is made.
+    Check(String),
+    /// Whoever spent time and has a name that matches: a statement, a key, a destination, a host and route, an operation;
+    /// `*` stands for any text.
+    Contributor(String),
+}
+
+/// What kind of subject a condition is about: it decides which metrics there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Exchanges,
+    Spans,
+    Check,
+    Contributor,
+}
+
+impl Subject {
+    pub(super) fn about(&self) -> About {
+        match self {
+            Subject::Run | Subject::Step { .. } => About::Exchanges,
+            Subject::Span(_) => About::Spans,
+            Subject::Check(_) => About::Check,
+            Subject::Contributor(_) => About::Contributor,
+        }
+    }
 }
 
 /// One comparison.
@@ -74,6 +101,14 @@ pub enum Metric {
     SpanCalls,
     /// Share of the matching server spans with an error status.
     SpanErrorRate,
+    /// Share of the exchanges of the check's steps in which it did not hold.
+    FailureRate,
+    /// Exchanges in which the check did not hold.
+    Failures,
+    /// Time of a contributor on the critical path, per exchange of the run.
+    ContributorMean,
+    /// The same as a share of all latency, 0..=1.
+    ContributorShare,
 }
 
 /// A number that stands for many.
@@ -195,9 +230,9 @@ impl Limit {
     }
 }
 
-/// `span("SELECT product")`: the pattern, if the text is of that form.
-pub(super) fn span_pattern(text: &str) -> Option<Result<String, String>> {
-    let inner = text.trim().strip_prefix("span(")?;
+/// `span("SELECT product")`: what stands in the quotes, if the text is of that form.
+pub(super) fn called(function: &str, text: &str) -> Option<Result<String, String>> {
+    let inner = text.trim().strip_prefix(function)?.strip_prefix('(')?;
     let quoted = inner.strip_suffix(')').map(str::trim);
     let pattern = quoted.and_then(|q| {
         q.strip_prefix('"')
@@ -206,16 +241,18 @@ pub(super) fn span_pattern(text: &str) -> Option<Result<String, String>> {
     });
     Some(match pattern {
         Some(pattern) if !pattern.is_empty() => Ok(pattern.to_string()),
-        _ => Err("write span(\"…\") with the span's name in quotes; `*` stands for any text".to_string()),
+        _ => Err(format!(
+            "write {function}(\"…\") with the name in quotes; `*` stands for any text in names of spans and contributors"
+        )),
     })
 }
 
 /// Conditions after the subject, separated by commas.
-pub(super) fn conditions(text: &str, about_spans: bool) -> Result<Vec<Condition>, String> {
-    text.split(',').map(|part| condition(part.trim(), about_spans)).collect()
+pub(super) fn conditions(text: &str, about: About) -> Result<Vec<Condition>, String> {
+    text.split(',').map(|part| condition(part.trim(), about)).collect()
 }
 
-fn condition(text: &str, about_spans: bool) -> Result<Condition, String> {
+fn condition(text: &str, about: About) -> Result<Condition, String> {
     let Some(at) = text.find(['<', '>', '=', '!']) else {
         return Err(format!("{text:?} has no comparison: write e.g. latency.p95 < 300ms"));
     };
@@ -223,12 +260,12 @@ fn condition(text: &str, about_spans: bool) -> Result<Condition, String> {
     let Some((comparison, limit)) = Comparison::parse(right) else {
         return Err(format!("`{}` is no comparison: use <, <=, >, >=, == or !=", right.trim()));
     };
-    let metric = metric(left.trim(), about_spans)?;
+    let metric = metric(left.trim(), about)?;
     let limit = limit_for(&metric, limit.trim(), left.trim())?;
     Ok(Condition { text: text.to_string(), metric, comparison, limit })
 }
 
-fn metric(text: &str, about_spans: bool) -> Result<Metric, String> {
+fn metric(text: &str, about: About) -> Result<Metric, String> {
     let (head, tail) = match text.split_once('.') {
         Some((head, tail)) => (head, Some(tail)),
         None => (text, None),
@@ -244,16 +281,16 @@ fn metric(text: &str, about_spans: bool) -> Result<Metric, String> {
         "exchanges",
         "errors",
     ];
-    let known: Vec<&str> = if about_spans {
-        OF_SPANS.to_vec()
-    } else {
-        OF_EXCHANGES.iter().chain(CATEGORIES).copied().collect()
+    let known: Vec<&str> = match about {
+        About::Spans => OF_SPANS.to_vec(),
+        About::Check => vec!["failure_rate", "failures"],
+        About::Contributor => vec!["mean", "share", "duration", "calls"],
+        About::Exchanges => OF_EXCHANGES.iter().chain(CATEGORIES).copied().collect(),
     };
     if !known.contains(&head) {
-        let elsewhere = if about_spans { OF_EXCHANGES } else { OF_SPANS };
         return Err(match nearest(head, known.iter().copied()) {
             Some(near) => format!("unknown metric `{head}`; did you mean `{near}`?"),
-            None if elsewhere.contains(&head) && !about_spans => {
+            None if OF_SPANS.contains(&head) && about == About::Exchanges => {
                 format!("`{head}` is a metric of spans: write span(\"…\"): {text} …")
             }
             None => format!("unknown metric `{head}`; expected one of {}", listed(&known)),
@@ -264,7 +301,11 @@ fn metric(text: &str, about_spans: bool) -> Result<Metric, String> {
         Some(tail) => Err(format!("`{head}` is one number, so `.{tail}` means nothing here")),
     };
     let of = |statistic_of: fn(Statistic) -> Metric| statistic(head, tail).map(statistic_of);
-    match (head, about_spans) {
+    match (head, about == About::Spans) {
+        ("failure_rate", _) => whole(Metric::FailureRate),
+        ("failures", _) => whole(Metric::Failures),
+        ("mean", _) => whole(Metric::ContributorMean),
+        ("share", _) => whole(Metric::ContributorShare),
         ("latency", _) => of(Metric::Latency),
         ("service_time", _) => of(Metric::ServiceTime),
         ("schedule_delay", _) => of(Metric::ScheduleDelay),
@@ -314,12 +355,15 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         | Metric::ServiceTime(_)
         | Metric::ScheduleDelay(_)
         | Metric::Category(_, Part::Mean)
+        | Metric::ContributorMean
         | Metric::SpanDuration(_) => quantity::duration(text)
             .map(Limit::Time)
             .map_err(|e| format!("{name} is compared with a duration: {e}")),
         Metric::ErrorRate
         | Metric::CheckFailureRate
         | Metric::SpanErrorRate
+        | Metric::FailureRate
+        | Metric::ContributorShare
         | Metric::Category(_, Part::Share) => match quantity::ratio(text) {
             Some(ratio) if ratio <= 1.0 => Ok(Limit::Ratio(ratio)),
             _ => Err(format!("{name} is compared with a share such as 0.1% or 0.001, not {text:?}")),
@@ -327,10 +371,12 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         Metric::Rate => quantity::rate(text)
             .map(|rate| Limit::Number(rate.as_per_second()))
             .map_err(|e| format!("{name} is compared with a rate: {e}")),
-        Metric::Exchanges | Metric::Errors | Metric::SpanCalls => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() && number >= 0.0 => Ok(Limit::Number(number)),
-            _ => Err(format!("{name} is compared with a number, not {text:?}")),
-        },
+        Metric::Exchanges | Metric::Errors | Metric::SpanCalls | Metric::Failures => {
+            match text.parse::<f64>() {
+                Ok(number) if number.is_finite() && number >= 0.0 => Ok(Limit::Number(number)),
+                _ => Err(format!("{name} is compared with a number, not {text:?}")),
+            }
+        }
     }
 }
 
@@ -376,19 +422,34 @@ mod tests {
             ("rate >= 100/s", Metric::Rate, Comparison::AtLeast, Limit::Number(100.0)),
         ];
         for (text, metric, comparison, limit) in cases {
-            let parsed = conditions(text, false).unwrap();
+            let parsed = conditions(text, About::Exchanges).unwrap();
             assert_eq!(parsed, vec![Condition { text: text.into(), metric, comparison, limit }]);
         }
     }
 
     #[test]
     fn conditions_of_spans() {
-        let parsed = conditions("duration.p95 < 20ms, calls < 5", true).unwrap();
+        let parsed = conditions("duration.p95 < 20ms, calls < 5", About::Spans).unwrap();
         assert_eq!(parsed[0].metric, Metric::SpanDuration(Statistic::Quantile(0.95)));
         assert_eq!((&parsed[1].metric, parsed[1].limit), (&Metric::SpanCalls, Limit::Number(5.0)));
-        assert_eq!(span_pattern("span(\"SELECT product\")"), Some(Ok("SELECT product".into())));
-        assert_eq!(span_pattern("product"), None);
-        assert!(span_pattern("span(SELECT)").unwrap().is_err());
+        assert_eq!(called("span", "span(\"SELECT product\")"), Some(Ok("SELECT product".into())));
+        assert_eq!(called("span", "product"), None);
+        assert!(called("span", "span(SELECT)").unwrap().is_err());
+    }
+
+    #[test]
+    fn conditions_of_checks_and_contributors() {
+        let parsed = conditions("failure_rate < 1%, failures < 10", About::Check).unwrap();
+        assert_eq!((parsed[0].metric, parsed[1].metric), (Metric::FailureRate, Metric::Failures));
+        let parsed =
+            conditions("mean < 40ms, share < 20%, duration.p99 < 1s, calls < 5", About::Contributor).unwrap();
+        assert_eq!((parsed[0].metric, parsed[1].metric), (Metric::ContributorMean, Metric::ContributorShare));
+        assert!(conditions("mean < 40ms", About::Exchanges).unwrap_err().contains("unknown metric `mean`"));
+        assert!(
+            conditions("latency.p95 < 40ms", About::Check)
+                .unwrap_err()
+                .contains("`failure_rate` and `failures`")
+        );
     }
 
     #[test]
@@ -407,7 +468,7 @@ mod tests {
             ("database.p95 < 1s", "write database.mean or database.share"),
         ];
         for (text, message) in cases {
-            assert_eq!(conditions(text, false).unwrap_err(), message);
+            assert_eq!(conditions(text, About::Exchanges).unwrap_err(), message);
         }
     }
 }

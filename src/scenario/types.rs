@@ -3,14 +3,18 @@
 use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
 pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
+use super::secret::Secrets;
 use super::shape::LoadPlan;
-use super::template::{Piece, Template};
-use super::threshold::Threshold;
+use super::template::{Expression, Locale, Piece, Template};
+use super::threshold::{Comparison, Threshold};
 use crate::record::{Nanos, StepId, StepInfo};
+use bytes::Bytes;
 use http::{HeaderName, Method};
+use scraper::Selector;
 use serde_json_path::JsonPath;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What to run: journeys over steps, stages of load, what must hold.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ pub struct Scenario {
     pub telemetry: Option<Telemetry>,
     /// Initial values of variables by slot; extracted ones are null until they are extracted.
     pub variables: Vec<serde_json::Value>,
+    /// The country and language of invented data.
+    pub locale: Locale,
+    /// Values that must not be seen.
+    pub secrets: Arc<Secrets>,
     pub(super) text: String,
 }
 
@@ -91,6 +99,19 @@ pub struct Data {
     pub table: Arc<Table>,
     /// Which row an iteration gets.
     pub order: RowOrder,
+    /// What happens when all rows are used.
+    pub at_end: AtEnd,
+    /// The next row that was not taken yet, over all users and threads; for [`RowOrder::Once`].
+    pub next: Arc<AtomicU64>,
+}
+
+/// What happens when all rows are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// They are used again from the start.
+    Recycle,
+    /// Whoever finds no row left leaves.
+    Stop,
 }
 
 impl Data {
@@ -107,6 +128,10 @@ pub enum RowOrder {
     Sequential,
     /// Any, each as likely.
     Random,
+    /// As `Sequential`, in an order that looks random and is another one each time around.
+    Shuffled,
+    /// The next that nobody had: no row is used twice before all were used once.
+    Once,
     /// Always the same row for the same user.
     PerUser,
 }
@@ -156,6 +181,22 @@ pub enum Body {
         /// The text.
         text: Template,
     },
+    /// Bytes and texts one after the other: files and forms with files.
+    Parts {
+        /// `content-type`, unless the step's headers say otherwise.
+        content_type: String,
+        /// In order.
+        parts: Vec<BodyPart>,
+    },
+}
+
+/// A piece of a body.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BodyPart {
+    /// Filled for each request.
+    Text(Template),
+    /// A file's bytes, read once.
+    Bytes(Bytes),
 }
 
 /// A value that is taken from an answer.
@@ -167,6 +208,8 @@ pub struct Extract {
     pub slot: usize,
     /// Where the value stands.
     pub source: Source,
+    /// Which one, where there are several.
+    pub take: Take,
     /// What to do when it is not there.
     pub missing: Missing,
 }
@@ -178,8 +221,37 @@ pub enum Source {
     Json(Arc<JsonPath>, Several),
     /// In a header.
     Header(HeaderName),
+    /// A cookie that the answer sets.
+    Cookie(String),
     /// In the body, between two texts.
     Between(String, String),
+    /// In an HTML body: the text of an element, or one of its attributes.
+    Css(Arc<Selector>, Option<String>),
+    /// In the body: a group of a pattern, 0 for the whole match.
+    Pattern(Pattern, usize),
+}
+
+/// Which of several values is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// What the source gives: a list where a JSONPath can name many places, else the first.
+    AsItIs,
+    /// Any, each as likely.
+    Random,
+    /// All, as a list.
+    All,
+    /// The n-th from 0; negative counts from the end.
+    Nth(i64),
+}
+
+/// A regular expression. Equal when spelled so.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub regex::Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Whether a JSONPath can give more than one value.
@@ -211,8 +283,46 @@ pub struct Expect {
     pub headers: Vec<HeaderCheck>,
     /// Texts that its body contains.
     pub contains: Vec<(Arc<str>, String)>,
+    /// Texts that its body does not contain.
+    pub lacks: Vec<(Arc<str>, String)>,
+    /// Patterns that its body matches.
+    pub matches: Vec<(Arc<str>, Pattern)>,
+    /// Of the number of bytes of its body, as they came.
+    pub size: Option<(Arc<str>, Comparison, u64)>,
     /// Of its corrected latency.
     pub within: Option<(Arc<str>, Nanos)>,
+    /// Conditions with names of their own, over what was extracted.
+    pub that: Vec<(Arc<str>, Expression)>,
+}
+
+impl Expect {
+    /// Whether anything but the status and the latency is looked at.
+    pub fn looks_closer(&self) -> bool {
+        self.looks_at_body() || !self.headers.is_empty() || self.size.is_some() || !self.that.is_empty()
+    }
+
+    /// Whether the body is looked at.
+    pub fn looks_at_body(&self) -> bool {
+        !(self.json.is_empty()
+            && self.contains.is_empty()
+            && self.lacks.is_empty()
+            && self.matches.is_empty())
+    }
+
+    /// The names of all checks, the status first.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = vec!["status".to_string()];
+        names.extend(self.within.iter().map(|(name, _)| name.to_string()));
+        names.extend(self.size.iter().map(|(name, ..)| name.to_string()));
+        names.extend(self.headers.iter().map(|c| c.name.to_string()));
+        names.extend(self.json.iter().map(|c| c.name.to_string()));
+        for texts in [&self.contains, &self.lacks] {
+            names.extend(texts.iter().map(|(name, _)| name.to_string()));
+        }
+        names.extend(self.matches.iter().map(|(name, _)| name.to_string()));
+        names.extend(self.that.iter().map(|(name, _)| name.to_string()));
+        names
+    }
 }
 
 /// A condition on a value in a JSON body.
@@ -381,6 +491,11 @@ impl Step {
             name: self.name.clone(),
             method: self.method.to_string(),
             template: self.path_template.clone(),
+            checks: {
+                let missing = |e: &&Extract| e.missing == Missing::Failure;
+                let extracts = self.extract.iter().filter(missing).map(|e| format!("extract {}", e.name));
+                self.expect.names().into_iter().chain(extracts).collect()
+            },
         }
     }
 }

@@ -37,23 +37,90 @@ pub(super) struct Key {
     pub text: String,
 }
 
+/// Largest scenario.
+const MOST_BYTES: usize = 1 << 20;
+/// Deepest nesting of lists and mappings.
+const MOST_DEPTH: usize = 64;
+
+const STACK: usize = 32 << 20;
+
 /// Reads YAML text. Duplicate keys, tabs in the indentation and the like are refused by the library.
 pub(super) fn read(text: &str) -> Result<Node, Fault> {
-    let options = serde_saphyr::options! {
-        // `user: no` in a request body is the word "no".
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        with_snippet: false,
+    if text.len() > MOST_BYTES {
+        let size = text.len() / 1024;
+        return Err(Fault::new(
+            Place::default(),
+            format!("the file has {size} KiB: a scenario has at most 1024; put data into files beside it"),
+        ));
+    }
+    // The library reads by recursion: the deepest file that is allowed needs more stack than a thread usually has.
+    let read = std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK);
+        let running =
+            reader.spawn_scoped(scope, || serde_saphyr::from_str_with_options::<Node>(text, options()));
+        running.ok().and_then(|running| running.join().ok())
+    });
+    let Some(read) = read else {
+        return Err(Fault::new(Place::default(), "the file cannot be read: no thread could be had for it"));
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    read.map_err(|error| {
         let place = error.location().map(place_of).unwrap_or_default();
         let error = error.without_snippet();
         if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
             return Fault::new(place, format!("the key `{key}` stands here a second time"));
         }
-        Fault::new(place, format!("not valid YAML: {}", without_location(&error.to_string())))
+        let words = without_location(&error.to_string());
+        let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+        Fault::new(
+            place,
+            match words.as_str() {
+                w if w.contains("Depth {") => {
+                    format!("lists and mappings are nested more than {MOST_DEPTH} deep")
+                }
+                w if w.starts_with("alias replay limit") || w.contains("Aliases {") => {
+                    "aliases (`*name`) stand for more than a scenario can hold: write the values out"
+                        .to_string()
+                }
+                w if w.starts_with("multiple YAML documents") => {
+                    "a second document begins here (`---`): a file is one scenario".to_string()
+                }
+                _ if line.contains(": {{") || line.contains("- {{") => {
+                    format!("not valid YAML ({words}): a value that begins with `{{{{` is written in quotes")
+                }
+                _ => format!("not valid YAML: {words}"),
+            },
+        )
     })
+}
+
+/// Reads a document of another kind, which may be larger than a scenario.
+pub(super) fn document(text: &str) -> Result<serde_json::Value, String> {
+    let read = std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK);
+        let running = reader.spawn_scoped(scope, || {
+            serde_saphyr::from_str_with_options::<serde_json::Value>(text, options()).map_err(|error| {
+                format!("it is no YAML: {}", without_location(&error.without_snippet().to_string()))
+            })
+        });
+        running.ok().and_then(|running| running.join().ok())
+    });
+    read.unwrap_or_else(|| Err("it cannot be read: no thread could be had for it".to_string()))
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        // `user: no` in a request body is the word "no".
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+        // A scenario that a person wrote is far below all of these; what is above would cost memory or stack.
+        budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, max_aliases: 100 },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 100_000,
+            max_alias_expansions_per_anchor: 100,
+        },
+    }
 }
 
 /// The library appends the place to its words; the message has it in front already.
@@ -162,6 +229,7 @@ impl Node {
             Value::Float(n) => format!("the number {n}"),
             Value::Text(text) if text.chars().count() > 60 => "a text".to_string(),
             Value::Text(text) => format!("{text:?}"),
+            Value::List(items) if items.is_empty() => "an empty list".to_string(),
             Value::List(_) => "a list".to_string(),
             Value::Map(_) => "a mapping".to_string(),
         }

@@ -78,6 +78,7 @@ fn run() -> Run {
         name: "product".into(),
         method: "GET".into(),
         template: "/products/{id}".into(),
+        checks: Vec::new(),
     };
     Run {
         id: "20261124T120000Z-shop".into(),

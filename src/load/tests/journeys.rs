@@ -82,7 +82,7 @@ fn branches_are_taken_by_their_weight() {
     let (server, log) = friendly(|_| ok("{}"));
     run(
         &server,
-        "target: http://TARGET\nload: {rate: 1000/s, for: 400ms}\nsteps:\n  - choose:\n      - {weight: 3, get: /often}\n      - {weight: 1, steps: [GET /rare, stop]}\n  - GET /after\n",
+        "target: http://TARGET\nload: [{rate: 1000/s, for: 400ms}, {users: 0, for: 300ms}]\nsteps:\n  - choose:\n      - {weight: 3, get: /often}\n      - {weight: 1, steps: [GET /rare, stop]}\n  - GET /after\n",
     );
     let sent = sent(&log);
     let count = |path: &str| sent.iter().filter(|s| s.as_str() == path).count() as f64;
@@ -121,7 +121,7 @@ journeys:
     );
     assert_eq!(log.lock().unwrap()[0].body, r#"{"u":"ann"}"#);
     let steps: Vec<u16> = ran.exchanges.iter().map(|e| e.step.0).collect();
-    assert_eq!(steps, [1, 0, 2, 2, 2], "a called journey's requests are its own steps");
+    assert_eq!(steps, [2, 0, 3, 3, 3], "a called journey's requests are its own steps");
 }
 
 #[test]
@@ -291,4 +291,60 @@ journeys:
     assert_eq!(one, walk(2, 42));
     assert_eq!(one, walk(3, 42));
     assert_ne!(one, walk(1, 43));
+}
+
+#[test]
+fn a_cache_asks_again_only_for_what_is_stale() {
+    let (server, log) = friendly(|s| {
+        let build = Response::builder();
+        match s.uri.as_str() {
+            "/fresh" => build.header("cache-control", "max-age=60").body(r#"{"v": 1}"#.to_string()),
+            "/tagged" if s.header("if-none-match") == "\"a\"" => build.status(304).body(String::new()),
+            "/tagged" => build.header("etag", "\"a\"").body(r#"{"v": 2}"#.to_string()),
+            _ => build.body(r#"{"v": 3}"#.to_string()),
+        }
+        .unwrap()
+    });
+    let ran = run(
+        &server,
+        r#"target: http://TARGET
+load: {users: 1, for: 400ms}
+cache: true
+steps:
+  - repeat: 3
+    steps:
+      - {get: /fresh, extract: {a: $.v}}
+      - {get: /tagged, expect: {status: 200}, extract: {b: $.v}}
+      - {get: "/sum/{{ a + b }}", name: sum, cache: false}
+  - {put: /fresh, body: x}
+  - GET /fresh
+  - {pause: 10s}
+  - GET /never
+"#,
+    );
+    let sums = ["GET /sum/3"; 3];
+    assert_eq!(
+        sent(&log),
+        [
+            "GET /fresh",
+            "GET /tagged",
+            sums[0],
+            "GET /tagged",
+            sums[1],
+            "GET /tagged",
+            sums[2],
+            "PUT /fresh",
+            "GET /fresh"
+        ]
+    );
+    let conditions: Vec<String> = log
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|s| s.uri == "/tagged")
+        .map(|s| s.header("if-none-match"))
+        .collect();
+    assert_eq!(conditions, ["", "\"a\"", "\"a\""]);
+    assert!(ran.exchanges.iter().all(|e| !e.is_error() && e.checks_failed.is_empty()));
+    assert_eq!((ran.facts.cached, ran.facts.offered), (2, 9));
 }

@@ -1,16 +1,22 @@
 //! What is taken from a step's answer, and what must hold of it.
 
-use super::super::check::{Condition, StatusCheck, StatusRange};
-use super::super::error::{Fault, listed};
-use super::super::quantity::duration_text;
+use super::super::check::{Condition, StatusCheck, StatusRange, pattern};
+use super::super::error::{Fault, listed, nearest};
+use super::super::quantity::{self, duration_text};
 use super::super::template::Names;
+use super::super::threshold::Comparison;
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::positive_duration;
 use super::step::variable_name;
+use super::{Context, positive_duration};
 use http::HeaderName;
+use scraper::Selector;
 use serde_json_path::JsonPath;
 use std::sync::Arc;
+
+/// All keys of `expect`.
+pub const EXPECT_KEYS: &[&str] =
+    &["status", "json", "headers", "contains", "not_contains", "matches", "size", "within", "that"];
 
 /// Variables and where they stand in the answer.
 pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>, Fault> {
@@ -19,46 +25,120 @@ pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>
     for (key, node) in entries(node, "a mapping of variables to where they are, e.g. {token: $.token}")? {
         variable_name(key)?;
         let slot = names.declare(&key.text);
-        let (from, missing) = extract_source(node, source)?;
-        all.push(Extract { name: key.text.clone(), slot, source: from, missing });
+        let (from, take, missing) = extract_source(node, source)?;
+        all.push(Extract { name: key.text.clone(), slot, source: from, take, missing });
     }
     Ok(all)
 }
 
-fn extract_source(node: &Node, source: &str) -> Result<(Source, Missing), Fault> {
+const SOURCES: &[&str] = &["json", "header", "cookie", "css", "regex", "between"];
+
+fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), Fault> {
     if !matches!(node.value, Value::Map(_)) {
-        return Ok((json_source(node, source)?, Missing::Failure));
+        return Ok((json_source(node, source)?, Take::AsItIs, Missing::Failure));
     }
-    let reader = Reader::new(node, "an extraction", &["json", "header", "between", "optional"])?;
+    let keys =
+        &["json", "header", "cookie", "css", "regex", "between", "attribute", "group", "take", "optional"];
+    let reader = Reader::new(node, "an extraction", keys)?;
     let missing = match reader.get("optional").map(Node::flag).transpose()? {
         Some(true) => Missing::Ignored,
         _ => Missing::Failure,
     };
-    let from = match (reader.get("json"), reader.get("header"), reader.get("between")) {
-        (Some(node), None, None) => json_source(node, source)?,
-        (None, Some(node), None) => {
-            let text = node.text(source, "a header name")?;
-            let name = HeaderName::from_bytes(text.as_bytes());
-            Source::Header(name.map_err(|_| Fault::new(node.place, format!("{text:?} is no header name")))?)
-        }
-        (None, None, Some(node)) => match node.items() {
-            [left, right] => {
-                let (left, right) = (left.text(source, "a text")?, right.text(source, "a text")?);
-                if left.is_empty() || right.is_empty() {
-                    return Err(Fault::new(node.place, "`between` needs two texts that are not empty"));
-                }
-                Source::Between(left, right)
-            }
-            _ => return Err(node.expected("two texts, e.g. between: ['value=\"', '\"']")),
-        },
-        _ => {
-            return Err(Fault::new(
-                reader.place(),
-                "an extraction has one of `json`, `header` and `between`",
-            ));
-        }
+    let given: Vec<(&str, &Node)> =
+        SOURCES.iter().filter_map(|key| reader.get(key).map(|node| (*key, node))).collect();
+    let [(kind, from)] = given.as_slice() else {
+        return Err(Fault::new(reader.place(), format!("an extraction has one of {}", listed(SOURCES))));
     };
-    Ok((from, missing))
+    for (key, wanted) in [("attribute", "css"), ("group", "regex")] {
+        if let Some(stray) = reader.key(key).filter(|_| *kind != wanted) {
+            return Err(Fault::new(stray.place, format!("`{key}` goes with `{wanted}`")));
+        }
+    }
+    let take = reader.get("take").map(|node| take(node, source)).transpose()?.unwrap_or(Take::AsItIs);
+    if matches!(*kind, "header" | "cookie" | "between")
+        && let Some(key) = reader.key("take")
+    {
+        return Err(Fault::new(key.place, format!("`{kind}` gives one value: `take` means nothing here")));
+    }
+    let from = match *kind {
+        "json" => json_source(from, source)?,
+        "header" => {
+            let text = from.text(source, "a header name")?;
+            let name = HeaderName::from_bytes(text.as_bytes());
+            Source::Header(name.map_err(|_| Fault::new(from.place, format!("{text:?} is no header name")))?)
+        }
+        "cookie" => Source::Cookie(from.text(source, "a cookie's name")?),
+        "css" => {
+            let text = from.text(source, "a CSS selector such as input[name=csrf]")?;
+            let selector = Selector::parse(&text).map_err(|_| {
+                Fault::new(
+                    from.place,
+                    format!("{text:?} is no CSS selector: write e.g. li.item > a or input[name=csrf]"),
+                )
+            })?;
+            let attribute =
+                reader.get("attribute").map(|n| n.text(source, "an attribute's name")).transpose()?;
+            Source::Css(Arc::new(selector), attribute)
+        }
+        "regex" => regex_source(from, reader.get("group"), source)?,
+        _ => between(from, source)?,
+    };
+    Ok((from, take, missing))
+}
+
+fn regex_source(node: &Node, group: Option<&Node>, source: &str) -> Result<Source, Fault> {
+    let text = node.text(source, "a regular expression")?;
+    let pattern = pattern(&text).map_err(|m| Fault::new(node.place, m))?;
+    let groups = pattern.0.captures_len() - 1;
+    let index = match group {
+        None => usize::from(groups > 0),
+        Some(node) => match &node.value {
+            Value::Int(_) => node.count("group", 0..=groups as i64)? as usize,
+            _ => {
+                let name = node.text(source, "the number or name of a group")?;
+                pattern.0.capture_names().position(|n| n == Some(&name)).ok_or_else(|| {
+                    Fault::new(
+                        node.place,
+                        format!("the pattern has no group `{name}`: groups are written (?<{name}>…)"),
+                    )
+                })?
+            }
+        },
+    };
+    Ok(Source::Pattern(pattern, index))
+}
+
+fn between(node: &Node, source: &str) -> Result<Source, Fault> {
+    match node.items() {
+        [left, right] => {
+            let (left, right) = (left.text(source, "a text")?, right.text(source, "a text")?);
+            if left.is_empty() || right.is_empty() {
+                return Err(Fault::new(node.place, "`between` needs two texts that are not empty"));
+            }
+            Ok(Source::Between(left, right))
+        }
+        _ => Err(node.expected("two texts, e.g. between: ['value=\"', '\"']")),
+    }
+}
+
+/// `first`, `last`, `random`, `all`, or a number from 0.
+fn take(node: &Node, source: &str) -> Result<Take, Fault> {
+    if let Value::Int(n) = node.value {
+        return Ok(Take::Nth(n));
+    }
+    let text = node.text(source, "first, last, random, all or a number")?;
+    match text.as_str() {
+        "first" => Ok(Take::Nth(0)),
+        "last" => Ok(Take::Nth(-1)),
+        "random" => Ok(Take::Random),
+        "all" => Ok(Take::All),
+        _ => Err(match nearest(&text, ["first", "last", "random", "all"]) {
+            Some(near) => {
+                Fault::new(node.place, format!("`{text}` is not known here; did you mean `{near}`?"))
+            }
+            None => node.expected("first, last, random, all or a number from 0"),
+        }),
+    }
 }
 
 fn json_source(node: &Node, source: &str) -> Result<Source, Fault> {
@@ -93,8 +173,9 @@ fn several(path: &str) -> Several {
 }
 
 /// Checks of the answer.
-pub fn expect(node: &Node, source: &str) -> Result<Expect, Fault> {
-    let reader = Reader::new(node, "expect", &["status", "json", "headers", "contains", "within"])?;
+pub fn expect(node: &Node, names: &Names, context: &Context) -> Result<Expect, Fault> {
+    let source = context.source;
+    let reader = Reader::new(node, "expect", EXPECT_KEYS)?;
     let status = match reader.get("status") {
         None => StatusCheck::NoError,
         Some(node) => {
@@ -123,10 +204,34 @@ pub fn expect(node: &Node, source: &str) -> Result<Expect, Fault> {
             });
         }
     }
-    let mut contains = Vec::new();
-    for node in reader.get("contains").map(Node::items).unwrap_or_default() {
-        let text = node.text(source, "a text that the body contains")?;
-        contains.push((Arc::from(format!("contains {text:?}")), text));
+    let texts = |key: &str, word: &str| -> Result<Vec<(Arc<str>, String)>, Fault> {
+        let nodes = reader.get(key).map(Node::items).unwrap_or_default();
+        nodes
+            .iter()
+            .map(|node| {
+                let text = node.text(source, "a text")?;
+                if text.is_empty() {
+                    return Err(Fault::new(node.place, format!("`{key}` needs a text that is not empty")));
+                }
+                Ok((Arc::from(format!("{word} {text:?}")), text))
+            })
+            .collect()
+    };
+    let (contains, lacks) = (texts("contains", "contains")?, texts("not_contains", "not contains")?);
+    let mut matches = Vec::new();
+    for node in reader.get("matches").map(Node::items).unwrap_or_default() {
+        let text = node.text(source, "a regular expression")?;
+        let pattern = pattern(&text).map_err(|m| Fault::new(node.place, m))?;
+        matches.push((Arc::from(format!("matches {text}")), pattern));
+    }
+    let size = reader.get("size").map(|node| size(node, source)).transpose()?;
+    let mut that = Vec::new();
+    if let Some(node) = reader.get("that") {
+        for (key, node) in
+            entries(node, "a mapping of names to conditions, e.g. {cart has items: cart | length > 0}")?
+        {
+            that.push((Arc::from(key.text.as_str()), super::flow::condition(node, "that", names, context)?));
+        }
     }
     let within = match reader.get("within") {
         None => None,
@@ -135,7 +240,27 @@ pub fn expect(node: &Node, source: &str) -> Result<Expect, Fault> {
             Some((Arc::from(format!("within {}", duration_text(limit))), limit))
         }
     };
-    Ok(Expect { status, json, headers, contains, within })
+    let expect = Expect { status, json, headers, contains, lacks, matches, size, within, that };
+    unlike_names(&expect, node)?;
+    Ok(expect)
+}
+
+/// Checks are counted by name: two of one name could not be told apart.
+fn unlike_names(expect: &Expect, node: &Node) -> Result<(), Fault> {
+    let mut names = expect.names();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Fault::new(node.place, format!("two checks are named `{}`", pair[0]))),
+        None => Ok(()),
+    }
+}
+
+/// `"< 10kB"`, `"> 0"`, or a number that it must be.
+fn size(node: &Node, source: &str) -> Result<(Arc<str>, Comparison, u64), Fault> {
+    let text = node.text(source, "a size such as < 10kB")?;
+    let (comparison, number) = Comparison::parse(text.trim()).unwrap_or((Comparison::Equal, text.trim()));
+    let bytes = quantity::bytes(number).map_err(|m| Fault::new(node.place, m))?;
+    Ok((Arc::from(format!("size {comparison} {number}")), comparison, bytes))
 }
 
 fn status(node: &Node, source: &str) -> Result<StatusRange, Fault> {

@@ -99,7 +99,7 @@ impl<'a> Compiler<'a> {
             }
             return self.looped(node, reader);
         };
-        let condition = self.condition(test, "when")?;
+        let condition = condition(test, "when", &self.names, self.context)?;
         let at = self.flow.len();
         self.flow.push(Op::Stop);
         self.looped(node, reader)?;
@@ -147,7 +147,7 @@ impl<'a> Compiler<'a> {
         self.leaving.push(Vec::new());
         let test = match reader.get("while") {
             Some(test) => {
-                let condition = self.condition(test, "while")?;
+                let condition = condition(test, "while", &self.names, self.context)?;
                 self.flow.push(Op::Stop);
                 Some((self.flow.len() - 1, condition))
             }
@@ -359,23 +359,27 @@ impl<'a> Compiler<'a> {
         self.flow.push(Op::Set(slot, expression));
         Ok(())
     }
+}
 
-    /// An expression, with or without `{{ }}` around it. Variables that a later step sets can be named: they have no
-    /// value until then.
-    fn condition(&self, node: &Node, key: &str) -> Result<template::Expression, Fault> {
-        let text = node.text(self.context.source, "a condition such as cart_total > 0")?;
-        let trimmed = text.trim_start();
-        let mut offset = text.chars().count() - trimmed.chars().count();
-        let mut inside = trimmed.trim_end();
-        if let Some(inner) = inside.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) {
-            (inside, offset) = (inner, offset + 2);
-        }
-        if inside.trim().is_empty() {
-            return Err(node.expected(&format!("a condition under `{key}`")));
-        }
-        template::parse_expression(inside, &self.names)
-            .map_err(|fault| self.context.template_fault(node, &text, offset, fault))
+/// An expression, with or without `{{ }}` around it.
+pub fn condition(
+    node: &Node,
+    key: &str,
+    names: &Names,
+    context: &Context,
+) -> Result<template::Expression, Fault> {
+    let text = node.text(context.source, "a condition such as cart_total > 0")?;
+    let trimmed = text.trim_start();
+    let mut offset = text.chars().count() - trimmed.chars().count();
+    let mut inside = trimmed.trim_end();
+    if let Some(inner) = inside.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) {
+        (inside, offset) = (inner, offset + 2);
     }
+    if inside.trim().is_empty() {
+        return Err(node.expected(&format!("a condition under `{key}`")));
+    }
+    template::parse_expression(inside, names)
+        .map_err(|fault| context.template_fault(node, &text, offset, fault))
 }
 
 /// The names of all variables that the steps under a node may set.

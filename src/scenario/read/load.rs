@@ -55,6 +55,9 @@ pub fn thresholds(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Vec<T
     let mut all = Vec::new();
     for item in node.items() {
         match &item.value {
+            Value::Map(map) if map.iter().any(|(key, _)| key.text == "that") => {
+                all.push(in_full(item, source, steps)?);
+            }
             Value::Map(_) => {
                 for (key, value) in entries(item, "a threshold")? {
                     let subject = subject(&key.text, steps).map_err(|m| Fault::new(key.place, m))?;
@@ -76,15 +79,60 @@ pub fn thresholds(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Vec<T
     Ok(all)
 }
 
+/// `{that: latency.p95 < 300ms, on: product, abort: true, after: 10s}`.
+fn in_full(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Threshold, Fault> {
+    let reader = Reader::new(node, "a threshold", &["that", "on", "abort", "after"])?;
+    let that = reader.need("that", "a condition such as latency.p95 < 300ms")?;
+    let text = that.text(source, "a condition such as latency.p95 < 300ms")?;
+    let (subject, text_whole) = match reader.get("on") {
+        None => (Subject::Run, text.clone()),
+        Some(node) => {
+            let name = node.text(source, "a step, span(\"…\"), check(\"…\") or contributor(\"…\")")?;
+            let subject = subject(&name, steps).map_err(|m| Fault::new(node.place, m))?;
+            (subject, format!("{name}: {text}"))
+        }
+    };
+    let mut threshold = one(text_whole, subject, &text, that)?;
+    let after = reader.get("after").map(|node| duration(node, source)).transpose()?;
+    if reader.get("abort").map(Node::flag).transpose()? == Some(true) {
+        threshold.abort = Some(after.unwrap_or(Nanos::ZERO));
+    } else if let Some(key) = reader.key("after") {
+        return Err(Fault::new(
+            key.place,
+            "`after` goes with `abort: true`: how long the load runs at least",
+        ));
+    }
+    Ok(threshold)
+}
+
 fn one(text: String, subject: Subject, conditions: &str, node: &Node) -> Result<Threshold, Fault> {
-    let about_spans = matches!(subject, Subject::Span(_));
-    let conditions = threshold::conditions(conditions, about_spans).map_err(|m| Fault::new(node.place, m))?;
-    Ok(Threshold { text, subject, conditions })
+    let conditions =
+        threshold::conditions(conditions, subject.about()).map_err(|m| Fault::new(node.place, m))?;
+    Ok(Threshold { text, subject, conditions, abort: None })
 }
 
 fn subject(text: &str, known: &[StepInfo]) -> Result<Subject, String> {
-    if let Some(pattern) = threshold::span_pattern(text) {
+    if let Some(pattern) = threshold::called("span", text) {
         return pattern.map(Subject::Span);
+    }
+    if let Some(pattern) = threshold::called("contributor", text) {
+        return pattern.map(Subject::Contributor);
+    }
+    if let Some(name) = threshold::called("check", text) {
+        let name = name?;
+        let mut checks: Vec<&str> = known.iter().flat_map(|s| s.checks.iter().map(String::as_str)).collect();
+        checks.sort_unstable();
+        checks.dedup();
+        if checks.contains(&name.as_str()) {
+            return Ok(Subject::Check(name));
+        }
+        return Err(match nearest(&name, checks.iter().copied()) {
+            Some(near) => format!("no check is named `{name}`; did you mean `{near}`?"),
+            None => format!(
+                "no check is named `{name}`; the checks are {}",
+                listed(&checks[..checks.len().min(12)])
+            ),
+        });
     }
     let full = |step: &StepInfo| format!("{}/{}", step.journey, step.name);
     let matching = |index: &usize| known[*index].name == text || full(&known[*index]) == text;

@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: the top level of the file.
 
+mod body;
 mod expect;
 mod flow;
 mod journey;
@@ -10,11 +11,12 @@ mod targets;
 mod trace;
 
 use super::address::Address;
-use super::data::Table;
+use super::data::{Format, SMALL, Table};
 use super::error::{Fault, Place, listed, nearest};
 use super::flow::{Lifecycle, Think};
 use super::mask::{self, Kind};
-use super::template::{Names, TemplateFault};
+use super::secret::{SHORTEST, Secrets};
+use super::template::{Locale, Names, TemplateFault};
 use super::threshold::Threshold;
 use super::types::*;
 use super::yaml::{self, Node, Reader, Value, entries};
@@ -30,13 +32,15 @@ pub(super) use trace::sampling;
 const KEYS: &[&str] = &[
     "name",
     "target",
-    "targets",
     "load",
     "journeys",
+    "targets",
     "steps",
     "thresholds",
     "headers",
     "vars",
+    "secrets",
+    "locale",
     "data",
     "setup",
     "teardown",
@@ -62,6 +66,7 @@ struct Context<'a> {
     surroundings: &'a Surroundings<'a>,
     secrets: RefCell<Vec<(Range<usize>, Kind)>>,
     tables: RefCell<BTreeMap<String, Arc<Table>>>,
+    files: RefCell<BTreeMap<String, bytes::Bytes>>,
 }
 
 impl Context<'_> {
@@ -95,17 +100,49 @@ impl Context<'_> {
             .map_err(|e| Fault::new(node.place, format!("{what} {} cannot be read: {e}", path.display())))
     }
 
-    /// A CSV file beside the scenario; read once, however often it is named.
+    /// The bytes of a file beside the scenario that is sent.
+    fn file(&self, node: &Node) -> Result<(String, bytes::Bytes), Fault> {
+        use std::io::Read as _;
+        /// Larger uploads are possible, but a slip is likelier.
+        const MOST: u64 = 1 << 30;
+        let name = node.text(self.source, "the name of a file")?;
+        let path = Path::new(self.file).parent().unwrap_or(Path::new("")).join(&name);
+        let unreadable = |e: std::io::Error| {
+            Fault::new(node.place, format!("the file {} cannot be read: {e}", path.display()))
+        };
+        if let Some(bytes) = self.files.borrow().get(&name) {
+            return Ok((name, bytes.clone()));
+        }
+        let file = (self.surroundings.open)(&path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        file.take(MOST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MOST {
+            return Err(Fault::new(node.place, format!("the file {} is larger than 1 GiB", path.display())));
+        }
+        let bytes = bytes::Bytes::from(bytes);
+        self.files.borrow_mut().insert(name.clone(), bytes.clone());
+        Ok((name, bytes))
+    }
+
+    /// A data file beside the scenario; read once, however often it is named.
     fn table(&self, node: &Node) -> Result<Arc<Table>, Fault> {
-        let name = node.text(self.source, "the name of a CSV file")?;
+        let name = node.text(self.source, "the name of a data file")?;
         if let Some(table) = self.tables.borrow().get(&name) {
             return Ok(Arc::clone(table));
         }
         let path = Path::new(self.file).parent().unwrap_or(Path::new("")).join(&name);
-        let text = (self.surroundings.read)(&path).map_err(|e| {
+        let unreadable = |e: std::io::Error| {
             Fault::new(node.place, format!("the data file {} cannot be read: {e}", path.display()))
-        })?;
-        let table = Table::parse(&text).map_err(|e| {
+        };
+        let format = Format::of(&name);
+        let large = (self.surroundings.open)(&path)
+            .ok()
+            .filter(|file| file.metadata().is_ok_and(|m| m.is_file() && m.len() > SMALL));
+        let table = match large {
+            Some(file) => Table::index(file, format),
+            None => Table::parse(&(self.surroundings.read)(&path).map_err(unreadable)?, format),
+        };
+        let table = table.map_err(|e| {
             Fault::new(node.place, format!("the data file {} is not usable: {e}", path.display()))
         })?;
         let table = Arc::new(table);
@@ -138,8 +175,14 @@ struct Target {
 
 /// Reads a scenario's text.
 pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) -> Result<Scenario, Fault> {
-    let context =
-        Context { source, file, surroundings, secrets: RefCell::default(), tables: RefCell::default() };
+    let context = Context {
+        source,
+        file,
+        surroundings,
+        secrets: RefCell::default(),
+        tables: RefCell::default(),
+        files: RefCell::default(),
+    };
     let root = yaml::read(source)?;
     if matches!(root.value, Value::Null) || matches!(&root.value, Value::Map(m) if m.is_empty()) {
         return Err(Fault::new(
@@ -173,6 +216,10 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         Some(node) => load::name(node, source)?,
         None => default_name(file, &first),
     };
+    let locale = match top.get("locale") {
+        Some(node) => one_of(node, source, &Locale::NAMES)?,
+        None => Locale::default(),
+    };
     let telemetry = top.get("telemetry").map(|node| telemetry(node, &context)).transpose()?;
     let text = mask::masked_source(source, &context.secrets.borrow());
     Ok(Scenario {
@@ -193,6 +240,8 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         redirects: if flag(&top, "follow")? { Redirects::Follow } else { Redirects::Answer },
         telemetry,
         variables: initial,
+        locale,
+        secrets: Arc::new(Secrets::new(&names.secrets.borrow().values.iter().cloned().collect::<Vec<_>>())),
         text,
     })
 }
@@ -259,6 +308,7 @@ fn default_name(file: &str, target: &Address) -> String {
 fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>, Names), Fault> {
     let mut values = Vec::new();
     let mut names = Names { environment: Arc::clone(&context.surroundings.environment), ..Names::default() };
+    secrets(top, &names, context)?;
     if let Some(node) = top.get("vars") {
         for (key, node) in entries(node, "a mapping of names to values")? {
             step::variable_name(key)?;
@@ -272,12 +322,65 @@ fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>,
     Ok((values, names))
 }
 
-fn data(node: &Node, context: &Context) -> Result<Data, Fault> {
-    if !matches!(node.value, Value::Map(_)) {
-        return Ok(Data { table: context.table(node)?, order: RowOrder::Sequential });
+/// `secrets: {token: {env: TOKEN}, key: {file: key.txt}}`.
+fn secrets(top: &Reader, names: &Names, context: &Context) -> Result<(), Fault> {
+    let Some(node) = top.get("secrets") else { return Ok(()) };
+    for (key, node) in entries(node, "a mapping of names to where secrets come from")? {
+        step::variable_name(key)?;
+        if !matches!(node.value, Value::Map(_)) {
+            context.secret(node, Kind::Value);
+            return Err(Fault::new(
+                node.place,
+                format!(
+                    "a secret does not stand in the file: write {}: {{env: NAME}} or {}: {{file: name.txt}}",
+                    key.text, key.text
+                ),
+            )
+            .hidden());
+        }
+        let reader = Reader::new(node, "a secret", &["env", "file"])?;
+        let (node, value) = match (reader.get("env"), reader.get("file")) {
+            (Some(node), None) => {
+                let name = node.text(context.source, "the name of an environment variable")?;
+                let value = context.surroundings.environment.get(&name).cloned().ok_or_else(|| {
+                    Fault::new(node.place, format!("the environment variable {name} is not set"))
+                })?;
+                (node, value)
+            }
+            (None, Some(node)) => {
+                let name = node.text(context.source, "the name of a file")?;
+                let path = Path::new(context.file).parent().unwrap_or(Path::new("")).join(&name);
+                let text = (context.surroundings.read)(&path).map_err(|e| {
+                    Fault::new(node.place, format!("the file {} cannot be read: {e}", path.display()))
+                })?;
+                (node, text.trim_end_matches(['\r', '\n']).to_string())
+            }
+            _ => return Err(Fault::new(reader.place(), "a secret comes from `env` or from `file`")),
+        };
+        if value.len() < SHORTEST {
+            return Err(Fault::new(
+                node.place,
+                format!(
+                    "the secret `{}` has fewer than {SHORTEST} characters: it could not be masked",
+                    key.text
+                ),
+            ));
+        }
+        let mut known = names.secrets.borrow_mut();
+        known.values.insert(value.clone());
+        known.named.insert(key.text.clone(), value);
     }
-    let reader = Reader::new(node, "data", &["file", "order"])?;
-    let table = context.table(reader.need("file", "the name of a CSV file")?)?;
+    Ok(())
+}
+
+fn data(node: &Node, context: &Context) -> Result<Data, Fault> {
+    let next = Arc::default();
+    if !matches!(node.value, Value::Map(_)) {
+        let table = context.table(node)?;
+        return Ok(Data { table, order: RowOrder::Sequential, at_end: AtEnd::Recycle, next });
+    }
+    let reader = Reader::new(node, "data", DATA_KEYS)?;
+    let table = context.table(reader.need("file", "the name of a CSV, JSON or JSON Lines file")?)?;
     let order = match reader.get("order") {
         None => RowOrder::Sequential,
         Some(node) => one_of(
@@ -286,12 +389,24 @@ fn data(node: &Node, context: &Context) -> Result<Data, Fault> {
             &[
                 ("sequential", RowOrder::Sequential),
                 ("random", RowOrder::Random),
+                ("shuffled", RowOrder::Shuffled),
+                ("once", RowOrder::Once),
                 ("per_user", RowOrder::PerUser),
             ],
         )?,
     };
-    Ok(Data { table, order })
+    let at_end = match reader.get("at_end") {
+        None if order == RowOrder::Once => AtEnd::Stop,
+        None => AtEnd::Recycle,
+        Some(node) if order == RowOrder::Random => {
+            return Err(Fault::new(node.place, "rows in random order have no end: leave `at_end` out"));
+        }
+        Some(node) => one_of(node, context.source, &[("recycle", AtEnd::Recycle), ("stop", AtEnd::Stop)])?,
+    };
+    Ok(Data { table, order, at_end, next })
 }
+
+const DATA_KEYS: &[&str] = &["file", "order", "at_end"];
 
 /// `500ms..2s`, one length for always the same pause, or `lognormal(500ms, 2s p95)`.
 fn think(node: &Node, source: &str) -> Result<Think, Fault> {
@@ -418,6 +533,17 @@ fn one_of<T: Copy>(node: &Node, source: &str, words: &[(&str, T)]) -> Result<T, 
     }
 }
 
+/// Every key that the JSON Schema describes; the load's and the trace's are said in words alone.
+#[cfg(test)]
+pub(super) fn structural_words() -> impl Iterator<Item = &'static str> {
+    KEYS.iter()
+        .chain(journey::JOURNEY_KEYS)
+        .chain(step::STEP_KEYS)
+        .chain(expect::EXPECT_KEYS)
+        .chain(DATA_KEYS)
+        .copied()
+}
+
 /// Every key of a scenario, for the test that the reference names them all.
 #[cfg(test)]
 pub(super) fn words() -> impl Iterator<Item = &'static str> {
@@ -428,5 +554,7 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
         .chain(shape::STAGE_KEYS)
         .chain(shape::SEARCH_KEYS)
         .chain(step::STEP_KEYS)
+        .chain(expect::EXPECT_KEYS)
+        .chain(DATA_KEYS)
         .copied()
 }

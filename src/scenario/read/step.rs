@@ -36,6 +36,8 @@ pub const STEP_KEYS: &[&str] = &[
     "json",
     "form",
     "body",
+    "multipart",
+    "graphql",
     "extract",
     "expect",
     "think",
@@ -64,7 +66,7 @@ pub fn ids(names: &mut Names) -> Result<Extract, Fault> {
     let path = JsonPath::parse("$..id").map_err(|e| Fault::new(Default::default(), e.to_string()))?;
     let slot = names.declare(IDS);
     let source = Source::Json(Arc::new(path), Several::Yes);
-    Ok(Extract { name: IDS.to_string(), slot, source, missing: Missing::Failure })
+    Ok(Extract { name: IDS.to_string(), slot, source, take: Take::AsItIs, missing: Missing::Failure })
 }
 
 /// The step that `ids` is taken from, if it is used in a later one and never defined.
@@ -161,7 +163,12 @@ pub fn step(
         step.extract = extracts(node, names, context.source)?;
     }
     if let Some(node) = reader.get("expect") {
-        step.expect = expect(node, context.source)?;
+        // A check sees what the same answer gave.
+        let mut names = names.clone();
+        for extract in &step.extract {
+            names.declare(&extract.name);
+        }
+        step.expect = expect(node, &names, context)?;
     }
     if let Some(node) = reader.get("think") {
         step.think = think(node, context.source)?;
@@ -206,7 +213,11 @@ fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> St
             json: vec![],
             headers: vec![],
             contains: vec![],
+            lacks: vec![],
+            matches: vec![],
+            size: None,
             within: None,
+            that: vec![],
         },
         think: inherited.think,
         timeout: inherited.timeouts.request,
@@ -382,7 +393,7 @@ pub fn headers(
     Ok(headers)
 }
 
-fn plain(node: &Node, text: &str, names: &Names, context: &Context) -> Result<Template, Fault> {
+pub fn plain(node: &Node, text: &str, names: &Names, context: &Context) -> Result<Template, Fault> {
     Template::parse(text, names, Escape::Plain, template::as_it_is)
         .map_err(|fault| context.template_fault(node, text, 0, fault))
 }
@@ -396,7 +407,7 @@ pub fn fixed_text(
     what: &str,
 ) -> Result<String, Fault> {
     let template = plain(node, text, names, context)?;
-    template.as_static().map(str::to_string).ok_or_else(|| {
+    template.revealed().as_static().map(str::to_string).ok_or_else(|| {
         Fault::new(
             node.place,
             format!("{what} is fixed for the whole run: only {{{{ env.… }}}} can be used in it"),
@@ -405,12 +416,12 @@ pub fn fixed_text(
 }
 
 fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
-    let kinds = ["json", "form", "body"];
+    let kinds = ["json", "form", "body", "multipart", "graphql"];
     let given: Vec<&Key> = kinds.iter().filter_map(|kind| step.key(kind)).collect();
     if let [_, second, ..] = given.as_slice() {
         return Err(Fault::new(
             second.place,
-            format!("a step has one body: `json`, `form` or `body`, not also `{}`", second.text),
+            format!("a step has one body: it has `{}` and `{}`", given[0].text, second.text),
         ));
     }
     if let Some(node) = step.get("json") {
@@ -433,7 +444,16 @@ fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> 
         }
         return Ok(Body::Text { content_type: Some("application/x-www-form-urlencoded"), text });
     }
+    if let Some(node) = step.get("multipart") {
+        return super::body::multipart(node, names, context);
+    }
+    if let Some(node) = step.get("graphql") {
+        return super::body::graphql(node, names, context);
+    }
     if let Some(node) = step.get("body") {
+        if let Value::Map(_) = node.value {
+            return super::body::file(node, context);
+        }
         let typed = node.text(context.source, "a text; for structured bodies use `json` or `form`")?;
         return Ok(Body::Text { content_type: None, text: plain(node, &typed, names, context)? });
     }
@@ -441,7 +461,7 @@ fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> 
 }
 
 /// JSON text with holes. A text that is one hole keeps its value's type: `"{{ pick(1, 9) }}"` is sent as a number.
-fn json(node: &Node, names: &Names, context: &Context, out: &mut Template) -> Result<(), Fault> {
+pub fn json(node: &Node, names: &Names, context: &Context, out: &mut Template) -> Result<(), Fault> {
     match &node.value {
         Value::Null => out.push_text("null"),
         Value::Bool(b) => out.push_text(&b.to_string()),
@@ -507,7 +527,7 @@ pub fn single_value(node: &Node, names: &Names, context: &Context) -> Result<Exp
 pub fn json_value(node: &Node, names: &Names, context: &Context) -> Result<serde_json::Value, Fault> {
     let mut text = Template::default();
     json(node, names, context, &mut text)?;
-    let fixed = text.as_static().and_then(|t| serde_json::from_str(t).ok());
+    let fixed = text.revealed().as_static().and_then(|t| serde_json::from_str(t).ok());
     fixed.ok_or_else(|| {
         Fault::new(node.place, "`vars` are fixed for the whole run: only {{ env.… }} can be used in them")
     })

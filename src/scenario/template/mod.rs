@@ -52,6 +52,8 @@ pub enum Expression {
     Variable(Named),
     /// A column of the journey's data row.
     Column(Named),
+    /// A value that must not be seen, and its name.
+    Secret(Arc<str>, Value),
     /// The virtual user's number, from 0.
     User,
     /// The user's iteration, from 0.
@@ -194,6 +196,46 @@ fakes! {
     CreditCard "credit_card";
     Ipv4 "ipv4";
     UserAgent "user_agent";
+    Date "date";
+    DateTime "date_time";
+    Time "time";
+    Boolean "boolean";
+    Latitude "latitude";
+    Longitude "longitude";
+    State "state";
+    StreetName "street_name";
+    Domain "domain";
+    Ipv6 "ipv6";
+    Color "color";
+}
+
+/// Country and language of invented data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is its own name")]
+pub enum Locale {
+    #[default]
+    En,
+    De,
+    Fr,
+    It,
+    Nl,
+    PtBr,
+    Ja,
+    ZhCn,
+}
+
+impl Locale {
+    /// As written under `locale`.
+    pub const NAMES: [(&'static str, Locale); 8] = [
+        ("en", Locale::En),
+        ("de", Locale::De),
+        ("fr", Locale::Fr),
+        ("it", Locale::It),
+        ("nl", Locale::Nl),
+        ("pt-br", Locale::PtBr),
+        ("ja", Locale::Ja),
+        ("zh-cn", Locale::ZhCn),
+    ];
 }
 
 impl Template {
@@ -238,6 +280,23 @@ impl Template {
             [Piece::Text(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// The template with secrets written out: for what is sent, never for what is shown.
+    pub fn revealed(&self) -> Template {
+        let mut out = Template::default();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_text(text),
+                Piece::Hole(Expression::Secret(_, value), escape) => {
+                    let mut text = String::new();
+                    write_value(value, *escape, &mut text);
+                    out.push_text(&text);
+                }
+                hole => out.pieces.push(hole.clone()),
+            }
+        }
+        out
     }
 
     /// The expression, if the whole text is one hole.
@@ -307,6 +366,7 @@ fn short_name(expression: &Expression) -> String {
         Expression::Variable(named) | Expression::Column(named) => named.name.to_string(),
         Expression::Member(_, Member::Key(key)) => key.clone(),
         Expression::Member(inner, Member::Index(_)) | Expression::Filtered(inner, _) => short_name(inner),
+        Expression::Secret(name, _) => name.to_string(),
         Expression::User => "user".to_string(),
         Expression::Iteration => "iteration".to_string(),
         Expression::Pick(..) => "n".to_string(),
@@ -495,7 +555,7 @@ mod tests {
         assert_eq!(shape("token == 'a or b'"), "(token == \"a or b\")");
         assert_eq!(shape("token contains \"x\""), "(token contains \"x\")");
         assert_eq!(shape("token = 1"), "6: `=` is no comparison: write == for equal");
-        assert_eq!(shape("token and"), "9: expected a variable, a function or a literal");
+        assert_eq!(shape("token and"), "9: a value is missing at the end");
         assert_eq!(shape("or token"), "0: `or` stands between two values: a value is missing here");
         assert_eq!(shape("(token"), "6: `(` without its `)`");
         assert_eq!(shape(&"(".repeat(40)), "32: the expression is nested too deeply");

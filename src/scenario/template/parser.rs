@@ -2,6 +2,8 @@
 
 use super::{Expression, Fake, Filter, Member, Named, Operator};
 use crate::scenario::error::{listed, nearest};
+use crate::scenario::mask::is_secret;
+use crate::scenario::secret::SHORTEST;
 use crate::scenario::threshold::Comparison;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -19,8 +21,25 @@ pub(in crate::scenario) struct Names {
     pub visible: BTreeSet<usize>,
     /// Columns of the journey's data, if it has data.
     pub columns: Option<Arc<[String]>>,
+    /// Secrets by name, and all values that were found to be secret.
+    pub secrets: Rc<RefCell<Known>>,
     /// Environment variables: the reader of the scenario never looks at the process's environment itself.
     pub environment: Arc<BTreeMap<String, String>>,
+}
+
+/// Secrets that a template may use.
+#[derive(Clone, Default)]
+pub(in crate::scenario) struct Known {
+    /// By name.
+    pub named: BTreeMap<String, String>,
+    /// All of them, those that came from the environment under a secret name too.
+    pub values: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known")
+    }
 }
 
 impl Names {
@@ -74,7 +93,7 @@ pub(super) const FILTERS: &[&str] = &[
     "raw",
     "default",
 ];
-const BUILT_IN: &[&str] = &["data", "fake", "env", "user", "iteration"];
+const BUILT_IN: &[&str] = &["data", "fake", "env", "secret", "user", "iteration"];
 
 /// Position of the `}}` that ends a hole; one inside a quoted literal does not count.
 pub(super) fn closing(inside: &str) -> Option<usize> {
@@ -280,7 +299,8 @@ impl Parser<'_> {
         self.skip_space();
         let at = self.at;
         match self.peek() {
-            None => Err(self.fault("an empty `{{ }}`")),
+            None if self.chars.iter().all(|c| c.is_whitespace()) => Err(self.fault("an empty `{{ }}`")),
+            None => Err(self.fault("a value is missing at the end")),
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
             Some('(') => {
                 self.at += 1;
@@ -389,8 +409,10 @@ impl Parser<'_> {
             "iteration" => Ok(Expression::Iteration),
             "data" => {
                 let Some(columns) = self.names.columns.clone() else {
-                    return Err(self
-                        .fault_at(at, "this journey has no `data:`; name a CSV file there to use `data.…`"));
+                    return Err(self.fault_at(
+                        at,
+                        "this journey has no `data:`; name a CSV or JSON file there to use `data.…`",
+                    ));
                 };
                 let (column, at) = self.dotted("data")?;
                 let known: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -408,8 +430,30 @@ impl Parser<'_> {
             "env" => {
                 let (variable, at) = self.dotted("env")?;
                 match self.names.environment.get(&variable) {
+                    Some(value) if is_secret(&variable) && value.len() >= SHORTEST => {
+                        self.names.secrets.borrow_mut().values.insert(value.clone());
+                        Ok(Expression::Secret(variable.into(), value.as_str().into()))
+                    }
                     Some(value) => Ok(Expression::Literal(value.as_str().into())),
                     None => Err(self.fault_at(at, format!("the environment variable {variable} is not set"))),
+                }
+            }
+            "secret" => {
+                let (name, at) = self.dotted("secret")?;
+                let secrets = self.names.secrets.borrow();
+                match secrets.named.get(&name) {
+                    Some(value) => Ok(Expression::Secret(name.into(), value.as_str().into())),
+                    None if secrets.named.is_empty() => {
+                        let how = format!(
+                            "there are no secrets: name them at the top, e.g. secrets: {{{name}: {{env: {}}}}}",
+                            name.to_uppercase()
+                        );
+                        Err(self.fault_at(at, how))
+                    }
+                    None => {
+                        let known: Vec<&str> = secrets.named.keys().map(String::as_str).collect();
+                        Err(self.fault_at(at, unknown("secret", &name, &known)))
+                    }
                 }
             }
             _ if FUNCTIONS.contains(&name) => {

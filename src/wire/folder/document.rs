@@ -62,7 +62,9 @@ macro_rules! mirror {
 }
 
 mirror!(HostDoc = Host { name: String, os: String, cpu: String, cores: u32 });
-mirror!(StepDoc = StepInfo { journey: String, name: String, method: String, template: String });
+mirror!(
+    StepDoc = StepInfo { journey: String, name: String, method: String, template: String, checks: Vec<String> }
+);
 mirror!(
     LoadDoc = LoadFacts {
         open_model: bool,
@@ -73,6 +75,7 @@ mirror!(
         late: u64,
         users_max: u32,
         iterations: u64,
+        cached: u64,
         cpu: Ns,
         threads: u32,
         changes: ChangesDoc,

@@ -31,6 +31,7 @@ pub(crate) fn run() -> Run {
             name: "n".into(),
             method: "GET".into(),
             template: "/t".into(),
+            checks: vec!["status".into()],
         }],
         load: LoadFacts {
             open_model: true,
@@ -40,6 +41,7 @@ pub(crate) fn run() -> Run {
             not_sent: 4,
             users_max: 5,
             iterations: 6,
+            cached: 1,
             cpu: Nanos(7),
             late: 7,
             changes: vec![LoadChange { at: Nanos(5), what: "paused".into() }],

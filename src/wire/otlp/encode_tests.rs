@@ -19,6 +19,7 @@ fn run() -> Run {
         name: name.into(),
         method: method.into(),
         template: template.into(),
+        checks: Vec::new(),
     };
     Run {
         id: "20261124T120000Z-shop".into(),

@@ -1,0 +1,132 @@
+//! Bodies beyond JSON, forms and texts: files, forms with files, GraphQL.
+
+use super::super::error::Fault;
+use super::super::mask::{self, Kind};
+use super::super::template::{self, Names, Template};
+use super::super::types::{Body, BodyPart};
+use super::super::yaml::{Node, Reader, Value, entries};
+use super::{Context, step};
+use bytes::Bytes;
+
+/// `body: {file: image.png, type: image/png}`: the file as it is.
+pub fn file(node: &Node, context: &Context) -> Result<Body, Fault> {
+    let reader = Reader::new(node, "a body from a file", &["file", "type"])?;
+    let (_, bytes) = context.file(reader.need("file", "the name of a file beside the scenario")?)?;
+    let content_type = content_type(&reader, context)?;
+    Ok(Body::Parts { content_type, parts: vec![BodyPart::Bytes(bytes)] })
+}
+
+fn content_type(reader: &Reader, context: &Context) -> Result<String, Fault> {
+    let Some(node) = reader.get("type") else { return Ok("application/octet-stream".to_string()) };
+    let text = node.text(context.source, "a media type such as image/png")?;
+    if !text.contains('/') || http::HeaderValue::from_str(&text).is_err() {
+        return Err(node.expected("a media type such as image/png"));
+    }
+    Ok(text)
+}
+
+/// `multipart: {title: "{{ fake.word }}", image: {file: a.png, type: image/png, name: photo.png}}` (RFC 7578).
+pub fn multipart(node: &Node, names: &Names, context: &Context) -> Result<Body, Fault> {
+    let fields = entries(node, "a mapping of field names to values and files")?;
+    if fields.is_empty() {
+        return Err(node.expected("at least one field"));
+    }
+    let mut parts: Vec<BodyPart> = Vec::new();
+    let mut text = Template::default();
+    let boundary = boundary(fields, context)?;
+    for (index, (key, node)) in fields.iter().enumerate() {
+        let before = if index > 0 { "\r\n" } else { "" };
+        let name = quoted(&key.text);
+        text.push_text(&format!("{before}--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\""));
+        if let Value::Map(_) = node.value {
+            let reader = Reader::new(node, "a file", &["file", "type", "name"])?;
+            let (path, bytes) =
+                context.file(reader.need("file", "the name of a file beside the scenario")?)?;
+            let shown = match reader.get("name") {
+                Some(node) => node.text(context.source, "the name that is sent")?,
+                None => path.rsplit(['/', '\\']).next().unwrap_or_default().to_string(),
+            };
+            let content_type = content_type(&reader, context)?;
+            text.push_text(&format!(
+                "; filename=\"{}\"\r\ncontent-type: {content_type}\r\n\r\n",
+                quoted(&shown)
+            ));
+            parts.push(BodyPart::Text(std::mem::take(&mut text)));
+            parts.push(BodyPart::Bytes(bytes));
+        } else {
+            if mask::is_secret(&key.text) {
+                context.secret(node, Kind::Value);
+            }
+            let typed = node.text(context.source, "a field's value")?;
+            text.push_text("\r\n\r\n");
+            text.append(step::plain(node, &typed, names, context)?);
+        }
+    }
+    text.push_text(&format!("\r\n--{boundary}--\r\n"));
+    parts.push(BodyPart::Text(text));
+    Ok(Body::Parts { content_type: format!("multipart/form-data; boundary={boundary}"), parts })
+}
+
+/// A line that stands in none of the files. What templates bring is not known yet: 128 bits of the first file's checksum
+/// and the fields' names make it a matter of luck that nobody has.
+fn boundary(fields: &[(super::super::yaml::Key, Node)], context: &Context) -> Result<String, Fault> {
+    let mut files: Vec<Bytes> = Vec::new();
+    let mut seed = 0u32;
+    for (key, node) in fields {
+        seed = seed.rotate_left(5) ^ crc32fast::hash(key.text.as_bytes());
+        if let Value::Map(map) = &node.value
+            && let Some((_, file)) = map.iter().find(|(k, _)| k.text == "file")
+        {
+            files.push(context.file(file)?.1);
+        }
+    }
+    // Each try is another line; a file that has them all would have to be made for it.
+    for attempt in 0..1_000u32 {
+        let seed = seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b9));
+        let words: Vec<String> = (0..4u32)
+            .map(|n| format!("{:08x}", crc32fast::hash(&[seed.to_le_bytes(), n.to_le_bytes()].concat())))
+            .collect();
+        let boundary = format!("hotspan-{}", words.concat());
+        if !files.iter().any(|bytes| contains(bytes, boundary.as_bytes())) {
+            return Ok(boundary);
+        }
+    }
+    Ok("hotspan-boundary-of-last-resort".to_string())
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    let first = needle.first().copied().unwrap_or_default();
+    haystack.iter().enumerate().any(|(at, byte)| *byte == first && haystack[at..].starts_with(needle))
+}
+
+/// As browsers write names (RFC 7578, section 4.2, and the URL standard's percent-encoding of quotes and line ends).
+fn quoted(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// `graphql: {query: …, variables: {…}, operation: …}` as JSON over HTTP. The query is sent as it is: braces are its own.
+pub fn graphql(node: &Node, names: &Names, context: &Context) -> Result<Body, Fault> {
+    let mut text = Template::default();
+    let query = |text: &mut Template, node: &Node| -> Result<(), Fault> {
+        let query = node.text(context.source, "a GraphQL document")?;
+        text.push_text(&format!("{{\"query\":\"{}\"", template::json_inside(&query)));
+        Ok(())
+    };
+    if let Value::Text(_) = node.value {
+        query(&mut text, node)?;
+    } else {
+        let reader = Reader::new(node, "graphql", &["query", "variables", "operation"])?;
+        query(&mut text, reader.need("query", "the GraphQL document, e.g. query: '{ products { id } }'")?)?;
+        if let Some(node) = reader.get("variables") {
+            entries(node, "a mapping of variables to values")?;
+            text.push_text(",\"variables\":");
+            step::json(node, names, context, &mut text)?;
+        }
+        if let Some(node) = reader.get("operation") {
+            let name = node.text(context.source, "the operation's name")?;
+            text.push_text(&format!(",\"operationName\":\"{}\"", template::json_inside(&name)));
+        }
+    }
+    text.push_text("}");
+    Ok(Body::Text { content_type: Some("application/json"), text })
+}

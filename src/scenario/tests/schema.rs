@@ -1,0 +1,160 @@
+//! The JSON Schema for editors: it accepts what the reader accepts, and refuses what is built wrong.
+
+use super::super::yaml::{self, Node, Value as Typed};
+use super::*;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn schema() -> jsonschema::Validator {
+    let text = include_str!("../../../docs/scenario.schema.json");
+    jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()
+}
+
+fn json(node: &Node) -> Value {
+    match &node.value {
+        Typed::Null => Value::Null,
+        Typed::Bool(b) => (*b).into(),
+        Typed::Int(n) => (*n).into(),
+        Typed::Float(n) => (*n).into(),
+        Typed::Text(text) => text.as_str().into(),
+        Typed::List(items) => items.iter().map(json).collect(),
+        Typed::Map(entries) => {
+            entries.iter().map(|(k, v)| (k.text.clone(), json(v))).collect::<serde_json::Map<_, _>>().into()
+        }
+    }
+}
+
+fn faults(text: &str) -> Vec<String> {
+    let document = json(&yaml::read(text).unwrap_or_else(|e| panic!("{e:?}")));
+    schema().iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "yaml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_example_is_read_and_fits_the_schema() {
+    let examples = files("examples");
+    assert!(examples.len() >= 3);
+    for file in examples {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let environment = [("PASSWORD".to_string(), "secret".to_string())];
+        let surroundings =
+            Surroundings { environment: Arc::new(environment.into()), ..Surroundings::default() };
+        let name = file.display().to_string();
+        let scenario = parse_with(&text, &name, &surroundings).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!scenario.thresholds.is_empty(), "{name} says what it must reach");
+        assert_eq!(faults(&text), [""; 0], "{name}");
+        assert!(text.starts_with("# yaml-language-server: $schema=../docs/scenario.schema.json\n"), "{name}");
+    }
+    assert_eq!(faults(EXAMPLE), [""; 0]);
+}
+
+#[test]
+fn every_scenario_of_the_reference_fits_the_schema() {
+    let reference = include_str!("../../../docs/scenario.md");
+    let blocks: Vec<&str> =
+        reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        // A part stands for the whole that it is a part of.
+        let whole =
+            if block.contains("target") { block.to_string() } else { format!("target: http://h\n{block}") };
+        assert_eq!(faults(&whole), [""; 0], "{block}");
+        if !block.contains("users.csv") {
+            let loaded =
+                if whole.contains("load:") { whole } else { format!("load: {{users: 1, for: 1s}}\n{whole}") };
+            parse(&loaded, "scenario.md").unwrap_or_else(|e| panic!("{e}\n{loaded}"));
+        }
+    }
+}
+
+#[test]
+fn files_that_are_built_wrong_do_not_fit() {
+    let built_wrong = [
+        "unknown_key_near",
+        "unknown_key_far",
+        "steps_and_journeys",
+        "data_beside_journeys",
+        "target_bad_key",
+        "step_typo",
+        "step_no_method",
+        "step_two_methods",
+        "step_two_bodies",
+        "step_no_slash",
+        "step_body_a_list",
+        "steps_empty",
+        "steps_a_text",
+        "vars_reserved_name",
+        "vars_bad_name",
+        "when_without_steps",
+        "else_without_when",
+        "repeat_and_while",
+        "repeat_a_word",
+        "max_without_while",
+        "choose_empty",
+        "choose_weight_zero",
+        "weight_a_word",
+        "journey_called_setup",
+        "stray_key_with_call",
+        "request_beside_steps",
+        "on_failure_typo",
+        "extract_no_path",
+        "extract_two_sources",
+        "extract_bad_take",
+        "expect_status",
+        "expect_typo",
+        "data_order",
+        "flag_a_word",
+        "telemetry_protocol",
+        "secret_in_the_file",
+        "locale_unknown",
+        "graphql_typo",
+        "two_bodies_graphql",
+        "threshold_after_alone",
+        "no_target",
+        "no_steps",
+        "a_list",
+        "a_text",
+        "target_other_scheme",
+    ];
+    let accepted: Vec<&str> = built_wrong
+        .into_iter()
+        .filter(|name| {
+            let file = root().join(format!("src/scenario/tests/broken/{name}.yaml"));
+            faults(&std::fs::read_to_string(file).unwrap()).is_empty()
+        })
+        .collect();
+    assert_eq!(accepted, [""; 0], "the schema accepts these");
+}
+
+#[test]
+fn the_schema_knows_every_key() {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/scenario.schema.json")).unwrap();
+    let mut known: Vec<&str> = Vec::new();
+    let mut open = vec![&schema];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::Object(properties)) = members.get("properties") {
+                    known.extend(properties.keys().map(String::as_str));
+                }
+                open.extend(members.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    let missing: Vec<&str> =
+        super::super::read::structural_words().filter(|word| !known.contains(word)).collect();
+    assert_eq!(missing, [""; 0]);
+}
