@@ -86,7 +86,7 @@ async def stall(binary):
 
 
 async def capacity(binary):
-    workers, seconds = 4, 0.020
+    workers, seconds = 4, 0.100
     gate = asyncio.Semaphore(workers)
     held = []
 
@@ -97,7 +97,7 @@ async def capacity(binary):
             held.append(time.monotonic() - since)
 
     port = await Server(work).start()
-    report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--find-capacity", "--rate", "2000")
+    report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--find-capacity", "--rate", "400")
     found = report["capacity"]
     # The median: a wake-up that came late once is no property of the server.
     truth = workers / sorted(held)[len(held) // 2]
