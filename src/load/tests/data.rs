@@ -35,7 +35,7 @@ fn run_in(dir: &tempfile::TempDir, server: &Server, yaml: &str, environment: &[(
     while let Ok(batch) = received.try_recv() {
         exchanges.extend(batch);
     }
-    Ran { facts, exchanges, started_at, live, schedule: Schedule::new(&scenario.stages) }
+    Ran { facts, exchanges, started_at, live, schedule: Schedule::of(&scenario, 0) }
 }
 
 fn rows(order: &str, load: &str) -> Vec<u32> {
