@@ -57,6 +57,7 @@ fn analyze(spans: &[Owned]) -> Analysis {
         name: (*name).to_owned(),
         method: "GET".to_owned(),
         template: "/".to_owned(),
+        checks: Vec::new(),
     };
     let run = run(names.iter().map(step).collect());
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);

@@ -64,6 +64,7 @@ fn run() -> Run {
             name: "all".into(),
             method: "GET".into(),
             template: "/".into(),
+            checks: Vec::new(),
         }],
         load: LoadFacts::default(),
         receiver: ReceiverFacts::default(),
