@@ -167,3 +167,60 @@ fn text<'a>(attributes: &'a [(String, KeptValue)], key: &str) -> Option<&'a str>
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lent_is_what_was_kept() {
+        let text = |key, value| Attribute { key, value: Value::Str(value) };
+        let resource = Resource { attributes: vec![text("service.name", "shop")] };
+        let attributes = [
+            text("db.query.text", "SELECT 1"),
+            Attribute { key: "server.port", value: Value::Int(5432) },
+            Attribute { key: "list", value: Value::Array(vec![Value::Bool(true)]) },
+        ];
+        let events = [Event { at: Timestamp(7), name: "retry", attributes: vec![text("why", "busy")] }];
+        let links = [Link { trace_id: TraceId([5; 16]), span_id: SpanId([6; 8]) }];
+        let span = Span {
+            trace_id: TraceId([1; 16]),
+            span_id: SpanId([2; 8]),
+            parent_id: Some(SpanId([3; 8])),
+            kind: SpanKind::Client,
+            name: "SELECT",
+            start: Timestamp(10),
+            end: Timestamp(20),
+            status: Status::Error,
+            status_message: "gone",
+            trace_state: "ot=th:8",
+            flags: 0x301,
+            resource: &resource,
+            scope: &Scope { name: "driver", version: "2" },
+            attributes: &attributes,
+            events: &events,
+            links: &links,
+            dropped: 4,
+        };
+        let kept = KeptSpan::of(&span);
+        assert_eq!((kept.service(), kept.library()), ("shop", "driver"));
+        assert_eq!(
+            (kept.first_text(&["no", "db.query.text"]), kept.int("server.port")),
+            (Some("SELECT 1"), Some(5432))
+        );
+        kept.lend(|lent| {
+            assert_eq!(
+                (lent.trace_id, lent.span_id, lent.parent_id),
+                (span.trace_id, span.span_id, span.parent_id)
+            );
+            assert_eq!((lent.name, lent.start, lent.end), ("SELECT", span.start, span.end));
+            assert_eq!((lent.status_message, lent.trace_state, lent.flags), ("gone", "ot=th:8", 0x301));
+            assert_eq!(lent.resource.service_name(), "shop");
+            assert_eq!(lent.attributes[..2], attributes[..2]);
+            // Of a list only that it was there.
+            assert_eq!(lent.attributes[2], Attribute { key: "list", value: Value::Empty });
+            assert_eq!((lent.events[0].at, lent.events[0].name), (Timestamp(7), "retry"));
+            assert_eq!((lent.links, lent.dropped), (&links[..], 4));
+        });
+    }
+}

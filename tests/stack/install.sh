@@ -26,20 +26,25 @@ long_step() {
     fi
 }
 
+# One environment for each set of pinned versions and interpreter; $venv is where it is. It cannot be moved once it is made,
+# so it is made in place, and whole only with its last file.
 need_python() {
-    # The environment is made anew when the pinned versions or the interpreter change.
-    local wanted
-    wanted=$({ cat "$here/requirements.txt"; "$python" -VV; } | sha256sum | cut -d' ' -f1)
-    [ "$(cat "$cache/venv/.made-from" 2>/dev/null || true)" = "$wanted" ] ||
-        long_step "installing the Python environment of the suites" make_python "$wanted"
+    local lock code=0
+    venv=$cache/venv-$({ cat "$here/requirements.txt"; "$python" -VV; } | sha256sum | cut -c1-12)
+    [ -e "$venv/.complete" ] && return
+    mkdir -p "$cache"
+    exec {lock}>"$venv.lock"
+    flock "$lock"
+    [ -e "$venv/.complete" ] || long_step "installing the Python environment of the suites" make_python || code=1
+    exec {lock}>&-
+    return "$code"
 }
 
 make_python() {
-    rm -rf "$cache/venv"
-    mkdir -p "$cache"
-    "$python" -m venv "$cache/venv" || return 1
-    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" || return 1
-    printf '%s' "$1" >"$cache/venv/.made-from"
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || return 1
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$here/requirements.txt" || return 1
+    : >"$venv/.complete"
 }
 
 # Debian packages are looked for first; installing them needs root, and says what it does.

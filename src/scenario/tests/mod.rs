@@ -207,3 +207,20 @@ fn the_reference_names_everything_that_can_be_written() {
         );
     }
 }
+
+#[test]
+fn requests_can_be_marked_as_test_traffic() {
+    let text = |telemetry: &str| {
+        format!(
+            "target: http://127.0.0.1:1\nload: {{users: 1, for: 1s}}\n{telemetry}steps:\n  - GET /a\n  \
+             - {{get: /b, headers: {{Baggage: own=1}}}}\n"
+        )
+    };
+    assert!(read(&text("telemetry: {baggage: true}\n")).telemetry.is_some_and(|t| t.baggage));
+    let mut scenario = read(&text(""));
+    assert!(scenario.telemetry.is_none());
+    scenario.mark_requests("hotspan.run.id=r1,user_agent.synthetic.type=test");
+    let headers: Vec<String> = scenario.steps.iter().map(|step| format!("{:?}", step.headers)).collect();
+    assert!(headers[0].contains("hotspan.run.id=r1"), "{headers:?}");
+    assert!(headers[1].contains("own=1") && !headers[1].contains("hotspan.run.id"), "{headers:?}");
+}
