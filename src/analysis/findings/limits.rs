@@ -60,10 +60,10 @@ limits! {
     FanOutShare "fan_out.share" 0.50 "share of a step's mean that waiting for the slowest takes";
     FanOutMeanMs "fan_out.mean_ms" 25.0 "and this much of it, in ms";
     VariesRatio "queueing.ratio" 4.0 "time before the server in slow requests over that in typical ones";
-    SameCalls "uncached.calls" 30.0 "calls that all ask the same";
+    SameCalls "uncached.calls" 10.0 "calls that all ask the same";
     MissRatio "cache_miss.ratio" 0.50 "share of looks into a cache that find nothing";
     MissCalls "cache_miss.calls" 30.0 "looks of which it is known";
-    RareRequests "cold_start.requests" 0.20 "share of requests that do work of a start, at most";
+    RareRequests "cold_start.requests" 0.90 "share of requests that do, or wait for, work of a start, at most";
     ErrorShare "error_path.errors" 0.05 "share of requests that fail";
     ErrorRatio "error_path.ratio" 2.0 "latency of failed requests over that of others, or the other way round";
     InstanceRatio "slow_instance.ratio" 1.7 "median of one instance over that of all others";
