@@ -73,6 +73,11 @@ limits! {
     ExclusivePairs "event_loop_blocked.expected" 20.0 "overlaps that chance would give, at least";
     SkewMs "clock_skew.ms" 100.0 "largest move of a span to fit its caller, in ms";
     MissingShare "incomplete_traces.orphans" 0.05 "share of spans whose parents are missing";
+    GcShare "gc_pause.share" 0.10 "share of the time that a runtime pauses for garbage, per instance";
+    BusyShare "runtime_saturation.share" 0.90 "share of the time that an event loop or the processors are busy";
+    LoopDelayMs "runtime_saturation.delay_ms" 50.0 "p99 of an event loop's delay, in ms";
+    Queued "runtime_saturation.queued" 1.0 "pieces of work that wait for a thread, on average";
+    RuntimeMs "runtime_saturation.mean_ms" 10.0 "own time of the service in a step, in ms, with dominant.share of its mean";
     IndexRows "missing_index.rows" 1000.0 "rows that a scan reads, at least";
 }
 
