@@ -31,7 +31,7 @@ limits! {
     Spread "dominant.spread" 0.25 "share of the run over which such requests come";
     OutlierRatio "slow_query.ratio" 10.0 "times as long as other calls of its system";
     OutlierMeanMs "slow_query.mean_ms" 3.0 "and this much of the step's mean, in ms";
-    SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them";
+    SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them (5 or more are counted)";
     SeriesShare "n_plus_one.share" 0.25 "share of a step's mean that they take";
     SeriesMeanMs "n_plus_one.mean_ms" 3.0 "and this much of it, in ms";
     SeriesRequests "n_plus_one.requests" 0.10 "share of the step's requests that have them";
@@ -41,7 +41,7 @@ limits! {
     LargeMeanMs "large_payload.mean_ms" 3.0 "time to read it, in ms";
     DuplicateShare "duplicate_query.share" 0.10 "share of a step's mean that repeats take";
     DuplicateMeanMs "duplicate_query.mean_ms" 3.0 "and this much of it, in ms";
-    ManyQueries "many_queries.calls" 30.0 "statements per request";
+    ManyQueries "many_queries.calls" 30.0 "statements per request (20 or more are counted)";
     ManyShare "many_queries.share" 0.30 "share of a step's mean that they take";
     ManyMeanMs "many_queries.mean_ms" 10.0 "and this much of it, in ms";
     RowShare "sequential_calls.share" 0.20 "share of a step's mean that calling at once would save";
@@ -53,10 +53,10 @@ limits! {
     TimeoutShare "timeout.share" 0.10 "share of a step's mean that this takes";
     TimeoutMeanMs "timeout.mean_ms" 3.0 "and this much of it, in ms";
     LockRatio "lock_contention.ratio" 8.0 "p95 of a write over its median, or over the usual call of its system";
-    ChattyCalls "chatty_service.calls" 15.0 "calls to other services per request";
+    ChattyCalls "chatty_service.calls" 15.0 "calls to other services per request (10 or more are counted)";
     ChattyShare "chatty_service.share" 0.30 "share of a step's mean that they take";
     ChattyMeanMs "chatty_service.mean_ms" 25.0 "and this much of it, in ms";
-    FanOutCalls "fan_out.calls" 20.0 "calls under way at once";
+    FanOutCalls "fan_out.calls" 20.0 "calls under way at once (10 or more are counted)";
     FanOutShare "fan_out.share" 0.50 "share of a step's mean that waiting for the slowest takes";
     FanOutMeanMs "fan_out.mean_ms" 25.0 "and this much of it, in ms";
     VariesRatio "queueing.ratio" 4.0 "time before the server in slow requests over that in typical ones";

@@ -127,7 +127,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     }
     let mut all = merge::over_steps(all, &views);
     runtime::add(&mut all, &views);
-    all.extend(evidence_quality::find(&views));
+    all.extend(evidence_quality::find(&views, steps));
     all.sort_by(Found::worst_first);
     all.truncate(LISTED);
     all
