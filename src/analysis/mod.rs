@@ -19,6 +19,7 @@ mod plan;
 pub mod plans;
 pub mod result;
 mod row;
+pub mod runtime;
 mod saturation;
 mod segments;
 mod semantics;

@@ -12,6 +12,7 @@ use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
     LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
 };
+use super::runtime::RuntimeMetrics;
 use super::saturation::saturation;
 use super::sums::Sums;
 use super::tally::{OpTally, Part, StepTally, wider};
@@ -177,14 +178,26 @@ impl Partial {
 
     /// The result of the run that all shares were of, by the usual limits and without word from a database.
     pub fn into_analysis(self, run: &Run) -> Analysis {
-        self.into_analysis_with(run, &Limits::default(), &DatabaseEvidence::default())
+        self.into_analysis_with(
+            run,
+            &Limits::default(),
+            &DatabaseEvidence::default(),
+            &RuntimeMetrics::default(),
+        )
     }
 
     /// The result of the run that all shares were of.
-    pub fn into_analysis_with(self, run: &Run, limits: &Limits, database: &DatabaseEvidence) -> Analysis {
+    pub fn into_analysis_with(
+        self,
+        run: &Run,
+        limits: &Limits,
+        database: &DatabaseEvidence,
+        runtime: &RuntimeMetrics,
+    ) -> Analysis {
         let telemetry = self.telemetry();
         let duration = self.period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
-        let known = findings::Known { run, telemetry: &telemetry, period: duration, limits, database };
+        let known =
+            findings::Known { run, telemetry: &telemetry, period: duration, limits, database, runtime };
         let findings = findings::find(&self.steps, &known);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
         let limit = verdict::generator_limit(&self.steps, run);

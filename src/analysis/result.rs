@@ -404,6 +404,10 @@ pub enum FindingKind {
     AppCpu,
     /// The service's own code holds up all other requests of its process while it runs.
     EventLoopBlocked,
+    /// Pauses in which a runtime collects garbage.
+    GcPause,
+    /// A runtime's threads, event loop or processors are busy all the time.
+    RuntimeSaturation,
     /// Static files are made by the application for each request.
     StaticByApp,
     /// The same question is asked again and again although its answer could be kept.
@@ -436,7 +440,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds, in the order of reports.
-    pub const ALL: [FindingKind; 30] = [
+    pub const ALL: [FindingKind; 32] = [
         FindingKind::NPlusOneQuery,
         FindingKind::NPlusOneCall,
         FindingKind::DuplicateQuery,
@@ -453,6 +457,8 @@ impl FindingKind {
         FindingKind::Queueing,
         FindingKind::AppCpu,
         FindingKind::EventLoopBlocked,
+        FindingKind::GcPause,
+        FindingKind::RuntimeSaturation,
         FindingKind::StaticByApp,
         FindingKind::Uncached,
         FindingKind::CacheMiss,
@@ -488,6 +494,8 @@ impl FindingKind {
             FindingKind::Queueing => "queueing",
             FindingKind::AppCpu => "app_cpu",
             FindingKind::EventLoopBlocked => "event_loop_blocked",
+            FindingKind::GcPause => "gc_pause",
+            FindingKind::RuntimeSaturation => "runtime_saturation",
             FindingKind::StaticByApp => "static_by_app",
             FindingKind::Uncached => "uncached",
             FindingKind::CacheMiss => "cache_miss",

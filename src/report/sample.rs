@@ -526,6 +526,8 @@ pub fn everything() -> Sample {
         (K::Queueing, queue("worker", "", "time in queue")),
         (K::AppCpu, app("render", "src/page.rs:12")),
         (K::EventLoopBlocked, app("hash", "")),
+        (K::GcPause, app("garbage collection", "")),
+        (K::RuntimeSaturation, app("runtime", "")),
         (K::StaticByApp, app("compress static file", "")),
         (K::Uncached, db("postgresql", "SELECT count(*) FROM order_item")),
         (K::CacheMiss, contributor(Category::Cache, "shop", "redis", "GET page:?", "")),
@@ -556,10 +558,10 @@ pub fn everything() -> Sample {
     findings[6].confidence = Confidence::Inferred(Doubt::TimingOnly);
     findings[12].confidence = Confidence::Inferred(Doubt::Spread);
     findings[13].confidence = Confidence::Inferred(Doubt::Varies);
-    findings[19].confidence = Confidence::Inferred(Doubt::NameOnly);
+    findings[21].confidence = Confidence::Inferred(Doubt::NameOnly);
     findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
-    findings[20].confidence = Confidence::Inferred(Doubt::Minority);
-    findings[26].remedy = "shop: shop-2".into();
+    findings[22].confidence = Confidence::Inferred(Doubt::Minority);
+    findings[28].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);
     findings[2].severity = Severity::Info;

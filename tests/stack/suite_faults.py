@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from detection_table import EVIDENCE, KINDS
 from harness import Suite, read_report, run_folder
 
 SECONDS = int(os.environ.get("HOTSPAN_FAULT_SECONDS", "20"))
@@ -125,6 +126,11 @@ def check_found(suite: Suite, fault: str, report: dict) -> str:
         ),
         str([(finding["kind"], finding["title"]) for finding in report["findings"]]),
     )
+    findings = [f for f in report["findings"] if f["kind"] not in EVIDENCE]
+    told = [(f["kind"], f["step"]["name"], f["confidence"]["level"]) for f in findings]
+    suite.check(f"{fault}: the first finding is of its kind", bool(findings) and findings[0]["kind"] in KINDS[fault], str(told))
+    wrong = [line for line in told if line[0] not in KINDS[fault] and line[2] == "high"]
+    suite.check(f"{fault}: no other kind at high confidence", not wrong, str(wrong))
     headline, (steps, causes) = report["verdict"]["headline"], HEADLINE[fault]
     suite.check(
         f"{fault}: the headline is about it",
@@ -158,7 +164,8 @@ def main() -> int:
                 coverage = report["telemetry"]["coverage"]
                 suite.check(f"{fault}: coverage is at least 0.99", coverage >= 0.99, f"{coverage}")
                 if fault == "none":
-                    suite.check("none: nothing is called a problem", report["findings"] == [], ran.text[-2000:])
+                    found = [f for f in report["findings"] if f["kind"] not in EVIDENCE]
+                    suite.check("none: nothing is called a problem", found == [], ran.text[-2000:])
                     rows.append((fault, "nothing", lines))
                 else:
                     rows.append((fault, check_found(suite, fault, report), lines))

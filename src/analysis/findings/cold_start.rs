@@ -1,7 +1,7 @@
 //! `cold_start`: work that is done only after a start, of a function, a worker or a process that was recycled.
 //!
-//! Sure where the platform says so (`faas.coldstart`). Else by two signs together: few requests do it, and it is called
-//! what such work is called (load, init, warm up …).
+//! Sure where the platform says so (`faas.coldstart`). Else by two signs together: not all requests do it (one does, and
+//! those that come in the meantime wait for it), and it is called what such work is called (load, init, warm up …).
 
 use super::evidence::Pattern;
 use super::{Claim, Found, Limit, View, share};

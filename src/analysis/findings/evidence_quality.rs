@@ -3,10 +3,11 @@
 
 use super::{Found, Limit, View, share};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind, Severity};
+use crate::analysis::tally::StepTally;
 use crate::analysis::verdict::{COVERAGE_MIN, late_generator};
 
 /// What makes the numbers doubtful, at the step with most requests.
-pub(super) fn find(views: &[View<'_>]) -> Vec<Found> {
+pub(super) fn find(views: &[View<'_>], steps: &[StepTally]) -> Vec<Found> {
     let Some(view) = views.iter().max_by_key(|v| (v.tally.exchanges, std::cmp::Reverse(v.step))) else {
         return Vec::new();
     };
@@ -28,8 +29,7 @@ pub(super) fn find(views: &[View<'_>]) -> Vec<Found> {
         finding.evidence.extend([("joined_share", telemetry.coverage()), ("orphans_share", orphans)]);
         say(finding);
     }
-    let tallies: Vec<_> = views.iter().map(|v| v.tally.clone()).collect();
-    if let Some(late) = late_generator(&tallies) {
+    if let Some(late) = late_generator(steps) {
         let who = nobody(Category::Generator, "schedule delay");
         let mut finding = view.about(FindingKind::GeneratorBound, Severity::Warning, who);
         finding.evidence.insert("share", late);

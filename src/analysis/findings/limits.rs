@@ -31,7 +31,7 @@ limits! {
     Spread "dominant.spread" 0.25 "share of the run over which such requests come";
     OutlierRatio "slow_query.ratio" 10.0 "times as long as other calls of its system";
     OutlierMeanMs "slow_query.mean_ms" 3.0 "and this much of the step's mean, in ms";
-    SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them";
+    SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them (5 or more are counted)";
     SeriesShare "n_plus_one.share" 0.25 "share of a step's mean that they take";
     SeriesMeanMs "n_plus_one.mean_ms" 3.0 "and this much of it, in ms";
     SeriesRequests "n_plus_one.requests" 0.10 "share of the step's requests that have them";
@@ -41,7 +41,7 @@ limits! {
     LargeMeanMs "large_payload.mean_ms" 3.0 "time to read it, in ms";
     DuplicateShare "duplicate_query.share" 0.10 "share of a step's mean that repeats take";
     DuplicateMeanMs "duplicate_query.mean_ms" 3.0 "and this much of it, in ms";
-    ManyQueries "many_queries.calls" 30.0 "statements per request";
+    ManyQueries "many_queries.calls" 30.0 "statements per request (20 or more are counted)";
     ManyShare "many_queries.share" 0.30 "share of a step's mean that they take";
     ManyMeanMs "many_queries.mean_ms" 10.0 "and this much of it, in ms";
     RowShare "sequential_calls.share" 0.20 "share of a step's mean that calling at once would save";
@@ -53,17 +53,17 @@ limits! {
     TimeoutShare "timeout.share" 0.10 "share of a step's mean that this takes";
     TimeoutMeanMs "timeout.mean_ms" 3.0 "and this much of it, in ms";
     LockRatio "lock_contention.ratio" 8.0 "p95 of a write over its median, or over the usual call of its system";
-    ChattyCalls "chatty_service.calls" 15.0 "calls to other services per request";
+    ChattyCalls "chatty_service.calls" 15.0 "calls to other services per request (10 or more are counted)";
     ChattyShare "chatty_service.share" 0.30 "share of a step's mean that they take";
     ChattyMeanMs "chatty_service.mean_ms" 25.0 "and this much of it, in ms";
-    FanOutCalls "fan_out.calls" 20.0 "calls under way at once";
+    FanOutCalls "fan_out.calls" 20.0 "calls under way at once (10 or more are counted)";
     FanOutShare "fan_out.share" 0.50 "share of a step's mean that waiting for the slowest takes";
     FanOutMeanMs "fan_out.mean_ms" 25.0 "and this much of it, in ms";
     VariesRatio "queueing.ratio" 4.0 "time before the server in slow requests over that in typical ones";
-    SameCalls "uncached.calls" 30.0 "calls that all ask the same";
+    SameCalls "uncached.calls" 10.0 "calls that all ask the same";
     MissRatio "cache_miss.ratio" 0.50 "share of looks into a cache that find nothing";
     MissCalls "cache_miss.calls" 30.0 "looks of which it is known";
-    RareRequests "cold_start.requests" 0.20 "share of requests that do work of a start, at most";
+    RareRequests "cold_start.requests" 0.90 "share of requests that do, or wait for, work of a start, at most";
     ErrorShare "error_path.errors" 0.05 "share of requests that fail";
     ErrorRatio "error_path.ratio" 2.0 "latency of failed requests over that of others, or the other way round";
     InstanceRatio "slow_instance.ratio" 1.7 "median of one instance over that of all others";
@@ -73,6 +73,11 @@ limits! {
     ExclusivePairs "event_loop_blocked.expected" 20.0 "overlaps that chance would give, at least";
     SkewMs "clock_skew.ms" 100.0 "largest move of a span to fit its caller, in ms";
     MissingShare "incomplete_traces.orphans" 0.05 "share of spans whose parents are missing";
+    GcShare "gc_pause.share" 0.10 "share of the time that a runtime pauses for garbage, per instance";
+    BusyShare "runtime_saturation.share" 0.90 "share of the time that an event loop or the processors are busy";
+    LoopDelayMs "runtime_saturation.delay_ms" 50.0 "p99 of an event loop's delay, in ms";
+    Queued "runtime_saturation.queued" 1.0 "pieces of work that wait for a thread, on average";
+    RuntimeMs "runtime_saturation.mean_ms" 10.0 "own time of the service in a step, in ms, with dominant.share of its mean";
     IndexRows "missing_index.rows" 1000.0 "rows that a scan reads, at least";
 }
 

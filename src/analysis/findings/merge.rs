@@ -102,7 +102,7 @@ fn explains(cause: &Found, effect: &Found) -> bool {
     }
 }
 
-fn leads_to(way: &Contributor, service: &Arc<str>) -> bool {
+pub(super) fn leads_to(way: &Contributor, service: &Arc<str>) -> bool {
     callee(way) == &**service
 }
 

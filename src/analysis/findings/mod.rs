@@ -22,6 +22,7 @@ mod missing_index;
 mod peers;
 mod queueing;
 mod retries;
+mod runtime;
 mod sequential_calls;
 mod series;
 mod slow_instance;
@@ -31,6 +32,7 @@ use super::plans::DatabaseEvidence;
 use super::result::{
     Category, Confidence, Contributor, Doubt, Finding, FindingKind, Impact, Severity, Telemetry,
 };
+use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
 use evidence::Pieces;
@@ -82,6 +84,7 @@ pub(super) struct Known<'a> {
     pub period: Nanos,
     pub limits: &'a Limits,
     pub database: &'a DatabaseEvidence,
+    pub runtime: &'a RuntimeMetrics,
 }
 
 /// All findings of a run, worst first.
@@ -123,7 +126,8 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         all.extend(merge::under_deeper_causes(found));
     }
     let mut all = merge::over_steps(all, &views);
-    all.extend(evidence_quality::find(&views));
+    runtime::add(&mut all, &views);
+    all.extend(evidence_quality::find(&views, steps));
     all.sort_by(Found::worst_first);
     all.truncate(LISTED);
     all

@@ -3,8 +3,10 @@
 use super::results::{MS, Request, healthy, kinds, load, only};
 use crate::analysis::plans::{DatabaseEvidence, Scan};
 use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K};
+use crate::analysis::runtime::RuntimeMetrics;
 use crate::analysis::testing::run;
 use crate::analysis::{Analyzer, Limits, Partition};
+use crate::record::{Attribute, MetricPoint, MetricValue, Resource, Scope, SumsSince};
 use crate::record::{CheckFailure, Failure, FailureClass, Outcome, SpanKind, Timestamp, Value};
 
 fn text(pairs: &[(&'static str, &'static str)]) -> Vec<(&'static str, Value<'static>)> {
@@ -348,7 +350,8 @@ fn starts_of_functions_and_processes() {
     only(&analysis, K::ColdStart, "warm up models");
     assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::NameOnly));
     only(&named("render report", 20), K::AppCpu, "render report");
-    without(&named("warm up models", 2), K::ColdStart);
+    // What every request does is no start.
+    without(&named("warm up models", 1), K::ColdStart);
 }
 
 /// A run whose step has this template.
@@ -364,7 +367,7 @@ fn at_path(
     let requests: Vec<Request> = (0..100).map(request).collect();
     requests.iter().for_each(|r| analyzer.exchange(&r.exchange));
     requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
-    analyzer.finish().into_analysis_with(&run, limits, database)
+    analyzer.finish().into_analysis_with(&run, limits, database, &RuntimeMetrics::default())
 }
 
 #[test]
@@ -543,4 +546,66 @@ fn evidence_that_is_not_whole_is_said_last_and_is_no_verdict() {
     };
     assert_eq!(kinds(&skewed(500)), [(K::ClockSkew, "clocks of hosts".to_owned())]);
     without(&skewed(20), K::ClockSkew);
+}
+
+/// A service whose own time is `ms` of each request, beside 12 ms of database, with a metric of its runtime.
+fn with_metric(ms: f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    let requests: Vec<Request> = (0..100)
+        .map(|n| {
+            let mut r = Request::new(n, ms + 12.0);
+            queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 1.0, 12.0)]);
+            r
+        })
+        .collect();
+    requests.iter().for_each(|r| analyzer.exchange(&r.exchange));
+    requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
+    let mut runtime = RuntimeMetrics::default();
+    let service = Attribute { key: "service.name", value: Value::Str("shop") };
+    let resource = Resource { attributes: vec![service], ..Resource::default() };
+    for (i, value) in values.iter().enumerate() {
+        let time = Timestamp(i as u64 * MS);
+        let scope = Scope::default();
+        let start = Timestamp(0);
+        runtime.add(&MetricPoint {
+            time,
+            start,
+            name,
+            unit,
+            resource: &resource,
+            scope: &scope,
+            attributes: &[],
+            value: *value,
+        });
+    }
+    analyzer.finish().into_analysis_with(&run, &Limits::default(), &DatabaseEvidence::default(), &runtime)
+}
+
+#[test]
+fn what_runtimes_say_about_themselves() {
+    // The run takes 198 s; the sums count since the start.
+    let gc = |s: f64, own: f64| {
+        let sum = |value| MetricValue::Sum { value, monotonic: true, temporality: SumsSince::Start };
+        with_metric(own, "jvm.gc.duration", "s", &[sum(5.0), sum(7.0), sum(5.0 + s)])
+    };
+    let analysis = gc(40.0, 14.0);
+    assert_eq!(kinds(&analysis), [(K::GcPause, "garbage collection".to_owned())]);
+    assert!(
+        (analysis.findings[0].evidence["gc_share"] - 40.0 / 198.0).abs() < 0.01,
+        "{:?}",
+        analysis.findings[0].evidence
+    );
+    healthy(&gc(4.0, 14.0));
+    healthy(&gc(40.0, 4.0));
+    let busy = |used: f64, own: f64| {
+        let values = [MetricValue::Gauge(used), MetricValue::Gauge(used)];
+        with_metric(own, "nodejs.eventloop.utilization", "1", &values)
+    };
+    assert_eq!(kinds(&busy(0.97, 14.0)), [(K::RuntimeSaturation, "runtime".to_owned())]);
+    healthy(&busy(0.6, 14.0));
+    // Code that is named already is the cause.
+    let named = busy(0.97, 60.0);
+    only(&named, K::AppCpu, "GET /");
+    assert_eq!(named.findings[0].evidence["event_loop_share"], 0.97);
 }

@@ -97,6 +97,8 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::Queueing => start("Queueing").name(name),
         K::AppCpu => start("Slow code").name(name),
         K::EventLoopBlocked => start("Code that holds up its whole process").name(name),
+        K::GcPause => start("Pauses for garbage").short_name(&c.service, 32),
+        K::RuntimeSaturation => start("A busy runtime").short_name(&c.service, 32),
         K::StaticByApp => start("Static files made by the application").name(name),
         K::Uncached => start("The same answer computed each time").name(name),
         K::CacheMiss => start("A cache that misses").name(name),
@@ -233,6 +235,12 @@ pub fn advice(finding: &Finding) -> Prose {
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked => Prose::from(
             "While this runs, its process serves nobody else. Move it to a worker thread or process, cut it into pieces, or do less of it; more processes help only as far as there are cores.",
+        ),
+        K::GcPause => Prose::from(
+            "Allocate less in what the requests run, or give the runtime more memory; then look at the collector's settings.",
+        ),
+        K::RuntimeSaturation => Prose::from(
+            "Its threads, event loop or processors have no time left: find what keeps them busy with a profile under this load, then add processes or cores.",
         ),
         K::StaticByApp => Prose::from(
             "Let a web server, a proxy or a CDN send the files, compressed once, with a lifetime that lets clients keep them.",

@@ -52,6 +52,8 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::AppCpu
         | FindingKind::EventLoopBlocked
         | FindingKind::StaticByApp
+        | FindingKind::GcPause
+        | FindingKind::RuntimeSaturation
         | FindingKind::ColdStart
         | FindingKind::SlowInstance
         | FindingKind::FanOut
