@@ -1,5 +1,6 @@
 //! Whole runs against small servers.
 
+mod connections;
 mod data;
 mod failures;
 mod journeys;
