@@ -251,6 +251,7 @@ impl<'a> Session<'a> {
         let Session { receiver, forwarder, spans, wait, output } = self;
         let mut scenario = plan.scenario;
         let config = export_config(&scenario)?;
+        let commit = std::thread::spawn(|| host::git_commit(Path::new(".")));
         let run = describe(&scenario, &config);
         let (dir, writer, run) = create_folder(&output.out, run)?;
         if plan.telemetry.baggage || scenario.telemetry.as_ref().is_some_and(|telemetry| telemetry.baggage) {
@@ -335,6 +336,7 @@ impl<'a> Session<'a> {
             _ => None,
         };
         let facts = underway.load(options, &watch)?;
+        underway.run.git_commit = commit.join().unwrap_or_default();
         means.locks = activity.map(database::Activity::finish).unwrap_or_default();
         underway.run.load = facts;
         let recorded = underway.late_spans(recorder, &live)?;
@@ -563,7 +565,8 @@ fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         state: RunState::Running,
         target: scenario.target.clone(),
         hotspan_version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_commit: host::git_commit(Path::new(".")),
+        // Asked for beside the load: git takes longer than all else that is done before it.
+        git_commit: None,
         host: host::host(),
         scenario: scenario.text().to_owned(),
         steps: scenario.steps(),

@@ -6,7 +6,7 @@ use super::http1::{Body, Http1, Scratch};
 use super::stream::Stream;
 use super::words::{Words, chain, of_connect};
 use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol};
-use crate::scenario::{Endpoint, ProtocolChoice};
+use crate::scenario::{Endpoint, HttpOptions, ProtocolChoice};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -20,7 +20,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 type Outgoing = Full<Bytes>;
@@ -35,6 +35,9 @@ pub struct Dialer {
     timeout: Nanos,
     clock: Rc<ThreadClock>,
     scratch: Rc<Scratch>,
+    options: HttpOptions,
+    /// Which of the local addresses is next.
+    turn: Cell<usize>,
 }
 
 impl Dialer {
@@ -46,15 +49,17 @@ impl Dialer {
         timeout: Nanos,
         clock: Rc<ThreadClock>,
         scratch: Rc<Scratch>,
+        options: HttpOptions,
     ) -> Dialer {
         let known = endpoints
             .iter()
             .map(|e| {
-                let address = e.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, e.port));
+                let literal = || e.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, e.port));
+                let address = options.resolved(e).or_else(literal);
                 (address, ServerName::try_from(e.host.clone()).ok())
             })
             .collect();
-        Dialer { endpoints, known, tls, protocol, timeout, clock, scratch }
+        Dialer { endpoints, known, tls, protocol, timeout, clock, scratch, options, turn: Cell::new(0) }
     }
 
     /// A new connection; fills in the phases that it passes.
@@ -110,7 +115,8 @@ impl Dialer {
                 found.collect()
             }
         };
-        let stream = connect(&addresses)
+        let stream = self
+            .connect(&addresses)
             .await
             .map_err(|e| (of_connect(&e), format!("{host}:{port}: {}", advised(&e))))?;
         phases.connected = Some(self.clock.now());
@@ -129,7 +135,9 @@ impl Dialer {
             Stream::Plain(stream)
         };
         if !speaks_http2 {
-            return Ok(Connection::Http1(Box::new(Http1::new(stream, Rc::clone(&self.scratch)))));
+            return Ok(Connection::Http1(Box::new(
+                Http1::new(stream, Rc::clone(&self.scratch)).for_long(self.options.keep_alive, &self.clock),
+            )));
         }
         let connection = Http2::over(stream).await;
         connection
@@ -138,15 +146,43 @@ impl Dialer {
     }
 }
 
-async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+impl Dialer {
+    async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match self.connect_from(self.source_for(address)?, *address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_from(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+        let Some(source) = source else { return TcpStream::connect(to).await };
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(to).await
+    }
+
+    /// The next local address of the same family, where the scenario names any.
+    fn source_for(&self, to: &SocketAddr) -> io::Result<Option<IpAddr>> {
+        let sources = &self.options.sources;
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let next = (0..sources.len()).map(|n| sources[(turn % sources.len() + n) % sources.len()]);
+        let fits = |source: &IpAddr| source.is_ipv4() == to.is_ipv4();
+        match next.clone().find(fits) {
+            Some(source) => Ok(Some(source)),
+            None => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "none of the source addresses is of the same family",
+            )),
         }
     }
-    Err(last)
 }
 
 /// Some failures are this machine's own, and can be helped.
@@ -244,6 +280,10 @@ impl Http2 {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         into.take(data);
+                    }
+                    if into.received > into.most {
+                        // Whoever asked sees what was received and refuses it; dropping the body resets its stream.
+                        return Ok(Ok(()));
                     }
                 }
             }

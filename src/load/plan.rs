@@ -2,10 +2,13 @@
 
 use super::render::{Scope, render};
 use crate::scenario::{
-    Body, BodyPart, Caching, Endpoint, Scenario, Secrets, Source, Step, Template, is_secret, masked_url,
+    Body, BodyPart, Caching, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template, is_secret,
+    masked_url,
 };
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 use rand::rngs::SmallRng;
@@ -80,6 +83,9 @@ impl StepPlan {
         headers.insert(HOST, header_value(&authority)?);
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        if scenario.http.keep_alive == KeepAlive::Never {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         // Room is made here, so that filling it in later does not make the map grow.
         headers.insert(TRACEPARENT, HeaderValue::from_static(""));
         let body = match &step.body {
@@ -260,8 +266,9 @@ impl StepPlan {
             headers.insert(COOKIE, cookies);
         }
         if http2 {
-            // `:authority` says it.
+            // `:authority` says it, and connections are not for requests to speak of.
             headers.remove(HOST);
+            headers.remove(CONNECTION);
         }
         if method != self.method && made.body.is_empty() {
             headers.remove(CONTENT_TYPE);

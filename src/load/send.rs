@@ -408,7 +408,12 @@ impl Attempt<'_> {
             false => self.thread.clock.now(),
         };
         exchange.phases.sent = Some(sent);
-        seat.flight.begin(sent + self.timeout);
+        seat.flight.begin(sent + self.first_limit());
+    }
+
+    /// How long to wait for the first byte.
+    fn first_limit(&self) -> Nanos {
+        self.thread.scenario.http.first_byte.map_or(self.timeout, |first| first.min(self.timeout))
     }
 
     fn traceparent(exchange: &Exchange) -> [u8; TraceContext::LEN] {
@@ -443,14 +448,17 @@ impl Attempt<'_> {
     ) -> Tried {
         let thread = self.thread;
         let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
-        let mut seen = Seen { body: Body { keep, ..Body::default() }, ..Seen::default() };
+        let most = thread.scenario.http.max_body;
+        let mut seen = Seen { body: Body { keep, most, ..Body::default() }, ..Seen::default() };
         self.leaves(seat, exchange);
         let started = self.start_http1(seat, &mut connection, made, exchange, &mut seen);
         let answered = match started {
             Ok(outgoing) => {
                 let asked = if *self.method == Method::HEAD { Asked::Head } else { Asked::Ordinary };
                 let fields = if self.plan.keeps_fields { Fields::All } else { Fields::Few };
-                connection.finish(outgoing, (asked, fields), &seat.flight, &thread.clock, &mut seen).await
+                let sent = exchange.phases.sent.filter(|_| thread.scenario.http.first_byte.is_some());
+                let limits = (&seat.flight, sent.map(|sent| sent + self.timeout));
+                connection.finish(outgoing, (asked, fields), limits, &thread.clock, &mut seen).await
             }
             Err(unsent) => Err(unsent),
         };
@@ -527,7 +535,9 @@ impl Attempt<'_> {
     fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
         match (ended, head_seen) {
             (Ended::Cancelled, _) => (FailureClass::Cancelled, "the run was stopped".to_string()),
-            (Ended::TimedOut, false) => (FailureClass::Timeout, format!("no answer within {}", self.timeout)),
+            (Ended::TimedOut, false) => {
+                (FailureClass::Timeout, format!("no answer within {}", self.first_limit()))
+            }
             (Ended::TimedOut, true) => {
                 (FailureClass::Timeout, format!("no end of the answer within {}", self.timeout))
             }
@@ -589,12 +599,18 @@ impl Attempt<'_> {
         let status = head.status.as_u16();
         exchange.server_timing = thread.unseen(server_timing(&head.headers));
         let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
-        let mut body = Body { keep, ..Body::default() };
+        seat.flight.begin(exchange.phases.sent.unwrap_or(first_byte) + self.timeout);
+        let most = thread.scenario.http.max_body;
+        let mut body = Body { keep, most, ..Body::default() };
         if !incoming.is_end_stream() {
             let read = Http2::read(incoming, &mut body, &seat.flight).await;
             exchange.bytes_received = body.received;
             exchange.phases.end = thread.clock.now();
             match read {
+                Ok(Ok(())) if body.received > body.most => {
+                    let fault = body.too_large();
+                    return self.failed((fault.class, fault.words.into_owned()), Some(status));
+                }
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     return self.failed((of_exchange(&error, true), chain(&error)), Some(status));

@@ -85,8 +85,13 @@ pub fn check_target(scenario: &Scenario) -> Result<(), TargetError> {
 
 fn check_endpoint(endpoint: &Endpoint, scenario: &Scenario) -> Result<(), TargetErrorKind> {
     let limit = Duration::from_nanos(scenario.timeouts.connect.0);
-    let addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
-    let addresses: Vec<_> = addresses.map_err(|e| TargetErrorKind::Unresolved(e.to_string()))?.collect();
+    let addresses: Vec<_> = match scenario.http.resolved(endpoint) {
+        Some(address) => vec![address],
+        None => {
+            let found = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
+            found.map_err(|e| TargetErrorKind::Unresolved(e.to_string()))?.collect()
+        }
+    };
     let mut last = TargetErrorKind::Unresolved("no address".to_string());
     for address in addresses {
         match TcpStream::connect_timeout(&address, limit) {

@@ -187,6 +187,7 @@ pub fn thread_of(
             scenario.timeouts.connect,
             Rc::clone(clock),
             scratch,
+            scenario.http.clone(),
         ),
         pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
         ids: RefCell::new(Ids::new()),

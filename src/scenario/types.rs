@@ -39,6 +39,8 @@ pub struct Scenario {
     pub thresholds: Vec<Threshold>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How connections are made and used.
+    pub http: super::http_options::HttpOptions,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// Which protocol is spoken.

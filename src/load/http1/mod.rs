@@ -24,6 +24,7 @@ use super::clock::ThreadClock;
 use super::flight::{Ended, Flight};
 use super::stream::{Idle, Stream};
 use crate::record::Timestamp;
+use crate::scenario::KeepAlive;
 use bytes::{Buf, Bytes};
 use parser::Parser;
 use std::cell::RefCell;
@@ -55,8 +56,10 @@ impl Scratch {
 pub struct Http1 {
     stream: Stream,
     scratch: Rc<Scratch>,
-    used: bool,
+    exchanges: u32,
     usable: bool,
+    keep_alive: KeepAlive,
+    opened: Timestamp,
 }
 
 /// What an exchange left behind, whole or not.
@@ -90,12 +93,36 @@ pub enum NoAnswer {
 impl Http1 {
     /// Over an open stream.
     pub fn new(stream: Stream, scratch: Rc<Scratch>) -> Http1 {
-        Http1 { stream, scratch, used: false, usable: true }
+        Http1 {
+            stream,
+            scratch,
+            exchanges: 0,
+            usable: true,
+            keep_alive: KeepAlive::Always,
+            opened: Timestamp(0),
+        }
+    }
+
+    /// Lets it live that long from now on.
+    pub fn for_long(mut self, keep_alive: KeepAlive, clock: &ThreadClock) -> Http1 {
+        self.opened = if let KeepAlive::For(_) = keep_alive { clock.now() } else { clock.told() };
+        self.keep_alive = keep_alive;
+        self
     }
 
     /// Whether another exchange can go over it, as far as is known.
     pub fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    /// Whether the scenario lets it live beyond `now`.
+    fn may_live(&self, now: Timestamp) -> bool {
+        match self.keep_alive {
+            KeepAlive::Always => true,
+            KeepAlive::Never => false,
+            KeepAlive::Requests(most) => self.exchanges < most,
+            KeepAlive::For(length) => now < self.opened + length,
+        }
     }
 
     /// The first half of an exchange: sends the request, as far as the socket takes it at once. `body` follows `head`.
@@ -106,7 +133,7 @@ impl Http1 {
         self.usable = false;
         // A server that speaks first on a new connection answers early (it is overloaded, say); on a used one, what has come
         // belongs to the exchange before.
-        if self.used {
+        if self.exchanges > 0 {
             match self.stream.idle() {
                 Idle::Quiet => {}
                 Idle::Closed => {
@@ -120,7 +147,7 @@ impl Http1 {
                 }
             }
         }
-        self.used = true;
+        self.exchanges = self.exchanges.saturating_add(1);
         let mut outgoing = Outgoing { rest: Vec::new(), body, flushed: false, failed: None };
         outgoing.write(&mut self.stream, &mut Context::from_waker(Waker::noop()), Some(head), seen);
         match outgoing.failed.take_if(|_| seen.written == 0) {
@@ -129,7 +156,8 @@ impl Http1 {
         }
     }
 
-    /// The second half: sends the rest and reads the answer. What was seen is in `seen` whatever comes of it.
+    /// The second half: sends the rest and reads the answer. With `whole`, the flight's limit is that of the first byte, and
+    /// `whole` takes its place when that has come. What was seen is in `seen` whatever comes of it.
     ///
     /// # Errors
     /// Why there is no whole answer; the connection is not usable then.
@@ -137,14 +165,20 @@ impl Http1 {
         &mut self,
         mut outgoing: Outgoing,
         expected: (Asked, Fields),
-        flight: &Flight,
+        (flight, whole): (&Flight, Option<Timestamp>),
         clock: &ThreadClock,
         seen: &mut Seen,
     ) -> Result<Head, NoAnswer> {
         let mut parser = Parser::new(expected.0, expected.1);
         let ended = poll_fn(|cx| {
             outgoing.write(&mut self.stream, cx, None, seen);
-            match self.read(&mut parser, clock, cx, seen) {
+            let silent = seen.first_byte.is_none();
+            let read = self.read(&mut parser, clock, cx, seen);
+            if let (true, Some(_), Some(whole)) = (silent, seen.first_byte, whole) {
+                // The answer has begun: from here on the limit is that of the whole.
+                flight.begin(whole);
+            }
+            match read {
                 Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
                 Poll::Pending => flight.poll(cx).map(Err),
             }
@@ -155,7 +189,10 @@ impl Http1 {
         match (ended, parser.into_head()) {
             (Err(ended), _) => Err(NoAnswer::Ended(ended)),
             (Ok(Ok(end)), Some(head)) => {
-                self.usable = end == End::Clean && head.keeps_alive && outgoing.is_done();
+                self.usable = end == End::Clean
+                    && head.keeps_alive
+                    && outgoing.is_done()
+                    && self.may_live(clock.told());
                 Ok(head)
             }
             // What stopped the request tells more than the silence that followed.

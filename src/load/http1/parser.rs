@@ -16,7 +16,7 @@ const OFTEN: usize = 1_024;
 pub const CLOSED: &str = "the connection was closed before an answer";
 
 /// What a body leaves behind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Body {
     /// Bytes of it so far.
     pub received: u64,
@@ -24,9 +24,22 @@ pub struct Body {
     pub kept: Vec<u8>,
     /// … at most so many.
     pub keep: usize,
+    /// More than this is refused.
+    pub most: u64,
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body { received: 0, kept: Vec::new(), keep: 0, most: u64::MAX }
+    }
 }
 
 impl Body {
+    /// Why no more of it is read.
+    pub fn too_large(&self) -> Fault {
+        Fault::invalid(format!("a body of more than {} bytes (http.max_body)", self.most))
+    }
+
     /// Takes some.
     pub fn take(&mut self, data: &[u8]) {
         self.received += data.len() as u64;
@@ -99,6 +112,9 @@ impl Parser {
                 }
                 Place::Done => 0,
             };
+            if body.received > body.most {
+                return Err(body.too_large());
+            }
         }
         Ok(used)
     }

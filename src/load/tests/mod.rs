@@ -1,6 +1,7 @@
 //! Whole runs against small servers.
 
 mod changed;
+mod connections;
 mod data;
 mod failures;
 mod journeys;

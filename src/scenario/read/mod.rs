@@ -3,6 +3,7 @@
 mod body;
 mod expect;
 mod flow;
+mod http_options;
 mod journey;
 mod load;
 mod shape;
@@ -51,6 +52,7 @@ const KEYS: &[&str] = &[
     "pace",
     "cache",
     "timeouts",
+    "http",
     "insecure",
     "http2",
     "follow",
@@ -233,6 +235,7 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         steps: building.steps,
         thresholds,
         timeouts,
+        http: http_options::options(&top, source)?,
         trust: if flag(&top, "insecure")? { Trust::Anyone } else { Trust::System },
         protocol: if flag(&top, "http2")? { ProtocolChoice::Http2 } else { ProtocolChoice::Http1 },
         trace,
@@ -556,5 +559,6 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
         .chain(step::STEP_KEYS)
         .chain(expect::EXPECT_KEYS)
         .chain(DATA_KEYS)
+        .chain(http_options::HTTP_KEYS)
         .copied()
 }

@@ -59,7 +59,8 @@ impl RunWriter {
             pending: Encoder::default(),
             flushed_at: Instant::now(),
         };
-        writer.write_run(run)?;
+        // A power cut this early loses nothing that was measured, and a disk may take long: the load is about to begin.
+        writer.put_run(run, |_| Ok(()))?;
         Ok(writer)
     }
 
@@ -70,12 +71,16 @@ impl RunWriter {
 
     /// Replaces `run.json`: readers see the old one or the new one, never half of one.
     pub fn write_run(&self, run: &Run) -> Result<(), FolderError> {
+        self.put_run(run, File::sync_data)
+    }
+
+    fn put_run(&self, run: &Run, sync: impl Fn(&File) -> io::Result<()>) -> Result<(), FolderError> {
         let path = self.dir.join(RUN_FILE);
         let half = self.dir.join("run.json.new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&half)?;
             file.write_all(&document::to_json(run)?)?;
-            file.sync_data()?;
+            sync(&file)?;
             fs::rename(&half, &path)
         };
         write().map_err(|source| {

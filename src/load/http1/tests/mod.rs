@@ -147,7 +147,7 @@ fn ours(script: Script, method: &str) -> (Came, Seen, Result<Head, String>) {
         Err(why) => panic!("a script takes everything: {why:?}"),
     };
     let finished =
-        now_or_never(connection.finish(outgoing, (asked, Fields::All), &flight, &clock, &mut seen));
+        now_or_never(connection.finish(outgoing, (asked, Fields::All), (&flight, None), &clock, &mut seen));
     match finished {
         None => (Came::Waits, seen, Err("waits".to_string())),
         Some(Err(NoAnswer::Fault(fault))) => (Came::Failed(fault.class), seen, Err(fault.words.into_owned())),

@@ -45,8 +45,9 @@ async fn exchange(connection: &mut Http1, body: Bytes) -> (Result<Head, NoAnswer
         Err(why) => return (Err(why), seen),
     };
     let expected = (Asked::Ordinary, Fields::Few);
-    let answer =
-        connection.finish(outgoing, expected, &flight, &ThreadClock::new(Clock::start()), &mut seen).await;
+    let answer = connection
+        .finish(outgoing, expected, (&flight, None), &ThreadClock::new(Clock::start()), &mut seen)
+        .await;
     (answer, seen)
 }
 
