@@ -4,6 +4,7 @@
 
 mod cli;
 mod corpus_critical_path;
+mod corpus_otlp;
 mod corpus_findings;
 mod corpus_nezha;
 mod corpus_sql;

@@ -241,15 +241,15 @@ impl Courier {
         // A request under way may have reached the peer; sent again, it is a duplicate and not a loss.
         left.extend(self.flying.drain().map(|(_, message)| message));
         let mut waiting = 0;
+        // What is on disk already stays there; it is read for its number only, before more is added.
+        while let Some(queued) = self.next() {
+            waiting += queued.spans;
+        }
         for message in left {
             let spans = message.spans;
-            // What came from the disk still is there.
             if message.ticket.is_some() || self.to_disk(message) {
                 waiting += spans;
             }
-        }
-        while let Some(queued) = self.next() {
-            waiting += queued.spans;
         }
         Books::add(&self.books.waiting, waiting);
     }
