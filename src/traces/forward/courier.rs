@@ -169,12 +169,12 @@ impl Courier {
             self.memory_bytes += size;
             self.memory.push_back(message);
         } else {
-            self.to_disk(message);
+            self.keep_on_disk(message);
         }
     }
 
     /// False where the message was dropped.
-    fn to_disk(&mut self, message: Message) -> bool {
+    fn keep_on_disk(&mut self, message: Message) -> bool {
         let Message { signal, encoding, bytes, spans, .. } = message;
         let why = match &mut self.disk {
             Some(disk) => match disk.push(signal, encoding, &bytes, spans) {
@@ -247,7 +247,7 @@ impl Courier {
         }
         for message in left {
             let spans = message.spans;
-            if message.ticket.is_some() || self.to_disk(message) {
+            if message.ticket.is_some() || self.keep_on_disk(message) {
                 waiting += spans;
             }
         }
