@@ -9,12 +9,15 @@ use prost::Message;
 use serde::de::DeserializeOwned;
 
 /// Our protobuf of a JSON example decodes to what serde makes of the same text.
-fn same<T: Message + Default + DeserializeOwned + PartialEq>(name: &str, signal: Signal) -> Option<Vec<u8>> {
+fn same<T>(name: &str, signal: Signal) -> Option<Vec<u8>>
+where
+    T: Message + Default + DeserializeOwned + PartialEq,
+{
     let text = std::fs::read(corpus(&format!("otlp/{name}"))?).unwrap();
     let bytes = Encoding::Json.to_protobuf_of(signal, &text).unwrap().into_owned();
     let ours = T::decode(&bytes[..]).unwrap();
     let theirs: T = serde_json::from_slice(&text).unwrap();
-    assert!(ours == theirs, "{name}: {ours:?}\n{theirs:?}");
+    assert_eq!(ours, theirs, "{name}");
     Some(text)
 }
 
