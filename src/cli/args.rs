@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Put load on a service, take in its spans, and say why it was slow.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Analyse a run folder again: same folder, same report.
     Analyze(AnalyzeArgs),
     /// Take in spans, metrics and logs without putting on load, until Ctrl-C or for --duration.

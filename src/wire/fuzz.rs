@@ -274,7 +274,10 @@ fn fuzz_folder_recovery() {
     let reader = RunReader::open(&temp.path().join("r")).unwrap();
     fuzz("segment", |bytes| {
         for folder in ["exchanges", "spans", "metrics", "logs"] {
-            std::fs::write(temp.path().join("r").join(folder).join("000000.seg"), bytes).unwrap();
+            let path = temp.path().join("r").join(folder).join("000000.seg");
+            // Removed, not overwritten: some file systems wait for the disk when a file is replaced.
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, bytes).unwrap();
         }
         let mut exchanges = reader.exchanges();
         let read = exchanges.by_ref().count();

@@ -57,7 +57,7 @@ fn spans(n: u8) -> ExportTraceServiceRequest {
         trace_id: vec![n + 1; 16],
         span_id: vec![n + 2; 8],
         trace_state: "ot=th:8".into(),
-        parent_span_id: if n % 2 == 0 { vec![] } else { vec![n; 8] },
+        parent_span_id: if n.is_multiple_of(2) { vec![] } else { vec![n; 8] },
         flags: 0x301,
         name: "GET /x".into(),
         kind: i32::from(n % 6),

@@ -6,5 +6,6 @@ mod cli;
 mod corpus_critical_path;
 mod corpus_findings;
 mod corpus_nezha;
+mod corpus_otlp;
 mod corpus_sql;
 mod import_rules;

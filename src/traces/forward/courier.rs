@@ -169,12 +169,12 @@ impl Courier {
             self.memory_bytes += size;
             self.memory.push_back(message);
         } else {
-            self.to_disk(message);
+            self.keep_on_disk(message);
         }
     }
 
     /// False where the message was dropped.
-    fn to_disk(&mut self, message: Message) -> bool {
+    fn keep_on_disk(&mut self, message: Message) -> bool {
         let Message { signal, encoding, bytes, spans, .. } = message;
         let why = match &mut self.disk {
             Some(disk) => match disk.push(signal, encoding, &bytes, spans) {
@@ -241,15 +241,15 @@ impl Courier {
         // A request under way may have reached the peer; sent again, it is a duplicate and not a loss.
         left.extend(self.flying.drain().map(|(_, message)| message));
         let mut waiting = 0;
-        for message in left {
-            let spans = message.spans;
-            // What came from the disk still is there.
-            if message.ticket.is_some() || self.to_disk(message) {
-                waiting += spans;
-            }
-        }
+        // What is on disk already stays there; it is read for its number only, before more is added.
         while let Some(queued) = self.next() {
             waiting += queued.spans;
+        }
+        for message in left {
+            let spans = message.spans;
+            if message.ticket.is_some() || self.keep_on_disk(message) {
+                waiting += spans;
+            }
         }
         Books::add(&self.books.waiting, waiting);
     }

@@ -98,10 +98,16 @@ async fn a_peer_that_comes_late_gets_everything_that_waited_on_disk() {
 async fn what_was_not_sent_waits_for_the_next_process() {
     let folder = tempfile::tempdir().unwrap();
     let dead = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let forwarder = Forwarder::start(&on_disk(&format!("http://{dead}"), folder.path(), 1 << 20)).unwrap();
-    offer(&forwarder, 0..50);
-    let end = forwarder.finish(Duration::from_millis(50)).await;
-    assert_eq!((end.forwarded, end.dropped, end.waiting), (0, 0, 50), "{end:?}");
+    // Some wait in memory, some on disk, some are under way.
+    for (memory_max, spans) in [(10 * message(1).len() as u64, 0..30), (1 << 20, 30..50)] {
+        let url = format!("http://{dead}");
+        let config = ForwardConfig { memory_max, ..on_disk(&url, folder.path(), 1 << 20) };
+        let forwarder = Forwarder::start(&config).unwrap();
+        let end = spans.end;
+        offer(&forwarder, spans);
+        let left = forwarder.finish(Duration::from_millis(50)).await;
+        assert_eq!((left.forwarded, left.dropped, left.waiting), (0, 0, end), "{left:?}");
+    }
     let (receiver, seen) = receiver_with(config(), |_| STORED);
     let url = format!("http://{}", receiver.http_address().unwrap());
     let forwarder = Forwarder::start(&on_disk(&url, folder.path(), 1 << 20)).unwrap();
