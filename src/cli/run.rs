@@ -575,6 +575,7 @@ fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         receiver: Default::default(),
         export: Default::default(),
         wait: None,
+        sources: Default::default(),
         warnings: config.warnings.clone(),
     }
 }
