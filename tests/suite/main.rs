@@ -7,4 +7,5 @@ mod corpus_critical_path;
 mod corpus_findings;
 mod corpus_nezha;
 mod corpus_sql;
+mod corpus_traces;
 mod import_rules;

@@ -33,6 +33,23 @@ enum Column {
     LinkSpans,
 }
 
+impl Column {
+    /// Whether it holds maps or lists.
+    fn is_nested(self) -> bool {
+        use Column::*;
+        matches!(
+            self,
+            ResourceAttributes
+                | SpanAttributes
+                | EventTimes
+                | EventNames
+                | EventAttributes
+                | LinkTraces
+                | LinkSpans
+        )
+    }
+}
+
 /// How many kinds of columns there are.
 const COLUMNS: usize = Column::LinkSpans as usize + 1;
 
@@ -413,7 +430,7 @@ fn row(columns: &[Option<Column>], record: &csv::StringRecord, tabs: bool) -> Ro
     for (column, text) in columns.iter().zip(record) {
         let Some(column) = column else { continue };
         // Maps and lists take their escapes off themselves.
-        let nested = text.starts_with(['{', '[']);
+        let nested = column.is_nested();
         row.set(*column, if tabs && !nested { unescaped(text) } else { text.to_owned() });
     }
     row
