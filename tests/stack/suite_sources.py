@@ -62,7 +62,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
 
 
 def database_share(report: dict) -> float:
-    return report["verdict"]["categories"]["database"]["share"]
+    return report["verdict"]["categories"]["database"]
 
 
 def fetched_by_the_run(suite: Suite, jaeger: Jaeger, target: str) -> None:
