@@ -102,6 +102,7 @@ fn run(traces: u64) -> Run {
         },
         receiver: hotspan::record::ReceiverFacts::default(),
         export: hotspan::record::ExportFacts::default(),
+        sources: Default::default(),
         wait: None,
         warnings: Vec::new(),
     }

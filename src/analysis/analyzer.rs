@@ -115,9 +115,11 @@ impl Analyzer {
     pub fn new(run: &Run, partition: Partition) -> Analyzer {
         let share = run.receiver.spans_stored / u64::from(partition.of.max(1));
         let rows = (share + share / 16).min(RESERVED);
+        let mut names = Names::new(&run.host.name);
+        names.roots_are_spans = run.sources.from_traces;
         Analyzer {
             partition,
-            names: Names::new(&run.host.name),
+            names,
             keys: Keys::default(),
             steps: vec![StepTally::default(); run.steps.len()],
             latencies: vec![Histogram::new(); run.steps.len()],

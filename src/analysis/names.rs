@@ -152,6 +152,8 @@ pub(super) struct Names {
     queues: MixedMap<u64, u32>,
     /// Spans come in batches of one process: who recorded the last one likely recorded the next.
     last_origin: Option<([u32; 4], Origin)>,
+    /// No load was made: the exchanges stand for root spans.
+    pub roots_are_spans: bool,
 }
 
 impl Names {
@@ -171,6 +173,7 @@ impl Names {
             retries: MixedMap::default(),
             queues: MixedMap::default(),
             last_origin: None,
+            roots_are_spans: false,
         };
         for (category, name) in [
             (Category::Generator, "schedule delay"),

@@ -166,13 +166,14 @@ impl StepTally {
         self.bytes_received += exchange.bytes_received;
         self.latency.record(exchange.corrected_latency());
         self.service_time.record(exchange.service_time());
-        if let Some(status) = exchange.status() {
+        // 0: answered by a protocol without HTTP statuses.
+        if let Some(status) = exchange.status().filter(|status| *status != 0) {
             *self.statuses.entry(status).or_default() += 1;
         }
         if exchange.is_error() {
             self.errors += 1;
             self.error_latency.record(exchange.corrected_latency());
-            if let Outcome::Answered(status) = exchange.outcome {
+            if let Outcome::Answered(status @ 1..) = exchange.outcome {
                 *self.error_statuses.entry(status).or_default() += 1;
             }
         }

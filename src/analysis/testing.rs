@@ -174,6 +174,7 @@ pub(super) fn run(steps: usize) -> Run {
         load: Default::default(),
         receiver: Default::default(),
         export: Default::default(),
+        sources: Default::default(),
         wait: None,
         warnings: Vec::new(),
     }

@@ -4,9 +4,12 @@
 use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
 use super::database;
 use super::exit::{self, Exit, say};
+use super::fetch::{self, Fetcher};
 use super::part;
+use super::progress::Progress;
 use super::report::render;
 use super::thresholds;
+use super::trace_files;
 use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
@@ -16,10 +19,11 @@ use crate::record::{Exchange, GeneratorLimit, Run, RunState, TraceCost};
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Spans that one pass over a folder keeps in memory: with about 100 bytes each, half a gibibyte.
 const SPANS_PER_PASS: u64 = 5_000_000;
@@ -27,6 +31,8 @@ const SPANS_PER_PASS: u64 = 5_000_000;
 const SPANS_PER_SHARE: u64 = 100_000;
 /// More threads than this only pass over each other's spans.
 const SHARES_MAX: u32 = 64;
+/// Pause between two rounds of asking for late traces.
+const POLL: Duration = Duration::from_secs(5);
 /// Below this share of joined exchanges, thresholds on blame and spans cannot be decided.
 const COVERAGE_NEEDED: f64 = 0.9;
 /// Below this share of the offered load, the load that was asked for did not happen.
@@ -43,18 +49,74 @@ pub struct Analyzed {
 
 /// Runs the command.
 pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
-    let dir = find_run(&args.run)?;
+    let fetcher = Fetcher::new(&args.traces_from, &args.traces_header, POLL, args.wait)?;
+    let Some(dir) = run_folder(&args.paths)? else {
+        if fetcher.is_some() {
+            bail!(
+                "--traces-from fetches the traces of a run: name its run folder, or trace files without --traces-from"
+            );
+        }
+        return of_files(args);
+    };
+    if args.out.is_some() {
+        bail!("--out is for trace files; {} is a run folder and keeps its report", dir.display());
+    }
     if args.truth {
         exit::print(&truth(&dir)?)?;
         return Ok(Exit::Passed);
+    }
+    if let Some(fetcher) = fetcher {
+        fetch::fetch_again(&fetcher, &dir, &mut Progress::with(false, false))?;
     }
     let means =
         Means { passes: args.partitions, what_if: args.what_if.clone(), ..Means::of(&args.findings)? };
     if let (Some((index, of)), Some(file)) = (args.part, &args.write_part) {
         return part::write(&dir, PartOf { index: index - 1, of }, &means, file);
     }
-    let analyzed = analyze_folder(&dir, &means)?;
+    let mut analyzed = analyze_folder(&dir, &means)?;
+    analyzed.link_to(&args.print);
     analyzed.write_files()?;
+    analyzed.print(&args.print)?;
+    Ok(analyzed.exit(args.strict))
+}
+
+/// The run folder that the arguments mean; `None` where they mean trace files.
+fn run_folder(paths: &[PathBuf]) -> anyhow::Result<Option<PathBuf>> {
+    let [path] = paths else {
+        return match paths.iter().find(|p| p.join("run.json").is_file()) {
+            Some(run) => bail!(
+                "{} is a run folder among other paths; analyse one run at a time, or trace files only",
+                run.display()
+            ),
+            None => Ok(None),
+        };
+    };
+    if !path.is_dir() {
+        // A path that is not there is more likely a mistyped run folder where it looks like one.
+        return Ok((!path.exists() && path.extension().is_none()).then(|| path.clone()));
+    }
+    let dir = find_run(path)?;
+    let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    Ok((dir.join("run.json").is_file() || empty || path.join("spans").is_dir()).then_some(dir))
+}
+
+/// Traces that were recorded otherwise.
+fn of_files(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
+    if args.truth {
+        bail!("--truth needs a run folder: only requests that hotspan made have answers with Server-Timing");
+    }
+    if args.part.is_some() {
+        bail!("--part needs a run folder; --out keeps trace files as one");
+    }
+    let imported = trace_files::import(&args.paths, args.out.as_deref())?;
+    let means =
+        Means { passes: args.partitions, what_if: args.what_if.clone(), ..Means::of(&args.findings)? };
+    let mut analyzed = analyze_folder(&imported.dir, &means)?;
+    analyzed.link_to(&args.print);
+    if imported.is_kept() {
+        analyzed.write_files()?;
+        trace_files::announce(&imported);
+    }
     analyzed.print(&args.print)?;
     Ok(analyzed.exit(args.strict))
 }
@@ -240,6 +302,9 @@ fn read_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String> {
 
 /// The thresholds of the scenario that was run, and a warning where it cannot be read any more.
 fn thresholds_of(run: &Run) -> (Vec<Threshold>, Option<String>) {
+    if run.sources.from_traces {
+        return (Vec::new(), None);
+    }
     match scenario::thresholds(&run.scenario, &run.steps) {
         Ok(thresholds) => (thresholds, None),
         Err(error) => (
@@ -253,6 +318,13 @@ impl Analyzed {
     /// The run that has just ended. Its facts are given, because a full disk may have kept them out of `run.json`.
     pub fn of_run(dir: &Path, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
         analyze_as(&RunReader::open(dir)?, run, means)
+    }
+
+    /// Links that were asked for now win over those of the run.
+    pub fn link_to(&mut self, print: &PrintArgs) {
+        if print.trace_link.is_some() {
+            self.run.sources.trace_link = print.trace_link.clone();
+        }
     }
 
     /// What the documents are made from.

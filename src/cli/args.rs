@@ -1,7 +1,9 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
+use super::trace_link;
 use crate::analysis::WhatIf;
 use crate::traces::ServerTls;
+use crate::traces::TraceSource;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Put load on a service, take in its spans, and say why it was slow.
     Run(Box<RunArgs>),
-    /// Analyse a run folder again: same folder, same report.
+    /// Analyse a run folder again, or traces that were recorded otherwise: files of Jaeger, Tempo, Zipkin, a Collector.
     Analyze(AnalyzeArgs),
     /// Take in spans, metrics and logs without putting on load, until Ctrl-C or for --duration.
     Collect(CollectArgs),
@@ -165,9 +167,13 @@ pub struct ShapeArgs {
 /// Where server spans come from and go to.
 #[derive(Debug, Args)]
 pub struct ReceiveArgs {
-    /// Where server spans come from.
-    #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Receiver)]
+    /// Where server spans come from: `receiver`, `none`, or fetched after the load from `jaeger:URL`, `tempo:URL`,
+    /// `zipkin:URL`, `clickhouse:URL` or `file:PATH`.
+    #[arg(long, value_name = "SOURCE", value_parser = parse_source, default_value = "receiver")]
     pub traces_from: Source,
+    /// Header of every request to that source, e.g. 'X-Scope-OrgID: team-a'; can be given more than once.
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub traces_header: Vec<String>,
     #[command(flatten)]
     pub listen: ListenArgs,
     /// Longest wait for late spans after the load.
@@ -230,12 +236,33 @@ pub struct TelemetryArgs {
 }
 
 /// Where server spans come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// hotspan's own OTLP receiver.
     Receiver,
     /// No source: the client's side alone.
     None,
+    /// Fetched from where they are stored; as typed, secrets and all.
+    Fetch(String),
+}
+
+impl std::fmt::Debug for Source {
+    /// Arguments may be shown in messages about them, so what may hold a secret is not.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Source::Receiver => "receiver",
+            Source::None => "none",
+            Source::Fetch(_) => "fetch",
+        })
+    }
+}
+
+fn parse_source(text: &str) -> Result<Source, String> {
+    match text {
+        "receiver" => Ok(Source::Receiver),
+        "none" => Ok(Source::None),
+        _ => TraceSource::parse(text, &[]).map(|_| Source::Fetch(text.to_owned())),
+    }
 }
 
 /// Where results go and how they look.
@@ -260,6 +287,10 @@ pub struct PrintArgs {
     /// Format of the report on standard output.
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub format: Format,
+    /// Make every trace id of the report a link: jaeger=URL, grafana=URL (or tempo=URL, with #UID of the data source), zipkin=URL,
+    /// or a template such as https://host/trace/{trace_id}?from={start_ms}&to={end_ms}.
+    #[arg(long, value_name = "LINK", value_parser = trace_link::parse)]
+    pub trace_link: Option<String>,
     /// Colour.
     #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
@@ -324,10 +355,33 @@ pub enum LedgerFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan analyze runs/20261124T101500Z-shop        the same report again
+  hotspan analyze traces.json                       traces that were recorded otherwise: no load run needed
+  hotspan analyze collector/ --out runs             all files of a Collector's file exporter, kept as a run folder
+  hotspan analyze download.json --format markdown
+
+Trace files are known by what is in them, not by their names: OTLP (JSON, JSON lines, protobuf), files of the Collector's
+file exporter, Jaeger and Zipkin JSON, answers of Tempo, tables of spans (ClickHouse's otel_traces as CSV, TSV or JSON
+rows), each plain or as gzip or zstd. The root span of each trace stands for the request.")]
 pub struct AnalyzeArgs {
-    /// A run folder, e.g. runs/20261124T101500Z-shop; a folder of runs means the newest in it.
-    #[arg(value_name = "RUN")]
-    pub run: PathBuf,
+    /// A run folder, e.g. runs/20261124T101500Z-shop (a folder of runs means the newest in it), or files and folders with
+    /// traces.
+    #[arg(value_name = "RUN|FILES", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// For a run folder: fetch the traces that are missing from jaeger:URL, tempo:URL, zipkin:URL, clickhouse:URL or file:PATH.
+    #[arg(long, value_name = "SOURCE", value_parser = parse_source, default_value = "none", hide_default_value = true)]
+    pub traces_from: Source,
+    /// Header of every request to that source, e.g. 'X-Scope-OrgID: team-a'; can be given more than once.
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub traces_header: Vec<String>,
+    /// Longest wait for late traces.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub wait: Duration,
+    /// For trace files: keep what was read as a run folder below this one, with the report in it.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub print: PrintArgs,
     #[command(flatten)]

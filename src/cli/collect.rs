@@ -286,6 +286,7 @@ fn describe() -> Run {
         load: LoadFacts::default(),
         receiver: ReceiverFacts::default(),
         export: Default::default(),
+        sources: Default::default(),
         wait: None,
         warnings: Vec::new(),
     }

@@ -9,7 +9,8 @@ use std::io::{self, IsTerminal};
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
-    let analyzed = analyze_folder(&find_run(&args.run)?, &Means::default())?;
+    let mut analyzed = analyze_folder(&find_run(&args.run)?, &Means::default())?;
+    analyzed.link_to(&args.print);
     exit::print(&render(&analyzed.report(), &args.print))?;
     Ok(Exit::Passed)
 }

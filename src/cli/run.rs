@@ -8,6 +8,7 @@ use super::control::{self, Commands};
 use super::database;
 use super::events;
 use super::exit::{Exit, say};
+use super::fetch::Fetcher;
 use super::gates::Gates;
 use super::guard;
 use super::host;
@@ -99,6 +100,7 @@ where
     let runtime = runtime()?;
     let receive = ReceiveArgs {
         traces_from: Source::Receiver,
+        traces_header: Vec::new(),
         listen: ListenArgs {
             otlp_grpc: args.otlp_grpc,
             otlp_http: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -208,6 +210,7 @@ struct Plan {
 /// Telemetry in, opened before the load so that no span comes too early.
 struct Session<'a> {
     receiver: Option<Receiver>,
+    fetcher: Option<Fetcher>,
     forwarder: Option<Forwarder>,
     spans: mpsc::Receiver<Incoming>,
     wait: WaitPolicy,
@@ -227,8 +230,9 @@ impl<'a> Session<'a> {
         let _entered = runtime.enter();
         let forwarder = start_forwarder(&args.listen, &output.out)?;
         let (sink, spans) = mpsc::channel(SPAN_MESSAGES);
+        let fetcher = Fetcher::new(&args.traces_from, &args.traces_header, args.quiet_period, args.wait)?;
         let receiver = match args.traces_from {
-            Source::None => None,
+            Source::None | Source::Fetch(_) => None,
             Source::Receiver => {
                 Some(Receiver::start(receiver_config(&args.listen, forwarder.as_ref())?, sink)?)
             }
@@ -238,7 +242,7 @@ impl<'a> Session<'a> {
             deadline: nanos(args.wait),
             ..WaitPolicy::default()
         };
-        Ok(Session { receiver, forwarder, spans, wait, output })
+        Ok(Session { receiver, fetcher, forwarder, spans, wait, output })
     }
 
     fn grpc_endpoint(&self) -> Option<String> {
@@ -248,11 +252,12 @@ impl<'a> Session<'a> {
     /// Load, record, wait, analyse, report.
     #[tracing::instrument(name = "hotspan run", skip_all, fields(hotspan.scenario = %plan.scenario.name))]
     fn execute(self, runtime: &Runtime, plan: Plan) -> anyhow::Result<Exit> {
-        let Session { receiver, forwarder, spans, wait, output } = self;
+        let Session { receiver, fetcher, forwarder, spans, wait, output } = self;
         let mut scenario = plan.scenario;
         let config = export_config(&scenario)?;
         let commit = std::thread::spawn(|| host::git_commit(Path::new(".")));
-        let run = describe(&scenario, &config);
+        let mut run = describe(&scenario, &config);
+        run.sources.trace_link = output.print.trace_link.clone();
         let (dir, writer, run) = create_folder(&output.out, run)?;
         if plan.telemetry.baggage || scenario.telemetry.as_ref().is_some_and(|telemetry| telemetry.baggage) {
             scenario.mark_requests(&format!("hotspan.run.id={},user_agent.synthetic.type=test", run.id));
@@ -339,7 +344,7 @@ impl<'a> Session<'a> {
         underway.run.git_commit = commit.join().unwrap_or_default();
         means.locks = activity.map(database::Activity::finish).unwrap_or_default();
         underway.run.load = facts;
-        let recorded = underway.late_spans(recorder, &live)?;
+        let mut recorded = underway.late_spans(recorder, &live)?;
 
         let receiver_facts = receiver.map(|receiver| {
             receiver.lost_after_ack(recorded.lost_after_ack);
@@ -361,6 +366,12 @@ impl<'a> Session<'a> {
         }
         let word = live.word.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         underway.run.warnings.extend(word.unwrap_or_default());
+        if let Some(fetcher) = fetcher.filter(|_| recorded.problem.is_none()) {
+            let Underway { run, progress, interrupts, .. } = &mut underway;
+            let already = interrupts.count();
+            fetcher
+                .fetch_into(runtime, &mut recorded.writer, run, progress, &|| interrupts.count() > already)?;
+        }
         underway.close(recorded, output, plan.strict, &means)
     }
 }
@@ -578,12 +589,13 @@ fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         receiver: Default::default(),
         export: Default::default(),
         wait: None,
+        sources: Default::default(),
         warnings: config.warnings.clone(),
     }
 }
 
 /// A scenario's name as part of a folder's: lower-case letters, digits and dashes.
-fn slug(name: &str) -> String {
+pub fn slug(name: &str) -> String {
     let dashed: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let parts: Vec<&str> = dashed.split('-').filter(|part| !part.is_empty()).collect();

@@ -65,7 +65,7 @@ pub struct Phases {
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// An answer arrived whole, with this HTTP status.
+    /// An answer arrived whole, with this HTTP status; 0 where the protocol has none.
     Answered(u16),
     /// No whole answer; `status` is known where the head had arrived.
     Failed {

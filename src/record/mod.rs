@@ -24,7 +24,8 @@ pub use kept_span::KeptSpan;
 pub use log::LogLine;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
 pub use run::{
-    ExportFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, StepInfo, WaitEnd, WaitFacts,
+    ExportFacts, FetchFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, SourceFacts,
+    StepInfo, WaitEnd, WaitFacts,
 };
 pub use sampling::Threshold;
 pub use search::{LoadChange, Probe, Search};

@@ -35,6 +35,8 @@ pub struct Run {
     pub export: ExportFacts,
     /// How the wait for late spans ended.
     pub wait: Option<WaitFacts>,
+    /// Where spans came from other than the receiver.
+    pub sources: SourceFacts,
     /// Sentences for the report that only the run could know (a taken port, a full disk, …).
     pub warnings: Vec<String>,
 }
@@ -116,6 +118,38 @@ pub struct LoadFacts {
     pub trace_cost: Option<TraceCost>,
     /// What the generator saw of itself, second by second. Not in `run.json`: `generator.jsonl` has it.
     pub generator: Vec<GeneratorSample>,
+}
+
+/// Where spans came from other than the receiver, and where people can look at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// No load was made: the exchanges stand for the root spans of traces that were recorded otherwise.
+    pub from_traces: bool,
+    /// What a backend was asked for and gave.
+    pub fetched: Option<FetchFacts>,
+    /// Template of links to traces: an http or https URL with `{trace_id}` in it.
+    pub trace_link: Option<String>,
+}
+
+/// What a backend gave when it was asked for the run's traces: `asked = found + missing`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchFacts {
+    /// Which, without secrets.
+    pub source: String,
+    /// Traces asked for: those of the sampled exchanges that were sent.
+    pub asked: u64,
+    /// Traces of which at least one span came.
+    pub found: u64,
+    /// Spans that came.
+    pub spans: u64,
+    /// Requests made, repeated ones included.
+    pub requests: u64,
+    /// Requests that were made again because the backend was busy or did not answer.
+    pub retries: u64,
+    /// From the first request to the last answer, waits for late traces included.
+    pub took: Nanos,
+    /// Why the last request that failed for good failed.
+    pub problem: Option<String>,
 }
 
 /// The receiver's ledger: `received = stored + rejected + dropped + duplicate`, for spans; `received = stored + dropped` for

@@ -3,6 +3,7 @@
 //! Foreign text stands in code spans, where neither HTML, links, mentions, issue numbers nor emphasis mean anything; the
 //! only characters to mind there are the back-tick (a longer fence) and, in tables, the pipe.
 
+use super::link;
 use super::number::{self, NBSP, count, ms, percent, signed};
 use super::prose::{Piece, Prose};
 use super::view::{self, StepView, TAIL_MIN, Tail, View};
@@ -404,6 +405,10 @@ fn traces(view: &View, doc: &mut Document) {
         for exemplar in step.exemplars() {
             let (role, latency, remark) = wording::exemplar(exemplar);
             let id = code(&exemplar.trace_id.to_string(), true);
+            let id = match link::url(view, exemplar.trace_id) {
+                Some(url) => format!("[{id}]({url})"),
+                None => id,
+            };
             rows.push(vec![
                 cell(&view.step_name(step.result.step)),
                 role,

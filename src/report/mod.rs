@@ -9,6 +9,7 @@
 //! terminal could act on.
 
 mod json;
+mod link;
 mod markdown;
 mod number;
 mod prose;

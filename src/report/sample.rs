@@ -202,6 +202,7 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
             ..ReceiverFacts::default()
         },
         export: ExportFacts::default(),
+        sources: Default::default(),
         wait: Some(WaitFacts {
             waited: Nanos::from_millis(2_130),
             end: WaitEnd::Complete,

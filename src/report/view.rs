@@ -166,14 +166,14 @@ impl<'a> View<'a> {
         // Of a folder that was cut off, counts and time are those of what is there.
         let whole = self.run().state == crate::record::RunState::Complete && exchanges >= load.offered;
         let seconds = if load.open_model && whole && planned > 0.0 { planned } else { self.seconds };
-        (seconds > 0.0).then(|| exchanges as f64 / seconds)
+        (seconds > 0.0 && !self.run().sources.from_traces).then(|| exchanges as f64 / seconds)
     }
 
     /// Exchanges per second that were sent.
     pub fn achieved_per_s(&self) -> Option<f64> {
         // Counted among the exchanges that the time was taken from, and not by run.json: a folder may have been cut off.
         let sent = self.analysis().load.schedule_delay.len();
-        (self.seconds > 0.0).then(|| sent as f64 / self.seconds)
+        (self.seconds > 0.0 && !self.run().sources.from_traces).then(|| sent as f64 / self.seconds)
     }
 
     /// Share of the load cores' time that hotspan itself used.

@@ -27,6 +27,7 @@ fn run() -> Run {
         load: LoadFacts::default(),
         receiver: ReceiverFacts::default(),
         export: ExportFacts::default(),
+        sources: Default::default(),
         wait: None,
         warnings: vec![],
     }

@@ -5,6 +5,7 @@
 //! any input, and whatever a sender can make large (depth, number of values, lengths) is bounded.
 
 pub mod base64;
+pub mod files;
 pub mod folder;
 pub mod otlp;
 pub mod protobuf;

@@ -140,6 +140,7 @@ fn run(steps: Vec<StepInfo>) -> Run {
         load: Default::default(),
         receiver: Default::default(),
         export: Default::default(),
+        sources: Default::default(),
         wait: None,
         warnings: Vec::new(),
     }

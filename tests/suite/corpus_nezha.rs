@@ -69,6 +69,7 @@ fn run() -> Run {
         load: LoadFacts::default(),
         receiver: ReceiverFacts::default(),
         export: Default::default(),
+        sources: Default::default(),
         wait: None,
         warnings: Vec::new(),
     }

@@ -8,4 +8,5 @@ mod corpus_findings;
 mod corpus_nezha;
 mod corpus_otlp;
 mod corpus_sql;
+mod corpus_traces;
 mod import_rules;

@@ -114,7 +114,7 @@ impl Forest {
         self.repairs = Repairs::default();
         self.plant(roots);
         self.collect(rows, members, names);
-        self.link(rows);
+        self.link(rows, names.roots_are_spans);
         self.connect();
         if self.order.len() < self.nodes.len() {
             self.repair();
@@ -142,7 +142,7 @@ impl Forest {
         self.plant(&[root]);
         self.nodes[0].kind = kind;
         self.collect(rows, members, names);
-        self.link(rows);
+        self.link(rows, false);
         self.connect();
         self.place(names);
         self.sort_kids();
@@ -216,7 +216,10 @@ impl Forest {
             for &(_, member) in &self.sorted[at..to] {
                 let row = &rows[member as usize];
                 let answers = matches!(row.kind, SpanKind::Server | SpanKind::Consumer);
-                if exchange.is_some() && !answers {
+                // Where root spans stand for the exchanges, only a caller's span is the exchange itself; any other root is
+                // work within it.
+                if exchange.is_some() && !answers && (!names.roots_are_spans || row.kind == SpanKind::Client)
+                {
                     self.repairs.own += 1;
                 } else if kept[0].is_none() {
                     kept[0] = Some(member);
@@ -235,13 +238,17 @@ impl Forest {
     }
 
     /// Parents by id. What stays [`NONE`] has no known parent.
-    fn link(&mut self, rows: &[Row]) {
+    fn link(&mut self, rows: &[Row], roots_are_spans: bool) {
         for i in self.roots..self.nodes.len() {
             let node = &self.nodes[i];
             let row = &rows[node.row as usize];
             let twin = i > self.roots && self.ids[i - self.roots] == self.ids[i - self.roots - 1];
+            // Where a root span stands for the exchange both have its id, and what is below it is below the span.
+            let of_root = if roots_are_spans { self.find(row.parent_id, row.service, i) } else { NONE };
             let parent = if twin {
                 i as u32 - 1
+            } else if of_root != NONE {
+                of_root
             } else if let Some(root) = self.root_of(row.parent_id).or(self.root_of(row.span_id)) {
                 root
             } else {

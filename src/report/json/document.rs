@@ -8,6 +8,7 @@ use super::value::{Map, ms, nanos, rounded, share};
 use super::what_if::WhatIfJson;
 use crate::analysis::result::{Category, Finding};
 use crate::record::{RunState, SpanKind, WaitEnd};
+use crate::report::link;
 use crate::report::number;
 use crate::report::view::{self, View};
 use crate::report::wording::{self, Level, finding, verdict};
@@ -46,6 +47,8 @@ struct Run<'a> {
     target: &'a str,
     hotspan_version: &'a str,
     git_commit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +73,8 @@ struct Telemetry<'a> {
     services: BTreeMap<&'a str, u64>,
     wait: Option<Wait>,
     export: Option<Export<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched: Option<Fetched<'a>>,
     warnings: Vec<String>,
     notes: Vec<String>,
 }
@@ -99,6 +104,19 @@ struct Export<'a> {
     spans_dropped: u64,
     metric_exports: u64,
     last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Fetched<'a> {
+    source: &'a str,
+    asked: u64,
+    found: u64,
+    missing: u64,
+    spans: u64,
+    requests: u64,
+    retries: u64,
+    took_ms: f64,
+    problem: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -143,6 +161,8 @@ struct FindingJson<'a> {
     impact_ms: ImpactJson,
     confidence: ConfidenceJson,
     exemplars: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exemplar_urls: Vec<String>,
     advice: String,
     related: Vec<Owned<'a>>,
     remedy: &'a str,
@@ -202,7 +222,7 @@ impl<'a> Document<'a> {
             run: Run::new(view),
             telemetry: Telemetry::new(view),
             load: Load::new(view),
-            steps: view.steps.iter().map(Step::new).collect(),
+            steps: view.steps.iter().map(|step| Step::new(step, view)).collect(),
             operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
@@ -248,6 +268,7 @@ impl<'a> Run<'a> {
             target: &run.target,
             hotspan_version: &run.hotspan_version,
             git_commit: run.git_commit.as_deref(),
+            origin: run.sources.from_traces.then_some("traces"),
         }
     }
 }
@@ -301,6 +322,17 @@ impl<'a> Telemetry<'a> {
                 spans_dropped: run.export.spans_dropped,
                 metric_exports: run.export.metric_exports,
                 last_error: run.export.last_error.as_deref(),
+            }),
+            fetched: run.sources.fetched.as_ref().map(|f| Fetched {
+                source: &f.source,
+                asked: f.asked,
+                found: f.found,
+                missing: f.asked.saturating_sub(f.found),
+                spans: f.spans,
+                requests: f.requests,
+                retries: f.retries,
+                took_ms: nanos(f.took),
+                problem: f.problem.as_deref(),
             }),
             warnings: texts(Level::Warning),
             notes: texts(Level::Note),
@@ -373,6 +405,7 @@ impl<'a> FindingJson<'a> {
                 reason: finding::confidence(f.confidence, step).replace(number::NBSP, " "),
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
+            exemplar_urls: f.exemplars.iter().filter_map(|id| link::url(view, *id)).collect(),
             advice: finding::advice(f).plain(),
             related: f.related.iter().map(Owned::new).collect(),
             remedy: &f.remedy,

@@ -3,8 +3,9 @@
 use super::group::{ShapeJson, SlowWithJson};
 use super::value::{Map, ms, nanos, share};
 use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, StepResult};
+use crate::report::link;
 use crate::report::number;
-use crate::report::view::{self, Owner, Part, StepView, Tail};
+use crate::report::view::{self, Owner, Part, StepView, Tail, View};
 use crate::stats::Quantiles;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -135,11 +136,13 @@ struct ExemplarJson {
     latency_ms: f64,
     at: String,
     joined: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
 impl<'a> Step<'a> {
     /// As the document has it.
-    pub fn new(step: &'a StepView<'a>) -> Step<'a> {
+    pub fn new(step: &'a StepView<'a>, view: &View) -> Step<'a> {
         let result = step.result;
         let omitted: Vec<&Owner> = step.contributors.iter().skip(CONTRIBUTORS_MAX).collect();
         let rest = view::sum(&omitted);
@@ -187,6 +190,7 @@ impl<'a> Step<'a> {
                     latency_ms: nanos(e.latency),
                     at: number::rfc3339(e.at),
                     joined: e.joined,
+                    url: link::url(view, e.trace_id),
                 })
                 .collect(),
             shapes: result.shapes.iter().map(ShapeJson::new).collect(),

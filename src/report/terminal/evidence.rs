@@ -2,6 +2,7 @@
 
 use super::screen::{Paint, Row, Screen};
 use super::table::{Column, Table};
+use crate::report::link;
 use crate::report::prose::Prose;
 use crate::report::view::View;
 use crate::report::wording::{self, Level, Message, ledger};
@@ -56,6 +57,9 @@ pub fn traces(view: &View, screen: &mut Screen) {
                 Row::of(exemplar.trace_id.to_string(), Paint::Plain),
                 Row::of(remark, Paint::Dim),
             ]);
+            if let Some(url) = link::url(view, exemplar.trace_id) {
+                table.free(Row::of("    ", Paint::Plain).push(url, Paint::Dim));
+            }
         }
     }
     table.render(screen);

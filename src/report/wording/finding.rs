@@ -3,6 +3,7 @@
 use super::{calls_per_request, contributor_name};
 use crate::analysis::result::{Category, Confidence, Contributor, Doubt, Finding, FindingKind, Severity};
 use crate::record::{Nanos, TraceId};
+use crate::report::link;
 use crate::report::number::{self, counted, ms, nanos, percent};
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -416,6 +417,11 @@ pub fn own_traces(finding: &Finding, view: &View) -> Vec<String> {
     };
     match finding.exemplars.iter().all(listed) {
         true => Vec::new(),
-        false => finding.exemplars.iter().take(3).map(|id| id.to_string()).collect(),
+        false => finding
+            .exemplars
+            .iter()
+            .take(3)
+            .map(|id| link::url(view, *id).unwrap_or_else(|| id.to_string()))
+            .collect(),
     }
 }

@@ -21,6 +21,7 @@ pub fn messages(view: &View) -> Vec<Message> {
     out.extend(wait_warning(view));
     out.extend(sampled(view));
     out.extend(changes(view));
+    out.extend(fetch_warning(view));
     out
 }
 
@@ -230,6 +231,9 @@ pub fn wait(view: &View) -> Option<String> {
 /// What was joined, as a fact.
 pub fn joined(view: &View) -> String {
     let telemetry = &view.analysis().telemetry;
+    if view.run().sources.from_traces {
+        return of_traces(view);
+    }
     let mut out = if telemetry.traced == 0 {
         "no request was traced".to_owned()
     } else {
@@ -246,6 +250,90 @@ pub fn joined(view: &View) -> String {
         out.push_str(&format!("; spans cover {} of their time", percent(cover)));
     }
     out
+}
+
+/// What traces without a load run hold, as a fact.
+fn of_traces(view: &View) -> String {
+    let telemetry = &view.analysis().telemetry;
+    let mut out = format!(
+        "{} in {}",
+        counted(telemetry.spans, "span", "spans"),
+        counted(telemetry.exchanges, "request", "requests")
+    );
+    let alone = telemetry.exchanges.saturating_sub(telemetry.joined);
+    if alone > 0 {
+        out.push_str(&format!(
+            "; of {} only the client's span is there",
+            part_of(alone, telemetry.exchanges, "request", "requests")
+        ));
+    }
+    if let Some(cover) = view.span_cover() {
+        out.push_str(&format!("; spans cover {} of their time", percent(cover)));
+    }
+    out
+}
+
+/// What a backend was asked for and gave, as a fact.
+pub fn fetched(view: &View) -> Option<Prose> {
+    let facts = view.run().sources.fetched.as_ref()?;
+    let repeated = if facts.retries > 0 {
+        format!(", {} of them again", counted(facts.retries, "request", "requests"))
+    } else {
+        String::new()
+    };
+    Some(
+        Prose::new()
+            .own(format!("{} from ", part_of(facts.found, facts.asked, "trace", "traces")))
+            .name(&facts.source)
+            .own(format!(
+                ", {} in {} ({}{repeated})",
+                counted(facts.spans, "span", "spans"),
+                seconds(facts.took),
+                counted(facts.requests, "request", "requests"),
+            )),
+    )
+}
+
+/// Traces that a backend was asked for and did not have.
+fn fetch_warning(view: &View) -> Option<Message> {
+    let facts = view.run().sources.fetched.as_ref()?;
+    let missing = facts.asked.saturating_sub(facts.found);
+    if missing == 0 && facts.problem.is_none() {
+        return None;
+    }
+    let mut text = Prose::new();
+    if missing > 0 {
+        text = text
+            .own(format!(
+                "{} {} not in ",
+                sentence(&part_of(
+                    missing,
+                    facts.asked,
+                    "trace that was asked for",
+                    "traces that were asked for"
+                )),
+                if missing == 1 { "is" } else { "are" }
+            ))
+            .name(&facts.source);
+    } else {
+        text = text.own("A request to ").name(&facts.source).own(" failed");
+    }
+    text = match &facts.problem {
+        Some(problem) => text.own("; the last request that failed: ").foreign(problem).own("."),
+        None => text.own("."),
+    };
+    let advice = match (facts.problem.is_some(), facts.found) {
+        (true, _) => {
+            "When the backend answers again, hotspan analyze with the run folder and the same --traces-from fetches what is missing."
+        }
+        (false, 0) => {
+            "See that the service exports to this backend and continues the traceparent header, and that the tenant and the URL are right; traces that come later are fetched by hotspan analyze with the run folder and --traces-from."
+        }
+        (false, _) => {
+            "The backend's sampler dropped them, or they come later: let sampling follow the caller (OTEL_TRACES_SAMPLER=parentbased_always_on, no tail sampling), or fetch again with hotspan analyze, the run folder and --traces-from."
+        }
+    };
+    Some(Message::warning(text).instead(advice))
 }
 
 /// Which services sent spans, largest first.
@@ -297,7 +385,10 @@ pub fn small_samples(view: &View) -> Option<Message> {
 /// `shop at http://127.0.0.1:8080, 20 users, 30 s, from 2026-11-24 15:03:12 UTC`.
 pub fn run(view: &View) -> Prose {
     let run = view.run();
-    let mut out = Prose::new().name(&run.name).own(" at ").name(&run.target);
+    let mut out = match run.sources.from_traces {
+        true => Prose::from("traces of ").name(&run.target),
+        false => Prose::new().name(&run.name).own(" at ").name(&run.target),
+    };
     if run.load.users_max > 0 {
         let (one, many) =
             if run.load.open_model { ("request at once", "requests at once") } else { ("user", "users") };
@@ -324,7 +415,7 @@ pub fn totals(view: &View) -> Prose {
             number::percent(n as f64 / exchanges.max(1) as f64)
         ),
     });
-    if view.analysis().telemetry.traced > 0 {
+    if view.analysis().telemetry.traced > 0 && !view.run().sources.from_traces {
         out.push_str(&format!("; {} joined with server spans", number::percent(view.coverage())));
     }
     out.into()
@@ -335,6 +426,7 @@ pub fn facts(view: &View) -> Vec<(&'static str, Prose)> {
     let mut out = vec![("joined", Prose::from(joined(view)))];
     out.extend(services(view).map(|s| ("services", s)));
     out.extend(gaps(view).map(|g| ("gaps", g.into())));
+    out.extend(fetched(view).map(|f| ("fetched", f)));
     out.extend(wait(view).map(|w| ("waited", w.into())));
     out.extend(exported(view).map(|e| ("exported", e)));
     out.extend(generator(view).map(|l| ("load", l.into())));
@@ -369,6 +461,9 @@ fn gaps(view: &View) -> Option<String> {
 
 /// What hotspan itself did: rate, delay, CPU.
 fn generator(view: &View) -> Option<String> {
+    if view.run().sources.from_traces {
+        return None;
+    }
     let delay = &view.analysis().load.schedule_delay;
     let mut words = Vec::new();
     if let (Some(offered), Some(achieved)) = (view.offered_per_s(), view.achieved_per_s()) {
@@ -389,6 +484,11 @@ fn generator(view: &View) -> Option<String> {
 
 /// The run folder and what is in it.
 pub fn files(view: &View) -> Prose {
+    if view.run().sources.from_traces {
+        return Prose::from("Made from traces alone: the root span of each stands for the request. With --out DIR it is kept as run folder ")
+            .short_name(&view.run().id, 80)
+            .own(", which hotspan report and hotspan compare read.");
+    }
     Prose::from("Run folder ").short_name(&view.run().id, 80).own(
         ": report.json and report.md hold this report, exchanges/ and spans/ what it was made from; hotspan analyze makes it again.",
     )

@@ -87,7 +87,11 @@ fn orphans(n: u64, view: &View) -> Message {
     );
     if n as f64 / spans as f64 > MANY {
         Message::warning(text)
-            .instead("Part of the services' spans is lost or sent elsewhere: see that all of them export here, and raise OTEL_BSP_MAX_QUEUE_SIZE where spans are dropped.")
+            .instead(if view.run().sources.from_traces {
+                "Part of the spans is not in the files, or was lost before they were written."
+            } else {
+                "Part of the services' spans is lost or sent elsewhere: see that all of them export here, and raise OTEL_BSP_MAX_QUEUE_SIZE where spans are dropped."
+            })
     } else {
         Message::note(text)
     }
@@ -100,6 +104,10 @@ fn low_coverage(joined: u64, traced: u64, view: &View) -> Message {
         sentence(&part_of(joined, traced, "traced request", "traced requests")),
         percent(share)
     ));
+    if view.run().sources.from_traces {
+        return Message::warning(text)
+            .instead("Of these requests the files hold the caller's span alone: add the files of the services that answer.");
+    }
     if joined == 0 {
         return Message::warning(text).instead(capitalised(no_spans_way_out(view)).own("."));
     }
@@ -119,6 +127,9 @@ fn capitalised(prose: Prose) -> Prose {
 pub fn no_spans_way_out(view: &View) -> Prose {
     let receiver = &view.run().receiver;
     let telemetry = &view.analysis().telemetry;
+    if view.run().sources.from_traces {
+        return "the files hold callers' spans alone; add the files of the services that answer".into();
+    }
     if telemetry.traced == 0 && telemetry.exchanges > 0 {
         return "no request that was sent asked the server to record, so no span can belong to one".into();
     }

@@ -2,8 +2,8 @@
 
 use super::search_doc::{ChangesDoc, SearchDoc};
 use crate::record::{
-    ExportFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState, SignalFacts,
-    StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
+    ExportFacts, FetchFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState,
+    SignalFacts, SourceFacts, StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -158,6 +158,25 @@ impl From<StretchDoc> for Option<Nanos> {
     }
 }
 
+mirror!(FetchDoc = FetchFacts {
+    source: String,
+    asked: u64,
+    found: u64,
+    spans: u64,
+    requests: u64,
+    retries: u64,
+    took: Ns,
+    problem: Option<String>,
+});
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct SourcesDoc {
+    from_traces: bool,
+    fetched: Option<FetchDoc>,
+    trace_link: Option<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct RunDoc {
     format: String,
@@ -188,6 +207,8 @@ struct RunDoc {
     export: ExportDoc,
     #[serde(default)]
     wait: Option<WaitDoc>,
+    #[serde(default)]
+    sources: SourcesDoc,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -253,6 +274,11 @@ impl From<&Run> for RunDoc {
                 joined: wait.joined,
                 traced: wait.traced,
             }),
+            sources: SourcesDoc {
+                from_traces: run.sources.from_traces,
+                fetched: run.sources.fetched.as_ref().map(FetchDoc::from),
+                trace_link: run.sources.trace_link.clone(),
+            },
             warnings: run.warnings.clone(),
         }
     }
@@ -291,6 +317,11 @@ impl From<RunDoc> for Run {
                 joined: wait.joined,
                 traced: wait.traced,
             }),
+            sources: SourceFacts {
+                from_traces: doc.sources.from_traces,
+                fetched: doc.sources.fetched.map(FetchFacts::from),
+                trace_link: doc.sources.trace_link,
+            },
             warnings: doc.warnings,
         }
     }

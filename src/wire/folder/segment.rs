@@ -67,6 +67,19 @@ impl SegmentWriter {
         SegmentWriter { dir, disk, file: None, index: 0, len: 0, max, buffer: Vec::new(), frames: Vec::new() }
     }
 
+    /// A writer whose first segment comes after all that are in the folder.
+    pub fn after_those_in(dir: PathBuf, disk: Box<dyn Disk>, max: u64) -> Result<SegmentWriter, FolderError> {
+        let unreadable = |source| FolderError::Read { path: dir.clone(), source };
+        let mut next = 0;
+        for entry in std::fs::read_dir(&dir).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            let index =
+                name.to_str().and_then(|n| n.strip_suffix(".seg")).and_then(|n| n.parse::<u32>().ok());
+            next = index.map_or(next, |i| next.max(i.saturating_add(1)));
+        }
+        Ok(SegmentWriter { index: next, ..SegmentWriter::new(dir, disk, max) })
+    }
+
     /// Adds a frame; it reaches the system when enough has come together or on [`SegmentWriter::flush`].
     pub fn push(&mut self, kind: Kind, count: u32, payload: &[u8], holds: Lost) -> Result<(), FolderError> {
         let size = (FRAME_HEADER + payload.len()) as u64;

@@ -84,6 +84,20 @@ pub(crate) fn run() -> Run {
             metric_exports: 4,
             last_error: Some("e".into()),
         },
+        sources: SourceFacts {
+            from_traces: true,
+            fetched: Some(FetchFacts {
+                source: "tempo:http://t:3200".into(),
+                asked: 9,
+                found: 8,
+                spans: 7,
+                requests: 6,
+                retries: 5,
+                took: Nanos(4),
+                problem: Some("p".into()),
+            }),
+            trace_link: Some("https://j/trace/{trace_id}".into()),
+        },
         wait: Some(WaitFacts { waited: Nanos(1), end: WaitEnd::Quiet, joined: 2, traced: 3 }),
         warnings: vec!["w".into()],
     }

@@ -64,6 +64,28 @@ impl RunWriter {
         Ok(writer)
     }
 
+    /// Opens a folder that is there to append to it: new segments after those that it has, so that nothing that was
+    /// written before is touched.
+    pub fn reopen(dir: &Path) -> Result<RunWriter, FolderError> {
+        let after = |part: &str| {
+            let path = dir.join(part);
+            fs::create_dir_all(&path).map_err(|source| write_error(&path, source))?;
+            SegmentWriter::after_those_in(path, Box::new(SystemDisk), SEGMENT_MAX)
+        };
+        if !dir.join(RUN_FILE).is_file() {
+            return Err(FolderError::NotARun { path: dir.to_owned(), reason: "it has no run.json".into() });
+        }
+        Ok(RunWriter {
+            dir: dir.to_owned(),
+            exchanges: after(EXCHANGES_DIR)?,
+            spans: after(SPANS_DIR)?,
+            metrics: after(METRICS_DIR)?,
+            logs: after(LOGS_DIR)?,
+            pending: Encoder::default(),
+            flushed_at: Instant::now(),
+        })
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir

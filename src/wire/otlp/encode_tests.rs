@@ -36,6 +36,7 @@ fn run() -> Run {
         load: crate::record::LoadFacts::default(),
         receiver: crate::record::ReceiverFacts::default(),
         export: crate::record::ExportFacts::default(),
+        sources: Default::default(),
         wait: None,
         warnings: vec![],
     }

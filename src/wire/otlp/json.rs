@@ -5,7 +5,7 @@
 //! text or numbers, unknown fields, `null` as absent) and where known senders need it (enum names, ids in base64). An id
 //! that is neither hex nor base64 makes its span invalid, not the message.
 
-use super::json_tables::{self, Entry, Kind, REQUEST, Table};
+use super::json_tables::{self, Entry, Kind, REQUEST, RESOURCE_SPANS, Table};
 use super::signal::Signal;
 use crate::wire::base64;
 use crate::wire::protobuf::{
@@ -54,6 +54,17 @@ pub fn json_to_protobuf_of(signal: Signal, text: &[u8]) -> Result<Vec<u8>, JsonE
         reason: without_position(error.to_string()),
     })?;
     Ok(out)
+}
+
+/// Appends one element of `resourceSpans` given as JSON, as the same field in protobuf. On an error `out` holds part of it.
+pub fn resource_spans_json(text: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let seed = Nested { number: 1, fields: &RESOURCE_SPANS, out };
+    seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| JsonError {
+        line: error.line(),
+        column: error.column(),
+        reason: without_position(error.to_string()),
+    })
 }
 
 /// serde_json puts the position at the end of its messages; ours has it at the front.

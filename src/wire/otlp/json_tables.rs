@@ -38,9 +38,11 @@ const fn entry(name: &'static str, number: u32, kind: Kind) -> Entry {
 }
 
 pub(super) static REQUEST: Table = Table(&[entry("resourceSpans", 1, Kind::Many(&RESOURCE_SPANS))]);
-static RESOURCE_SPANS: Table = Table(&[
+pub(super) static RESOURCE_SPANS: Table = Table(&[
     entry("resource", 1, Kind::One(&RESOURCE)),
     entry("scopeSpans", 2, Kind::Many(&SCOPE_SPANS)),
+    // Before OTLP 0.15, which old backends still answer with.
+    entry("instrumentationLibrarySpans", 2, Kind::Many(&SCOPE_SPANS)),
     entry("schemaUrl", 3, Kind::Text),
 ]);
 static RESOURCE: Table = Table(&[
@@ -49,6 +51,7 @@ static RESOURCE: Table = Table(&[
 ]);
 static SCOPE_SPANS: Table = Table(&[
     entry("scope", 1, Kind::One(&SCOPE)),
+    entry("instrumentationLibrary", 1, Kind::One(&SCOPE)),
     entry("spans", 2, Kind::Many(&SPAN)),
     entry("schemaUrl", 3, Kind::Text),
 ]);

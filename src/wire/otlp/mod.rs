@@ -29,7 +29,7 @@ pub use client_span::SpanEncoder;
 pub use event::{EventValue, encode_event};
 pub use exposition::{CONTENT_TYPE as OPENMETRICS, expose};
 pub use histogram::ExponentialHistogram;
-pub use json::{JsonError, json_to_protobuf, json_to_protobuf_of};
+pub use json::{JsonError, json_to_protobuf, json_to_protobuf_of, resource_spans_json};
 pub use json_out::{logs_to_json, metrics_to_json, traces_to_json};
 pub use log_walk::{WalkedLogs, for_each_log};
 pub use metric_walk::{MAX_BUCKETS, WalkedPoints, for_each_point};
