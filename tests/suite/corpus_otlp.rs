@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 /// Our protobuf of a JSON example decodes to what serde makes of the same text.
 fn same<T>(name: &str, signal: Signal) -> Option<Vec<u8>>
 where
-    T: Message + Default + DeserializeOwned + PartialEq,
+    T: Message + Default + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     let text = std::fs::read(corpus(&format!("otlp/{name}"))?).unwrap();
     let bytes = Encoding::Json.to_protobuf_of(signal, &text).unwrap().into_owned();
