@@ -57,7 +57,7 @@ impl Fetcher {
         run: &mut Run,
         progress: &mut Progress,
         interrupted: &dyn Fn() -> bool,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<FetchFacts> {
         writer.flush()?;
         let wanted = missing(writer.dir())?;
         let mut sink = Into { writer, progress, interrupted, source: self.source.to_string() };
@@ -83,8 +83,11 @@ impl Fetcher {
         sink.progress.clear();
         run.receiver.spans_stored += facts.spans;
         run.receiver.spans_received += facts.spans;
-        run.sources.fetched = Some(facts);
-        Ok(())
+        // Where nothing was missing any more, what the first fetch gave stays the better account.
+        if facts.asked > 0 || run.sources.fetched.is_none() {
+            run.sources.fetched = Some(facts.clone());
+        }
+        Ok(facts)
     }
 
     /// Files that something else writes: read until two readings give the same spans of the run, then once more to keep them.
@@ -215,13 +218,14 @@ pub fn fetch_again(fetcher: &Fetcher, dir: &Path, progress: &mut Progress) -> an
         .context("cannot start the runtime for fetching")?;
     crate::traces::install_crypto_provider();
     let mut writer = RunWriter::reopen(dir)?;
-    fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &|| false)?;
-    if let Some(facts) = &run.sources.fetched {
-        say(&format!(
+    let facts = fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &|| false)?;
+    say(&match facts.asked {
+        0 => format!("No trace is missing: {} was not asked.", facts.source),
+        _ => format!(
             "Fetched {} of {} missing traces ({} spans) from {}.",
             facts.found, facts.asked, facts.spans, facts.source
-        ));
-    }
+        ),
+    });
     writer.finish(&run)?;
     Ok(())
 }

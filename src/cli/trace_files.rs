@@ -365,6 +365,7 @@ impl Labels {
                 name: label.name.clone(),
                 method: label.method.clone(),
                 template: label.template.clone(),
+                checks: Vec::new(),
             });
         }
         if !rest.is_empty() {
@@ -375,6 +376,7 @@ impl Labels {
                 name: OTHER.into(),
                 method: String::new(),
                 template: String::new(),
+                checks: Vec::new(),
             });
         }
         steps
