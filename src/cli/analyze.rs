@@ -4,8 +4,8 @@
 use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
 use super::database;
 use super::exit::{self, Exit, say};
-use super::part;
 use super::fetch::{self, Fetcher};
+use super::part;
 use super::progress::Progress;
 use super::report::render;
 use super::thresholds;

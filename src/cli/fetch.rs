@@ -124,11 +124,14 @@ impl Fetcher {
     }
 }
 
+/// Takes in a message and the number of its spans.
+type Keep<'k> = dyn FnMut(&[u8], u64) -> Result<(), String> + 'k;
+
 /// Reads all files below a path; messages that hold wanted traces go to `keep`. Spans of wanted traces, by trace.
 fn read_wanted(
     path: &Path,
     wanted: &HashSet<TraceId>,
-    keep: &mut dyn FnMut(&[u8], u64) -> Result<(), String>,
+    keep: &mut Keep<'_>,
 ) -> anyhow::Result<HashMap<TraceId, u64>> {
     let mut seen: HashMap<TraceId, u64> = HashMap::new();
     let mut failure = None;
@@ -201,7 +204,7 @@ impl FetchSink for Into<'_> {
 }
 
 fn bar(part: u64, whole: u64) -> String {
-    let filled = if whole == 0 { BAR } else { (part.min(whole) * BAR) / whole };
+    let filled = (part.min(whole) * BAR).checked_div(whole).unwrap_or(BAR);
     (0..BAR).map(|i| if i < filled { '#' } else { '.' }).collect()
 }
 
