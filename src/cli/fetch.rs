@@ -57,7 +57,7 @@ impl Fetcher {
         run: &mut Run,
         progress: &mut Progress,
         interrupted: &dyn Fn() -> bool,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<FetchFacts> {
         writer.flush()?;
         let wanted = missing(writer.dir())?;
         let mut sink = Into { writer, progress, interrupted, source: self.source.to_string() };
@@ -83,8 +83,11 @@ impl Fetcher {
         sink.progress.clear();
         run.receiver.spans_stored += facts.spans;
         run.receiver.spans_received += facts.spans;
-        run.sources.fetched = Some(facts);
-        Ok(())
+        // Where nothing was missing any more, what the first fetch gave stays the better account.
+        if facts.asked > 0 || run.sources.fetched.is_none() {
+            run.sources.fetched = Some(facts.clone());
+        }
+        Ok(facts)
     }
 
     /// Files that something else writes: read until two readings give the same spans of the run, then once more to keep them.
@@ -121,11 +124,14 @@ impl Fetcher {
     }
 }
 
+/// Takes in a message and the number of its spans.
+type Keep<'k> = dyn FnMut(&[u8], u64) -> Result<(), String> + 'k;
+
 /// Reads all files below a path; messages that hold wanted traces go to `keep`. Spans of wanted traces, by trace.
 fn read_wanted(
     path: &Path,
     wanted: &HashSet<TraceId>,
-    keep: &mut dyn FnMut(&[u8], u64) -> Result<(), String>,
+    keep: &mut Keep<'_>,
 ) -> anyhow::Result<HashMap<TraceId, u64>> {
     let mut seen: HashMap<TraceId, u64> = HashMap::new();
     let mut failure = None;
@@ -198,7 +204,7 @@ impl FetchSink for Into<'_> {
 }
 
 fn bar(part: u64, whole: u64) -> String {
-    let filled = if whole == 0 { BAR } else { (part.min(whole) * BAR) / whole };
+    let filled = (part.min(whole) * BAR).checked_div(whole).unwrap_or(BAR);
     (0..BAR).map(|i| if i < filled { '#' } else { '.' }).collect()
 }
 
@@ -215,13 +221,14 @@ pub fn fetch_again(fetcher: &Fetcher, dir: &Path, progress: &mut Progress) -> an
         .context("cannot start the runtime for fetching")?;
     crate::traces::install_crypto_provider();
     let mut writer = RunWriter::reopen(dir)?;
-    fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &|| false)?;
-    if let Some(facts) = &run.sources.fetched {
-        say(&format!(
+    let facts = fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &|| false)?;
+    say(&match facts.asked {
+        0 => format!("No trace is missing: {} was not asked.", facts.source),
+        _ => format!(
             "Fetched {} of {} missing traces ({} spans) from {}.",
             facts.found, facts.asked, facts.spans, facts.source
-        ));
-    }
+        ),
+    });
     writer.finish(&run)?;
     Ok(())
 }

@@ -230,9 +230,8 @@ fn read_window(mut window: Window, options: &Options, sink: &mut Sink<'_>) -> Op
         Decoder { message: Message::default(), sink, report, options, stopped: false, last: None };
     match head {
         Head::Unknown => {
-            if window.failure.is_none() {
-                return None;
-            }
+            // What could not even be looked at is a problem, not another format.
+            window.failure.as_ref()?;
         }
         Head::Empty => {}
         Head::Json => {
@@ -376,7 +375,9 @@ impl Decoder<'_, '_> {
         }
         // One span spoils the whole; so each is read on its own, and only broken ones are left out.
         self.message.out.truncate(before);
-        let (mut resource, mut scopes): (&[u8], Vec<(&[u8], &[u8])>) = (b"{}", Vec::new());
+        let mut resource: &[u8] = b"{}";
+        // Scope and list of spans.
+        let mut scopes: Vec<[&[u8]; 2]> = Vec::new();
         json::keys(bytes, &mut |key, value| {
             match key {
                 b"resource" => resource = value,
@@ -390,13 +391,13 @@ impl Decoder<'_, '_> {
                         }
                         true
                     });
-                    scopes.push((scope, spans));
+                    scopes.push([scope, spans]);
                 }),
                 _ => {}
             }
             true
         });
-        for (scope, spans) in scopes {
+        for [scope, spans] in scopes {
             json::objects(spans, &mut |span| {
                 let parts: [&[u8]; 7] = [
                     b"{\"resource\":",

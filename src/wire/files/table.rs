@@ -374,7 +374,7 @@ pub(super) fn header(line: &str) -> Option<(u8, Start)> {
     if !(has(Column::TraceId) && has(Column::SpanId) && has(Column::Start)) {
         return None;
     }
-    let form = if names.iter().any(|name| *name == "Timestamp") { Start::ClickHouse } else { Start::BySize };
+    let form = if names.contains(&"Timestamp") { Start::ClickHouse } else { Start::BySize };
     Some((separator, form))
 }
 
