@@ -57,7 +57,7 @@ async fn look_around(url: &Url) -> anyhow::Result<Imported> {
             return described(&seen.body, &target);
         }
     }
-    Ok(drafted(url, &first, &target).finish().map_err(anyhow::Error::msg)?)
+    drafted(url, &first, &target).finish().map_err(anyhow::Error::msg)
 }
 
 fn described(text: &str, target: &str) -> anyhow::Result<Imported> {

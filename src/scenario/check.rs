@@ -321,7 +321,7 @@ mod tests {
         );
         assert!(Condition::parse("is price").unwrap_err().contains("text, number"));
         assert!(Condition::parse("length > many").unwrap_err().contains("whole number"));
-        assert!(pattern(&"(a{1000}){1000}").unwrap_err().contains("too large"));
+        assert!(pattern("(a{1000}){1000}").unwrap_err().contains("too large"));
     }
 
     #[test]

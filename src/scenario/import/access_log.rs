@@ -8,6 +8,9 @@ const MOST_STEPS: usize = 40;
 /// Values of a path's changing part that are kept.
 const MOST_VALUES: usize = 20;
 
+/// How often a request came, and with which values in its changing parts.
+type Counted = (u64, Vec<Vec<String>>);
+
 /// Reads it.
 ///
 /// # Errors
@@ -15,7 +18,7 @@ const MOST_VALUES: usize = 20;
 pub fn read(text: &str) -> Result<Draft, String> {
     let mut draft = Draft { name: "replay".to_string(), ..Draft::default() };
     // By method and path with its changing parts named: how often, and with which values.
-    let mut seen: BTreeMap<(String, String), (u64, Vec<Vec<String>>)> = BTreeMap::new();
+    let mut seen: BTreeMap<(String, String), Counted> = BTreeMap::new();
     let (mut lines, mut unread, mut bodies) = (0u64, 0u64, 0u64);
     let (mut first, mut last) = (u64::MAX, 0);
     for line in text.lines().filter(|l| !l.trim().is_empty()) {

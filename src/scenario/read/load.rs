@@ -93,9 +93,9 @@ fn in_full(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Threshold, F
         }
     };
     let mut threshold = one(text_whole, subject, &text, that)?;
-    let after = reader.get("after").map(|node| super::duration(node, source)).transpose()?;
+    let after = reader.get("after").map(|node| duration(node, source)).transpose()?;
     if reader.get("abort").map(Node::flag).transpose()? == Some(true) {
-        threshold.abort = Some(after.unwrap_or(crate::record::Nanos::ZERO));
+        threshold.abort = Some(after.unwrap_or(Nanos::ZERO));
     } else if let Some(key) = reader.key("after") {
         return Err(Fault::new(
             key.place,

@@ -67,12 +67,18 @@ fn every_scenario_of_the_reference_fits_the_schema() {
     assert!(blocks.len() >= 3);
     for block in blocks {
         // A part stands for the whole that it is a part of.
-        let whole =
-            if block.contains("target") { block.to_string() } else { format!("target: http://h\n{block}") };
+        let has = |key: &str| block.starts_with(key) || block.contains(&format!("\n{key}"));
+        let walks = has("journeys:") || has("steps:");
+        let mut whole = block.to_string();
+        if !has("target:") && !has("targets:") {
+            whole.insert_str(0, "target: http://h\n");
+        }
+        if !walks {
+            whole.push_str("\nsteps: [GET /]\n");
+        }
         assert_eq!(faults(&whole), [""; 0], "{block}");
-        if !block.contains("users.csv") {
-            let loaded =
-                if whole.contains("load:") { whole } else { format!("load: {{users: 1, for: 1s}}\n{whole}") };
+        if walks && !block.contains(".csv") {
+            let loaded = if has("load:") { whole } else { format!("load: {{users: 1, for: 1s}}\n{whole}") };
             parse(&loaded, "scenario.md").unwrap_or_else(|e| panic!("{e}\n{loaded}"));
         }
     }
