@@ -6,8 +6,8 @@ use super::super::threshold::{self, Subject, Threshold};
 use super::super::types::Journey;
 use super::super::yaml::{Node, Reader, Value, entries};
 use super::shape::Shapes;
-use super::{Context, duration};
-use crate::record::{Nanos, StepId, StepInfo};
+use super::Context;
+use crate::record::{StepId, StepInfo};
 
 /// The scenario's name; it names the run folder too.
 pub fn name(node: &Node, source: &str) -> Result<String, Fault> {
