@@ -3,8 +3,8 @@
 #   docker build -t hotspan .
 #   docker run --rm --network host -v "$PWD/runs:/work/runs" hotspan run http://127.0.0.1:8080/ --rate 50 --duration 30s
 #
-# Checked so far: that each COPY source is there and the base images are pinned (tests/stack, suite files). Not yet
-# checked: a build, since that suite has no container engine.
+# Checked: that each COPY source is there, that the base images are pinned and that the last stage is not root's (tests/stack,
+# suite files). A build is not, since the tests have no container engine.
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 # A C compiler and make for SQLite and ring: nothing else (no protoc, no cmake).
