@@ -3,13 +3,13 @@
 use super::blame::Blamer;
 use super::change::WhatIf;
 use super::codec::codec;
-use super::facts::{Facts, Keys, names_a_timeout};
+use super::facts::{Facts, Keys, Text, names_a_timeout};
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
 use super::plan::Plans;
-use super::result::ByCategory;
+use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
+    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
     group_by,
 };
 use super::sums::Sums;
@@ -272,10 +272,23 @@ impl Analyzer {
                 | flag(facts.hit == Some(false), MISS)
                 | flag(facts.composite > 1, COMPOSITE)
                 | flag(facts.throttled, THROTTLED)
+                | self.gap(class.owner, &facts)
                 | flag(facts.resend, RESEND)
                 | flag(facts.queued > 0, QUEUED)
                 | flag(span.end < span.start, NEGATIVE),
         });
+    }
+
+    /// What a span of that kind should say and does not.
+    fn gap(&self, owner: u32, facts: &Facts<'_>) -> u16 {
+        let none = |slots: &[Text]| facts.first(slots).is_empty();
+        match self.names.who(owner).category {
+            Category::Database if none(&[Text::DbQuery, Text::DbSummary, Text::DbProcedure, Text::DbOperation]) => {
+                NO_STATEMENT
+            }
+            Category::External if none(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]) => NO_PEER,
+            _ => 0,
+        }
     }
 
     /// Joins, blames and adds up the share.
@@ -374,11 +387,12 @@ impl SpanSink for Analyzer {
     }
 
     fn span(&mut self, span: &Span<'_>, print: Option<u128>) {
-        let before = (self.rows.len(), self.queued.len(), self.seen.sampled_unknown);
+        let kept = |a: &Analyzer| (a.rows.len(), a.queued.len(), a.composite.len(), a.seen.sampled_unknown);
+        let before = kept(self);
         Analyzer::span(self, span);
-        let after = (self.rows.len(), self.queued.len(), self.seen.sampled_unknown);
+        let after = kept(self);
         // What is kept or counted beside the row, and what an error says, is told by the whole span alone.
-        let plain = after == (before.0 + 1, before.1, before.2)
+        let plain = after == (before.0 + 1, before.1, before.2, before.3)
             && span.status != Status::Error
             && span.start <= span.end;
         if let (Some(print), true) = (print, plain) {

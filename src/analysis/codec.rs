@@ -6,7 +6,7 @@
 
 use super::change::WhatIf;
 use super::findings::evidence::{Evidence, Pattern, Pieces, Sameness};
-use super::result::{BandResult, ByCategory, Category, Contributor, Feature, PartSlice, Slice};
+use super::result::{BandResult, ByCategory, Category, Contributor, Feature, Gaps, PartSlice, Slice};
 use crate::record::{FailureClass, Nanos, SpanKind, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
@@ -64,6 +64,7 @@ codec!(Slice { started, done, latency, busy, users, weight, categories });
 codec!(Evidence { patterns, loops, data, hits, instances, pieces });
 codec!(Sameness { known, unknown, different });
 codec!(Pieces { number, time, sample });
+codec!(Gaps { database, without_statement, external, without_peer, incomplete });
 codec!(PartSlice { exchanges, time, calls, call_time });
 
 impl Codec for u8 {

@@ -13,6 +13,7 @@ mod findings;
 mod groups;
 mod growth;
 mod names;
+mod opaque;
 mod partial;
 mod path;
 mod plan;

@@ -6,11 +6,12 @@ use super::codec::{Codec, codec};
 use super::findings::{self, Limits};
 use super::groups::{self, Groups};
 use super::names::{UNNAMED, way_to as callee};
+use super::opaque;
 use super::plan::{self, Imagined};
 use super::plans::DatabaseEvidence;
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
-    LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
+    Gaps, LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
 };
 use super::runtime::RuntimeMetrics;
 use super::saturation::saturation;
@@ -45,6 +46,7 @@ pub struct Partial {
     /// Spans, and exchanges with one, by service.
     services: BTreeMap<Arc<str>, (u64, u64)>,
     repairs: Repairs,
+    gaps: Gaps,
     pub(super) seen: Seen,
     covered: u64,
     coverable: u64,
@@ -63,6 +65,7 @@ codec!(Partial {
     ops,
     services,
     repairs,
+    gaps,
     seen,
     covered,
     coverable,
@@ -89,6 +92,7 @@ impl Partial {
         let named = |(service, n): (u32, (u64, u64))| (names.str(service).clone(), n);
         let services = std::mem::take(&mut sums.services).into_iter().map(named).collect();
         let (repairs, covered, coverable) = (sums.repairs, sums.covered, sums.coverable);
+        let gaps = sums.gaps;
         let course = std::mem::take(&mut sums.ticks).named(&names);
         sums.name(&names, &mut steps);
         Partial {
@@ -96,6 +100,7 @@ impl Partial {
             ops,
             services,
             repairs,
+            gaps,
             seen,
             covered,
             coverable,
@@ -124,6 +129,7 @@ impl Partial {
             *mine = (mine.0 + spans, mine.1 + exchanges);
         }
         self.repairs.merge(&other.repairs);
+        self.gaps.merge(&other.gaps);
         self.seen.spans += other.seen.spans;
         self.seen.foreign += other.seen.foreign;
         self.seen.own += other.seen.own;
@@ -204,6 +210,8 @@ impl Partial {
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let services = self.service_results();
+        let opaque = opaque::opaque(&self.steps, &services);
+        let notes: Vec<Note> = notes.into_iter().chain(opaque).collect();
         let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, .. } = self;
         let what_if = plan::results(&what_if, imagined, &steps);
         let timeline = course.into_timeline(TRACKS);
@@ -281,6 +289,7 @@ impl Partial {
             clock_skew_max: Nanos(self.repairs.skew_max),
             covered: Nanos(self.covered),
             coverable: Nanos(self.coverable),
+            gaps: self.gaps,
             services: self.services.iter().map(|(name, (spans, _))| (name.clone(), *spans)).collect(),
         }
     }

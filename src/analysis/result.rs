@@ -11,8 +11,7 @@ use std::sync::Arc;
 mod load;
 
 pub use load::{
-    Association, Doubt as LoadDoubt, Drift, Feature, Level, LevelPart, Limiting, PartSlice, Range, Recovery,
-    Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
+    Association, Doubt as LoadDoubt, Drift, Feature, Gaps, Level, LevelPart, Limiting, Opaque, PartSlice, Range, Recovery, Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
 };
 
 /// The kind of owner of a segment of latency.
@@ -204,6 +203,8 @@ pub struct Telemetry {
     pub covered: Nanos,
     /// The denominator of that share.
     pub coverable: Nanos,
+    /// What spans should say and do not.
+    pub gaps: Gaps,
     /// Services that sent spans, with their span counts.
     pub services: BTreeMap<Arc<str>, u64>,
 }
@@ -637,6 +638,17 @@ pub enum Note {
     GeneratorLimited(GeneratorLimit),
     /// SDK limits dropped attributes, events or links.
     SdkDropped(u64),
+    /// Most of a slow step's time is where spans cannot tell what it is.
+    NotIdentifiable {
+        /// The step.
+        step: StepId,
+        /// The service; the one reached first where the time is outside of it.
+        service: Arc<str>,
+        /// Where.
+        place: Opaque,
+        /// Its share of the step's latency.
+        share: f64,
+    },
     /// Sampled spans whose probability is unknown or below one: averages may be biased.
     Sampling {
         /// Spans with a known probability below one.

@@ -43,6 +43,10 @@ pub(super) const HIT: u16 = 128;
 pub(super) const MISS: u16 = 256;
 /// It stands for several calls; how many is kept apart.
 pub(super) const COMPOSITE: u16 = 512;
+/// A database call without its statement, or even the kind of it.
+pub(super) const NO_STATEMENT: u16 = 1024;
+/// A call to another process that does not say which.
+pub(super) const NO_PEER: u16 = 2048;
 
 /// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use super::findings::evidence::{Collector, Series};
 use super::groups::Grouping;
 use super::names::{MixedMap, NONE, Names};
 use super::plan::Plans;
-use super::result::{ByCategory, Contributor};
-use super::row::{Asked, COMPOSITE, ERROR, Row};
+use super::result::{ByCategory, Category, Contributor, Gaps};
+use super::row::{Asked, COMPOSITE, ERROR, NO_PEER, NO_STATEMENT, Row};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::timeline::{Clock, Passage, Ticks};
 use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
@@ -35,6 +35,7 @@ pub(super) struct Sums {
     pub plans: Plans,
     pub grouping: Grouping,
     pub repairs: Repairs,
+    pub gaps: Gaps,
     pub covered: u64,
     pub coverable: u64,
     own: Scratch,
@@ -149,6 +150,7 @@ impl Sums {
             plans,
             grouping: Grouping::default(),
             repairs: Repairs::default(),
+            gaps: Gaps::default(),
             covered: 0,
             coverable: 0,
             own: Scratch::default(),
@@ -174,6 +176,7 @@ impl Sums {
     ) {
         let forest = &blamer.forest;
         self.repairs.merge(&forest.repairs);
+        self.gaps.incomplete += if forest.repairs.orphans > 0 { exchanges as u64 } else { 0 };
         self.retimer.reset();
         self.root_of.clear();
         self.root_of.resize(forest.nodes.len(), 0);
@@ -183,7 +186,19 @@ impl Sums {
                 if node.parent == NONE { i } else { self.root_of[node.parent as usize] };
         }
         for node in &forest.nodes[exchanges..] {
-            self.service_spans.add(rows[node.row as usize].service, 1);
+            let row = &rows[node.row as usize];
+            self.service_spans.add(row.service, 1);
+            match names.who(node.owner).category {
+                Category::Database => {
+                    self.gaps.database += 1;
+                    self.gaps.without_statement += u64::from(row.flags & NO_STATEMENT != 0);
+                }
+                Category::External => {
+                    self.gaps.external += 1;
+                    self.gaps.without_peer += u64::from(row.flags & NO_PEER != 0);
+                }
+                _ => {}
+            }
         }
         let Sums { service_spans, services, .. } = self;
         service_spans.drain(|service, n| services.entry(service).or_default().0 += n);

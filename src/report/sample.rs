@@ -586,6 +586,18 @@ pub fn everything() -> Sample {
         Note::Cycles(1),
         Note::GeneratorLate { share: 0.061 },
         Note::SdkDropped(17),
+        Note::NotIdentifiable {
+            step: StepId(0),
+            service: "shop".into(),
+            place: Opaque::Service,
+            share: 0.83,
+        },
+        Note::NotIdentifiable {
+            step: StepId(0),
+            service: "shop".into(),
+            place: Opaque::Outside,
+            share: 0.61,
+        },
         Note::Sampling { known: 100, unknown: 0 },
         Note::Sampling { known: 0, unknown: 7 },
     ];

@@ -168,6 +168,41 @@ fn the_same_folder_gives_the_same_report_to_the_byte() {
 }
 
 #[test]
+fn parts_add_up_to_the_same_report_and_only_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = scenario(dir.path(), target(), "");
+    assert_eq!(run_scenario(&path, &dir.path().join("runs"), &[]).code, Some(0));
+    let folder = only_run(&dir.path().join("runs"));
+    let folder = folder.to_str().unwrap();
+    assert_eq!(run(&["analyze", folder]).code, Some(0));
+    let whole = std::fs::read_to_string(Path::new(folder).join("report.json")).unwrap();
+    let file = |i: u32| dir.path().join(format!("{i}.part")).to_str().unwrap().to_owned();
+    for i in 1..=3 {
+        let ran = run(&["analyze", folder, "--part", &format!("{i}/3"), "--write-part", &file(i)]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+    }
+    std::fs::remove_file(Path::new(folder).join("report.json")).unwrap();
+    let ran = run(&["merge", folder, &file(3), &file(1), &file(2)]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(Path::new(folder).join("report.json")).unwrap(), whole);
+
+    let missing = run(&["merge", folder, &file(3), &file(1)]);
+    assert_eq!((missing.code, missing.err.contains("parts are missing: 2/3")), (Some(1), true), "{}", missing.err);
+    let twice = run(&["merge", folder, &file(3), &file(3)]);
+    assert!(twice.err.contains("is part 3, which was given already"), "{}", twice.err);
+    let mut bytes = std::fs::read(file(2)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file(2), bytes).unwrap();
+    let damaged = run(&["merge", folder, &file(1), &file(2), &file(3)]);
+    assert!(damaged.err.contains("its checksum does not fit"), "{}", damaged.err);
+    let wrong = run(&["analyze", folder, "--part", "4/3", "--write-part", &file(4)]);
+    assert_eq!((wrong.code, wrong.err.contains("`4/3` is no part")), (Some(2), true), "{}", wrong.err);
+    let slower = run(&["analyze", folder, "--what-if", "database=2x"]);
+    assert_eq!((slower.code, slower.err.contains("makes something slower")), (Some(2), true), "{}", slower.err);
+}
+
+#[test]
 fn a_killed_run_is_readable_up_to_its_last_whole_record() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("http://{}/", target());

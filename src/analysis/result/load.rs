@@ -272,3 +272,38 @@ pub struct Association {
     /// Probability of so much by chance, corrected for the number of candidates.
     pub p: f64,
 }
+
+/// What spans should say and do not, in sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Database calls.
+    pub database: u64,
+    /// Those of them that name neither statement nor operation.
+    pub without_statement: u64,
+    /// Calls to peers that send no spans.
+    pub external: u64,
+    /// Those of them that do not say to whom.
+    pub without_peer: u64,
+    /// Exchanges in whose trace the parent of a span never came.
+    pub incomplete: u64,
+}
+
+impl Gaps {
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Gaps) {
+        self.database += other.database;
+        self.without_statement += other.without_statement;
+        self.external += other.external;
+        self.without_peer += other.without_peer;
+        self.incomplete += other.incomplete;
+    }
+}
+
+/// Where time went that spans cannot divide further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Opaque {
+    /// In a service that records one span a request, whatever it does inside.
+    Service,
+    /// Before the service's first span began, or after its last: a proxy, an accept queue, a middleware, or the wire.
+    Outside,
+}

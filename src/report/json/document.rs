@@ -66,11 +66,21 @@ struct Telemetry<'a> {
     shifted: u64,
     async_tail_ms: f64,
     clock_skew_max_ms: f64,
+    gaps: Gaps,
     services: BTreeMap<&'a str, u64>,
     wait: Option<Wait>,
     export: Option<Export<'a>>,
     warnings: Vec<String>,
     notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Gaps {
+    database_calls: u64,
+    without_statement: u64,
+    external_calls: u64,
+    without_peer: u64,
+    incomplete: u64,
 }
 
 #[derive(Serialize)]
@@ -265,6 +275,13 @@ impl<'a> Telemetry<'a> {
             shifted: t.shifted,
             async_tail_ms: nanos(t.async_tail),
             clock_skew_max_ms: nanos(t.clock_skew_max),
+            gaps: Gaps {
+                database_calls: t.gaps.database,
+                without_statement: t.gaps.without_statement,
+                external_calls: t.gaps.external,
+                without_peer: t.gaps.without_peer,
+                incomplete: t.gaps.incomplete,
+            },
             services: t.services.iter().map(|(name, spans)| (&**name, *spans)).collect(),
             wait: run.wait.map(|w| Wait {
                 waited_ms: nanos(w.waited),

@@ -334,12 +334,29 @@ pub fn totals(view: &View) -> Prose {
 pub fn facts(view: &View) -> Vec<(&'static str, Prose)> {
     let mut out = vec![("joined", Prose::from(joined(view)))];
     out.extend(services(view).map(|s| ("services", s)));
+    out.extend(gaps(view).map(|g| ("gaps", g.into())));
     out.extend(wait(view).map(|w| ("waited", w.into())));
     out.extend(exported(view).map(|e| ("exported", e)));
     out.extend(generator(view).map(|l| ("load", l.into())));
     out.extend(capacity(view).map(|c| ("capacity", c.into())));
     out.extend(trace_cost(view).map(|c| ("tracing", c.into())));
     out
+}
+
+/// What spans should say and do not.
+fn gaps(view: &View) -> Option<String> {
+    let gaps = &view.analysis().telemetry.gaps;
+    let part = |n: u64, of: u64, one, many, what: &str| (n > 0).then(|| format!("{} {what}", part_of(n, of, one, many)));
+    let exchanges = view.analysis().telemetry.joined;
+    let words: Vec<String> = [
+        part(gaps.without_statement, gaps.database, "database call", "database calls", "without a statement"),
+        part(gaps.without_peer, gaps.external, "call to others", "calls to others", "without a peer"),
+        part(gaps.incomplete, exchanges, "joined request", "joined requests", "with a span whose parent never came"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// What hotspan itself did: rate, delay, CPU.

@@ -1,8 +1,8 @@
 //! What the analysis had to repair or doubts, as sentences.
 
 use super::{Message, sentence, verdict};
-use crate::analysis::result::Note;
-use crate::record::WaitEnd;
+use crate::analysis::result::{Note, Opaque};
+use crate::record::{StepId, WaitEnd};
 use crate::report::number::{counted, nanos, part_of, percent};
 use crate::report::prose::Prose;
 use crate::report::view::View;
@@ -50,7 +50,27 @@ pub fn message(note: &Note, view: &View) -> Message {
             spans(*n)
         ))
         .instead("Raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and OTEL_SPAN_EVENT_COUNT_LIMIT in the service."),
+        Note::NotIdentifiable { step, service, place, share } => opaque(*step, service, *place, *share, view),
         Note::Sampling { known, unknown } => sampling(*known, *unknown),
+    }
+}
+
+/// What spans cannot tell, and what would.
+fn opaque(step: StepId, service: &str, place: Opaque, share: f64, view: &View) -> Message {
+    let step = Prose::from(format!("{} of ", percent(share))).name(&view.step_name(step));
+    match place {
+        Opaque::Service => Message::warning(
+            step.own(" is in ").name(service).own(
+                ", which records one span a request: what its code does inside is not identifiable from these spans.",
+            ),
+        )
+        .instead("Instrument its database, cache and HTTP clients (the language's automatic instrumentation does), or put spans around its slow parts."),
+        Opaque::Outside => Message::warning(
+            step.own(" passed before ").name(service).own(
+                " began its span or after it ended: whether wire, proxy, accept queue or middleware is not identifiable from these spans.",
+            ),
+        )
+        .instead("Instrument the proxy before it, or start its span where the connection is accepted; its CPU and queue metrics tell the rest."),
     }
 }
 
