@@ -9,8 +9,8 @@ use super::partial::Partial;
 use super::plan::Plans;
 use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT,
-    group_by,
+    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED, RESEND, Row,
+    THROTTLED, TIMED_OUT, group_by,
 };
 use super::sums::Sums;
 use super::tally::{StepTally, wider};
@@ -283,10 +283,14 @@ impl Analyzer {
     fn gap(&self, owner: u32, facts: &Facts<'_>) -> u16 {
         let none = |slots: &[Text]| facts.first(slots).is_empty();
         match self.names.who(owner).category {
-            Category::Database if none(&[Text::DbQuery, Text::DbSummary, Text::DbProcedure, Text::DbOperation]) => {
+            Category::Database
+                if none(&[Text::DbQuery, Text::DbSummary, Text::DbProcedure, Text::DbOperation]) =>
+            {
                 NO_STATEMENT
             }
-            Category::External if none(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]) => NO_PEER,
+            Category::External if none(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]) => {
+                NO_PEER
+            }
             _ => 0,
         }
     }

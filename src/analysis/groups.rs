@@ -197,7 +197,7 @@ impl Shaper {
 
 /// The same for the same names, everywhere and always (FNV-1a of the texts, then mixed).
 fn hash_of(who: &Contributor) -> u64 {
-    let texts = [who.category.name(), &who.service, &who.system, &who.name];
+    let texts = [who.category.name(), &who.service, &who.system, &who.name, &who.code];
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     for byte in texts.iter().flat_map(|text| text.bytes().chain([0xff])) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

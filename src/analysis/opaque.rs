@@ -42,7 +42,12 @@ pub(super) fn opaque(steps: &[StepTally], services: &BTreeMap<Arc<str>, ServiceR
         for ((service, place), time) in times {
             let share = time as f64 / latency as f64;
             if share >= MOST {
-                out.push(Note::NotIdentifiable { step: StepId(number as u16), service, place, share: share.min(1.0) });
+                out.push(Note::NotIdentifiable {
+                    step: StepId(number as u16),
+                    service,
+                    place,
+                    share: share.min(1.0),
+                });
             }
         }
     }

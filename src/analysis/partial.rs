@@ -10,8 +10,8 @@ use super::opaque;
 use super::plan::{self, Imagined};
 use super::plans::DatabaseEvidence;
 use super::result::{
-    Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole,
-    Gaps, LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
+    Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole, Gaps,
+    LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
 };
 use super::runtime::RuntimeMetrics;
 use super::saturation::saturation;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 mod load;
 
 pub use load::{
-    Association, Doubt as LoadDoubt, Drift, Feature, Gaps, Level, LevelPart, Limiting, Opaque, PartSlice, Range, Recovery, Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
+    Association, Doubt as LoadDoubt, Drift, Feature, Gaps, Level, LevelPart, Limiting, Opaque, PartSlice,
+    Range, Recovery, Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
 };
 
 /// The kind of owner of a segment of latency.

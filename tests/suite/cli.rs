@@ -187,7 +187,12 @@ fn parts_add_up_to_the_same_report_and_only_all_of_them() {
     assert_eq!(std::fs::read_to_string(Path::new(folder).join("report.json")).unwrap(), whole);
 
     let missing = run(&["merge", folder, &file(3), &file(1)]);
-    assert_eq!((missing.code, missing.err.contains("parts are missing: 2/3")), (Some(1), true), "{}", missing.err);
+    assert_eq!(
+        (missing.code, missing.err.contains("parts are missing: 2/3")),
+        (Some(1), true),
+        "{}",
+        missing.err
+    );
     let twice = run(&["merge", folder, &file(3), &file(3)]);
     assert!(twice.err.contains("is part 3, which was given already"), "{}", twice.err);
     let mut bytes = std::fs::read(file(2)).unwrap();
@@ -199,7 +204,12 @@ fn parts_add_up_to_the_same_report_and_only_all_of_them() {
     let wrong = run(&["analyze", folder, "--part", "4/3", "--write-part", &file(4)]);
     assert_eq!((wrong.code, wrong.err.contains("`4/3` is no part")), (Some(2), true), "{}", wrong.err);
     let slower = run(&["analyze", folder, "--what-if", "database=2x"]);
-    assert_eq!((slower.code, slower.err.contains("makes something slower")), (Some(2), true), "{}", slower.err);
+    assert_eq!(
+        (slower.code, slower.err.contains("makes something slower")),
+        (Some(2), true),
+        "{}",
+        slower.err
+    );
 }
 
 #[test]

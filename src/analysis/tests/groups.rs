@@ -4,6 +4,7 @@ use crate::analysis::result::{Analysis, Feature};
 use crate::analysis::testing::{Owned, exchange, run, trace};
 use crate::analysis::{Analyzer, Partition};
 use crate::record::{SpanKind, Value};
+use crate::stats::Random;
 
 const MS: u64 = 1_000_000;
 
@@ -52,7 +53,7 @@ fn load(n: u64, request: impl Fn(u64) -> Request) -> Analysis {
 
 /// Spread that has nothing to do with anything else.
 fn sway(i: u64) -> u64 {
-    i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60
+    Random::new(i).bits() >> 60
 }
 
 #[test]

@@ -346,12 +346,20 @@ pub fn facts(view: &View) -> Vec<(&'static str, Prose)> {
 /// What spans should say and do not.
 fn gaps(view: &View) -> Option<String> {
     let gaps = &view.analysis().telemetry.gaps;
-    let part = |n: u64, of: u64, one, many, what: &str| (n > 0).then(|| format!("{} {what}", part_of(n, of, one, many)));
+    let part = |n: u64, of: u64, one, many, what: &str| {
+        (n > 0).then(|| format!("{} {what}", part_of(n, of, one, many)))
+    };
     let exchanges = view.analysis().telemetry.joined;
     let words: Vec<String> = [
         part(gaps.without_statement, gaps.database, "database call", "database calls", "without a statement"),
         part(gaps.without_peer, gaps.external, "call to others", "calls to others", "without a peer"),
-        part(gaps.incomplete, exchanges, "joined request", "joined requests", "with a span whose parent never came"),
+        part(
+            gaps.incomplete,
+            exchanges,
+            "joined request",
+            "joined requests",
+            "with a span whose parent never came",
+        ),
     ]
     .into_iter()
     .flatten()
