@@ -68,11 +68,9 @@ fn line(points: &[(f64, f64)], free: [bool; 2]) -> Option<Usl> {
         let row = [1.0, if free[0] { n - 1.0 } else { 0.0 }, if free[1] { n * (n - 1.0) } else { 0.0 }];
         // Weighted so that it is throughput that is met, not its inverse.
         let weight = (x * x / n).powi(2);
-        for i in 0..3 {
-            for j in 0..3 {
-                matrix[i][j] += weight * row[i] * row[j];
-            }
-            matrix[i][3] += weight * row[i] * n / x;
+        for (line, a) in matrix.iter_mut().zip(row) {
+            line.iter_mut().zip(row).for_each(|(cell, b)| *cell += weight * a * b);
+            line[3] += weight * a * n / x;
         }
     }
     for (i, free) in [(1, free[0]), (2, free[1])] {
@@ -97,11 +95,9 @@ fn refine(points: &[(f64, f64)], start: Usl) -> Usl {
                 -law.gamma * n * (n - 1.0) / (below * below),
                 -law.gamma * n * n * (n - 1.0) / (below * below),
             ];
-            for i in 0..3 {
-                for j in 0..3 {
-                    matrix[i][j] += slope[i] * slope[j];
-                }
-                matrix[i][3] += slope[i] * (x - law.throughput(*n));
+            for (line, a) in matrix.iter_mut().zip(slope) {
+                line.iter_mut().zip(slope).for_each(|(cell, b)| *cell += a * b);
+                line[3] += a * (x - law.throughput(*n));
             }
         }
         for (i, row) in matrix.iter_mut().enumerate() {
