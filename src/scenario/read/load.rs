@@ -5,9 +5,9 @@ use super::super::shape::LoadPlan;
 use super::super::threshold::{self, Subject, Threshold};
 use super::super::types::Journey;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::Context;
 use super::shape::Shapes;
-use crate::record::{StepId, StepInfo};
+use super::{Context, duration};
+use crate::record::{Nanos, StepId, StepInfo};
 
 /// The scenario's name; it names the run folder too.
 pub fn name(node: &Node, source: &str) -> Result<String, Fault> {
