@@ -28,6 +28,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once, at the start")]
 pub enum Command {
     /// Put load on a service, take in its spans, and say why it was slow.
     Run(Box<RunArgs>),

@@ -20,6 +20,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// A request made ready, and the sampling threshold that it tells; nothing before the first.
+pub type PreparedFor = Option<(Threshold, Prepared)>;
+
 /// One load thread: its plans, clocks, sockets and counters. Everything in it is of this thread alone.
 pub struct Thread {
     /// What is run.
@@ -45,7 +48,7 @@ pub struct Thread {
     /// What HTTP/1.1 connections use in turn.
     pub scratch: Rc<Scratch>,
     /// Requests that are the same each time, by step; made when they are first sent.
-    pub prepared: RefCell<Vec<[Option<(Threshold, Prepared)>; 2]>>,
+    pub prepared: RefCell<Vec<[PreparedFor; 2]>>,
     /// Connections of the open model.
     pub pool: Rc<Pool>,
     /// Makes trace and span ids.

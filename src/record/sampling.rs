@@ -64,7 +64,7 @@ impl Threshold {
         let kept = self.kept();
         let (whole, rest) = ((1 << USED_BITS) / kept, (1 << USED_BITS) % kept);
         let other = (u128::from_be_bytes(trace.0) >> 64) as u64;
-        let place = (u128::from(other) * u128::from(kept) >> 64) as u64;
+        let place = ((u128::from(other) * u128::from(kept)) >> 64) as u64;
         whole + u64::from(place < rest)
     }
 

@@ -30,8 +30,11 @@ enum Operation {
     Two(fn(f64, f64) -> f64),
 }
 
+/// A function by its name.
+type Named<F> = (&'static str, F);
+
 /// Functions of one number.
-const ONE: &[(&str, fn(f64) -> f64)] = &[
+const ONE: &[Named<fn(f64) -> f64>] = &[
     ("sin", f64::sin),
     ("cos", f64::cos),
     ("tan", f64::tan),
@@ -45,7 +48,7 @@ const ONE: &[(&str, fn(f64) -> f64)] = &[
     ("sign", f64::signum),
 ];
 /// Functions of two numbers.
-const TWO: &[(&str, fn(f64, f64) -> f64)] = &[("min", f64::min), ("max", f64::max), ("pow", f64::powf)];
+const TWO: &[Named<fn(f64, f64) -> f64>] = &[("min", f64::min), ("max", f64::max), ("pow", f64::powf)];
 /// Units of time after a number; the value is in seconds, as `t` is.
 const UNITS: &[(&str, f64)] = &[("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0)];
 

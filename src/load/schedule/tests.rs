@@ -155,7 +155,7 @@ fn a_curve_is_integrated_exactly() {
     let point = |s: u64, rate: u64| CurvePoint { at: Nanos(s * SECOND), rate: Rate::per_second(rate) };
     let points: Arc<[CurvePoint]> = Arc::from([point(0, 0), point(2, 10), point(4, 0)]);
     let curve = Stage::Curve { points, hold: Nanos(4 * SECOND) };
-    assert_eq!(due(&[curve.clone()]), due(&[rate(10, 2, 0), rate(0, 2, 0)]));
+    assert_eq!(due(std::slice::from_ref(&curve)), due(&[rate(10, 2, 0), rate(0, 2, 0)]));
     assert_eq!(stream(&[curve, rate(0, 2, 0)]).end(), Nanos(6 * SECOND));
 }
 
