@@ -20,7 +20,7 @@ use crate::record::{
     TraceId,
 };
 use crate::stats::Histogram;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 /// A share of the run's traces: those whose id falls to `index` when divided among `of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,7 +335,7 @@ impl Analyzer {
                 each(*number as usize, &categories);
                 let step = &mut self.steps[usize::from(asked[index].step)];
                 let trace = self.slots[slot].trace_id;
-                sums.exchange(&blamer, index, &asked[index], trace, step, &self.rows, &self.names);
+                sums.exchange(&blamer, index, &asked[index], trace, step, (&self.rows, &self.names));
             }
             sums.end_trace(&blamer, &self.rows, &asked);
         }
@@ -357,9 +357,12 @@ impl SpanSink for Analyzer {
 
     fn process(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> u64 {
         let origin = self.names.origin(resource);
-        let mut hash = MixedMap::<u64, ()>::default().hasher().build_hasher();
-        (origin.service, origin.host, scope.name, scope.version).hash(&mut hash);
-        hash.finish()
+        MixedMap::<u64, ()>::default().hasher().hash_one((
+            origin.service,
+            origin.host,
+            scope.name,
+            scope.version,
+        ))
     }
 
     fn matters(&mut self, key: &[u8]) -> bool {

@@ -6,8 +6,8 @@
 //! growth where there is only noise. Intervals come from drawing slices anew within each level (bootstrap, fixed seed).
 
 use super::result::{
-    Category, Contributor, Drift, Level, LevelPart, Limiting, LoadDoubt, PartSlice, Range, Recovery,
-    Saturation, Slice, Timeline,
+    Category, Drift, Level, LevelPart, Limiting, LoadDoubt, PartSlice, Range, Recovery, Saturation, Slice,
+    Timeline,
 };
 use crate::record::Nanos;
 use crate::stats::{Random, Usl, median, stretches, trend, warm_up};
@@ -310,7 +310,7 @@ impl Seen<'_> {
             let weight = total(self.line, &self.members[level]).weight.max(1) as f64;
             part_total(track, &self.members[level]).time.as_millis_f64() / weight
         };
-        let mut candidates: Vec<(f64, usize, &(Contributor, Vec<PartSlice>))> = Vec::new();
+        let mut candidates = Vec::new();
         for one in &self.line.contributors {
             let grown = mean(&one.1, heavy) - mean(&one.1, light);
             if grown < LIMITING_SHARE * growth || !self.grew(&one.1, light, heavy) {

@@ -256,8 +256,7 @@ impl Sums {
         asked: &Asked,
         trace: TraceId,
         step: &mut StepTally,
-        rows: &[Row],
-        names: &Names,
+        (rows, names): (&[Row], &Names),
     ) {
         let latency = asked.latency();
         let limits = self.limits.get(usize::from(asked.step)).copied().unwrap_or_default();

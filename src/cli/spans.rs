@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 
 /// Runs the command.
 pub fn run(args: &SpansArgs) -> anyhow::Result<Exit> {
-    let wanted = args.trace.as_deref().map(|text| parse_trace(text)).transpose()?;
+    let wanted = args.trace.as_deref().map(parse_trace).transpose()?;
     let reader = RunReader::open(&find_run(&args.run)?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut failed = None;

@@ -32,9 +32,11 @@ enum Operation {
 
 /// A function by its name.
 type Named<F> = (&'static str, F);
+type OfOne = fn(f64) -> f64;
+type OfTwo = fn(f64, f64) -> f64;
 
 /// Functions of one number.
-const ONE: &[Named<fn(f64) -> f64>] = &[
+const ONE: &[Named<OfOne>] = &[
     ("sin", f64::sin),
     ("cos", f64::cos),
     ("tan", f64::tan),
@@ -48,7 +50,7 @@ const ONE: &[Named<fn(f64) -> f64>] = &[
     ("sign", f64::signum),
 ];
 /// Functions of two numbers.
-const TWO: &[Named<fn(f64, f64) -> f64>] = &[("min", f64::min), ("max", f64::max), ("pow", f64::powf)];
+const TWO: &[Named<OfTwo>] = &[("min", f64::min), ("max", f64::max), ("pow", f64::powf)];
 /// Units of time after a number; the value is in seconds, as `t` is.
 const UNITS: &[(&str, f64)] = &[("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0)];
 

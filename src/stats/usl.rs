@@ -137,10 +137,8 @@ fn solve(mut m: [[f64; 4]; 3]) -> Option<[f64; 3]> {
         }
         for row in 0..3 {
             if row != column {
-                let factor = m[row][column] / m[column][column];
-                for k in column..4 {
-                    m[row][k] -= factor * m[column][k];
-                }
+                let (factor, above) = (m[row][column] / m[column][column], m[column]);
+                m[row].iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
             }
         }
     }

@@ -98,7 +98,6 @@ fn analyze(spans: &[Owned]) -> Analysis {
                 text("service.name", &span.service),
                 text("service.instance.id", &span.instance),
             ],
-            ..Resource::default()
         };
         let attributes: Vec<_> = span.attributes.iter().map(|(k, v)| text(k, v)).collect();
         analyzer.span(&Span {

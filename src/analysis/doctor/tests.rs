@@ -238,9 +238,9 @@ fn duplicates_of_every_sort() {
         complaints(&exam(&sampled(), spans))
     };
     assert_eq!(twice(Some), ["fault duplicates: 16 spans came more than once."]);
-    let below = twice(|m| (m.id == 3).then(|| Made { id: 9, parent: Some(3), library: "orm", ..m }));
+    let below = twice(|m| (m.id == 3).then_some(Made { id: 9, parent: Some(3), library: "orm", ..m }));
     assert_eq!(below, ["fault duplicates: Calls of front are recorded twice, by orm, sql."]);
-    let beside = twice(|m| (m.id == 3).then(|| Made { id: 9, library: "orm", ..m }));
+    let beside = twice(|m| (m.id == 3).then_some(Made { id: 9, library: "orm", ..m }));
     assert_eq!(beside, below);
     let server = broken(|m| match m.id {
         2 => Some(Made { library: "auto", ..m }),

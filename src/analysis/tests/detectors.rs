@@ -563,7 +563,7 @@ fn with_metric(ms: f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> A
     requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
     let mut runtime = RuntimeMetrics::default();
     let service = Attribute { key: "service.name", value: Value::Str("shop") };
-    let resource = Resource { attributes: vec![service], ..Resource::default() };
+    let resource = Resource { attributes: vec![service] };
     for (i, value) in values.iter().enumerate() {
         let time = Timestamp(i as u64 * MS);
         let scope = Scope::default();

@@ -204,7 +204,7 @@ const COLUMN_NAMES: [&str; 10] = [
 /// The slow way to a date: day by day.
 fn date_of(seconds: u64) -> String {
     let (mut year, mut month, mut day) = (1970, 1, 1);
-    let leap = |y: u64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     for _ in 0..seconds / 86_400 {
         let days = match month {
             2 => 28 + u64::from(leap(year)),
