@@ -34,6 +34,7 @@ def export():
 
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # head and body in one write: two small ones would wait for each other
     def do_GET(self):
         began = time.time_ns()
         time.sleep(0.004)
@@ -102,8 +103,8 @@ def fetched_afterwards(suite: Suite, jaeger: Jaeger, target: str) -> None:
 
 
 def read_as_files(suite: Suite, jaeger: Jaeger) -> None:
-    window = "query.startTimeMin=2020-01-01T00:00:00Z&query.startTimeMax=2100-01-01T00:00:00Z"
-    answer = get(f"{jaeger.url}/api/v3/traces?query.serviceName=late-shop&{window}&query.searchDepth=50&query.rawTraces=true")
+    window = "query.start_time_min=2020-01-01T00:00:00Z&query.start_time_max=2100-01-01T00:00:00Z"
+    answer = get(f"{jaeger.url}/api/v3/traces?query.service_name=late-shop&{window}&query.num_traces=50&query.raw_traces=true")
     path = suite.folder / "answer-of-the-api"
     path.write_bytes(answer)
     ran = suite.hotspan("analyze", path, "--format", "json")

@@ -20,11 +20,19 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
 }
 
+/// Bytes of an answer below which carrying it cannot be what takes long: a few round trips of any line.
+const SMALL_ANSWER: f64 = 65_536.0;
+
 fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
-    let kind = kind(who)?;
     if part.exchanges < MIN_REQUESTS {
         return None;
     }
+    let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
+    let kind = match kind(who)? {
+        // A small answer takes no time to carry: its end was sent late, or held back on the way.
+        FindingKind::LargePayload if bytes < SMALL_ANSWER => FindingKind::SlowNetwork,
+        kind => kind,
+    };
     let (n, latency) = view.basis(who);
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
@@ -35,7 +43,6 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let outlier = (may_be_outlier && recurs(view, part.longish))
         .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
         .flatten();
-    let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
     let heavy = kind == FindingKind::LargePayload
         && owned >= share_min
         && mean >= view.limit(Limit::LargeMeanMs)
@@ -58,7 +65,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
     }
     add_calls(&mut evidence, view, who, n);
-    if kind == FindingKind::LargePayload {
+    if who.category == Category::Transfer {
         evidence.insert("answer_bytes", bytes);
     }
     let claim = claim(view, who, part).unwrap_or_else(|| Claim::sure(kind));

@@ -269,6 +269,13 @@ fn the_clients_side_has_problems_too() {
     });
     only(&large, FindingKind::LargePayload, "answer body");
     assert_eq!(large.findings[0].evidence["answer_bytes"], 5e6);
+    let held_back = load(60, |n| {
+        let mut r = Request::new(n, 100.0);
+        r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));
+        r.spans[0].end = r.base + 19 * MS;
+        r
+    });
+    only(&held_back, FindingKind::SlowNetwork, "answer body");
     let churn = load(60, |n| {
         let mut r = Request::new(n, 60.0);
         r.exchange.phases.connected = Some(Timestamp(r.base + 20 * MS));

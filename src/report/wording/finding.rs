@@ -105,6 +105,9 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::CacheMiss => start("A cache that misses").name(name),
         K::ColdStart => start("Work of a start").name(name),
         K::LargePayload => Prose::new().own("Large answers of ").name(&step),
+        K::SlowNetwork if c.category == Category::Transfer => {
+            Prose::new().own("Small answers that end late in ").name(&step)
+        }
         K::SlowNetwork => match c.service.is_empty() {
             true => Prose::new().own("Time between client and server of ").name(&step),
             false => start("Time between services").name(name),
@@ -256,6 +259,9 @@ pub fn advice(finding: &Finding) -> Prose {
             "Do it before the first request (at the start, before traffic comes), keep what it makes, and recycle processes less often.",
         ),
         K::LargePayload => large_payload(finding),
+        K::SlowNetwork if c.category == Category::Transfer => Prose::from(
+            "The head of the answer comes at once and its few bytes of body later. Send both in one write (two small writes wait for each other: Nagle's algorithm and delayed acknowledgements), set TCP_NODELAY, or make the body before the head if it is streamed.",
+        ),
         K::SlowNetwork => slow_network(c),
         K::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",

@@ -61,6 +61,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         {
             out.own("the code of ").short_name(&contributor.service, 24)
         }
+        FindingKind::SlowNetwork if contributor.category == Category::Transfer => {
+            out.own("answers that end late after their beginning")
+        }
         FindingKind::ErrorPath => out.own("failing requests"),
         _ => out.own(cause(contributor.category)),
     };

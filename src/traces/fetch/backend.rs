@@ -171,6 +171,13 @@ fn clickhouse(backend: &Backend, ids: &[TraceId]) -> Ask {
     Ask { path: "/".into(), body: Some(query), accept: "*/*" }
 }
 
+/// How a backend writes the names of its parameters: Jaeger until 2.x knew the second form alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    Camel,
+    Snake,
+}
+
 /// Whether one request can give all traces that carry the run's id, and how many it gives at most.
 pub(super) fn search(
     backend: &Backend,
@@ -178,6 +185,7 @@ pub(super) fn search(
     run_id: &str,
     window: Period,
     depth: usize,
+    names: Names,
 ) -> Option<Ask> {
     if backend.kind != Kind::Jaeger {
         return None;
@@ -185,9 +193,13 @@ pub(super) fn search(
     let coded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let attributes = coded(&serde_json::json!({ "hotspan.run.id": run_id }).to_string());
     let (from, to) = (coded(&rfc3339(window.from)), coded(&rfc3339(window.to)));
+    let [service_name, from_name, to_name, depth_name, raw] = match names {
+        Names::Camel => ["serviceName", "startTimeMin", "startTimeMax", "searchDepth", "rawTraces"],
+        Names::Snake => ["service_name", "start_time_min", "start_time_max", "num_traces", "raw_traces"],
+    };
     Some(Ask::get(format!(
-        "/api/v3/traces?query.serviceName={}&query.startTimeMin={from}&query.startTimeMax={to}\
-         &query.searchDepth={depth}&query.attributes={attributes}&query.rawTraces=true",
+        "/api/v3/traces?query.{service_name}={}&query.{from_name}={from}&query.{to_name}={to}\
+         &query.{depth_name}={depth}&query.attributes={attributes}&query.{raw}=true",
         coded(service)
     )))
 }

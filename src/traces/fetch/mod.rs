@@ -273,15 +273,24 @@ impl Fetch<'_> {
     /// All traces that carry the run's id, in as many windows as it takes; then only the rest is asked for by id.
     async fn search(&mut self, run_id: &str, whole: Period) {
         let mut windows = vec![(whole, DIVISIONS)];
+        let mut names = backend::Names::Camel;
         while let Some((window, divisions)) = windows.pop() {
-            let Some(ask) = backend::search(&self.backend, "hotspan", run_id, window, SEARCH_DEPTH) else {
+            let Some(ask) = backend::search(&self.backend, "hotspan", run_id, window, SEARCH_DEPTH, names)
+            else {
                 return;
             };
             let answer = self.client.ask(&self.backend, &ask).await;
             self.facts.requests += 1 + answer.retries;
             self.facts.retries += answer.retries;
             // A backend that cannot search is asked by id; why it cannot is no problem of the run's.
-            let Ok(Some(spans)) = self.take(answer) else { return };
+            let Ok(Some(spans)) = self.take(answer) else {
+                if self.stopped || names == backend::Names::Snake {
+                    return;
+                }
+                names = backend::Names::Snake;
+                windows.push((window, divisions));
+                continue;
+            };
             let middle = Timestamp(window.from.0 / 2 + window.to.0 / 2);
             if spans.len() >= SEARCH_DEPTH && divisions > 0 && window.from < middle && middle < window.to {
                 windows.push((Period { from: window.from, to: middle }, divisions - 1));

@@ -45,7 +45,7 @@ app.get('/quote/:id', (request, response, next) => {
 app.get('/discount/:id', (request, response) => {
   let best = 0;
   let seed = BigInt(request.params.id);
-  for (let step = 0; step < 400000; step += 1) {
+  for (let step = 0; step < 2000000; step += 1) {
     seed = (seed * 1103515245n + 12345n) & 0x7fffffffn;
     const value = Number(seed % 1000n) - (step % 7);
     if (value > best) best = value;
