@@ -100,7 +100,7 @@ def wrong_yaml(suite: Suite, url: str) -> None:
         "wrong unit": (good.replace("for: 2s", "for: 2 parsecs"), ["wrong.yaml:4|line 4", "parsecs"]),
         "not YAML": ("name: [unclosed\n", ["wrong.yaml"]),
         "no journeys": (good.split("journeys:")[0], ["wrong.yaml", "journeys"]),
-        "no load": (f"name: x\ntarget: {url}\n", ["wrong.yaml", "load"]),
+        "no load": (good.split("load:")[0] + "journeys:" + good.split("journeys:")[1], ["wrong.yaml", "load"]),
         "empty file": ("", ["wrong.yaml"]),
         "unknown threshold": (good + "thresholds:\n  - latency.p95000 <\n", ["wrong.yaml", "latency.p95000"]),
     }
