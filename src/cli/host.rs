@@ -1,6 +1,6 @@
 //! Facts about this machine and this process, for `run.json`.
 
-use crate::record::{Host, Timestamp};
+use crate::record::{Host, Timestamp, date_of_day};
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -48,19 +48,8 @@ pub fn git_commit(dir: &Path) -> Option<String> {
 pub fn compact_utc(at: Timestamp) -> String {
     let seconds = at.0 / 1_000_000_000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil_from_days(days);
+    let (year, month, day) = date_of_day(days);
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Gregorian date of a day number since 1970-01-01, by Howard Hinnant's `civil_from_days` for non-negative days.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
 }
 
 #[cfg(test)]

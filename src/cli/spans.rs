@@ -31,11 +31,8 @@ pub fn run(args: &SpansArgs) -> anyhow::Result<Exit> {
 }
 
 fn parse_trace(text: &str) -> anyhow::Result<TraceId> {
-    let wrong = || anyhow::anyhow!("--trace {text}: a trace id is 32 hexadecimal digits");
-    if text.len() != 32 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    u128::from_str_radix(text, 16).map(|id| TraceId(id.to_be_bytes())).map_err(|_| wrong())
+    TraceId::from_hex(text)
+        .map_err(|_| anyhow::anyhow!("--trace {text}: a trace id is 32 hexadecimal digits"))
 }
 
 fn object(span: &Span<'_>) -> Json {

@@ -1,6 +1,6 @@
 //! Fills templates: values from the walk's variables, its data row and its random numbers.
 
-use crate::record::Timestamp;
+use crate::record::{Timestamp, date_of_day};
 use crate::scenario::{
     Comparison, Escape, Expression, Fake, Filter, Locale, Member, Operator, Piece, Template, base64,
     compares, percent_encode, text_of, write_value,
@@ -362,15 +362,8 @@ fn fake_value(kind: Fake, locale: Locale, random: &mut SmallRng) -> Value {
 
 /// A day of 1970 to 2037, which any service can hold.
 fn date(random: &mut SmallRng) -> String {
-    // Days to civil dates (Hinnant, "chrono-compatible low-level date algorithms").
-    let z = random.random_range(0..24_837) + 719_468;
-    let era = z / 146_097;
-    let doe = z - era * 146_097;
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    format!("{:04}-{month:02}-{day:02}", yoe + era * 400 + i32::from(month <= 2))
+    let (year, month, day) = date_of_day(random.random_range(0..24_837u64));
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 fn time_of_day(random: &mut SmallRng) -> String {

@@ -3,6 +3,7 @@
 //!
 //! No I/O, no foreign derives, nothing that can fail except parsing text into an id.
 
+mod calendar;
 mod exchange;
 mod generator;
 mod id;
@@ -17,6 +18,7 @@ mod span;
 mod time;
 mod trace_cost;
 
+pub use calendar::{date_of_day, day_of_date};
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use generator::{GeneratorLimit, GeneratorSample, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};

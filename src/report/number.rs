@@ -2,7 +2,7 @@
 //!
 //! A no-break space (U+00A0) stands between number and unit while text is wrapped; the formats print it as a plain space.
 
-use crate::record::{Nanos, Timestamp};
+use crate::record::{Nanos, Timestamp, date_of_day};
 
 /// Between a number and its unit.
 pub const NBSP: char = '\u{a0}';
@@ -154,21 +154,11 @@ fn group_digits(digits: &str) -> String {
     out
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-24T15:03:12.250Z`. The calendar is the proleptic Gregorian one, by the
-/// days-to-civil algorithm of Howard Hinnant (`chrono`-compatible date algorithms, public domain).
+/// RFC 3339 in UTC with milliseconds: `2026-11-24T15:03:12.250Z`.
 pub fn rfc3339(at: Timestamp) -> String {
     let total_ms = at.0 / 1_000_000;
     let (days, ms) = (total_ms / 86_400_000, total_ms % 86_400_000);
-    // A u64 of nanoseconds ends in the year 2554, so the days fit an i64 with room to spare.
-    let z = i64::try_from(days).unwrap_or(0) + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = date_of_day(days);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
 }

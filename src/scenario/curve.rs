@@ -4,7 +4,7 @@
 
 use super::formula::Formula;
 use super::quantity::{self, Rate};
-use crate::record::Nanos;
+use crate::record::{Nanos, day_of_date};
 
 /// A rate at a moment of its stage. Between two points it changes linearly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,10 +199,7 @@ fn rfc3339(text: &str) -> Option<i128> {
         }
     };
     let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60;
-    // Days from the civil calendar: years begin in March, so that the leap day is the last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days =
-        y * 365 + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (m * 153 + 2) / 5 + day - 1;
+    let days = day_of_date(year, month, day);
     let minutes = days * 1440 + hour * 60 + minute - shift;
     valid.then(|| i128::from(minutes) * 60_000_000_000 + seconds)
 }

@@ -1,5 +1,6 @@
 //! `Retry-After`: seconds, or a moment as HTTP writes it (RFC 9110, IMF-fixdate).
 
+use crate::record::day_of_date;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the header's value asks to wait, counted from `now`; `None` where it is neither form.
@@ -27,12 +28,8 @@ fn imf_fixdate(text: &str) -> Option<u64> {
     if parts.next() != Some("GMT") || parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Days from the civil date, with years that begin in March (Hinnant, "chrono-compatible low-level date algorithms").
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100 + shifted_year / 400 + day_of_year;
-    Some(days.checked_sub(719_468)? * 86_400 + hour * 3_600 + minute * 60 + second)
+    let days = u64::try_from(day_of_date(year as i64, month as i64, day as i64)).ok()?;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 #[cfg(test)]

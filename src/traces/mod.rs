@@ -3,6 +3,7 @@
 //!
 //! Nothing here looks into a span beyond its ids: bytes go from socket to run folder as they came.
 
+mod backoff;
 mod clock;
 mod duplicates;
 mod environment;

@@ -1,6 +1,7 @@
 //! A bounded queue in front of one or more peers. Offering never waits: what does not fit is dropped whole and counted,
 //! so that a slow collector cannot slow the load or the sender of spans.
 
+use super::backoff::Backoff;
 use super::peer::{Peer, Sent};
 use crate::wire::otlp::Encoding;
 use crate::wire::otlp::Signal;
@@ -16,8 +17,9 @@ use tokio::task::{JoinHandle, JoinSet};
 const CONCURRENT: usize = 8;
 /// A message is given up after this many tries (about a minute and a half of waiting).
 const TRIES: u32 = 9;
-const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(500), longest: LONGEST_DELAY, longest_asked: LONGEST_DELAY };
 
 /// A message that waits to be sent.
 #[derive(Debug)]
@@ -228,21 +230,12 @@ async fn try_often<S: Future<Output = Sent>, P: Future<Output = ()>>(
                 ledger.set_error(why);
                 if failures + 1 < TRIES {
                     let jitter = rand::rng().random_range(0.5..1.0);
-                    sleep(pause(failures, after, jitter)).await;
+                    sleep(BACKOFF.pause(failures, after, jitter)).await;
                 }
             }
         }
     }
     None
-}
-
-/// How long to wait after so many failures. What the peer asks for is honoured; else the delay doubles, with jitter
-/// (a factor from 0.5 to 1) so that senders do not come back all at once.
-fn pause(failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-    match asked {
-        Some(asked) => asked.min(LONGEST_DELAY).mul_f64(2.0 - jitter).max(Duration::from_millis(1)),
-        None => FIRST_DELAY.saturating_mul(1 << failures.min(16)).min(LONGEST_DELAY).mul_f64(jitter),
-    }
 }
 
 #[cfg(test)]
@@ -255,13 +248,13 @@ mod tests {
     fn delays_double_up_to_a_limit_and_never_undercut_what_was_asked() {
         let ms = |n| Duration::from_millis(n);
         assert_eq!(
-            [0, 1, 2, 8, 60].map(|n| pause(n, None, 1.0)),
+            [0, 1, 2, 8, 60].map(|n| BACKOFF.pause(n, None, 1.0)),
             [500, 1_000, 2_000, 30_000, 30_000].map(ms)
         );
-        assert_eq!(pause(3, None, 0.5), ms(2_000));
-        assert_eq!(pause(0, Some(ms(3_000)), 1.0), ms(3_000));
-        assert_eq!(pause(0, Some(ms(3_000)), 0.5), ms(4_500));
-        assert_eq!(pause(0, Some(Duration::from_secs(86_400)), 1.0), LONGEST_DELAY);
+        assert_eq!(BACKOFF.pause(3, None, 0.5), ms(2_000));
+        assert_eq!(BACKOFF.pause(0, Some(ms(3_000)), 1.0), ms(3_000));
+        assert_eq!(BACKOFF.pause(0, Some(ms(3_000)), 0.5), ms(4_500));
+        assert_eq!(BACKOFF.pause(0, Some(Duration::from_secs(86_400)), 1.0), LONGEST_DELAY);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use super::client::{Answer, Ask, Client, Refusal};
 use super::source::{Backend, Kind};
-use crate::record::{Timestamp, TraceId};
+use crate::record::{Timestamp, TraceId, date_of_day};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Zipkin's ids in one request: its URL stays below 2,000 characters.
@@ -208,16 +208,7 @@ pub(super) fn search(
 fn rfc3339(at: Timestamp) -> String {
     let (seconds, nanos) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil date of a day count, with years that begin in March (Hinnant, "chrono-compatible low-level date algorithms").
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = date_of_day(days);
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{nanos:09}Z",
         rest / 3_600,

@@ -4,6 +4,7 @@
 //! ahead to see whether it does again.
 
 use super::{Books, Message};
+use crate::traces::backoff::Backoff;
 use crate::traces::environment::Endpoint;
 use crate::traces::peer::{Peer, Sent};
 use crate::wire::folder::MessageQueue;
@@ -20,10 +21,13 @@ use tokio::time::Instant;
 
 /// Requests under way at once: enough to fill a link with some latency.
 const CONCURRENT: usize = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A peer that asks for more patience than this is asked again all the same.
 const LONGEST_ASKED: Duration = Duration::from_secs(900);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(30),
+    longest_asked: LONGEST_ASKED,
+};
 
 /// Where each signal goes.
 #[derive(Debug)]
@@ -219,7 +223,7 @@ impl Courier {
                 let first = now >= self.not_before;
                 if first || after.is_some() {
                     let jitter = rand::rng().random_range(0.5..1.0);
-                    self.not_before = self.not_before.max(now + pause(self.failures, after, jitter));
+                    self.not_before = self.not_before.max(now + BACKOFF.pause(self.failures, after, jitter));
                 }
                 self.failures = self.failures.saturating_add(u32::from(first)).max(1);
                 self.again.push_back(message);
@@ -255,15 +259,6 @@ impl Courier {
     }
 }
 
-/// How long to wait after so many failures. What the peer asks for is honoured and never undercut; else the pause doubles.
-/// Jitter (a factor from 0.5 to 1) keeps senders from coming back all at once.
-fn pause(failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-    match asked {
-        Some(asked) => asked.min(LONGEST_ASKED).mul_f64(2.0 - jitter).max(Duration::from_millis(1)),
-        None => FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE).mul_f64(jitter),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,9 +266,15 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_limit_and_never_undercut_what_was_asked() {
         let ms = Duration::from_millis;
-        assert_eq!([0, 1, 2, 7, 60].map(|n| pause(n, None, 1.0)), [250, 500, 1_000, 30_000, 30_000].map(ms));
-        assert_eq!(pause(2, None, 0.5), ms(500));
-        assert_eq!([1.0, 0.5].map(|jitter| pause(0, Some(ms(60_000)), jitter)), [60_000, 90_000].map(ms));
-        assert_eq!(pause(0, Some(Duration::MAX), 1.0), LONGEST_ASKED);
+        assert_eq!(
+            [0, 1, 2, 7, 60].map(|n| BACKOFF.pause(n, None, 1.0)),
+            [250, 500, 1_000, 30_000, 30_000].map(ms)
+        );
+        assert_eq!(BACKOFF.pause(2, None, 0.5), ms(500));
+        assert_eq!(
+            [1.0, 0.5].map(|jitter| BACKOFF.pause(0, Some(ms(60_000)), jitter)),
+            [60_000, 90_000].map(ms)
+        );
+        assert_eq!(BACKOFF.pause(0, Some(Duration::MAX), 1.0), LONGEST_ASKED);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::message::Message;
 use super::text::{span_id, span_kind, status, trace_id};
-use crate::record::{Attribute, Event, Link, Resource, Scope, Span, Timestamp, Value};
+use crate::record::{Attribute, Event, Link, Resource, Scope, Span, Timestamp, Value, day_of_date};
 use std::io::Read;
 
 /// What a column holds.
@@ -251,10 +251,8 @@ fn date(text: &str) -> Option<u64> {
     {
         return None;
     }
-    // Days since the epoch in the proleptic Gregorian calendar (years that begin in March, so that the leap day is last).
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    let seconds = u64::try_from(days).ok()? * 86_400 + hour * 3_600 + minute * 60 + second;
+    let days = u64::try_from(day_of_date(year, month, day)).ok()?;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
     let nanos = format!("{fraction:0<9}").parse::<u64>().ok()?;
     Some(seconds * 1_000_000_000 + nanos)
 }
