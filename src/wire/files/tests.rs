@@ -391,7 +391,14 @@ proptest! {
             let tables = name.contains("clickhouse");
             prop_assert!(tables || lines.iter().all(|line| want.contains(line)), "{}", name);
             let whole = lines.len() == spans.len();
-            prop_assert!(whole || tables || cut.len() < 9 || report.torn || report.broken > 0 || lines.is_empty() || name.contains("lines") || name.contains("framed"), "{} {:?}", name, report);
+            // Where one record ends and the next begins, what lies before is a file in its own right: nothing shows the tear.
+            let between = match name {
+                "protobuf" => (1..spans.len()).any(|n| protobuf(&spans[..n]).len() == cut.len()),
+                "zstd frames" => zstd::decode_all(cut).is_ok(),
+                _ => tables || name.contains("lines") || name.contains("framed"),
+            };
+            let told = report.torn || report.broken > 0;
+            prop_assert!(whole || told || between || cut.len() < 9 || lines.is_empty(), "{} {:?}", name, report);
         }
     }
 }
