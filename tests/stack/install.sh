@@ -10,13 +10,14 @@ go_jobs=${HOTSPAN_STACK_JOBS:-1}
 
 say() { printf '%s\n' "$*"; }
 
-# Runs a step that may take minutes: one line before, one after, its output only where it fails.
+# Runs a step that may take minutes: one line before, one after, its output only where it fails. In a shell of its own: a
+# step that goes into its working folder, which is removed afterwards, must not leave the suites standing there.
 long_step() {
     local what=$1 began=$SECONDS log
     shift
     log=$(mktemp)
     say "$what (once; kept in $cache)"
-    if "$@" >"$log" 2>&1; then
+    if ("$@") >"$log" 2>&1; then
         say "  done in $((SECONDS - began)) s"
         rm -f "$log"
     else
