@@ -166,6 +166,8 @@ impl Trace {
             checks_failed: Vec::new(),
             bytes_sent: 210,
             bytes_received: 4_096,
+            bytes_decoded: None,
+            followed: false,
             connection_reused: true,
             protocol: Protocol::Http1,
             url: Arc::from(format!("http://127.0.0.1:8080/products/{}", self.number % 4)),

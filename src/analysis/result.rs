@@ -237,6 +237,12 @@ pub struct StepResult {
     pub errors: u64,
     /// Exchanges with any failed check.
     pub checks_failed: u64,
+    /// Exchanges whose checks were made: those that were answered, less those that were followed elsewhere.
+    pub checked: u64,
+    /// Bytes of the answers' bodies as they came.
+    pub bytes_received: u64,
+    /// Bytes that those became that were decompressed.
+    pub bytes_decoded: u64,
     /// Exchanges with at least one server span.
     pub joined: u64,
     /// For how many exchanges those stand: more than `joined` where only a sample was recorded.

@@ -62,8 +62,10 @@ codec!(StepTally {
     exchanges,
     errors,
     checks_failed,
+    checked,
     period,
     bytes_received,
+    bytes_decoded,
     traced,
     joined,
     joined_bands,
@@ -128,10 +130,14 @@ pub(super) struct StepTally {
     pub exchanges: u64,
     pub errors: u64,
     pub checks_failed: u64,
+    /// Exchanges whose checks were made.
+    pub checked: u64,
     /// When the first and the last exchange were due.
     pub period: Option<(u64, u64)>,
     /// Bytes of the answers' bodies.
     pub bytes_received: u64,
+    /// What those became that were decompressed.
+    pub bytes_decoded: u64,
     pub traced: u64,
     pub joined: u64,
     /// Corrected latency of the joined exchanges, by band: how many, how much. Weighted, as all blame is.
@@ -164,6 +170,8 @@ impl StepTally {
         self.checks_failed += u64::from(!exchange.checks_failed.is_empty());
         self.period = wider(self.period, Some((exchange.intended.0, exchange.intended.0)));
         self.bytes_received += exchange.bytes_received;
+        self.bytes_decoded += exchange.bytes_decoded.unwrap_or_default();
+        self.checked += u64::from(exchange.was_checked());
         self.latency.record(exchange.corrected_latency());
         self.service_time.record(exchange.service_time());
         // 0: answered by a protocol without HTTP statuses.
@@ -196,6 +204,8 @@ impl StepTally {
         self.checks_failed += other.checks_failed;
         self.period = wider(self.period, other.period);
         self.bytes_received += other.bytes_received;
+        self.bytes_decoded += other.bytes_decoded;
+        self.checked += other.checked;
         self.traced += other.traced;
         self.joined += other.joined;
         self.latency.merge(&other.latency);

@@ -143,6 +143,8 @@ pub(super) fn exchange(span_id: u64, from: u64, to: u64) -> Exchange {
         checks_failed: Vec::new(),
         bytes_sent: 100,
         bytes_received: 100,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: true,
         protocol: Protocol::Http1,
         url: "http://127.0.0.1/".into(),

@@ -197,6 +197,8 @@ mod tests {
             checks_failed,
             bytes_sent: 0,
             bytes_received: 0,
+            bytes_decoded: None,
+            followed: false,
             connection_reused: false,
             protocol: Protocol::Http1,
             url: "http://h/".into(),

@@ -1,7 +1,7 @@
 //! Who may be loaded: this machine and private networks without more words; any other host only if its owner says so, and
 //! then with a cap. A wrong letter in a host name must not become a flood on somebody's service.
 
-use crate::scenario::{Endpoint, Scenario};
+use crate::scenario::{Endpoint, HttpOptions, Scenario};
 use anyhow::{Context, bail};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
@@ -28,8 +28,9 @@ enum Place {
 /// Which host, why, and what to add to the command line.
 pub fn check(scenario: &Scenario, owned: &[String], max_rate: Option<f64>) -> anyhow::Result<()> {
     let mut public = None;
-    for endpoint in &scenario.endpoints {
-        for address in addresses(endpoint)? {
+    for (endpoint, http) in reached(scenario) {
+        let owns = owned.iter().any(|host| same_host(host, &endpoint.host));
+        for address in addresses(endpoint, http, owns)? {
             match place(address) {
                 Place::Loopback | Place::Private => {}
                 Place::Metadata => {
@@ -38,7 +39,7 @@ pub fn check(scenario: &Scenario, owned: &[String], max_rate: Option<f64>) -> an
                         endpoint.host
                     )
                 }
-                Place::Public if owned.iter().any(|host| same_host(host, &endpoint.host)) => {
+                Place::Public if owns => {
                     public = Some(&endpoint.host);
                 }
                 Place::Public => bail!(
@@ -70,12 +71,44 @@ fn same_host(a: &str, b: &str) -> bool {
     a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
 }
 
-fn addresses(endpoint: &Endpoint) -> anyhow::Result<Vec<IpAddr>> {
+/// All hosts that the load reaches, proxies among them. A UNIX socket is on this machine.
+fn reached(scenario: &Scenario) -> Vec<(&Endpoint, &HttpOptions)> {
+    let mut all = Vec::new();
+    for (index, endpoint) in scenario.endpoints.iter().enumerate() {
+        let http = scenario.http_of(index);
+        if http.unix.is_some() {
+            continue;
+        }
+        if let Some(proxy) = http.proxies.to(endpoint) {
+            all.push((&proxy.endpoint, http));
+        }
+        all.push((endpoint, http));
+    }
+    all
+}
+
+/// The addresses that a host has: those that the scenario says, else those of its name. A name that only a proxy knows is
+/// nobody's to judge but the one's who says that it is theirs.
+fn addresses(endpoint: &Endpoint, http: &HttpOptions, owns: bool) -> anyhow::Result<Vec<IpAddr>> {
     let name = endpoint.host.trim_end_matches('.');
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![address]);
     }
+    let by_proxy = http.proxies.to(endpoint).is_some();
+    if let Some(address) = http.resolved(endpoint).filter(|_| !by_proxy) {
+        return Ok(vec![address.ip()]);
+    }
     let found = (name, endpoint.port).to_socket_addrs();
+    if found.is_err() && by_proxy {
+        if owns {
+            return Ok(Vec::new());
+        }
+        bail!(
+            "{} is a name that only the proxy knows: if it is yours to load, say so with --i-own {}",
+            endpoint.host,
+            endpoint.host
+        );
+    }
     let found = found.with_context(|| format!("the host {} has no address", endpoint.host))?;
     Ok(found.map(|address| address.ip()).collect())
 }
@@ -170,6 +203,27 @@ mod tests {
         assert_eq!(checked("93.184.216.34", heavy, &["93.184.216.34"], Some(5_000.0)), Ok(()));
         let users = checked("93.184.216.34", "{users: 600, for: 1s}", &["93.184.216.34"], None).unwrap_err();
         assert!(users.contains("600 users"), "{users}");
+    }
+
+    #[test]
+    fn what_stands_between_counts_too() {
+        let with = |http: &str, owned: &[&str]| {
+            let text = format!(
+                "target: http://shop.invalid/\nload: {{rate: 1/s, for: 1s}}\nsteps: [GET /]\nhttp: {http}\n"
+            );
+            let scenario = crate::scenario::parse(&text, "t.yaml").unwrap();
+            let owned: Vec<String> = owned.iter().map(ToString::to_string).collect();
+            check(&scenario, &owned, None).map_err(|e| format!("{e:#}"))
+        };
+        assert!(with("{}", &[]).unwrap_err().contains("no address"));
+        assert_eq!(with("{resolve: {shop.invalid: 127.0.0.1}}", &[]), Ok(()));
+        assert!(with("{resolve: {shop.invalid: 93.184.216.34}}", &[]).unwrap_err().contains("--i-own"));
+        assert_eq!(with("{unix: /run/app.sock}", &[]), Ok(()));
+        let refused = with("{proxy: 'http://127.0.0.1:3128'}", &[]).unwrap_err();
+        assert!(refused.contains("only the proxy knows"), "{refused}");
+        assert_eq!(with("{proxy: 'http://127.0.0.1:3128'}", &["shop.invalid"]), Ok(()));
+        let refused = with("{proxy: 'http://93.184.216.34:3128'}", &["shop.invalid"]).unwrap_err();
+        assert!(refused.contains("93.184.216.34"), "{refused}");
     }
 
     #[test]

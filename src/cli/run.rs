@@ -590,8 +590,19 @@ fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         export: Default::default(),
         wait: None,
         sources: Default::default(),
-        warnings: config.warnings.clone(),
+        warnings: config.warnings.iter().cloned().chain(unchecked(scenario)).collect(),
     }
+}
+
+/// What nobody must overlook: whoever answered, nobody has checked who it was.
+fn unchecked(scenario: &Scenario) -> Option<String> {
+    let hosts = scenario.unchecked_hosts();
+    (!hosts.is_empty()).then(|| {
+        format!(
+            "Certificates of {} were NOT checked (insecure): anybody could have answered in their place, and secrets went to whoever did.",
+            hosts.join(", ")
+        )
+    })
 }
 
 /// A scenario's name as part of a folder's: lower-case letters, digits and dashes.

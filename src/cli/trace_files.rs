@@ -305,6 +305,8 @@ fn exchange(row: &Row, step: StepId, url: Arc<str>) -> Exchange {
         checks_failed: failed.into_iter().collect(),
         bytes_sent: 0,
         bytes_received: 0,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: true,
         protocol: Protocol::Http1,
         url,

@@ -1,65 +1,40 @@
-//! One connection and what it takes to get it: name, TCP, TLS, HTTP; each phase timed.
+//! One connection and what it takes to get it; each phase timed.
 
 use super::clock::ThreadClock;
 use super::flight::{Ended, Flight};
 use super::http1::{Body, Http1, Scratch};
+use super::pool::Slot;
+use super::route::{Route, Stage};
 use super::stream::Stream;
-use super::words::{Words, chain, of_connect};
-use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol};
-use crate::scenario::{Endpoint, HttpOptions, ProtocolChoice};
-use bytes::Bytes;
+use super::tls::Tls;
+use super::words::{Words, chain};
+use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol, Timestamp};
+use crate::scenario::{KeepAlive, Scenario};
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
 
-type Outgoing = Full<Bytes>;
+type Outgoing = super::content::Content;
 
 /// How connections are made.
 pub struct Dialer {
-    endpoints: Vec<Endpoint>,
-    /// Addresses that need no resolving, and server names, by endpoint.
-    known: Vec<(Option<SocketAddr>, Option<ServerName<'static>>)>,
-    tls: TlsConnector,
-    protocol: ProtocolChoice,
+    routes: Vec<Route>,
     timeout: Nanos,
     clock: Rc<ThreadClock>,
     scratch: Rc<Scratch>,
-    options: HttpOptions,
-    /// Which of the local addresses is next.
-    turn: Cell<usize>,
 }
 
 impl Dialer {
-    /// For these endpoints.
-    pub fn new(
-        endpoints: Vec<Endpoint>,
-        tls: TlsConnector,
-        protocol: ProtocolChoice,
-        timeout: Nanos,
-        clock: Rc<ThreadClock>,
-        scratch: Rc<Scratch>,
-        options: HttpOptions,
-    ) -> Dialer {
-        let known = endpoints
-            .iter()
-            .map(|e| {
-                let literal = || e.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, e.port));
-                let address = options.resolved(e).or_else(literal);
-                (address, ServerName::try_from(e.host.clone()).ok())
-            })
-            .collect();
-        Dialer { endpoints, known, tls, protocol, timeout, clock, scratch, options, turn: Cell::new(0) }
+    /// To a scenario's endpoints.
+    pub fn new(scenario: &Scenario, tls: &[Tls], clock: Rc<ThreadClock>, scratch: Rc<Scratch>) -> Dialer {
+        let route = |(index, tls): (usize, &Tls)| Route::new(scenario, index, tls.clone(), &clock, &scratch);
+        let routes = tls.iter().enumerate().filter_map(route).collect();
+        Dialer { routes, timeout: scenario.timeouts.connect, clock, scratch }
     }
 
     /// A new connection; fills in the phases that it passes.
@@ -69,130 +44,45 @@ impl Dialer {
     pub async fn dial(
         &self,
         endpoint: usize,
+        slot: Option<Slot>,
         flight: &Flight,
         phases: &mut Phases,
         words: &RefCell<Words>,
     ) -> Result<Connection, Failure> {
-        flight.begin(self.clock.now() + self.timeout);
-        let dialed = flight.guard(self.phases_of(endpoint, phases)).await;
+        let route = &self.routes[endpoint];
+        let stage = Cell::default();
+        let limit = self.clock.now() + self.timeout;
+        flight.begin(limit);
+        let dialed = flight.guard(self.over(route, limit, flight, &stage, phases)).await;
         flight.finish();
         let (class, message) = match dialed {
-            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Ok(connection)) => return Ok(connection.within(slot)),
             Ok(Err(failed)) => failed,
             Err(Ended::Cancelled) => (FailureClass::Cancelled, "the run was stopped".to_string()),
-            Err(Ended::TimedOut) => self.timed_out(endpoint, phases),
+            Err(Ended::TimedOut) => route.timed_out(stage.get()),
         };
         Err(words.borrow_mut().failure(class, &message))
     }
 
-    fn timed_out(&self, endpoint: usize, phases: &Phases) -> (FailureClass, String) {
-        let Endpoint { host, tls, .. } = &self.endpoints[endpoint];
-        let by_name = self.known[endpoint].0.is_none();
-        match phases {
-            Phases { resolved: None, .. } if by_name => {
-                (FailureClass::Dns, format!("{host}: no answer from the resolver within {}", self.timeout))
-            }
-            Phases { connected: Some(_), .. } if *tls => {
-                (FailureClass::Tls, format!("{host}: no TLS handshake within {}", self.timeout))
-            }
-            _ => (FailureClass::ConnectTimeout, format!("{host}: no connection within {}", self.timeout)),
-        }
-    }
-
-    async fn phases_of(
+    async fn over(
         &self,
-        endpoint: usize,
+        route: &Route,
+        limit: Timestamp,
+        flight: &Flight,
+        stage: &Cell<Stage>,
         phases: &mut Phases,
     ) -> Result<Connection, (FailureClass, String)> {
-        let Endpoint { host, port, tls } = &self.endpoints[endpoint];
-        let (address, name) = &self.known[endpoint];
-        let addresses = match address {
-            Some(address) => vec![*address],
-            None => {
-                let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-                let found = found.map_err(|e| (FailureClass::Dns, format!("{host}: {e}")))?;
-                phases.resolved = Some(self.clock.now());
-                found.collect()
-            }
-        };
-        let stream = self
-            .connect(&addresses)
-            .await
-            .map_err(|e| (of_connect(&e), format!("{host}:{port}: {}", advised(&e))))?;
-        phases.connected = Some(self.clock.now());
-        // Small requests must not wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        let mut speaks_http2 = self.protocol == ProtocolChoice::Http2;
-        let stream = if *tls {
-            let name =
-                name.clone().ok_or_else(|| (FailureClass::Tls, format!("{host} is no name for TLS")))?;
-            let tls = self.tls.connect(name, stream).await;
-            let tls = tls.map_err(|e| (FailureClass::Tls, format!("{host}: {}", chain(&e))))?;
-            phases.tls_done = Some(self.clock.now());
-            speaks_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            Stream::Tls(Box::new(tls))
-        } else {
-            Stream::Plain(stream)
-        };
+        let (stream, speaks_http2) = route.open(flight, limit, stage, phases).await?;
+        let keep_alive = route.options().keep_alive;
         if !speaks_http2 {
             return Ok(Connection::Http1(Box::new(
-                Http1::new(stream, Rc::clone(&self.scratch)).for_long(self.options.keep_alive, &self.clock),
+                Http1::new(stream, Rc::clone(&self.scratch)).for_long(keep_alive, &self.clock),
             )));
         }
-        let connection = Http2::over(stream).await;
+        let connection = Http2::over(stream, keep_alive, self.clock.now()).await;
         connection
             .map(Connection::Http2)
-            .map_err(|e| (FailureClass::Connect, format!("{host}: {}", chain(&e))))
-    }
-}
-
-impl Dialer {
-    async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in addresses {
-            match self.connect_from(self.source_for(address)?, *address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    async fn connect_from(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
-        let Some(source) = source else { return TcpStream::connect(to).await };
-        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.bind(SocketAddr::new(source, 0))?;
-        socket.connect(to).await
-    }
-
-    /// The next local address of the same family, where the scenario names any.
-    fn source_for(&self, to: &SocketAddr) -> io::Result<Option<IpAddr>> {
-        let sources = &self.options.sources;
-        if sources.is_empty() {
-            return Ok(None);
-        }
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let next = (0..sources.len()).map(|n| sources[(turn % sources.len() + n) % sources.len()]);
-        let fits = |source: &IpAddr| source.is_ipv4() == to.is_ipv4();
-        match next.clone().find(fits) {
-            Some(source) => Ok(Some(source)),
-            None => Err(io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                "none of the source addresses is of the same family",
-            )),
-        }
-    }
-}
-
-/// Some failures are this machine's own, and can be helped.
-fn advised(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable => {
-            format!("{error}: this machine has no local port left; use keep-alive or more addresses")
-        }
-        _ if error.raw_os_error() == Some(24) => format!("{error}: raise the limit (ulimit -n)"),
-        _ => error.to_string(),
+            .map_err(|e| (FailureClass::Connect, format!("{}: {}", route.host(), chain(&e))))
     }
 }
 
@@ -211,6 +101,17 @@ pub struct Http2 {
     sender: http2::SendRequest<Outgoing>,
     /// Exchanges that it carries now.
     pub streams: Rc<Cell<usize>>,
+    life: Rc<Life>,
+    /// Its place among those that all users share, for as long as anybody holds it.
+    slot: Option<Rc<Slot>>,
+}
+
+/// How long a connection of HTTP/2 is used.
+struct Life {
+    keep_alive: KeepAlive,
+    opened: Timestamp,
+    carried: Cell<u32>,
+    last: Cell<Timestamp>,
 }
 
 /// Runs HTTP/2's tasks on this thread.
@@ -232,18 +133,52 @@ impl Connection {
         }
     }
 
-    /// Whether another request can go over it, as far as is known. A peer that closed it meanwhile is noticed when the
+    /// Whether another request can go over it now, as far as is known. A peer that closed it meanwhile is noticed when the
     /// request is sent.
-    pub fn is_usable(&self) -> bool {
+    pub fn is_usable(&self, now: Timestamp) -> bool {
         match self {
-            Connection::Http1(connection) => connection.is_usable(),
+            Connection::Http1(connection) => connection.is_usable(now),
+            Connection::Http2(connection) => connection.is_usable(now),
+        }
+    }
+
+    /// Whether another request could go over it when it was last used.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.is_open(),
             Connection::Http2(connection) => connection.sender.is_ready(),
         }
+    }
+
+    /// In its place among those that all users share.
+    fn within(mut self, slot: Option<Slot>) -> Connection {
+        match &mut self {
+            Connection::Http1(connection) => connection.slot = slot,
+            Connection::Http2(connection) => connection.slot = slot.map(Rc::new),
+        }
+        self
     }
 }
 
 impl Http2 {
-    async fn over(stream: Stream) -> hyper::Result<Http2> {
+    /// Whether another request can go over it now.
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        let Life { keep_alive, opened, carried, last } = &*self.life;
+        self.sender.is_ready() && keep_alive.allows(carried.get(), *opened, last.get(), now)
+    }
+
+    /// Notes that a request goes over it.
+    pub fn carries(&self, now: Timestamp) {
+        self.life.carried.set(self.life.carried.get().saturating_add(1));
+        self.life.last.set(now);
+    }
+
+    /// Notes that it was used until then.
+    pub fn was_used(&self, now: Timestamp) {
+        self.life.last.set(now);
+    }
+
+    async fn over(stream: Stream, keep_alive: KeepAlive, now: Timestamp) -> hyper::Result<Http2> {
         let (sender, driver) = http2::Builder::new(Local)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
@@ -253,7 +188,8 @@ impl Http2 {
             // Whoever waits for an answer is told of the failure; nobody else cares.
             let _ = driver.await;
         });
-        Ok(Http2 { sender, streams: Rc::default() })
+        let life = Life { keep_alive, opened: now, carried: Cell::new(0), last: Cell::new(now) };
+        Ok(Http2 { sender, streams: Rc::default(), life: Rc::new(life), slot: None })
     }
 
     /// Sends a request and waits for the head of its answer. The outer error is the deadline's.

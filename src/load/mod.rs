@@ -11,9 +11,12 @@ mod cache;
 mod check;
 mod clock;
 mod connection;
+mod content;
 mod control;
+mod decode;
 mod flight;
 mod http1;
+mod jar;
 mod live;
 mod once;
 mod outbox;
@@ -21,6 +24,7 @@ mod plan;
 mod pool;
 mod random;
 mod render;
+mod route;
 mod sampling;
 mod schedule;
 mod seat;
@@ -31,6 +35,7 @@ mod target;
 mod tests;
 mod thread;
 mod timer;
+mod tls;
 mod walk;
 mod words;
 mod worker;
@@ -38,7 +43,7 @@ mod worker;
 pub use control::{ControlSignal, Controller, control_channel};
 pub use live::{LiveCounters, StopLevel, StopSignal, Stopper, stop_channel};
 pub use schedule::{Arrivals, Change, Cursor, Next, ONE, Piece, Schedule, Stream, Timeline, Users};
-pub use target::{TargetError, TargetErrorKind, check_target, tls_config};
+pub use target::{TargetError, TargetErrorKind, check_target};
 
 use crate::record::{Exchange, LoadFacts, Nanos, Timestamp};
 use crate::scenario::{Sampling, Scenario};
@@ -47,7 +52,6 @@ use live::Counts;
 use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use tokio_rustls::TlsConnector;
 use worker::Setup;
 
 /// What a run of load needs.
@@ -156,11 +160,7 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
     let scenario = &options.scenario;
     let schedule = Arc::new(Schedule::of(scenario, options.seed));
     ensure_files(u64::from(schedule.most_users()) * scenario.endpoints.len() as u64)?;
-    // Reading the system's certificates takes longer than all else before the first request: only where TLS is spoken.
-    let speaks_tls = scenario.endpoints.iter().any(|e| e.tls);
-    let trust = if speaks_tls { scenario.trust } else { crate::scenario::Trust::Anyone };
-    let tls = tls_config(trust, scenario.protocol).map_err(LoadError::Tls)?;
-    let tls = TlsConnector::from(Arc::new(tls));
+    let tls = tls::connectors(scenario).map_err(LoadError::Tls)?;
     let clock = Clock::start();
     let cpu_before = process_cpu();
     let count = options.threads.max(1);

@@ -1,17 +1,20 @@
 //! Steps made ready to be sent: whatever is the same for every request is built once.
 
+use super::content::More;
 use super::render::{Scope, render};
 use crate::scenario::{
-    Body, BodyPart, Caching, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template, is_secret,
-    masked_url,
+    Body, BodyPart, Caching, Decode, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template,
+    is_secret, masked_url,
 };
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
 use rand::rngs::SmallRng;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The `traceparent` header.
@@ -32,14 +35,54 @@ pub struct StepPlan {
     pub keeps_fields: bool,
     /// Whether nothing at all is made anew for each request but trace context and cookies.
     pub fixed: bool,
+    /// Whether compressed bodies are decompressed.
+    pub decodes: bool,
+    /// An answer whose body has more bytes than this is a failure.
+    pub most_body: u64,
+    /// So is one that becomes more than this.
+    pub most_decoded: u64,
     place: Place,
     headers: HeaderMap,
     made_headers: Vec<(HeaderName, Template)>,
     body: BodyPlan,
-    scheme: Scheme,
-    authority: Authority,
+    origin: Origin,
     ready: Option<Made>,
     secrets: Arc<Secrets>,
+}
+
+/// Where a request goes.
+pub struct Origin {
+    /// Index of the endpoint.
+    endpoint: usize,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    /// Whether whole URLs are sent, because a proxy stands between; and what it is told.
+    absolute: bool,
+    proxy_authorization: Option<HeaderValue>,
+}
+
+impl Origin {
+    fn new(scenario: &Scenario, index: usize) -> Result<Origin, String> {
+        let endpoint = scenario.endpoints.get(index).ok_or("a step without an endpoint")?;
+        let authority = endpoint.authority();
+        let proxy = scenario.http_of(index).absolute_through(endpoint);
+        let mut proxy_authorization = match proxy.and_then(|proxy| proxy.authorization.as_deref()) {
+            Some(text) => Some(header_value(text)?),
+            None => None,
+        };
+        if let Some(value) = &mut proxy_authorization {
+            value.set_sensitive(true);
+        }
+        Ok(Origin {
+            endpoint: index,
+            scheme: if endpoint.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            host: header_value(&authority)?,
+            authority: authority.parse().map_err(|e| format!("{authority}: {e}"))?,
+            absolute: proxy.is_some(),
+            proxy_authorization,
+        })
+    }
 }
 
 enum Place {
@@ -61,9 +104,33 @@ pub struct Made {
     pub url: Arc<str>,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// What follows the body's first piece.
+    pub more: More,
+    /// Where it goes, if an answer has pointed to another host than the step's.
+    elsewhere: Option<Rc<Origin>>,
+    /// Whether it is on its way from another host: what is secret stays behind, also on the way back.
+    stripped: bool,
 }
 
 impl Made {
+    fn new(
+        path: PathAndQuery,
+        url: Arc<str>,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        (body, more): (Bytes, More),
+    ) -> Made {
+        Made { path, url, headers, body, more, elsewhere: None, stripped: false }
+    }
+
+    /// Index of the endpoint that it goes to.
+    pub fn endpoint(&self, plan: &StepPlan) -> usize {
+        self.elsewhere.as_ref().map_or(plan.endpoint, |origin| origin.endpoint)
+    }
+
+    fn has_body(&self) -> bool {
+        !self.body.is_empty() || !self.more.is_empty()
+    }
+
     /// Adds fields.
     pub fn extend(&mut self, fields: Vec<(HeaderName, HeaderValue)>) {
         self.headers.extend(fields);
@@ -78,12 +145,19 @@ impl StepPlan {
     /// of hotspan's.
     pub fn new(scenario: &Scenario, step: &Step) -> Result<StepPlan, String> {
         let endpoint = scenario.endpoints.get(step.endpoint).ok_or("a step without an endpoint")?;
-        let authority = endpoint.authority();
-        let mut headers = HeaderMap::with_capacity(6 + step.headers.len());
-        headers.insert(HOST, header_value(&authority)?);
+        let http = scenario.http_of(step.endpoint);
+        let origin = Origin::new(scenario, step.endpoint)?;
+        let mut headers = HeaderMap::with_capacity(8 + step.headers.len());
+        headers.insert(HOST, origin.host.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        if scenario.http.keep_alive == KeepAlive::Never {
+        if let Some(accepts) = http.accepts() {
+            headers.insert(ACCEPT_ENCODING, header_value(&accepts)?);
+        }
+        if let Some(authorization) = &origin.proxy_authorization {
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        if http.keep_alive == KeepAlive::Never {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // Room is made here, so that filling it in later does not make the map grow.
@@ -125,23 +199,30 @@ impl StepPlan {
         // Validators are added to requests whose answers are cached.
         let fixed = made_headers.is_empty() && step.cache == Caching::Never;
         let ready = match (&place, &body) {
-            (Place::Fixed { path, url }, BodyPlan::Fixed(body)) if fixed => Some(Made {
-                path: path.clone(),
-                url: Arc::clone(url),
-                headers: Vec::new(),
-                body: body.clone(),
-            }),
+            (Place::Fixed { path, url }, BodyPlan::Fixed(body)) if fixed => {
+                let whole = (body.clone(), More::new());
+                Some(Made::new(path.clone(), Arc::clone(url), Vec::new(), whole))
+            }
             _ => None,
         };
+        let keeps_body = body_extracts || step.expect.looks_at_body();
         Ok(StepPlan {
+            decodes: match http.decode {
+                Decode::Never => false,
+                Decode::Always => true,
+                Decode::Needed => keeps_body,
+            },
+            most_body: http.max_body,
+            most_decoded: http.max_decoded,
             ready,
             method: step.method.clone(),
             endpoint: step.endpoint,
             idempotent: step.method.is_idempotent(),
             keeps_fields: !step.extract.is_empty()
                 || step.expect.looks_closer()
-                || step.cache == Caching::AsBrowser,
-            keeps_body: body_extracts || step.expect.looks_at_body(),
+                || step.cache == Caching::AsBrowser
+                || http.decode == Decode::Always,
+            keeps_body,
             // Validators are added where answers are cached.
             fixed: step.cache == Caching::Never
                 && matches!(place, Place::Fixed { .. })
@@ -151,8 +232,7 @@ impl StepPlan {
             headers,
             made_headers,
             body,
-            scheme: if endpoint.tls { Scheme::HTTPS } else { Scheme::HTTP },
-            authority: authority.parse().map_err(|e| format!("{authority}: {e}"))?,
+            origin,
             secrets: Arc::clone(&scenario.secrets),
         })
     }
@@ -199,35 +279,58 @@ impl StepPlan {
             headers.push((name.clone(), value));
         }
         let body = match &self.body {
-            BodyPlan::Fixed(bytes) => bytes.clone(),
+            BodyPlan::Fixed(bytes) => (bytes.clone(), More::new()),
             BodyPlan::Made(template) => {
                 let mut text = String::new();
                 render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
-                Bytes::from(text)
+                (Bytes::from(text), More::new())
             }
             BodyPlan::Parts(parts) => {
-                let mut bytes = Vec::new();
+                let mut pieces = More::with_capacity(parts.len());
                 for part in parts {
-                    match part {
-                        BodyPart::Bytes(file) => bytes.extend_from_slice(file),
+                    let piece = match part {
+                        // All requests share the file's bytes.
+                        BodyPart::Bytes(file) => file.clone(),
                         BodyPart::Text(template) => {
                             let mut text = String::new();
                             render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
-                            bytes.extend_from_slice(text.as_bytes());
+                            Bytes::from(text)
                         }
+                    };
+                    if !piece.is_empty() {
+                        pieces.push_back(piece);
                     }
                 }
-                Bytes::from(bytes)
+                (pieces.pop_front().unwrap_or_default(), pieces)
             }
         };
-        Ok(Made { path, url, headers, body })
+        Ok(Made::new(path, url, headers, body))
     }
 
-    /// A request that goes where an answer has pointed to, on the same endpoint. `keep_body` is false where a redirect
-    /// turns the request into a GET.
-    pub fn redirected(&self, made: &Made, path: PathAndQuery, url: Arc<str>, keep_body: bool) -> Made {
-        let body = if keep_body { made.body.clone() } else { Bytes::new() };
-        Made { path, url, headers: made.headers.clone(), body }
+    /// A request that goes where an answer has pointed to: that path of an endpoint of the scenario. `keep_body` is false
+    /// where a redirect turns the request into a GET.
+    pub fn redirected(
+        &self,
+        made: &Made,
+        (scenario, endpoint): (&Scenario, usize),
+        (path, url): (PathAndQuery, Arc<str>),
+        keep_body: bool,
+    ) -> Option<Made> {
+        let body = if keep_body { (made.body.clone(), made.more.clone()) } else { Default::default() };
+        let mut next = Made::new(path, url, made.headers.clone(), body);
+        next.stripped = made.stripped || endpoint != made.endpoint(self);
+        if endpoint != self.endpoint {
+            next.elsewhere = Some(match &made.elsewhere {
+                Some(origin) if origin.endpoint == endpoint => Rc::clone(origin),
+                _ => Rc::new(Origin::new(scenario, endpoint).ok()?),
+            });
+        }
+        Some(next)
+    }
+
+    /// Whether a field may go to another host than the step's.
+    fn goes_anywhere(name: &HeaderName) -> bool {
+        !is_secret(name.as_str())
     }
 
     /// A field of the request, cookies and trace context apart.
@@ -254,13 +357,31 @@ impl StepPlan {
         http2: bool,
     ) -> Request<Bytes> {
         let mut request = Request::new(made.body.clone());
+        let origin = made.elsewhere.as_deref().unwrap_or(&self.origin);
         *request.method_mut() = method.clone();
-        *request.uri_mut() = if http2 { self.full_uri(made) } else { Uri::from(made.path.clone()) };
+        *request.uri_mut() = match http2 || origin.absolute {
+            true => full_uri(origin, made),
+            false => Uri::from(made.path.clone()),
+        };
         let headers = request.headers_mut();
         *headers = self.headers.clone();
         headers.insert(TRACEPARENT, traceparent);
         for (name, value) in &made.headers {
             headers.insert(name.clone(), value.clone());
+        }
+        if made.stripped {
+            let secret: Vec<HeaderName> =
+                headers.keys().filter(|name| !Self::goes_anywhere(name)).cloned().collect();
+            for name in secret {
+                headers.remove(name);
+            }
+            headers.insert(HOST, origin.host.clone());
+            if let Some(authorization) = &origin.proxy_authorization {
+                headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+            }
+        }
+        if !made.more.is_empty() {
+            headers.insert(CONTENT_LENGTH, super::content::length(&made.body, &made.more).into());
         }
         if let Some(cookies) = cookies {
             headers.insert(COOKIE, cookies);
@@ -270,19 +391,21 @@ impl StepPlan {
             headers.remove(HOST);
             headers.remove(CONNECTION);
         }
-        if method != self.method && made.body.is_empty() {
-            headers.remove(CONTENT_TYPE);
+        if method != self.method && !made.has_body() {
+            for about_content in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
+                headers.remove(about_content);
+            }
         }
         request
     }
+}
 
-    fn full_uri(&self, made: &Made) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(made.path.clone());
-        Uri::from_parts(parts).unwrap_or_default()
-    }
+fn full_uri(origin: &Origin, made: &Made) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(origin.scheme.clone());
+    parts.authority = Some(origin.authority.clone());
+    parts.path_and_query = Some(made.path.clone());
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// Size of a request's head as text, for protocols whose bytes on the wire are not those of one request.

@@ -3,9 +3,12 @@
 use super::cache::Found;
 use super::check::{Answer, KEPT_BODY, Measured, look};
 use super::connection::{Connection, Http2};
+use super::content::{Content, length};
+use super::decode::{Bounds, decode};
 use super::flight::Ended;
 use super::http1::{Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request};
 use super::plan::{Made, StepPlan, head_size};
+use super::pool::Slot;
 use super::render::Scope;
 use super::seat::Seat;
 use super::thread::Thread;
@@ -14,22 +17,21 @@ use crate::record::{
     Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp,
     TraceContext, TraceId,
 };
-use crate::scenario::{Caching, Redirects, masked_url};
+use crate::scenario::{Caching, Endpoint, Redirects, Scenario, masked_url};
 use bytes::Bytes;
-use http::header::{COOKIE, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_ENCODING, COOKIE, HeaderName, HeaderValue, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use rand::rngs::SmallRng;
 use serde_json::Value;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const MOST_SERVER_TIMING: usize = 1_024;
-const MOST_HOPS: usize = 10;
 /// Starting later than this after its due time makes an exchange count as late.
 const LATE: Nanos = Nanos::from_millis(5);
 
@@ -107,7 +109,7 @@ pub async fn step(
     let (plan, step) = (&thread.plans[index], &thread.scenario.steps[index]);
     let permit = match seat.connections {
         super::seat::Connections::Own(_) => None,
-        super::seat::Connections::Pooled => match thread.pool.permit().await {
+        _ => match thread.pool.permit().await {
             Some(permit) => Some(permit),
             None => return not_sent(thread, seat.user, walk.iteration, id, intended),
         },
@@ -123,6 +125,8 @@ pub async fn step(
         plan,
         id,
         timeout: step.timeout,
+        first_byte: step.first_byte,
+        waited: Cell::new(false),
         intended,
         start,
         method: &plan.method,
@@ -157,7 +161,8 @@ pub async fn step(
     };
     let mut elsewhere: Option<Made> = None;
     let get = Method::GET;
-    for hop in 0..=MOST_HOPS {
+    let most_hops = if let Redirects::Follow(most) = step.redirects { most } else { 0 };
+    for hop in 0..=most_hops {
         let made = elsewhere.as_ref().unwrap_or(first);
         let mut exchange = attempt.blank(seat, walk, Arc::clone(&made.url));
         let answer = attempt.exchange(seat, made, &mut exchange).await;
@@ -166,8 +171,18 @@ pub async fn step(
             record(thread, exchange);
             return StepEnd { at, went: Went::Failed, flawed: false };
         };
-        let follow = thread.scenario.redirects == Redirects::Follow && hop < MOST_HOPS;
-        if follow && let Some((next, as_get)) = redirected(plan, made, attempt.method, &answer) {
+        if most_hops > 0
+            && let Some((next, as_get)) = redirected(&thread.scenario, plan, made, attempt.method, &answer)
+        {
+            if hop == most_hops {
+                // A circle that is left in the middle is no answer.
+                let words = format!("more than {most_hops} redirects one after the other (follow)");
+                let failure = thread.words.borrow_mut().failure(FailureClass::InvalidResponse, &words);
+                exchange.outcome = Outcome::Failed { failure, status: Some(answer.status) };
+                record(thread, exchange);
+                return StepEnd { at, went: Went::Failed, flawed: false };
+            }
+            exchange.followed = true;
             record(thread, exchange);
             elsewhere = Some(next);
             attempt.redirected = true;
@@ -268,6 +283,8 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
         checks_failed: Vec::new(),
         bytes_sent: 0,
         bytes_received: 0,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: false,
         protocol: Protocol::Http1,
         url: thread.plans[usize::from(id.0)].shown_url(),
@@ -297,6 +314,9 @@ struct Attempt<'a> {
     plan: &'a StepPlan,
     id: StepId,
     timeout: Nanos,
+    first_byte: Option<Nanos>,
+    /// Whether it had to wait for a connection that users share.
+    waited: Cell<bool>,
     intended: Timestamp,
     start: Timestamp,
     method: &'a Method,
@@ -332,6 +352,8 @@ impl Attempt<'_> {
             checks_failed: Vec::new(),
             bytes_sent: 0,
             bytes_received: 0,
+            bytes_decoded: None,
+            followed: false,
             connection_reused: false,
             protocol: Protocol::Http1,
             url,
@@ -356,15 +378,93 @@ impl Attempt<'_> {
         });
         let answer = self.attempts(seat, made, exchange).await;
         thread.count(|c| c.in_flight -= 1);
-        if answer.is_none() {
-            exchange.phases.end = thread.clock.now();
+        match answer {
+            Some(answer) if self.plan.decodes && answer.headers.contains_key(CONTENT_ENCODING) => {
+                self.decoded(answer, exchange)
+            }
+            Some(answer) => Some(answer),
+            None => {
+                exchange.phases.end = thread.clock.now();
+                None
+            }
         }
-        answer
+    }
+
+    /// The answer with its body decompressed. The exchange has ended: this takes nobody's time.
+    fn decoded(&self, mut answer: Answer, exchange: &mut Exchange) -> Option<Answer> {
+        let mut codings = String::new();
+        for value in answer.headers.get_all(CONTENT_ENCODING) {
+            codings.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            codings.push(',');
+        }
+        let bounds = Bounds {
+            keep: if self.plan.keeps_body { KEPT_BODY } else { 0 },
+            most: self.plan.most_decoded,
+            is_cut: exchange.bytes_received > answer.body.len() as u64,
+        };
+        match decode(codings.trim_end_matches(','), &answer.body, bounds) {
+            Ok(None) => Some(answer),
+            Ok(Some(decoded)) => {
+                exchange.bytes_decoded = decoded.size;
+                answer.body = decoded.kept;
+                Some(answer)
+            }
+            Err(why) => {
+                let failure = self.thread.words.borrow_mut().failure(FailureClass::InvalidResponse, &why);
+                exchange.outcome = Outcome::Failed { failure, status: Some(answer.status) };
+                None
+            }
+        }
+    }
+
+    /// A connection to an endpoint whose connections all users share, or the right to open one.
+    async fn of_shared(&self, seat: &mut Seat, endpoint: usize) -> Result<Result<Connection, Slot>, Failure> {
+        let (thread, pool) = (self.thread, &self.thread.pool);
+        let limit = thread.scenario.timeouts.connect;
+        seat.flight.begin(thread.clock.now() + limit);
+        let found = loop {
+            if let Some(connection) = seat.connections.take(endpoint, pool, thread.clock.told()) {
+                break Ok(Ok(connection));
+            }
+            if let Some(slot) = pool.slot(endpoint) {
+                break Ok(Err(slot));
+            }
+            if pool.is_closed() {
+                break Err((
+                    FailureClass::NotSent,
+                    "the load ended before a connection was free".to_string(),
+                ));
+            }
+            self.waited.set(true);
+            match seat.flight.guard(pool.freed(endpoint)).await {
+                Ok(()) => {}
+                Err(Ended::Cancelled) => {
+                    break Err((FailureClass::Cancelled, "the run was stopped".to_string()));
+                }
+                Err(Ended::TimedOut) => {
+                    let words =
+                        format!("none of the shared connections was free within {limit} (http.connections)");
+                    break Err((FailureClass::ConnectTimeout, words));
+                }
+            }
+        };
+        seat.flight.finish();
+        found.map_err(|(class, words)| thread.words.borrow_mut().failure(class, &words))
     }
 
     async fn attempts(&self, seat: &mut Seat, made: &Made, exchange: &mut Exchange) -> Option<Answer> {
-        let endpoint = self.plan.endpoint;
-        if let Some(connection) = seat.connections.take(endpoint, &self.thread.pool) {
+        let endpoint = made.endpoint(self.plan);
+        let mut slot = None;
+        let mut open = seat.connections.take(endpoint, &self.thread.pool, self.start);
+        for _ in 0..2 {
+            if open.is_none() && slot.is_none() && self.thread.pool.is_limited(endpoint) {
+                match self.of_shared(seat, endpoint).await {
+                    Ok(Ok(connection)) => open = Some(connection),
+                    Ok(Err(free)) => slot = Some(free),
+                    Err(failure) => return ended(Tried::Failed(failure, None), exchange),
+                }
+            }
+            let Some(connection) = open.take() else { break };
             exchange.connection_reused = true;
             match self.over(seat, connection, made, exchange).await {
                 Tried::Stale => exchange.connection_reused = false,
@@ -373,7 +473,7 @@ impl Attempt<'_> {
         }
         let phases = &mut exchange.phases;
         let connection =
-            match self.thread.dialer.dial(endpoint, &seat.flight, phases, &self.thread.words).await {
+            match self.thread.dialer.dial(endpoint, slot, &seat.flight, phases, &self.thread.words).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     (phases.sent, exchange.bytes_sent) = (None, 0);
@@ -403,7 +503,7 @@ impl Attempt<'_> {
     /// Notes that the request is sent now, and begins its time limit.
     fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
         // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
-        let sent = match exchange.connection_reused && self.plan.fixed {
+        let sent = match exchange.connection_reused && self.plan.fixed && !self.waited.get() {
             true => self.start,
             false => self.thread.clock.now(),
         };
@@ -413,7 +513,7 @@ impl Attempt<'_> {
 
     /// How long to wait for the first byte.
     fn first_limit(&self) -> Nanos {
-        self.thread.scenario.http.first_byte.map_or(self.timeout, |first| first.min(self.timeout))
+        self.first_byte.map_or(self.timeout, |first| first.min(self.timeout))
     }
 
     fn traceparent(exchange: &Exchange) -> [u8; TraceContext::LEN] {
@@ -447,16 +547,18 @@ impl Attempt<'_> {
         exchange: &mut Exchange,
     ) -> Tried {
         let thread = self.thread;
-        let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
-        let most = thread.scenario.http.max_body;
+        let keep = if self.plan.keeps_body || self.plan.decodes { KEPT_BODY } else { 0 };
+        let most = self.plan.most_body;
         let mut seen = Seen { body: Body { keep, most, ..Body::default() }, ..Seen::default() };
         self.leaves(seat, exchange);
         let started = self.start_http1(seat, &mut connection, made, exchange, &mut seen);
         let answered = match started {
             Ok(outgoing) => {
+                let outgoing =
+                    if made.more.is_empty() { outgoing } else { outgoing.followed_by(made.more.clone()) };
                 let asked = if *self.method == Method::HEAD { Asked::Head } else { Asked::Ordinary };
                 let fields = if self.plan.keeps_fields { Fields::All } else { Fields::Few };
-                let sent = exchange.phases.sent.filter(|_| thread.scenario.http.first_byte.is_some());
+                let sent = exchange.phases.sent.filter(|_| self.first_byte.is_some());
                 let limits = (&seat.flight, sent.map(|sent| sent + self.timeout));
                 connection.finish(outgoing, (asked, fields), limits, &thread.clock, &mut seen).await
             }
@@ -474,7 +576,7 @@ impl Attempt<'_> {
                 exchange.phases.end = seen.last_byte.unwrap_or_else(|| thread.clock.now());
                 exchange.server_timing = thread.unseen(head.server_timing);
                 seat.cookies.keep(&head.headers, &exchange.url);
-                seat.connections.give(self.plan.endpoint, Connection::Http1(connection), &thread.pool);
+                seat.connections.give(made.endpoint(self.plan), Connection::Http1(connection), &thread.pool);
                 Tried::Answered(Answer { status: head.status, headers: head.headers, body: seen.body.kept })
             }
             Err(why) => self.unanswered(why, &seen, exchange),
@@ -552,9 +654,11 @@ impl Attempt<'_> {
         exchange: &mut Exchange,
     ) -> Tried {
         let request = self.request(seat, made, exchange, true);
-        exchange.bytes_sent = head_size(&request) + request.body().len() as u64;
+        exchange.bytes_sent = head_size(&request) + length(request.body(), &made.more);
         self.leaves(seat, exchange);
-        let answer = connection.send(request.map(Full::new), &seat.flight).await;
+        connection.carries(exchange.phases.sent.unwrap_or(self.start));
+        let request = request.map(|first| Content::new(first, made.more.clone()));
+        let answer = connection.send(request, &seat.flight).await;
         let tried = match answer {
             Ok(Ok(response)) => self.receive(seat, response, exchange).await,
             Ok(Err(mut error)) => {
@@ -576,7 +680,8 @@ impl Attempt<'_> {
         };
         seat.flight.finish();
         // Other exchanges use this connection: it is given back whatever came of this one.
-        seat.connections.give(self.plan.endpoint, Connection::Http2(connection), &self.thread.pool);
+        connection.was_used(self.thread.clock.told());
+        seat.connections.give(made.endpoint(self.plan), Connection::Http2(connection), &self.thread.pool);
         tried
     }
 
@@ -598,9 +703,9 @@ impl Attempt<'_> {
         let (head, incoming) = response.into_parts();
         let status = head.status.as_u16();
         exchange.server_timing = thread.unseen(server_timing(&head.headers));
-        let keep = if self.plan.keeps_body { KEPT_BODY } else { 0 };
+        let keep = if self.plan.keeps_body || self.plan.decodes { KEPT_BODY } else { 0 };
         seat.flight.begin(exchange.phases.sent.unwrap_or(first_byte) + self.timeout);
-        let most = thread.scenario.http.max_body;
+        let most = self.plan.most_body;
         let mut body = Body { keep, most, ..Body::default() };
         if !incoming.is_end_stream() {
             let read = Http2::read(incoming, &mut body, &seat.flight).await;
@@ -654,9 +759,15 @@ fn server_timing(headers: &HeaderMap) -> Option<Arc<str>> {
     Some(text.into())
 }
 
-/// Where an answer points to, if it is on the same host; and whether it is to be got rather than sent again (RFC 9110,
+/// Where an answer points to, if that is a host of the scenario; and whether it is to be got rather than sent again (RFC 9110,
 /// section 15.4: 303 always, 301 and 302 after a POST as browsers do).
-fn redirected(plan: &StepPlan, made: &Made, method: &Method, answer: &Answer) -> Option<(Made, bool)> {
+fn redirected(
+    scenario: &Scenario,
+    plan: &StepPlan,
+    made: &Made,
+    method: &Method,
+    answer: &Answer,
+) -> Option<(Made, bool)> {
     if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
     }
@@ -665,14 +776,24 @@ fn redirected(plan: &StepPlan, made: &Made, method: &Method, answer: &Answer) ->
     let shown = url::Url::parse(&made.url).ok()?;
     let base = shown.join(made.path.as_str()).ok()?;
     let mut next = base.join(location).ok()?;
-    if next.origin() != base.origin() {
-        return None;
-    }
+    let endpoint = endpoint_of(scenario, &next)?;
     next.set_fragment(None);
     let path = &next[url::Position::BeforePath..];
     let path = PathAndQuery::try_from(path).ok()?;
     let as_get = answer.status == 303 && method != Method::HEAD
         || matches!(answer.status, 301 | 302) && method == Method::POST;
     let url = masked_url(next.as_str()).into();
-    Some((plan.redirected(made, path, url, !as_get), as_get))
+    Some((plan.redirected(made, (scenario, endpoint), (path, url), !as_get)?, as_get))
+}
+
+/// The endpoint of a URL, if the scenario names it: nobody else is loaded, whoever points there.
+fn endpoint_of(scenario: &Scenario, url: &url::Url) -> Option<usize> {
+    let tls = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_string();
+    let wanted = Endpoint { tls, host, port: url.port_or_known_default()? };
+    scenario.endpoints.iter().position(|endpoint| *endpoint == wanted)
 }

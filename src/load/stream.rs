@@ -1,21 +1,59 @@
-//! What carries bytes to a peer: TCP, with TLS or without.
+//! What carries bytes to a peer: TCP or a UNIX socket, through a proxy or not, with TLS or without.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 /// An open stream of bytes.
 pub enum Stream {
     /// TCP alone.
     Plain(TcpStream),
-    /// TLS over TCP. Boxed: a session is several kilobytes.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// Whatever else carries bytes as they are.
+    Other(Transport),
+    /// TLS. Boxed: a session is several kilobytes.
+    Tls(Box<TlsStream<Transport>>),
     /// A peer out of a test's script.
     #[cfg(test)]
     Scripted(super::http1::tests::Script),
+}
+
+/// What carries bytes as they are.
+pub enum Transport {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A socket of this machine.
+    #[cfg(unix)]
+    Unix(UnixStream),
+    /// What goes through a proxy that is spoken to with TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl From<Transport> for Stream {
+    fn from(transport: Transport) -> Stream {
+        match transport {
+            Transport::Tcp(stream) => Stream::Plain(stream),
+            other => Stream::Other(other),
+        }
+    }
+}
+
+impl Stream {
+    /// What carries the bytes as they are; a stream that TLS is spoken over is no such thing.
+    ///
+    /// # Errors
+    /// The stream, where it is another.
+    pub fn into_transport(self) -> Result<Transport, Stream> {
+        match self {
+            Stream::Plain(stream) => Ok(Transport::Tcp(stream)),
+            Stream::Other(transport) => Ok(transport),
+            other => Err(other),
+        }
+    }
 }
 
 /// What a peer has done while nothing was asked of it.
@@ -38,15 +76,15 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Idle::Quiet,
                 seen => seen,
             },
-            Stream::Tls(stream) => {
-                // What the peer's side of TLS says for itself (session tickets) is taken in and is no answer.
-                let mut buffer = ReadBuf::new(&mut bytes);
-                let mut cx = Context::from_waker(Waker::noop());
-                match Pin::new(stream).poll_read(&mut cx, &mut buffer) {
-                    Poll::Pending => return Idle::Quiet,
-                    Poll::Ready(seen) => seen.map(|()| buffer.filled().len()),
-                }
-            }
+            // What the peer's side of TLS says for itself (session tickets) is taken in and is no answer.
+            Stream::Tls(stream) => match look(stream, &mut bytes) {
+                Poll::Pending => return Idle::Quiet,
+                Poll::Ready(seen) => seen,
+            },
+            Stream::Other(stream) => match look(stream, &mut bytes) {
+                Poll::Pending => return Idle::Quiet,
+                Poll::Ready(seen) => seen,
+            },
             #[cfg(test)]
             Stream::Scripted(script) => return script.idle(),
         };
@@ -54,6 +92,65 @@ impl Stream {
             Ok(0) | Err(_) => Idle::Closed,
             Ok(_) => Idle::Talks,
         }
+    }
+}
+
+fn look(stream: &mut (impl AsyncRead + Unpin), bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(bytes);
+    let mut cx = Context::from_waker(Waker::noop());
+    Pin::new(stream).poll_read(&mut cx, &mut buffer).map(|seen| seen.map(|()| buffer.filled().len()))
+}
+
+/// Hands a call on to whichever stream there is.
+macro_rules! transport {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Transport::Tcp($stream) => $call,
+            #[cfg(unix)]
+            Transport::Unix($stream) => $call,
+            Transport::Tls($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        transport!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        transport!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        transport!(self, stream => Pin::new(stream).poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Transport::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(unix)]
+            Transport::Unix(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        transport!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        transport!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
 
@@ -75,6 +172,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Other(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_read(cx, buffer),
@@ -86,6 +184,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_write(cx, bytes),
@@ -99,6 +198,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Other(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_write_vectored(cx, parts),
@@ -108,6 +208,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Other(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
             #[cfg(test)]
             Stream::Scripted(_) => false,
@@ -117,6 +218,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Other(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_flush(cx),
@@ -126,6 +228,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Other(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_shutdown(cx),

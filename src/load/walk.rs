@@ -1,11 +1,12 @@
 //! Virtual users: who walks which journey when.
 
 use super::cache::Cache;
+use super::jar::Jar;
 use super::live::StopLevel;
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
 use super::schedule::{self, Cursor};
-use super::seat::{Connections, Jar, Seat};
+use super::seat::{Connections, Seat};
 use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
@@ -125,7 +126,7 @@ async fn begin_user(
             return Some((walked.next, true));
         }
         due = walked.next.max(due + BACK_OFF);
-        if due >= until || thread.is_stopping() || matches!(seat.connections, Connections::Pooled) {
+        if due >= until || thread.is_stopping() || seat.connections.are_of_open_model() {
             break;
         }
     }
@@ -366,7 +367,7 @@ impl<'a, 's> Walker<'a, 's> {
         loop {
             thread.timer.sleep_until(self.intended.min(self.until)).await;
             if self.intended >= self.until || thread.is_stopping() {
-                if !self.sent_any && matches!(self.seat.connections, Connections::Pooled) {
+                if !self.sent_any && self.seat.connections.are_of_open_model() {
                     // It was due and is accounted for, though the run was stopped first.
                     not_sent(thread, self.seat.user, self.walk.iteration, id, self.intended);
                 }
@@ -607,7 +608,11 @@ impl Open {
 
     async fn walker(self: Rc<Open>, first: Arrival) {
         let thread = Rc::clone(&self.thread);
-        let mut seat = new_seat(&thread, self.load, 0, Connections::Pooled);
+        let own = || match thread.pool.is_any_per_user() {
+            true => Connections::Arrival(thread.scenario.endpoints.iter().map(|_| None).collect()),
+            false => Connections::Pooled,
+        };
+        let mut seat = new_seat(&thread, self.load, 0, own());
         let mailbox = Rc::new(Mailbox::default());
         let mut next = Some(first);
         while let Some(arrival) = next {
@@ -627,6 +632,10 @@ impl Open {
                 }
             }
             thread.count(|c| c.users -= 1);
+            if let Connections::Arrival(_) = seat.connections {
+                // Whoever leaves hangs up.
+                seat.connections = own();
+            }
             next = self.next(&mailbox).await;
         }
         self.walkers.set(self.walkers.get() - 1);

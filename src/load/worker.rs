@@ -8,21 +8,21 @@ use super::http1::Scratch;
 use super::live::{Counts, LiveCounters, StopLevel, StopSignal};
 use super::outbox::Outbox;
 use super::plan::StepPlan;
-use super::pool::Pool;
+use super::pool::{Pool, Terms};
 use super::random::Ids;
 use super::sampling::Sampler;
 use super::schedule::{ONE, Schedule};
 use super::thread::{Followed, Thread};
 use super::timer::Timer;
+use super::tls::Tls;
 use super::walk::{Open, followed_user, user};
 use super::words::Words;
 use crate::record::{Exchange, Nanos, Timestamp};
-use crate::scenario::{Sampling, Scenario};
+use crate::scenario::{KeepAlive, Sampling, Scenario, Sharing};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use tokio_rustls::TlsConnector;
 
 /// How often counters are published and exchanges handed on.
 const PUBLISH: Nanos = Nanos::from_millis(50);
@@ -44,7 +44,7 @@ pub struct Setup {
     pub scenario: Arc<Scenario>,
     pub schedule: Arc<Schedule>,
     pub clock: Clock,
-    pub tls: TlsConnector,
+    pub tls: Arc<[Tls]>,
     pub seed: u64,
     pub sampling: Sampling,
     pub connections: usize,
@@ -131,7 +131,9 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
             users.push(tokio::task::spawn_local(user(Rc::clone(&thread), index, n)));
         }
         if !stream.arrivals.is_empty() {
-            let most = share(setup.connections * ITERATIONS_PER_CONNECTION);
+            // An arrival that keeps a connection to itself holds it while it thinks.
+            let each = if thread.pool.is_any_per_user() { 1 } else { ITERATIONS_PER_CONNECTION };
+            let most = share(setup.connections * each);
             let open = Open::new(Rc::clone(&thread), index, most);
             // A task and not this future itself: the runtime asks the system for events before it turns to this future.
             let pacer = Rc::clone(&open).pace((setup.index as u64, setup.threads as u64));
@@ -180,16 +182,8 @@ pub fn thread_of(
         clock: Rc::clone(clock),
         timer: timer.clone(),
         flights: Rc::new(Flights::default()),
-        dialer: Dialer::new(
-            scenario.endpoints.clone(),
-            setup.tls.clone(),
-            scenario.protocol,
-            scenario.timeouts.connect,
-            Rc::clone(clock),
-            scratch,
-            scenario.http.clone(),
-        ),
-        pool: Rc::new(Pool::new(scenario.endpoints.len(), share(setup.connections))),
+        dialer: Dialer::new(scenario, &setup.tls, Rc::clone(clock), scratch),
+        pool: Rc::new(Pool::new(&terms(scenario, share), share(setup.connections))),
         ids: RefCell::new(Ids::new()),
         words: RefCell::new(Words::without(Arc::clone(&scenario.secrets))),
         outbox: Outbox::new(setup.sink.clone()),
@@ -200,6 +194,16 @@ pub fn thread_of(
         scenario: Arc::clone(scenario),
         schedule: Arc::clone(schedule),
     })
+}
+
+/// Whose the connections to each endpoint are, `share` giving this thread's part of those that all users share.
+fn terms(scenario: &Scenario, share: impl Fn(usize) -> usize) -> Vec<Terms> {
+    let of = |index| match scenario.http_of(index).connections {
+        Sharing::ByModel => Terms::ByModel,
+        Sharing::PerUser => Terms::PerUser,
+        Sharing::Shared(most) => Terms::Limited(share(most as usize)),
+    };
+    (0..scenario.endpoints.len()).map(of).collect()
 }
 
 /// Ends what is over on a thread that has no load, and stops it when the run is stopped that far.
@@ -268,7 +272,11 @@ async fn tick(
     stage_clock: bool,
 ) {
     let shortest = thread.scenario.steps.iter().map(|s| s.timeout).min().unwrap_or(PUBLISH);
-    let shortest = shortest.min(thread.scenario.timeouts.connect);
+    let timeouts = &thread.scenario.timeouts;
+    let firsts = thread.scenario.steps.iter().filter_map(|s| s.first_byte);
+    let shortest = firsts.chain(timeouts.tls).fold(shortest.min(timeouts.connect), Nanos::min);
+    let expires = (0..thread.scenario.endpoints.len())
+        .any(|n| matches!(thread.scenario.http_of(n).keep_alive, KeepAlive::Within { .. }));
     // A timeout is noticed at most a tenth late, and a thousand looks per second are enough for anybody.
     let interval = Nanos((shortest.0 / 10).clamp(1_000_000, 20_000_000));
     let mut publish_at = thread.begin;
@@ -284,6 +292,9 @@ async fn tick(
         }
         if now >= publish_at {
             publish_at = now + PUBLISH;
+            if expires {
+                thread.pool.expire(now);
+            }
             thread.outbox.flush();
             if thread.outbox.is_closed() {
                 thread.stop(StopLevel::Drain);

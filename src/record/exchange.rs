@@ -33,6 +33,10 @@ pub struct Exchange {
     pub bytes_sent: u64,
     /// Bytes of the answer's body as received, before decompression.
     pub bytes_received: u64,
+    /// Bytes that the body became when it was decompressed, where it was.
+    pub bytes_decoded: Option<u64>,
+    /// Whether its answer pointed elsewhere and was followed: no checks were made, the next exchange goes on.
+    pub followed: bool,
     /// Whether an open connection was used again.
     pub connection_reused: bool,
     /// Protocol that carried it.
@@ -208,6 +212,11 @@ impl Exchange {
             Outcome::Answered(_) => self.checks_failed.iter().any(|c| &*c.check == "status"),
             Outcome::Failed { .. } => true,
         }
+    }
+
+    /// Whether the checks of its step were made: it was answered, and that was the end of the step.
+    pub fn was_checked(&self) -> bool {
+        matches!(self.outcome, Outcome::Answered(_)) && !self.followed
     }
 
     /// Whether a request left this machine: only such exchanges can have server spans.

@@ -75,6 +75,8 @@ fn exchange(n: u64, step: u16, took_us: u64) -> Exchange {
         checks_failed: Vec::new(),
         bytes_sent: 200,
         bytes_received: 4_000,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: true,
         protocol: Protocol::Http1,
         url: "http://127.0.0.1:8080/".into(),

@@ -3,6 +3,7 @@
 //! Foreign text stands in code spans, where neither HTML, links, mentions, issue numbers nor emphasis mean anything; the
 //! only characters to mind there are the back-tick (a longer fence) and, in tables, the pipe.
 
+use super::checks::stated;
 use super::link;
 use super::number::{self, NBSP, count, ms, percent, signed};
 use super::prose::{Piece, Prose};
@@ -25,6 +26,7 @@ pub fn markdown(report: &Report) -> String {
     thresholds(&view, &mut doc);
     steps(&view, &mut doc);
     failures(&view, &mut doc);
+    checks(&view, &mut doc);
     for step in view.detailed() {
         detail(step, &view, &mut doc);
     }
@@ -256,6 +258,23 @@ fn failures(view: &View, doc: &mut Document) {
         }
     }
     doc.end_list();
+}
+
+/// Checks beyond the status, each with how often it held.
+fn checks(view: &View, doc: &mut Document) {
+    let mut rows = Vec::new();
+    for (step, checks) in stated(view) {
+        let name = cell(&view.step_name(step.result.step));
+        rows.extend(
+            checks
+                .into_iter()
+                .map(|check| vec![name.clone(), cell(check.name), count(check.passed), count(check.failed)]),
+        );
+    }
+    if !rows.is_empty() {
+        doc.paragraph("## Checks");
+        doc.table(&["Step", "Check", "Passed:", "Failed:"], &rows);
+    }
 }
 
 fn detail(step: &StepView, view: &View, doc: &mut Document) {

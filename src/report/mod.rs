@@ -8,6 +8,7 @@
 //! reaches a terminal and through code spans before it reaches Markdown; `report.json` keeps it whole and escapes what a
 //! terminal could act on.
 
+mod checks;
 mod json;
 mod link;
 mod markdown;

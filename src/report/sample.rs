@@ -70,6 +70,9 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         exchanges: n,
         errors: 0,
         checks_failed: 0,
+        checked: n,
+        bytes_received: 0,
+        bytes_decoded: 0,
         joined,
         joined_weight: joined,
         service_time: latency.clone(),
@@ -467,6 +470,7 @@ pub fn failing() -> Sample {
     let mut failing = step(0, 1_200, 0, &[owned(refused, 0, 0.2, 0.1, 0.3)]);
     failing.errors = 1_188;
     failing.checks_failed = 12;
+    failing.checked = 20;
     failing.statuses = BTreeMap::from([(200, 8), (503, 4)]);
     let message = Arc::from("Connection refused (os error 111)");
     failing.failures = BTreeMap::from([(FailureClass::ConnectRefused, (1_180, message))]);

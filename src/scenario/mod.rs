@@ -15,6 +15,7 @@ mod formula;
 mod http_options;
 pub mod import;
 mod mask;
+mod proxy;
 mod quantity;
 mod read;
 mod secret;
@@ -31,8 +32,12 @@ pub use address::base64;
 pub use check::{Condition as ValueCondition, StatusCheck, StatusRange, compares};
 pub use data::{Table, shuffled};
 pub use error::{Place, ScenarioError};
-pub use http_options::{HttpOptions, KeepAlive};
+pub use http_options::{
+    AddressOrder, Coding, Decode, Dns, DnsCache, Family, HttpOptions, KeepAlive, Sharing, TlsOptions,
+    TlsVersion,
+};
 pub use mask::{MASK, is_secret, masked_url};
+pub use proxy::{Proxies, Proxy};
 pub use quantity::Rate;
 pub use secret::Secrets;
 pub use shape::{CurvePoint, LoadPlan, SearchPlan, Spacing, Stage};

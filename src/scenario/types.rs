@@ -3,6 +3,7 @@
 use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
 pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
+use super::http_options::HttpOptions;
 use super::secret::Secrets;
 use super::shape::LoadPlan;
 use super::template::{Expression, Locale, Piece, Template};
@@ -13,8 +14,8 @@ use http::{HeaderName, Method};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 
 /// What to run: journeys over steps, stages of load, what must hold.
 #[derive(Clone, Debug)]
@@ -39,18 +40,12 @@ pub struct Scenario {
     pub thresholds: Vec<Threshold>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
-    /// How connections are made and used.
-    pub http: super::http_options::HttpOptions,
-    /// Whose certificates are believed.
-    pub trust: Trust,
-    /// Which protocol is spoken.
-    pub protocol: ProtocolChoice,
+    /// How connections are made and used, by endpoint; see [`Scenario::http_of`].
+    pub(super) http: Vec<HttpOptions>,
     /// What one trace covers.
     pub trace: TraceScope,
     /// Which traces servers are asked to record.
     pub sampling: Sampling,
-    /// What is done with an answer that points elsewhere.
-    pub redirects: Redirects,
     /// Where client spans and metrics go, if the scenario says.
     pub telemetry: Option<Telemetry>,
     /// Initial values of variables by slot; extracted ones are null until they are extracted.
@@ -60,6 +55,21 @@ pub struct Scenario {
     /// Values that must not be seen.
     pub secrets: Arc<Secrets>,
     pub(super) text: String,
+}
+
+impl Scenario {
+    /// How connections to an endpoint are made and used.
+    pub fn http_of(&self, endpoint: usize) -> &HttpOptions {
+        static USUAL: LazyLock<HttpOptions> = LazyLock::new(HttpOptions::default);
+        self.http.get(endpoint).unwrap_or(&USUAL)
+    }
+
+    /// The hosts whose certificates are not checked.
+    pub fn unchecked_hosts(&self) -> Vec<String> {
+        let all = self.endpoints.iter().enumerate();
+        let unchecked = all.filter(|(n, e)| e.tls && self.http_of(*n).tls.trust == Trust::Anyone);
+        unchecked.map(|(_, endpoint)| endpoint.authority()).collect()
+    }
 }
 
 /// A host and how to reach it.
@@ -165,6 +175,10 @@ pub struct Step {
     pub think: Think,
     /// No answer within this time is a failure.
     pub timeout: Nanos,
+    /// No first byte of the answer within this time is one, too.
+    pub first_byte: Option<Nanos>,
+    /// What is done with an answer that points elsewhere.
+    pub redirects: Redirects,
     /// What is done when it fails.
     pub on_failure: OnFailure,
     /// Whether its answers are kept.
@@ -362,8 +376,12 @@ pub enum Caching {
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection: name, TCP and TLS together.
+    /// For a connection: name, TCP, proxy and TLS together.
     pub connect: Nanos,
+    /// For TLS alone, where it has a limit of its own.
+    pub tls: Option<Nanos>,
+    /// For the first byte of an answer.
+    pub first_byte: Option<Nanos>,
     /// For a whole answer, from when the request was handed to its connection.
     pub request: Nanos,
 }
@@ -384,6 +402,10 @@ pub enum ProtocolChoice {
     Http1,
     /// HTTP/2: offered over TLS (HTTP/1.1 where it is refused), spoken at once without TLS.
     Http2,
+    /// HTTP/2 and nothing else: over TLS a server that does not choose it is a failure.
+    Http2Only,
+    /// As a browser: HTTP/2 where it is chosen over TLS, HTTP/1.1 everywhere else.
+    Negotiated,
 }
 
 /// What one trace covers.
@@ -429,8 +451,8 @@ impl Default for Sampling {
 pub enum Redirects {
     /// It is the answer.
     Answer,
-    /// It is followed, up to ten times; each hop is an exchange of the same step.
-    Follow,
+    /// It is followed, up to so many times; each hop is an exchange of the same step.
+    Follow(u8),
 }
 
 /// Where client spans and metrics go.

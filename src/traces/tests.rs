@@ -50,6 +50,8 @@ fn exchange(n: u64) -> Exchange {
         checks_failed: vec![],
         bytes_sent: 0,
         bytes_received: 0,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: true,
         protocol: Protocol::Http1,
         url: "http://h/".into(),

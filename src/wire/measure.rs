@@ -125,6 +125,8 @@ fn exchange(n: u64) -> Exchange {
         checks_failed: vec![],
         bytes_sent: 210,
         bytes_received: 5_000,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: true,
         protocol: Protocol::Http1,
         url: format!("http://127.0.0.1:8080/products/{}", n % 500).into(),

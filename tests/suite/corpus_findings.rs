@@ -82,6 +82,8 @@ fn analyze(spans: &[Owned]) -> Analysis {
             checks_failed: Vec::new(),
             bytes_sent: 100,
             bytes_received: 100,
+            bytes_decoded: None,
+            followed: false,
             connection_reused: true,
             protocol: Protocol::Http1,
             url: "http://corpus/".into(),

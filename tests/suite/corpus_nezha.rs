@@ -102,6 +102,8 @@ fn analyse(path: &Path) -> Analysis {
             checks_failed: Vec::new(),
             bytes_sent: 0,
             bytes_received: 0,
+            bytes_decoded: None,
+            followed: false,
             connection_reused: true,
             protocol: Protocol::Http1,
             url: "".into(),

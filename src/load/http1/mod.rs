@@ -21,7 +21,9 @@ pub use parser::Body;
 pub use request::{Prepared, write_request};
 
 use super::clock::ThreadClock;
+use super::content::More;
 use super::flight::{Ended, Flight};
+use super::pool::Slot;
 use super::stream::{Idle, Stream};
 use crate::record::Timestamp;
 use crate::scenario::KeepAlive;
@@ -60,6 +62,9 @@ pub struct Http1 {
     usable: bool,
     keep_alive: KeepAlive,
     opened: Timestamp,
+    last: Timestamp,
+    /// Its place among those that all users share.
+    pub slot: Option<Slot>,
 }
 
 /// What an exchange left behind, whole or not.
@@ -100,29 +105,38 @@ impl Http1 {
             usable: true,
             keep_alive: KeepAlive::Always,
             opened: Timestamp(0),
+            last: Timestamp(0),
+            slot: None,
         }
     }
 
     /// Lets it live that long from now on.
     pub fn for_long(mut self, keep_alive: KeepAlive, clock: &ThreadClock) -> Http1 {
-        self.opened = if let KeepAlive::For(_) = keep_alive { clock.now() } else { clock.told() };
+        self.opened = if keep_alive == KeepAlive::Always { clock.told() } else { clock.now() };
+        self.last = self.opened;
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Whether another exchange can go over it, as far as is known.
-    pub fn is_usable(&self) -> bool {
+    /// Whether another exchange can go over it now, as far as is known.
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.usable && self.may_live(now)
+    }
+
+    /// Whether another exchange could go over it when the last one had ended.
+    pub fn is_open(&self) -> bool {
         self.usable
+    }
+
+    /// What carries its bytes, to be used otherwise.
+    pub fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Whether the scenario lets it live beyond `now`.
     fn may_live(&self, now: Timestamp) -> bool {
-        match self.keep_alive {
-            KeepAlive::Always => true,
-            KeepAlive::Never => false,
-            KeepAlive::Requests(most) => self.exchanges < most,
-            KeepAlive::For(length) => now < self.opened + length,
-        }
+        self.keep_alive == KeepAlive::Always
+            || self.keep_alive.allows(self.exchanges, self.opened, self.last, now)
     }
 
     /// The first half of an exchange: sends the request, as far as the socket takes it at once. `body` follows `head`.
@@ -148,7 +162,8 @@ impl Http1 {
             }
         }
         self.exchanges = self.exchanges.saturating_add(1);
-        let mut outgoing = Outgoing { rest: Vec::new(), body, flushed: false, failed: None };
+        let mut outgoing =
+            Outgoing { rest: Vec::new(), body, more: More::new(), flushed: false, failed: None };
         outgoing.write(&mut self.stream, &mut Context::from_waker(Waker::noop()), Some(head), seen);
         match outgoing.failed.take_if(|_| seen.written == 0) {
             Some(fault) => Err(NoAnswer::Unsent(fault)),
@@ -189,10 +204,9 @@ impl Http1 {
         match (ended, parser.into_head()) {
             (Err(ended), _) => Err(NoAnswer::Ended(ended)),
             (Ok(Ok(end)), Some(head)) => {
-                self.usable = end == End::Clean
-                    && head.keeps_alive
-                    && outgoing.is_done()
-                    && self.may_live(clock.told());
+                self.last = clock.told();
+                self.usable =
+                    end == End::Clean && head.keeps_alive && outgoing.is_done() && self.may_live(self.last);
                 Ok(head)
             }
             // What stopped the request tells more than the silence that followed.
@@ -261,11 +275,20 @@ enum End {
 pub struct Outgoing {
     rest: Vec<u8>,
     body: Bytes,
+    /// What follows the body's first piece.
+    more: More,
     flushed: bool,
     failed: Option<Fault>,
 }
 
 impl Outgoing {
+    /// These pieces of the body follow.
+    pub fn followed_by(mut self, more: More) -> Outgoing {
+        self.flushed &= more.is_empty();
+        self.more = more;
+        self
+    }
+
     fn is_done(&self) -> bool {
         self.rest.is_empty() && self.body.is_empty() && self.flushed
     }
@@ -279,7 +302,14 @@ impl Outgoing {
         let kept = std::mem::take(&mut self.rest);
         let all = first.unwrap_or(&kept);
         let mut head = all;
-        while !head.is_empty() || !self.body.is_empty() {
+        loop {
+            if head.is_empty() && self.body.is_empty() {
+                match self.more.pop_front() {
+                    Some(piece) => self.body = piece,
+                    None => break,
+                }
+                continue;
+            }
             let written = if self.body.is_empty() {
                 Pin::new(&mut *stream).poll_write(cx, head)
             } else {

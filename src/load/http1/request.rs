@@ -12,19 +12,27 @@ const CONTEXT: usize = 55;
 const INLINE: usize = 8 << 10;
 
 /// Appends a request as it goes over the wire, its `traceparent` as the last field; gives what of its body does not stand
-/// there yet.
+/// there yet. A `content-length` among its fields is that of a body that goes on after this piece of it.
 pub fn write_request(request: &Request<Bytes>, out: &mut Vec<u8>) -> Bytes {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let body = request.body();
-    for part in [request.method().as_str(), " ", path, version(request.version())] {
+    // A proxy is sent the whole URL (RFC 9112, section 3.2.2).
+    let [scheme, colon, host] = match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(host)) => [scheme, "://", host.as_str()],
+        _ => [""; 3],
+    };
+    for part in [request.method().as_str(), " ", scheme, colon, host, path, version(request.version())] {
         out.extend_from_slice(part.as_bytes());
     }
+    let mut says_length = false;
     for (name, value) in request.headers().iter().filter(|(name, _)| **name != TRACEPARENT) {
+        says_length |= *name == CONTENT_LENGTH;
         put_field(out, name, value.as_bytes());
     }
     // Of a method that is about its content, the absence of content is said (RFC 9110, section 8.6).
     let about_content = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if !body.is_empty() || about_content {
+    if (!body.is_empty() || about_content) && !says_length {
         put_field(out, &CONTENT_LENGTH, body.len().to_string().as_bytes());
     }
     if let Some(context) = request.headers().get(TRACEPARENT) {
@@ -105,6 +113,20 @@ mod tests {
         assert_eq!(written(&request("POST", "hi")), expected);
         assert!(written(&request("PUT", "")).contains("\r\ncontent-length: 0\r\n"));
         assert!(written(&request("DELETE", "x")).contains("\r\ncontent-length: 1\r\n"));
+    }
+
+    #[test]
+    fn a_proxy_is_sent_the_whole_url() {
+        let mut request = request("GET", "");
+        *request.uri_mut() = "http://h:81/a?b=c".parse().unwrap();
+        assert!(written(&request).starts_with("GET http://h:81/a?b=c HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_length_that_is_said_is_not_said_twice() {
+        let mut request = request("POST", "first");
+        request.headers_mut().insert("content-length", "99".parse().unwrap());
+        assert_eq!(written(&request).matches("content-length").count(), 1);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod data;
 mod failures;
 mod journeys;
 mod model;
+mod protocols;
+mod proxies;
 mod requests;
 mod server;
 mod tls;

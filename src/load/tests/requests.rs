@@ -201,7 +201,7 @@ fn redirects_are_answers_unless_they_are_to_be_followed() {
     assert_eq!(
         log.iter().skip(3).take(11).filter(|s| s.uri == "/loop").count(),
         11,
-        "ten redirects, then it is the answer"
+        "ten redirects, then it is a failure"
     );
     assert_eq!(ran.exchanges[1].intended, ran.exchanges[0].phases.end);
     assert!(ran.exchanges[1].checks_failed.is_empty() && ran.exchanges[1].url.ends_with("/new?x=1"));

@@ -72,7 +72,9 @@ impl Seen {
 pub type Log = Arc<Mutex<Vec<Seen>>>;
 
 /// Answers by a function; speaks HTTP/1.1 and HTTP/2 without TLS.
-pub fn friendly(answer: impl Fn(&Seen) -> Response<String> + Send + Sync + 'static) -> (Server, Log) {
+pub fn friendly<B: Into<Bytes> + 'static>(
+    answer: impl Fn(&Seen) -> Response<B> + Send + Sync + 'static,
+) -> (Server, Log) {
     let log = Log::default();
     let answer = Arc::new(answer);
     let seen = Arc::clone(&log);
@@ -84,11 +86,11 @@ pub fn friendly(answer: impl Fn(&Seen) -> Response<String> + Send + Sync + 'stat
 }
 
 /// One connection of a friendly server, over whatever carries it.
-pub async fn serve<I>(
+pub async fn serve<I, B: Into<Bytes> + 'static>(
     io: I,
     connection: usize,
     log: Log,
-    answer: Arc<impl Fn(&Seen) -> Response<String> + Send + Sync + 'static>,
+    answer: Arc<impl Fn(&Seen) -> Response<B> + Send + Sync + 'static>,
 ) where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -104,7 +106,7 @@ pub async fn serve<I>(
                 headers: head.headers,
                 body: String::from_utf8_lossy(&body).into_owned(),
             };
-            let answer = answer(&seen).map(|text| Full::new(Bytes::from(text)));
+            let answer = answer(&seen).map(|body| Full::new(body.into()));
             log.lock().unwrap().push(seen);
             Ok::<_, Infallible>(answer)
         }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Self-signed, for localhost and 127.0.0.1; made for these tests and worth nothing elsewhere.
-const CERTIFICATE: &str = "\
+pub const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBmDCCAT6gAwIBAgIUB+WtzFKKEWSbbBiZeommXjYJu5IwCgYIKoZIzj0EAwIw\n\
 FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDE2MTg1NVoYDzIxMjYxMDMx\n\
@@ -22,7 +22,7 @@ AwIDSAAwRQIgFFNJRZuDVBInUSJTvShH1D4wPoVW2aEVFDXUuCF14+MCIQDcyIvN\n\
 V3K8zjXze0hkUv25+f2X0SlXzkbBwkNif/QVig==\n\
 -----END CERTIFICATE-----\n\
 ";
-const KEY: &str = "\
+pub const KEY: &str = "\
 -----BEGIN PRIVATE KEY-----\n\
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgmyVGIRat0q/kQVhp\n\
 B9MgqijzTi0YyeAWxsfRqMQmVH2hRANCAARGmQqi6SVfDSXlsnzCfRakH+vXkWd7\n\
@@ -30,7 +30,7 @@ buIWhEDjt/eU2NvlQwG7rrqJNzBPWJzQnTWU+4GOZ5IxByzib076b+rs\n\
 -----END PRIVATE KEY-----\n\
 ";
 
-fn secure(protocols: &[&[u8]]) -> Server {
+pub fn secure(protocols: &[&[u8]]) -> Server {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -71,7 +71,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
     let server = secure(&[b"http/1.1"]);
     let text = format!("target: https://{}\n{LOAD}", server.address);
     let scenario = crate::scenario::parse(&text, "t").unwrap();
-    if tls_config(scenario.trust, scenario.protocol).is_err() {
+    if crate::load::tls::connectors(&scenario).is_err() {
         // A machine without any authorities refuses before it connects, and says so.
         let (sink, _received) = tokio::sync::mpsc::channel(1);
         let error = start(LoadOptions::new(Arc::new(scenario), sink, stop_channel().1)).err();

@@ -3,6 +3,7 @@
 use super::group::{ShapeJson, SlowWithJson};
 use super::value::{Map, ms, nanos, share};
 use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, StepResult};
+use crate::report::checks::{self, Check};
 use crate::report::link;
 use crate::report::number;
 use crate::report::view::{self, Owner, Part, StepView, Tail, View};
@@ -32,7 +33,8 @@ pub struct Step<'a> {
     tail: Vec<TailJson<'a>>,
     statuses: BTreeMap<u16, u64>,
     failures: Vec<Failure<'a>>,
-    checks: Vec<Check<'a>>,
+    checks: Vec<CheckJson<'a>>,
+    body_bytes: Bytes,
     exemplars: Vec<ExemplarJson>,
     shapes: Vec<ShapeJson<'a>>,
     slow_with: Vec<SlowWithJson<'a>>,
@@ -123,10 +125,18 @@ struct Failure<'a> {
 }
 
 #[derive(Serialize)]
-struct Check<'a> {
-    check: &'a str,
-    count: u64,
-    seen: &'a str,
+struct CheckJson<'a> {
+    name: &'a str,
+    passed: u64,
+    failed: u64,
+    seen: Option<&'a str>,
+}
+
+/// Bytes of the answers' bodies.
+#[derive(Serialize)]
+struct Bytes {
+    received: u64,
+    decoded: u64,
 }
 
 #[derive(Serialize)]
@@ -142,7 +152,7 @@ struct ExemplarJson {
 
 impl<'a> Step<'a> {
     /// As the document has it.
-    pub fn new(step: &'a StepView<'a>, view: &View) -> Step<'a> {
+    pub fn new(step: &'a StepView<'a>, view: &'a View) -> Step<'a> {
         let result = step.result;
         let omitted: Vec<&Owner> = step.contributors.iter().skip(CONTRIBUTORS_MAX).collect();
         let rest = view::sum(&omitted);
@@ -172,11 +182,11 @@ impl<'a> Step<'a> {
                 .iter()
                 .map(|(class, (count, message))| Failure { class: class.name(), count: *count, message })
                 .collect(),
-            checks: result
-                .checks
-                .iter()
-                .map(|(check, (count, seen))| Check { check, count: *count, seen })
+            checks: checks::of(step, view)
+                .into_iter()
+                .map(|Check { name, passed, failed, seen }| CheckJson { name, passed, failed, seen })
                 .collect(),
+            body_bytes: Bytes { received: result.bytes_received, decoded: result.bytes_decoded },
             exemplars: step
                 .exemplars()
                 .iter()

@@ -32,6 +32,7 @@ fn draw(report: &Report, style: Style) -> Screen {
     facts(&view, &messages, &mut screen);
     steps::section(&view, &mut screen);
     steps::failures(&view, &mut screen);
+    steps::checks(&view, &mut screen);
     for step in view.detailed() {
         detail::section(step, &view, &mut screen);
     }

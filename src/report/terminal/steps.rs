@@ -3,6 +3,7 @@
 use super::bar;
 use super::screen::{Paint, Row, Screen};
 use super::table::{Column, Table};
+use crate::report::checks;
 use crate::report::number::{self, count, counted, ms, percent};
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -112,6 +113,30 @@ fn legend(view: &View, screen: &mut Screen) {
         }
         screen.row(row);
     }
+}
+
+/// Checks beyond the status, each with how often it held.
+pub fn checks(view: &View, screen: &mut Screen) {
+    let stated = checks::stated(view);
+    if stated.is_empty() {
+        return;
+    }
+    screen.heading("CHECKS", &Prose::new());
+    let mut table =
+        Table::new(vec![Column::flexible("check"), Column::right("passed"), Column::right("failed")]);
+    for (step, checks) in stated {
+        let name = screen.foreign(&view.step_name(step.result.step), 400);
+        table.cells(vec![Row::of(name, Paint::Bold)]);
+        for check in checks {
+            let paint = if check.failed > 0 { Paint::Bad } else { Paint::Plain };
+            table.cells(vec![
+                Row::of("  ", Paint::Plain).then(Row::of(screen.foreign(check.name, 80), Paint::Plain)),
+                Row::of(count(check.passed), Paint::Plain),
+                Row::of(count(check.failed), paint),
+            ]);
+        }
+    }
+    table.render(screen);
 }
 
 /// Failures by class, bad statuses and checks that did not hold, for each step that has any.

@@ -6,12 +6,12 @@ use super::super::template::Names;
 use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
 use super::flow::{Callable, Compiler, calls, on_failure};
-use super::{Building, Context, Inherited, data, step, think};
+use super::{Building, Context, Inherited, data, redirects, step, think};
 use crate::record::StepId;
 use std::collections::BTreeMap;
 
 pub const JOURNEY_KEYS: &[&str] =
-    &["weight", "think", "pace", "data", "load", "takes", "target", "on_failure", "steps"];
+    &["weight", "think", "pace", "data", "load", "takes", "target", "on_failure", "follow", "steps"];
 /// Keys of the top level whose steps are walked once per run or once per user.
 const LIFECYCLE: [&str; 4] = ["setup", "on_start", "on_stop", "teardown"];
 
@@ -24,6 +24,7 @@ struct Typed<'a> {
     think: Think,
     pace: Think,
     on_failure: OnFailure,
+    redirects: Redirects,
     target: Option<usize>,
     takes: Vec<String>,
     steps: &'a Node,
@@ -96,6 +97,7 @@ fn blank<'a>(name: &str, steps: &'a Node, weight: u32, inherited: &Inherited) ->
         think: inherited.think,
         pace: Think::default(),
         on_failure: inherited.on_failure,
+        redirects: inherited.redirects,
         target: None,
         takes: Vec::new(),
         steps,
@@ -145,6 +147,9 @@ fn typed<'a>(
     }
     if let Some(node) = reader.get("on_failure") {
         typed.on_failure = on_failure(node, context.source)?;
+    }
+    if let Some(node) = reader.get("follow") {
+        typed.redirects = redirects(node)?;
     }
     if let Some(node) = reader.get("target") {
         typed.target = Some(building.target_named(node, context)?);
@@ -272,6 +277,7 @@ fn compile(
     let inherited = Inherited {
         think: typed.think,
         on_failure: typed.on_failure,
+        redirects: typed.redirects,
         target: typed.target.unwrap_or(inherited.target),
         ..inherited.clone()
     };

@@ -6,9 +6,11 @@ mod flow;
 mod http_options;
 mod journey;
 mod load;
+mod proxy;
 mod shape;
 mod step;
 mod targets;
+mod tls_options;
 mod trace;
 
 use super::address::Address;
@@ -163,6 +165,7 @@ struct Inherited {
     on_failure: OnFailure,
     cache: Caching,
     timeouts: Timeouts,
+    redirects: Redirects,
 }
 
 /// A host that steps may go to, and what they send it.
@@ -173,6 +176,8 @@ struct Target {
     address: Address,
     /// Headers of its own requests, its user info among them.
     headers: Vec<(http::HeaderName, super::template::Template)>,
+    /// How connections to it are made.
+    http: super::http_options::HttpOptions,
 }
 
 /// Reads a scenario's text.
@@ -194,17 +199,21 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     }
     let top = Reader::new(&root, "the scenario", KEYS)?;
     let (vars, names) = variables(&top, &context)?;
-    let targets = targets::read(&top, &names, &context)?;
+    let http = http_options::top(&top, &names, &context)?;
+    let targets = targets::read(&top, &http, &names, &context)?;
     let first = targets[0].address.clone();
-    let timeouts = timeouts(&top, source)?;
+    let timeouts = timeouts(&top, http.first_byte, source)?;
     let headers = step::headers(top.get("headers"), &names, &context)?;
     let think = top.get("think").map(|node| think(node, source)).transpose()?.unwrap_or_default();
     let on_failure =
         top.get("on_failure").map(|n| flow::on_failure(n, source)).transpose()?.unwrap_or_default();
     let cache = if flag(&top, "cache")? { Caching::AsBrowser } else { Caching::Never };
-    let inherited = Inherited { target: 0, headers, think, on_failure, cache, timeouts };
-    let endpoints = targets.iter().map(|t| t.address.endpoint.clone());
-    let mut building = Building { endpoints: distinct(endpoints), targets, ..Building::default() };
+    let redirects = top.get("follow").map(redirects).transpose()?.unwrap_or(Redirects::Answer);
+    let inherited = Inherited { target: 0, headers, think, on_failure, cache, timeouts, redirects };
+    let endpoints = distinct(targets.iter().map(|t| t.address.endpoint.clone()));
+    let of = |endpoint: &Endpoint| targets.iter().find(|t| t.address.endpoint == *endpoint);
+    let http = endpoints.iter().filter_map(|e| of(e).map(|t| t.http.clone())).collect();
+    let mut building = Building { endpoints, targets, ..Building::default() };
     journey::journeys(&top, &names, &inherited, &context, &mut building)?;
     let (trace, sampling) = trace::trace(&top, source)?;
     let (load, own_loads) = load::loads(&top, &building.journeys, &context)?;
@@ -235,12 +244,9 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         steps: building.steps,
         thresholds,
         timeouts,
-        http: http_options::options(&top, source)?,
-        trust: if flag(&top, "insecure")? { Trust::Anyone } else { Trust::System },
-        protocol: if flag(&top, "http2")? { ProtocolChoice::Http2 } else { ProtocolChoice::Http1 },
+        http,
         trace,
         sampling,
-        redirects: if flag(&top, "follow")? { Redirects::Follow } else { Redirects::Answer },
         telemetry,
         variables: initial,
         locale,
@@ -472,10 +478,26 @@ fn duration(node: &Node, source: &str) -> Result<Nanos, Fault> {
     quantity::duration(&text).map_err(|message| Fault::new(node.place, message))
 }
 
-fn timeouts(top: &Reader, source: &str) -> Result<Timeouts, Fault> {
-    let mut timeouts = Timeouts { connect: Nanos::from_millis(5_000), request: Nanos::from_millis(30_000) };
+/// The phases that can have a limit of their own.
+const TIMEOUT_KEYS: &[&str] = &["connect", "tls", "first_byte", "request"];
+/// Most hops where none are named: what browsers and curl come near to is a loop.
+const MOST_HOPS: u8 = 10;
+
+fn timeouts(top: &Reader, first_byte: Option<Nanos>, source: &str) -> Result<Timeouts, Fault> {
+    let mut timeouts = Timeouts {
+        connect: Nanos::from_millis(5_000),
+        tls: None,
+        first_byte,
+        request: Nanos::from_millis(30_000),
+    };
     if let Some(node) = top.get("timeouts") {
-        let reader = Reader::new(node, "timeouts", &["connect", "request"])?;
+        let reader = Reader::new(node, "timeouts", TIMEOUT_KEYS)?;
+        if let Some(node) = reader.get("tls") {
+            timeouts.tls = Some(positive_duration(node, source, "a timeout")?);
+        }
+        if let Some(node) = reader.get("first_byte") {
+            timeouts.first_byte = Some(positive_duration(node, source, "a timeout")?);
+        }
         if let Some(node) = reader.get("connect") {
             timeouts.connect = positive_duration(node, source, "a timeout")?;
         }
@@ -484,6 +506,19 @@ fn timeouts(top: &Reader, source: &str) -> Result<Timeouts, Fault> {
         }
     }
     Ok(timeouts)
+}
+
+/// `follow: true`, `false`, or most hops.
+fn redirects(node: &Node) -> Result<Redirects, Fault> {
+    match node.value {
+        Value::Bool(true) => Ok(Redirects::Follow(MOST_HOPS)),
+        Value::Bool(false) => Ok(Redirects::Answer),
+        Value::Int(_) => match node.count("follow", 0..=50)? {
+            0 => Ok(Redirects::Answer),
+            most => Ok(Redirects::Follow(most as u8)),
+        },
+        _ => Err(node.expected("true, false, or how many redirects are followed at most")),
+    }
 }
 
 fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
@@ -544,6 +579,12 @@ pub(super) fn structural_words() -> impl Iterator<Item = &'static str> {
         .chain(step::STEP_KEYS)
         .chain(expect::EXPECT_KEYS)
         .chain(DATA_KEYS)
+        .chain(http_options::HTTP_KEYS)
+        .chain(http_options::KEEP_ALIVE_KEYS)
+        .chain(http_options::DNS_KEYS)
+        .chain(tls_options::TLS_KEYS)
+        .chain(proxy::PROXY_KEYS)
+        .chain(TIMEOUT_KEYS)
         .copied()
 }
 
@@ -560,5 +601,10 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
         .chain(expect::EXPECT_KEYS)
         .chain(DATA_KEYS)
         .chain(http_options::HTTP_KEYS)
+        .chain(http_options::KEEP_ALIVE_KEYS)
+        .chain(http_options::DNS_KEYS)
+        .chain(tls_options::TLS_KEYS)
+        .chain(proxy::PROXY_KEYS)
+        .chain(TIMEOUT_KEYS)
         .copied()
 }

@@ -9,7 +9,7 @@ use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
 use super::expect::{expect, extracts};
 use super::flow::on_failure;
-use super::{Building, Context, Inherited, MAX_STEPS, positive_duration, think};
+use super::{Building, Context, Inherited, MAX_STEPS, positive_duration, redirects, think};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json_path::JsonPath;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub const STEP_KEYS: &[&str] = &[
     "expect",
     "think",
     "timeout",
+    "follow",
     "target",
     "on_failure",
     "cache",
@@ -174,7 +175,10 @@ pub fn step(
         step.think = think(node, context.source)?;
     }
     if let Some(node) = reader.get("timeout") {
-        step.timeout = positive_duration(node, context.source, "a timeout")?;
+        timeout(node, context.source, &mut step)?;
+    }
+    if let Some(node) = reader.get("follow") {
+        step.redirects = redirects(node)?;
     }
     if let Some(node) = reader.get("on_failure") {
         step.on_failure = on_failure(node, context.source)?;
@@ -183,6 +187,22 @@ pub fn step(
         step.cache = if node.flag()? { Caching::AsBrowser } else { Caching::Never };
     }
     Ok(step)
+}
+
+/// `timeout: 5s`, or `{first_byte: 1s, request: 5s}`.
+fn timeout(node: &Node, source: &str, step: &mut Step) -> Result<(), Fault> {
+    if !matches!(node.value, Value::Map(_)) {
+        step.timeout = positive_duration(node, source, "a timeout")?;
+        return Ok(());
+    }
+    let reader = Reader::new(node, "a step's timeout", &["first_byte", "request"])?;
+    if let Some(node) = reader.get("first_byte") {
+        step.first_byte = Some(positive_duration(node, source, "a timeout")?);
+    }
+    if let Some(node) = reader.get("request") {
+        step.timeout = positive_duration(node, source, "a timeout")?;
+    }
+    Ok(())
 }
 
 fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> Step {
@@ -221,6 +241,8 @@ fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> St
         },
         think: inherited.think,
         timeout: inherited.timeouts.request,
+        first_byte: inherited.timeouts.first_byte,
+        redirects: inherited.redirects,
         on_failure: inherited.on_failure,
         cache: inherited.cache,
     }

@@ -2,34 +2,53 @@
 
 use super::super::address::Address;
 use super::super::error::Fault;
+use super::super::http_options::HttpOptions;
 use super::super::mask::Kind;
 use super::super::template::{Names, Template};
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::{Context, Target, step};
+use super::{Context, Target, http_options, step};
 
 /// All targets; the first is where steps go that name none.
-pub fn read(top: &Reader, names: &Names, context: &Context) -> Result<Vec<Target>, Fault> {
+pub fn read(
+    top: &Reader,
+    http: &HttpOptions,
+    names: &Names,
+    context: &Context,
+) -> Result<Vec<Target>, Fault> {
     let mut targets = Vec::new();
     if let Some(node) = top.get("target") {
         targets.push(Target {
             name: None,
             address: address(node, names, context, "the target")?,
             headers: Vec::new(),
+            http: http.clone(),
         });
     }
     if let Some(node) = top.get("targets") {
         for (key, node) in entries(node, "a mapping of names to URLs, e.g. {api: http://127.0.0.1:8080}")? {
             step::variable_name(key)?;
-            let (url, headers) = match &node.value {
+            let (url, headers, own) = match &node.value {
                 Value::Map(_) => {
-                    let reader = Reader::new(node, "a target", &["url", "headers"])?;
+                    let reader = Reader::new(node, "a target", &["url", "headers", "http"])?;
                     let url = reader.need("url", "where it is, e.g. http://127.0.0.1:8080")?;
-                    (url, step::headers(reader.get("headers"), names, context)?)
+                    let headers = step::headers(reader.get("headers"), names, context)?;
+                    (url, headers, reader.get("http"))
                 }
-                _ => (node, Vec::new()),
+                _ => (node, Vec::new(), None),
             };
             let address = address(url, names, context, &format!("the target `{}`", key.text))?;
-            targets.push(Target { name: Some(key.text.clone()), address, headers });
+            let http = match own {
+                Some(node) => http_options::options(node, http.clone(), names, context)?,
+                None => http.clone(),
+            };
+            let same_host = targets.iter().find(|t: &&Target| t.address.endpoint == address.endpoint);
+            if same_host.is_some_and(|other| other.http != http) {
+                return Err(Fault::new(
+                    own.map_or(key.place, |node| node.place),
+                    "another target of the same host says otherwise under `http`: a host has one way to be reached",
+                ));
+            }
+            targets.push(Target { name: Some(key.text.clone()), address, headers, http });
         }
     }
     if targets.is_empty() {

@@ -41,7 +41,7 @@ fn keys_that_nobody_knows() {
         | ^
     ");
     insta::assert_snapshot!(changed("weight: 8", "frequency: 8"), @r"
-    shop.yaml:8:5: unknown key `frequency` in a journey; known keys are `weight`, `think`, `pace`, `data`, `load`, `takes`, `target`, `on_failure` and `steps`
+    shop.yaml:8:5: unknown key `frequency` in a journey; known keys are `weight`, `think`, `pace`, `data`, `load`, `takes`, `target`, `on_failure`, `follow` and `steps`
      8 |     frequency: 8
        |     ^
     ");

@@ -132,6 +132,22 @@ fn files_that_are_built_wrong_do_not_fit() {
         "a_list",
         "a_text",
         "target_other_scheme",
+        "http_unknown_key",
+        "http_version",
+        "http_keep_alive_limit",
+        "http_connections",
+        "http_connections_none",
+        "http_dns_family",
+        "http_encoding_twice",
+        "http_encoding_unknown",
+        "http_decode",
+        "tls_key_alone",
+        "tls_old_version",
+        "proxy_password_alone",
+        "follow_a_word",
+        "follow_too_far",
+        "timeout_unknown_phase",
+        "step_timeout_unknown_phase",
     ];
     let accepted: Vec<&str> = built_wrong
         .into_iter()

@@ -24,6 +24,8 @@ mod flag {
     pub const SENT: u16 = 1 << 10;
     pub const FIRST_BYTE: u16 = 1 << 11;
     pub const THRESHOLD: u16 = 1 << 12;
+    pub const DECODED: u16 = 1 << 14;
+    pub const FOLLOWED: u16 = 1 << 15;
 }
 
 /// Builds the payload of one frame of exchanges.
@@ -58,6 +60,9 @@ impl Encoder {
         put_difference(out, &mut moment, phases.end);
         put_varint(out, exchange.bytes_sent);
         put_varint(out, exchange.bytes_received);
+        if let Some(bytes) = exchange.bytes_decoded {
+            put_varint(out, bytes);
+        }
         if let Some(status) = exchange.status() {
             put_varint(out, u64::from(status));
         }
@@ -127,6 +132,8 @@ fn flags_of(exchange: &Exchange) -> u16 {
         (flag::SENT, phases.sent.is_some()),
         (flag::FIRST_BYTE, phases.first_byte.is_some()),
         (flag::THRESHOLD, !exchange.threshold.is_always()),
+        (flag::DECODED, exchange.bytes_decoded.is_some()),
+        (flag::FOLLOWED, exchange.followed),
     ]
     .into_iter()
     .fold(0, |flags, (bit, set)| if set { flags | bit } else { flags })
@@ -166,6 +173,7 @@ impl Input<'_> {
         let due = self.moment(intended)?;
         let phases = self.phases(flags, due)?;
         let (bytes_sent, bytes_received) = (self.varint()?, self.varint()?);
+        let bytes_decoded = if has(flag::DECODED) { Some(self.varint()?) } else { None };
         let status = if has(flag::STATUS) { Some(u16::try_from(self.varint()?).ok()?) } else { None };
         let url = self.text()?;
         let outcome = if has(flag::FAILED) {
@@ -196,6 +204,8 @@ impl Input<'_> {
             checks_failed,
             bytes_sent,
             bytes_received,
+            bytes_decoded,
+            followed: has(flag::FOLLOWED),
             connection_reused: has(flag::REUSED),
             protocol: if has(flag::HTTP2) { Protocol::Http2 } else { Protocol::Http1 },
             url,
@@ -318,8 +328,14 @@ pub(super) mod tests {
         let sampling = (any::<bool>(), prop_oneof![Just(0), any::<u32>()]);
         let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), sampling, any::<u16>(), any::<u32>(), any::<u32>());
         let checks = prop::collection::vec((text(), text()), 0..3);
-        let rest =
-            (any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>(), text(), prop::option::of(text()));
+        let rest = (
+            any::<u64>(),
+            (any::<u64>(), any::<Option<u64>>()),
+            any::<[bool; 2]>(),
+            any::<bool>(),
+            text(),
+            prop::option::of(text()),
+        );
         (ids, moment(), phases(), outcome(), checks, rest).prop_map(
             |(
                 (trace, span, (sampled, threshold), step, user, iteration),
@@ -329,7 +345,14 @@ pub(super) mod tests {
                 checks,
                 rest,
             )| {
-                let (bytes_sent, bytes_received, connection_reused, http2, url, server_timing) = rest;
+                let (
+                    bytes_sent,
+                    (bytes_received, bytes_decoded),
+                    [connection_reused, followed],
+                    http2,
+                    url,
+                    server_timing,
+                ) = rest;
                 Exchange {
                     trace_id: TraceId(trace),
                     span_id: SpanId(span),
@@ -347,6 +370,8 @@ pub(super) mod tests {
                         .collect(),
                     bytes_sent,
                     bytes_received,
+                    bytes_decoded,
+                    followed,
                     connection_reused,
                     protocol: if http2 { Protocol::Http2 } else { Protocol::Http1 },
                     url,

@@ -65,6 +65,8 @@ fn exchange(url: &str, outcome: Outcome) -> Exchange {
         checks_failed: vec![],
         bytes_sent: 100,
         bytes_received: 2_000,
+        bytes_decoded: None,
+        followed: false,
         connection_reused: false,
         protocol: Protocol::Http1,
         url: url.into(),

@@ -153,7 +153,7 @@ fn ours(script: Script, method: &str) -> (Came, Seen, Result<Head, String>) {
         Some(Err(NoAnswer::Fault(fault))) => (Came::Failed(fault.class), seen, Err(fault.words.into_owned())),
         Some(Err(why)) => panic!("{why:?}"),
         Some(Ok(head)) => {
-            let usable = connection.is_usable() && connection.stream.idle() == Idle::Quiet;
+            let usable = connection.is_open() && connection.stream.idle() == Idle::Quiet;
             let body = std::mem::take(&mut seen.body.kept);
             (Came::answer(head.status, &head.headers, body, usable), seen, Ok(head))
         }

@@ -75,7 +75,7 @@ fn a_large_body_goes_out_whole_and_comes_back_whole() {
             assert_eq!(answer.unwrap().status, 200);
             assert!(seen.written > 64 << 20);
             assert_eq!((seen.body.received, seen.body.kept.len()), (8 << 20, 64));
-            assert!(connection.is_usable());
+            assert!(connection.is_open());
         },
     );
 }
@@ -92,7 +92,7 @@ fn an_early_answer_ends_the_exchange_though_the_request_has_not_left() {
             let (answer, seen) = exchange(&mut connection, large()).await;
             assert_eq!((answer.unwrap().status, seen.body.kept.as_slice()), (413, b"no".as_slice()));
             assert!(seen.written < 64 << 20);
-            assert!(!connection.is_usable(), "half a request is under way on it");
+            assert!(!connection.is_open(), "half a request is under way on it");
         },
     );
 }
@@ -141,7 +141,7 @@ fn a_connection_closed_or_talking_between_exchanges_sends_nothing() {
             },
             async |mut connection: Http1, done| {
                 let (answer, seen) = exchange(&mut connection, Bytes::new()).await;
-                assert!(answer.is_ok() && connection.is_usable() && !seen.leftovers);
+                assert!(answer.is_ok() && connection.is_open() && !seen.leftovers);
                 done.send(()).unwrap();
                 hears.recv().unwrap();
                 // The runtime hears of it when it asks the system for events: as soon as this waits.
@@ -149,7 +149,7 @@ fn a_connection_closed_or_talking_between_exchanges_sends_nothing() {
                 let (answer, seen) = exchange(&mut connection, Bytes::new()).await;
                 assert!(matches!(answer, Err(NoAnswer::Unsent(_))), "{answer:?}");
                 assert_eq!((seen.written, seen.leftovers), (0, !says.is_empty()));
-                assert!(!connection.is_usable());
+                assert!(!connection.is_open());
             },
         );
     }
