@@ -6,7 +6,9 @@
 
 use super::change::WhatIf;
 use super::findings::evidence::{Evidence, Pattern, Pieces, Sameness};
-use super::result::{BandResult, ByCategory, Category, Contributor, Feature, Gaps, PartSlice, Slice};
+use super::result::{
+    BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,
+};
 use crate::record::{FailureClass, Nanos, SpanKind, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
@@ -50,6 +52,7 @@ macro_rules! listed {
 }
 
 listed! {
+    ExemplarRole: [ExemplarRole::Typical, ExemplarRole::Slow, ExemplarRole::Worst];
     Category: Category::ALL;
     FailureClass: FailureClass::ALL;
     Pattern: Pattern::ALL;

@@ -16,6 +16,7 @@ mod names;
 mod opaque;
 mod partial;
 mod path;
+mod pictures;
 mod plan;
 pub mod plans;
 pub mod result;

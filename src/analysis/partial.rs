@@ -7,6 +7,7 @@ use super::findings::{self, Limits};
 use super::groups::{self, Groups};
 use super::names::{UNNAMED, way_to as callee};
 use super::opaque;
+use super::pictures::{self, Kept};
 use super::plan::{self, Imagined};
 use super::plans::DatabaseEvidence;
 use super::result::{
@@ -58,6 +59,7 @@ pub struct Partial {
     what_if: Vec<WhatIf>,
     /// By step.
     groups: Vec<Groups<Contributor>>,
+    pictures: Kept,
 }
 
 codec!(Partial {
@@ -75,6 +77,7 @@ codec!(Partial {
     imagined,
     what_if,
     groups,
+    pictures,
 });
 
 impl Partial {
@@ -82,6 +85,7 @@ impl Partial {
         let Analyzer { names, mut steps, seen, period, schedule_delay, what_if, .. } = analyzer;
         let imagined = std::mem::take(&mut sums.plans.results);
         let groups = std::mem::take(&mut sums.grouping).named(&names);
+        let pictures = std::mem::take(&mut sums.pictures).named(&names);
         let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
         for (key, tally) in std::mem::take(&mut sums.ops) {
             let op = names.operation((key >> 1) as u32);
@@ -110,6 +114,7 @@ impl Partial {
             imagined,
             what_if,
             groups,
+            pictures,
         }
     }
 
@@ -142,6 +147,7 @@ impl Partial {
         self.period = wider(self.period, other.period);
         self.schedule_delay.merge(&other.schedule_delay);
         self.course.merge(other.course);
+        self.pictures.merge(other.pictures);
         if self.groups.len() < other.groups.len() {
             self.groups.resize_with(other.groups.len(), Groups::default);
         }
@@ -212,7 +218,8 @@ impl Partial {
         let services = self.service_results();
         let opaque = opaque::opaque(&self.steps, &services);
         let notes: Vec<Note> = notes.into_iter().chain(opaque).collect();
-        let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, .. } = self;
+        let callees = self.services.clone();
+        let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, pictures, .. } = self;
         let what_if = plan::results(&what_if, imagined, &steps);
         let timeline = course.into_timeline(TRACKS);
         let saturation = saturation(&timeline, run.load.open_model);
@@ -228,6 +235,7 @@ impl Partial {
         for missing in steps.len()..run.steps.len() {
             steps.push(step_result(StepId(missing as u16), StepTally::default()));
         }
+        let ways = pictures::ways(&steps, |way| callee_of(way, &callees));
         Analysis {
             telemetry,
             load: LoadResult { duration, schedule_delay },
@@ -236,6 +244,8 @@ impl Partial {
             operations: operations(ops),
             services,
             timeline,
+            ways,
+            pictures: pictures.into_pictures(),
             saturation,
             what_if,
             findings,

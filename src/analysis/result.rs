@@ -9,10 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod load;
+mod pictures;
 
 pub use load::{
     Association, Doubt as LoadDoubt, Drift, Feature, Gaps, Level, LevelPart, Limiting, Opaque, PartSlice,
     Range, Recovery, Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,
+};
+pub use pictures::{
+    FlameNode, Pictures, Sampled, SpanMarks, StepPicture, StepSlice, TraceTree, TreeSpan, Way, bucket_start,
+    latency_bucket,
 };
 
 /// The kind of owner of a segment of latency.
@@ -163,6 +168,10 @@ pub struct Analysis {
     pub services: BTreeMap<Arc<str>, ServiceResult>,
     /// The run over time.
     pub timeline: Timeline,
+    /// The ways between services, most time first.
+    pub ways: Vec<Way>,
+    /// What else pictures are drawn from.
+    pub pictures: Pictures,
     /// How latency and throughput go with load.
     pub saturation: Saturation,
     /// What would be left with the changes that were asked about, in that order.

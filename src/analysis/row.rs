@@ -66,6 +66,8 @@ pub(super) struct Asked {
     pub status: u16,
     /// It opened a connection.
     pub opened: bool,
+    /// It failed, or its status did.
+    pub failed: bool,
     pub step: u16,
     /// A request left the client.
     pub was_sent: bool,
@@ -120,6 +122,7 @@ impl Asked {
             user: exchange.user,
             status: exchange.status().unwrap_or(0),
             opened: !exchange.connection_reused,
+            failed: exchange.is_error(),
             step: exchange.step.0,
             was_sent: exchange.was_sent(),
             sampled: exchange.sampled,

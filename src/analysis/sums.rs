@@ -5,6 +5,7 @@ use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
 use super::groups::Grouping;
 use super::names::{MixedMap, NONE, Names};
+use super::pictures::{Blamed, Gathered};
 use super::plan::Plans;
 use super::result::{ByCategory, Category, Contributor, Gaps};
 use super::row::{Asked, COMPOSITE, ERROR, NO_PEER, NO_STATEMENT, Row};
@@ -34,6 +35,7 @@ pub(super) struct Sums {
     pub ticks: Ticks,
     pub plans: Plans,
     pub grouping: Grouping,
+    pub pictures: Gathered,
     pub repairs: Repairs,
     pub gaps: Gaps,
     pub covered: u64,
@@ -137,6 +139,7 @@ pub(super) struct Call {
 
 impl Sums {
     pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans) -> Sums {
+        let pictures = Gathered::new(clock, limits.len());
         Sums {
             limits,
             slow,
@@ -149,6 +152,7 @@ impl Sums {
             ticks: Ticks::new(clock),
             plans,
             grouping: Grouping::default(),
+            pictures,
             repairs: Repairs::default(),
             gaps: Gaps::default(),
             covered: 0,
@@ -297,7 +301,7 @@ impl Sums {
             self.coverable += asked.end - asked.sent;
         }
         let occasion = Occasion { band, latency, at: asked.intended, trace, weight };
-        let Sums { parts, groups, own, group, retimer, root_of, ticks, .. } = self;
+        let Sums { parts, groups, own, group, retimer, root_of, ticks, pictures, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.
         let retimed = |time: u64| forest.parallel && time >= latency / RETIMED_FROM;
@@ -309,6 +313,7 @@ impl Sums {
             };
             parts.part(asked.step, number).add(time, saved, occasion);
             ticks.time(number, slice, time, weight);
+            pictures.held.push((number, time, saved));
             let whole = names.group(number);
             if whole != NONE {
                 group.add(whole, time);
@@ -326,7 +331,22 @@ impl Sums {
         if weight > 0 {
             self.find_patterns(blamer, index as u32, asked.step, occasion, rows, names);
         }
-        self.exemplars(asked, trace, joined, step);
+        let candidates = self.candidates(asked, trace, joined);
+        for (best, new) in step.exemplars.iter_mut().zip(candidates) {
+            *best = [*best, Some(new)].into_iter().flatten().min();
+        }
+        self.pictures.exchange(&Blamed {
+            blamer,
+            index: index as u32,
+            asked,
+            trace,
+            joined,
+            band,
+            categories: &categories,
+            candidates,
+            rows,
+            names,
+        });
         if joined && weight > 0 {
             self.grouping.exchange(index as u32, asked, band >= 2, names);
         }
@@ -405,20 +425,18 @@ impl Sums {
         collector.loops(step, occasion.weight);
     }
 
-    fn exemplars(&self, asked: &Asked, trace: TraceId, joined: bool, step: &mut StepTally) {
+    /// How good an exemplar it is: typical, slow, worst.
+    fn candidates(&self, asked: &Asked, trace: TraceId, joined: bool) -> [Candidate; 3] {
         let latency = asked.latency();
         let at = Timestamp(asked.intended);
         let number = usize::from(asked.step);
         let typical = self.limits.get(number).map_or(0, |l| l[0].0);
         let slow = self.slow.get(number).map_or(0, |l| l.0);
-        let candidates: [Candidate; 3] = [
+        [
             (!joined, latency.abs_diff(typical), at, trace, latency, joined),
             (!joined, latency.abs_diff(slow), at, trace, latency, joined),
             (false, u64::MAX - latency, at, trace, latency, joined),
-        ];
-        for (best, new) in step.exemplars.iter_mut().zip(candidates) {
-            *best = [*best, Some(new)].into_iter().flatten().min();
-        }
+        ]
     }
 
     /// Gives the sums their names.

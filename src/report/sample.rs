@@ -262,6 +262,8 @@ pub fn analysis(steps: Vec<StepResult>, findings: Vec<Finding>, verdict: Verdict
         categories,
         services: BTreeMap::new(),
         timeline: Default::default(),
+        ways: Vec::new(),
+        pictures: Default::default(),
         saturation: Default::default(),
         what_if: Vec::new(),
         operations: vec![

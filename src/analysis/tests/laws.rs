@@ -1,6 +1,6 @@
 //! Laws that hold for any exchanges and spans, however broken.
 
-use crate::analysis::result::{Analysis, StepResult};
+use crate::analysis::result::{Analysis, StepPicture, StepResult, bucket_start};
 use crate::analysis::testing::{Owned, exchange, run, trace};
 use crate::analysis::{Analyzer, Partition, Segment, blame_trace};
 use crate::record::{Exchange, Failure, FailureClass, Nanos, Outcome, SpanKind, StepId, Timestamp, Value};
@@ -152,6 +152,44 @@ fn conserved(step: &StepResult, exchanges: &[Exchange]) {
     }
 }
 
+/// What pictures are drawn from comes to the same sums.
+fn drawn(step: &StepResult, picture: &StepPicture) {
+    let sum = |values: &mut dyn Iterator<Item = u64>| values.sum::<u64>();
+    assert_eq!(sum(&mut picture.slices.iter().map(|s| s.exchanges)), step.exchanges);
+    assert_eq!(sum(&mut picture.slices.iter().map(|s| s.errors)), step.errors);
+    assert_eq!(sum(&mut picture.slices.iter().map(|s| s.latency.0)), step.latency_sum.0);
+    assert_eq!(sum(&mut picture.slices.iter().map(|s| s.categories.total().0)), step.latency_sum.0);
+    assert_eq!(sum(&mut picture.heat.iter().flatten().map(|cell| cell.1)), step.exchanges);
+    let highest = picture.heat.iter().flatten().map(|cell| cell.0).max();
+    assert!(highest.is_none_or(|bucket| bucket_start(bucket) <= step.latency.quantile(1.0)));
+    assert_eq!(sum(&mut picture.flame.iter().map(|node| node.own.0)), step.latency_sum.0);
+    for (at, node) in picture.flame.iter().enumerate() {
+        assert_eq!(node.parent.is_none(), at == 0);
+        assert!(node.parent.is_none_or(|parent| (parent as usize) < at));
+        assert!(node.exchanges <= step.exchanges);
+    }
+    // So few exchanges are all in the sample.
+    assert_eq!(picture.sample.len() as u64, step.exchanges);
+    for one in &picture.sample {
+        assert_eq!(one.parts.iter().map(|part| part.1).sum::<Nanos>() + one.rest, one.latency);
+        assert!(one.parts.iter().all(|(_, time, saved)| saved <= time));
+    }
+    assert_eq!(picture.trees.len(), step.exemplars.len());
+    for (tree, exemplar) in picture.trees.iter().zip(&step.exemplars) {
+        assert_eq!((tree.trace_id, tree.due, tree.role), (exemplar.trace_id, exemplar.at, exemplar.role));
+        let mut at = tree.due;
+        for (_, from, to, span) in &tree.path {
+            assert_eq!(*from, at);
+            assert!(span.is_none_or(|span| (span as usize) < tree.spans.len()));
+            at = *to;
+        }
+        assert_eq!(at, tree.due + exemplar.latency);
+        for (at, span) in tree.spans.iter().enumerate() {
+            assert!(span.parent.is_none_or(|parent| (parent as usize) < at), "parents before children");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -179,6 +217,7 @@ proptest! {
     fn sums_are_conserved((exchanges, spans) in workload()) {
         let analysis = analyse(&exchanges, &spans, 1);
         analysis.steps.iter().for_each(|s| conserved(s, &exchanges));
+        analysis.steps.iter().zip(&analysis.pictures.steps).for_each(|(step, picture)| drawn(step, picture));
         let t = &analysis.telemetry;
         prop_assert!(t.joined <= t.traced);
         prop_assert!(t.covered <= t.coverable);
@@ -190,13 +229,15 @@ proptest! {
     /// The result does not depend on how the work was divided, nor on the order of anything, to the bit.
     #[test]
     fn partitions_and_order_do_not_matter((exchanges, spans) in workload(), turn in 0usize..40) {
-        let want = format!("{:?}", analyse(&exchanges, &spans, 1));
+        // Pictures are compared as they are: written out they would be most of the test's time.
+        let apart = |mut analysis: Analysis| (std::mem::take(&mut analysis.pictures), format!("{analysis:?}"));
+        let want = apart(analyse(&exchanges, &spans, 1));
         let (mut turned, mut shuffled) = (exchanges.clone(), spans.clone());
         turned.rotate_left(turn % exchanges.len());
         shuffled.reverse();
         shuffled.rotate_left(turn % spans.len().max(1));
         for partitions in [1, 2, 7] {
-            prop_assert_eq!(&format!("{:?}", analyse(&turned, &shuffled, partitions)), &want);
+            prop_assert_eq!(&apart(analyse(&turned, &shuffled, partitions)), &want);
         }
     }
 }
@@ -222,6 +263,9 @@ fn deep_and_wide_traces() {
     conserved(&analysis.steps[0], std::slice::from_ref(&one));
     assert_eq!(analysis.telemetry.orphans, 0);
     assert_eq!(analysis.telemetry.covered, Nanos(200_000));
+    drawn(&analysis.steps[0], &analysis.pictures.steps[0]);
+    assert_eq!(analysis.pictures.steps[0].trees[0].spans.len(), 400);
+    assert_eq!(analysis.pictures.steps[0].trees[0].omitted, 49_600);
     // The same with every second span lost: 25,000 orphans, each in the shortest span around it.
     let holes: Vec<Owned> = deep.iter().filter(|s| s.id % 2 == 0 || s.id < 102).cloned().collect();
     let analysis = analyse(std::slice::from_ref(&one), &holes, 1);

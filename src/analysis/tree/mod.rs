@@ -49,6 +49,13 @@ pub(super) struct Node {
     pub flags: u8,
 }
 
+impl Node {
+    /// Whether its clock was set right.
+    pub fn was_shifted(&self) -> bool {
+        self.delta != 0
+    }
+}
+
 /// Not on the path, nor anything below it.
 pub(super) const OFF: u8 = 1;
 /// Its self time is the way to a traced service.
