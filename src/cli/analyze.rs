@@ -332,11 +332,13 @@ impl Analyzed {
         Report { run: &self.run, analysis: &self.analysis, thresholds: &self.thresholds }
     }
 
-    /// Writes `report.json` and `report.md` into the run folder; each appears whole or not at all.
+    /// Writes `report.json`, `report.md` and `report.html` into the run folder; each appears whole or not at all.
     pub fn write_files(&self) -> anyhow::Result<()> {
-        for (name, text) in
-            [("report.json", report::json(&self.report())), ("report.md", report::markdown(&self.report()))]
-        {
+        for (name, text) in [
+            ("report.json", report::json(&self.report())),
+            ("report.md", report::markdown(&self.report())),
+            ("report.html", report::html(&self.report())),
+        ] {
             let path = self.dir.join(name);
             let part = self.dir.join(format!("{name}.part"));
             std::fs::write(&part, text)

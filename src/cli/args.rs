@@ -305,6 +305,20 @@ pub enum Format {
     Markdown,
     /// report.json.
     Json,
+    /// One page for a browser, with all pictures.
+    Html,
+    /// Steps and contributors as a table.
+    Csv,
+    /// Thresholds as test results in XML, for CI.
+    Junit,
+    /// The numbers of the run as metrics.
+    Openmetrics,
+    /// The critical path of all requests as folded stacks, for flame graphs.
+    Folded,
+    /// The same for speedscope.
+    Speedscope,
+    /// Latencies as an HdrHistogram log.
+    Hdr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

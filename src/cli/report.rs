@@ -21,6 +21,13 @@ pub fn render(report: &Report, print: &PrintArgs) -> String {
         Format::Terminal => report::terminal(report, style(print.color)),
         Format::Markdown => report::markdown(report),
         Format::Json => report::json(report),
+        Format::Html => report::html(report),
+        Format::Csv => report::csv(report),
+        Format::Junit => report::junit(report),
+        Format::Openmetrics => report::openmetrics(report),
+        Format::Folded => report::folded(report),
+        Format::Speedscope => report::speedscope(report),
+        Format::Hdr => report::hdr_log(report),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One result as several documents: terminal text, Markdown and `report.json`.
+//! One result as several documents: terminal text, Markdown, `report.json` and a page.
 //!
 //! Numbers are computed once, in `view`; sentences are written once, in `wording`; the formats only lay them out. So the
 //! same figure stands in every format. Nothing here does I/O, reads a clock or the environment, or prints: the same
@@ -9,6 +9,8 @@
 //! terminal could act on.
 
 mod checks;
+mod export;
+mod html;
 mod json;
 mod link;
 mod markdown;
@@ -33,6 +35,8 @@ mod schema_tests;
 use crate::analysis::result::Analysis;
 use crate::record::Run;
 
+pub use export::{csv, folded, hdr_log, junit, openmetrics, speedscope};
+pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
 pub use terminal::terminal;

@@ -10,9 +10,12 @@ pub const NBSP: char = '\u{a0}';
 /// Milliseconds with three significant digits, without the unit: `0.042`, `2.13`, `18.4`, `184`, `1,203`.
 pub fn ms(value: f64) -> String {
     let size = value.abs();
-    let digits = match size {
+    if size > 0.0 && size < 0.0005 {
+        return format!("{}<0.001", if value < 0.0 { "-" } else { "" });
+    }
+    let value = settled(value, 1e3);
+    let digits = match value.abs() {
         0.0 => return "0".into(),
-        s if s < 0.0005 => return format!("{}<0.001", if value < 0.0 { "-" } else { "" }),
         s if s < 0.0995 => 3,
         s if s < 9.995 => 2,
         s if s < 99.95 => 1,
@@ -33,7 +36,14 @@ pub fn nanos(value: Nanos) -> String {
 
 /// A share (0..=1) in per cent: `7.1 %`, `71 %`. Never `100 %` for less than all, never `0 %` for more than nothing.
 pub fn percent(share: f64) -> String {
+    let plain = (0.001..0.9945).contains(&share.abs());
+    let share = if plain { settled(share, 1e4) } else { share };
     format!("{}{NBSP}%", percent_digits(share * 100.0))
+}
+
+/// To the digits that `report.json` keeps: so whoever rounds what is written there gets the same text.
+fn settled(value: f64, scale: f64) -> f64 {
+    (value * scale).round() / scale
 }
 
 fn percent_digits(p: f64) -> String {
@@ -51,6 +61,7 @@ fn percent_digits(p: f64) -> String {
 
 /// Events per second without the unit: `0.42`, `12.4`, `4,012`.
 pub fn rate(value: f64) -> String {
+    let value = settled(value, 1e3);
     match value.abs() {
         0.0 => "0".into(),
         s if s < 9.995 => grouped(value, 2),

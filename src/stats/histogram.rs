@@ -175,6 +175,11 @@ impl Histogram {
         }
     }
 
+    /// Values with how often they were counted, lowest first: for each bucket its upper end, never above the exact maximum.
+    pub fn values(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {
+        self.buckets().map(|(bucket, n)| (Nanos(upper_end(bucket, self.bits).min(self.max)), n))
+    }
+
     /// All that it consists of, for writing it down: resolution in bits, sum, maximum, and the counts by bucket.
     pub fn parts(&self) -> (u32, u128, u64, Vec<(usize, u64)>) {
         (self.bits, self.sum, self.max, self.buckets().collect())

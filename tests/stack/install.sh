@@ -234,3 +234,19 @@ need_node() {
     fi
     export HOTSPAN_STACK_NODE=$cache/node
 }
+
+# A browser, and what drives it (puppeteer) and looks for barriers (axe), exactly as the lock file has them.
+need_chromium() {
+    command -v chromium >/dev/null || apt_install chromium || return 1
+    command -v node >/dev/null && command -v npm >/dev/null || apt_install nodejs npm || return 1
+    HOTSPAN_CHROMIUM=$(command -v chromium)
+    local name
+    name=pages-$({ cat "$here/pages/package-lock.json"; node --version; } | sha256sum | cut -c1-12)
+    build_into "$name" make_pages || return 1
+    export HOTSPAN_CHROMIUM HOTSPAN_STACK_PAGES=$cache/$name
+}
+
+make_pages() {
+    cp "$here/pages/package.json" "$here/pages/package-lock.json" "$1/"
+    (cd "$1" && npm ci --no-fund --no-audit --ignore-scripts --loglevel=error)
+}

@@ -9,7 +9,7 @@ mod generator;
 mod group;
 mod saturation;
 mod step;
-mod value;
+pub mod value;
 mod what_if;
 
 use super::Report;
@@ -17,7 +17,7 @@ use super::text;
 use super::view::View;
 use document::Document;
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
 /// Name and version of the schema.
@@ -35,20 +35,51 @@ pub fn json(report: &Report) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// The document, for another document that holds it.
+pub fn document<'a>(view: &'a View<'a>) -> Document<'a> {
+    Document::new(view)
+}
+
+/// As JSON that can stand in a script element of a page: no character that ends the element or acts on a reader.
+pub fn embedded<T: Serialize>(value: &T) -> String {
+    let mut bytes = Vec::new();
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, Embedded(CompactFormatter)));
+    debug_assert!(written.is_ok());
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Without white space, with hazards and what HTML acts on as escapes.
+struct Embedded(CompactFormatter);
+
+impl Formatter for Embedded {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        write_escaped(writer, fragment, |c| matches!(c, '<' | '>' | '&') || text::is_hazard(c))
+    }
+}
+
+/// Writes a text with some characters as escapes.
+fn write_escaped<W: ?Sized + Write>(
+    writer: &mut W,
+    fragment: &str,
+    is_hazard: impl Fn(char) -> bool,
+) -> io::Result<()> {
+    let mut plain = 0;
+    for (at, c) in fragment.char_indices().filter(|(_, c)| is_hazard(*c)) {
+        writer.write_all(&fragment.as_bytes()[plain..at])?;
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            write!(writer, "\\u{unit:04x}")?;
+        }
+        plain = at + c.len_utf8();
+    }
+    writer.write_all(&fragment.as_bytes()[plain..])
+}
+
 /// Indented, with hazards as escapes.
 struct Safe(PrettyFormatter<'static>);
 
 impl Formatter for Safe {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut plain = 0;
-        for (at, c) in fragment.char_indices().filter(|(_, c)| text::is_hazard(*c)) {
-            writer.write_all(&fragment.as_bytes()[plain..at])?;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            plain = at + c.len_utf8();
-        }
-        writer.write_all(&fragment.as_bytes()[plain..])
+        write_escaped(writer, fragment, text::is_hazard)
     }
 
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {

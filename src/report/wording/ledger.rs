@@ -490,6 +490,6 @@ pub fn files(view: &View) -> Prose {
             .own(", which hotspan report and hotspan compare read.");
     }
     Prose::from("Run folder ").short_name(&view.run().id, 80).own(
-        ": report.json and report.md hold this report, exchanges/ and spans/ what it was made from; hotspan analyze makes it again.",
+        ": report.html (for a browser, with pictures), report.json and report.md hold this report, exchanges/ and spans/ what it was made from; hotspan analyze makes it again.",
     )
 }

@@ -1,0 +1,311 @@
+// Whose time it was: every step, then one step by latency band, by contributor and over time.
+
+const partsOf = (categories, of) => CATEGORY_NAMES.map((c) => [c, of(categories[c])]);
+
+section(
+  "steps",
+  "Steps",
+  "Latency in ms from the moment a request was due. Bars show where the mean went; their length is the mean against that of the slowest step.",
+  (box) => {
+    const draw = () => {
+      const steps = shownSteps();
+      const longest = Math.max(...steps.map((s) => s.latency_ms.mean), 1e-9);
+      const head = [
+        { text: "Step" },
+        { text: "Requests", num: true },
+        { text: "per s", num: true },
+        { text: "Errors", num: true },
+        { text: "mean", num: true },
+        { text: "p50", num: true },
+        { text: "p95", num: true },
+        { text: "p99", num: true },
+        { text: "max", num: true },
+        { text: "Where the mean went", pic: true },
+      ];
+      const rows = steps.map((s) => {
+        const cell = (v, f = ms) => ({ c: num(f(v), v), v });
+        const row = [
+          {
+            c: h(
+              "button.name",
+              { type: "button", onclick: () => setStep(s.index, false), title: "Show this step in the pictures below" },
+              s.label,
+            ),
+            v: s.label,
+          },
+          cell(s.exchanges, count),
+          cell(s.rate_per_s, rate),
+          { c: h("span", { class: s.errors ? "bad" : null }, num(count(s.errors), s.errors)), v: s.errors },
+          cell(s.latency_ms.mean),
+          cell(s.latency_ms.p50),
+          cell(s.latency_ms.p95),
+          cell(s.latency_ms.p99),
+          cell(s.latency_ms.max),
+          {
+            c: bar(
+              partsOf(s.categories, (c) => c.mean_ms),
+              longest,
+              { text: "share", label: s.label, note: `n = ${count(s.exchanges)}` },
+            ),
+            md: "",
+          },
+        ];
+        row.step = s.index;
+        return row;
+      });
+      box.replaceChildren(
+        rows.length
+          ? table(head, rows, { sort: true, copy: true, caption: "Steps", class: "steps" })
+          : h("p.empty", {}, "No request was made."),
+        legend(seenCategories(steps)),
+        STEPS.length > withData.length
+          ? h(
+              "p.small",
+              {},
+              `Without any request: ${STEPS.filter((s) => !s.exchanges)
+                .map((s) => s.label)
+                .slice(0, 20)
+                .join(", ")}.`,
+            )
+          : null || "",
+      );
+      const failing = steps.filter((s) => s.words.failures.length);
+      if (failing.length)
+        box.append(
+          h("h3", {}, "Errors"),
+          h(
+            "ul",
+            {},
+            failing
+              .slice(0, 20)
+              .map((s) =>
+                s.words.failures.map((f) => h("li", {}, h("code.clip", { title: s.label }, s.label), " ", sentence(f))),
+              ),
+          ),
+        );
+    };
+    draw();
+    onState(draw);
+  },
+);
+
+const BANDS = [
+  ["to_p50", "typical half", "up to p50"],
+  ["p50_to_p90", "p50 to p90", "above the median"],
+  ["p90_to_p99", "p90 to p99", "around p95"],
+  ["above_p99", "above p99", "the worst 1 %"],
+];
+
+section(
+  "blame",
+  "Whose time it was",
+  "Every nanosecond that a request took belongs to exactly one owner, so the parts add up to the latency in each row.",
+  (box) => {
+    const inner = h("div");
+    box.append(stepTabs(), inner);
+    const draw = () => {
+      const s = focused();
+      if (!s) return inner.replaceChildren(h("p.empty", {}, "No request was made."));
+      const top = Math.max(...s.bands.map((b) => b.mean_ms), 1e-9);
+      const bands = table(
+        [
+          { text: "Latency band" },
+          { text: "n", num: true },
+          { text: "mean ms", num: true },
+          { text: "Where it went", pic: true },
+        ],
+        s.bands.map((b, i) => [
+          h("span.band", {}, BANDS[i][1], h("small.dim", {}, " ", BANDS[i][2])),
+          { c: num(count(b.exchanges), b.exchanges), v: b.exchanges },
+          { c: num(b.exchanges ? ms(b.mean_ms) : "–", b.mean_ms), v: b.mean_ms },
+          {
+            c: b.exchanges
+              ? bar(
+                  partsOf(b.categories, (v) => v),
+                  top,
+                  { label: BANDS[i][1], note: `n = ${count(b.exchanges)}` },
+                )
+              : h("span.dim", {}, "no request"),
+          },
+        ]),
+        { caption: `${s.label} by latency band`, copy: true, class: "bands" },
+      );
+      inner.replaceChildren(
+        h(
+          "div.two",
+          {},
+          h(
+            "div",
+            {},
+            h("h3", {}, "By latency band"),
+            bands,
+            s.words.slow.length
+              ? h(
+                  "ul.says",
+                  {},
+                  s.words.slow.map((w) => h("li", {}, sentence(w))),
+                )
+              : null,
+          ),
+          h("div", {}, h("h3", {}, "Over time"), blameOverTime()),
+        ),
+        h("h3", {}, "Who owns the time"),
+        ...contributors(s),
+      );
+    };
+    draw();
+    onState(draw);
+  },
+);
+
+function blameOverTime() {
+  const s = focused();
+  const steps = s && s.p && s.p.slices ? [s] : [];
+  if (!steps.length) return h("p.empty", {}, "Kept for the twelve steps with most time only.");
+  const all = course(steps);
+  const by = grouping(s.exchanges, all.exchanges.length);
+  const weight = coarser(all.weight, by);
+  const seen = CATEGORY_NAMES.filter((c) => all.categories[c]);
+  const times = weight.map((_, i) => ((i + 0.5) * by * P.slice_ms) / 1000);
+  const mean = {};
+  seen.forEach((c) => {
+    mean[c] = coarser(all.categories[c], by).map((v, i) => (weight[i] ? v / weight[i] : null));
+  });
+  // Stacked: each series is the sum of itself and those below; drawn from the top so that the lower ones cover it.
+  const stack = [];
+  let below = times.map(() => 0);
+  for (const c of seen) {
+    below = below.map((v, i) => (mean[c][i] === null ? null : v + mean[c][i]));
+    stack.push([c, below]);
+  }
+  stack.reverse();
+  const rows = () =>
+    times.map((t, i) => [
+      clock(t),
+      { c: num(count(weight[i]), weight[i]), v: weight[i] },
+      ...seen.map((c) => ({ c: ms(mean[c][i]), v: mean[c][i] })),
+    ]);
+  return [
+    chart(`Mean latency of ${s.label} over time, stacked by category`, 230, () => ({
+      data: [times, ...stack.map((x) => x[1])],
+      scales: {
+        x: { time: false, range: [0, (times.length * by * P.slice_ms) / 1000] },
+        y: { range: (u, a, b) => [0, Math.max(b * 1.05, 0.001)] },
+      },
+      axes: [secondsAxis(), msAxis({ label: "mean ms per request" })],
+      series: [
+        {},
+        ...stack.map(([c]) => ({
+          stroke: color(c),
+          fill: color(c),
+          width: 0.5,
+          points: { show: false },
+          paths: uPlot.paths.bars({ size: [1.001, Infinity], gap: 0 }),
+        })),
+      ],
+      cursor: { points: { show: false } },
+      tip: (u, i) =>
+        i === null || weight[i] === undefined
+          ? null
+          : [
+              `at ${clock(times[i])}, n = ${count(weight[i])}`,
+              ...seen
+                .filter((c) => mean[c][i] > 0)
+                .reverse()
+                .map((c) => h("span", {}, category(c), " ", msUnit(mean[c][i]))),
+            ],
+    })),
+    h(
+      "p.small.dim",
+      {},
+      `${plural(s.exchanges, "request", "requests")}, each point ${clock((by * P.slice_ms) / 1000)}`,
+    ),
+    behind(
+      `Blame of ${s.label} over time`,
+      [{ text: "From the start" }, { text: "n", num: true }, ...seen.map((c) => ({ text: c + " ms", num: true }))],
+      rows,
+    ),
+  ];
+}
+
+function contributors(s) {
+  const shown = s.contributors.filter((c, i) => i < 60 && (i < 8 || c.share >= 0.0005 || (c.tail_share || 0) >= 0.001));
+  const rest = s.contributors.slice(shown.length);
+  const most = Math.max(...shown.map((c) => c.mean_ms), 1e-9);
+  const tailBand = s.bands[2];
+  const head = [
+    { text: "Category" },
+    { text: "What" },
+    { text: "Service" },
+    { text: "calls", num: true, title: "calls per request with server spans" },
+    { text: "call p50", num: true },
+    { text: "call p95", num: true },
+    { text: "mean ms", num: true, title: "on the critical path, per request" },
+    { text: "share", num: true },
+    { text: "at p95", num: true, title: "share of the latency of the requests between p90 and p99" },
+    { text: "", pic: true, sr: "Time" },
+  ];
+  const rows = shown.map((c, i) => {
+    const width = h("span.seg", { "data-c": c.category });
+    width.style.width = Math.max(0.5, (100 * c.mean_ms) / most) + "%";
+    const long = clean(s.words.labels[i] || c.name);
+    return [
+      category(c.category),
+      { c: h("span.what", { title: c.name + (c.code ? " at " + c.code : "") }, long), v: long, md: long },
+      c.service || "–",
+      {
+        c: num(c.calls_per_exchange ? calls(c.calls_per_exchange) : "", c.calls_per_exchange),
+        v: c.calls_per_exchange,
+      },
+      { c: ms(c.call_p50_ms), v: c.call_p50_ms ?? -1 },
+      { c: ms(c.call_p95_ms), v: c.call_p95_ms ?? -1 },
+      { c: num(ms(c.mean_ms), c.mean_ms), v: c.mean_ms },
+      { c: num(shareOf(c.share, c.mean_ms), c.share), v: c.share },
+      { c: c.tail_share === null ? "–" : num(percent(c.tail_share), c.tail_share), v: c.tail_share ?? -1 },
+      { c: h("div.bar.thin", { "aria-hidden": "true" }, width), md: "" },
+    ];
+  });
+  const restMean = rest.reduce((sum, c) => sum + c.mean_ms, 0) + s.contributors_omitted.mean_ms;
+  const restShare = rest.reduce((sum, c) => sum + c.share, 0) + s.contributors_omitted.share;
+  const more = rest.length + s.contributors_omitted.count;
+  const foot = [];
+  if (more)
+    foot.push([
+      "",
+      `${count(more)} more`,
+      "",
+      "",
+      "",
+      "",
+      { c: ms(restMean) },
+      { c: shareOf(restShare, restMean) },
+      "",
+      "",
+    ]);
+  foot.push([
+    "all",
+    "",
+    "",
+    "",
+    "",
+    "",
+    { c: num(ms(s.latency_ms.mean), s.latency_ms.mean) },
+    { c: percent(1) },
+    "",
+    "",
+  ]);
+  return [
+    table(head, rows, {
+      sort: true,
+      copy: true,
+      caption: `Who owns the time of ${s.label}`,
+      foot,
+      class: "contributors",
+    }),
+    h(
+      "p.small.dim",
+      {},
+      `${plural(s.exchanges, "request", "requests")}. “at p95” is the share of the latency of the ${plural(tailBand.exchanges, "request", "requests")} between p90 and p99; calls are counted over the ${count(s.joined)} with server spans, on the critical path or not.`,
+    ),
+  ];
+}

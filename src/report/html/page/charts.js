@@ -1,0 +1,198 @@
+// uPlot with the page's colours: drawn when seen, again when the theme or the width changes.
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const color = (c) => css("--" + c);
+const redraws = new Set();
+
+// Draws `make(width)` into an element when it comes into view, and again when it must.
+function drawn(el, make) {
+  let seen = false,
+    width = 0,
+    stop = null;
+  const draw = () => {
+    if (!seen || !el.isConnected || !el.clientWidth) return;
+    width = el.clientWidth;
+    if (stop) stop();
+    stop = make(width) || null;
+  };
+  new ResizeObserver(() => {
+    if (Math.abs(el.clientWidth - width) > 2) draw();
+  }).observe(el);
+  const look = new IntersectionObserver(
+    (entries) => {
+      if (!seen && entries.some((e) => e.isIntersecting)) {
+        seen = true;
+        draw();
+      }
+    },
+    { rootMargin: "600px" },
+  );
+  look.observe(el);
+  addEventListener("beforeprint", () => {
+    if (!seen) {
+      seen = true;
+      draw();
+    }
+  });
+  redraws.add(draw);
+  return draw;
+}
+
+function axis(more) {
+  return {
+    stroke: css("--dim"),
+    grid: { stroke: css("--grid"), width: 1 },
+    ticks: { stroke: css("--grid"), width: 1, size: 5 },
+    font: "12px " + css("--font"),
+    labelFont: "12px " + css("--font"),
+    labelGap: 2,
+    labelSize: 20,
+    ...more,
+  };
+}
+const secondsAxis = (more) => axis({ values: (u, at) => at.map((v) => clock(v)), size: 30, ...more });
+const msAxis = (more) =>
+  axis({
+    values: (u, at) => at.map((v) => (v === null ? "" : ms(v).replace(/\.0+$/, ""))),
+    size: 58,
+    label: "ms",
+    ...more,
+  });
+
+// The same on a logarithmic scale: words at 1, 2 and 5 of each decade, lines at the decades.
+const logLabel = /^[125]0*$|^0\.0*[125]$/;
+const logAxis = (more) =>
+  msAxis({
+    values: (u, at) =>
+      at.map((v) => (v === null || !logLabel.test(String(Number(v.toPrecision(3)))) ? "" : ms(v).replace(/\.0+$/, ""))),
+    grid: {
+      stroke: css("--grid"),
+      width: 1,
+      filter: (u, at) => at.map((v) => (v && /^10*$|^0\.0*1$/.test(String(Number(v.toPrecision(3)))) ? v : null)),
+    },
+    ...more,
+  });
+
+// A chart: options(width) gives uPlot's options and data. The element says in words what it shows.
+function chart(label, height, options) {
+  const el = h("div.chart", { role: "img", "aria-label": label });
+  el.style.minHeight = height + "px";
+  const draw = drawn(el, (width) => {
+    const { data, ...opts } = options(width) || {};
+    el.replaceChildren();
+    if (!data) {
+      el.append(h("p.empty", {}, opts.empty || "Nothing to show here."));
+      return null;
+    }
+    const u = new uPlot(
+      {
+        width,
+        height,
+        legend: { show: false },
+        padding: [10, 12, 0, 0],
+        ...opts,
+        cursor: { points: { size: 6 }, drag: { x: true, y: false }, ...opts.cursor },
+      },
+      data,
+      el,
+    );
+    if (opts.tip) {
+      u.over.addEventListener("mousemove", (event) => {
+        const lines = u.cursor.left >= 0 ? opts.tip(u, u.cursor.idx, event) : null;
+        if (lines) tip.show(event, lines);
+        else tip.hide();
+      });
+      u.over.addEventListener("mouseleave", tip.hide);
+    }
+    return () => u.destroy();
+  });
+  el.redraw = draw;
+  return el;
+}
+
+// A bar of parts that sum to `total`; `scale` is the whole width's worth.
+function bar(parts, scale, options = {}) {
+  const total = parts.reduce((sum, p) => sum + p[1], 0);
+  const words = parts
+    .filter((p) => p[1] > 0)
+    .map((p) => `${p[0]} ${msUnit(p[1])} (${percent(p[1] / total)})`)
+    .join(", ");
+  const el = h("div.bar", {
+    role: "img",
+    "aria-label": (options.label ? options.label + ": " : "") + (words || "no time"),
+  });
+  for (const [c, value] of parts) {
+    if (value <= 0) continue;
+    const share = value / Math.max(scale, 1e-9);
+    const seg = h(
+      "span.seg",
+      { "data-c": c },
+      share > 0.085
+        ? h("b", { "aria-hidden": "true" }, options.text === "share" ? percent(value / total) : ms(value))
+        : null,
+    );
+    seg.style.width = 100 * share + "%";
+    seg.addEventListener("mousemove", (event) =>
+      tip.show(event, [
+        h("span", {}, category(c)),
+        `${msUnit(value)} per request`,
+        `${percent(value / total)} of ${msUnit(total)}`,
+        options.note,
+      ]),
+    );
+    seg.addEventListener("mouseleave", tip.hide);
+    el.append(seg);
+  }
+  return el;
+}
+function legend(categories) {
+  return h(
+    "div.legend",
+    {},
+    categories.map((c) => category(c)),
+  );
+}
+const seenCategories = (steps) => CATEGORY_NAMES.filter((c) => steps.some((s) => s.categories[c].mean_ms > 0));
+
+// Weighted sums over steps, slice by slice: {exchanges, errors, categories: {c: [ms per exchange]}}.
+function course(steps) {
+  const n = P.load.started.length;
+  const rich = steps.filter((s) => s.p && s.p.slices);
+  const out = {
+    exchanges: new Array(n).fill(0),
+    errors: new Array(n).fill(0),
+    weight: new Array(n).fill(0),
+    latency: new Array(n).fill(0),
+    categories: {},
+    complete: rich.length === steps.length,
+  };
+  for (const s of rich) {
+    const at = s.p.slices;
+    at.exchanges.forEach((v, i) => {
+      out.exchanges[i] += v;
+      out.errors[i] += at.errors[i];
+      out.weight[i] += at.weight[i];
+      out.latency[i] += at.latency_ms[i];
+    });
+    for (const [c, values] of Object.entries(at.categories_ms)) {
+      const mine = (out.categories[c] = out.categories[c] || new Array(n).fill(0));
+      values.forEach((v, i) => {
+        mine[i] += v;
+      });
+    }
+  }
+  return out;
+}
+// Seconds since the start at each slice's middle.
+const sliceTimes = () => P.load.started.map((_, i) => ((i + 0.5) * P.slice_ms) / 1000);
+// Fewer slices where a slice has too few requests: groups of `by` slices summed.
+function coarser(values, by) {
+  const out = [];
+  for (let i = 0; i < values.length; i += by) out.push(values.slice(i, i + by).reduce((a, b) => a + b, 0));
+  return out;
+}
+function grouping(total, slices) {
+  // About twenty requests in a point, at most 240 points, at least 12.
+  const wanted = Math.max(12, Math.min(slices, Math.floor(total / 20)));
+  return Math.max(1, Math.ceil(slices / wanted));
+}

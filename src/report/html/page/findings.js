@@ -1,0 +1,141 @@
+// Named problems as cards: what, whose time, how sure, what a fix could save, what to do.
+
+section(
+  "findings",
+  "Findings",
+  "Named problems, worst first. Impact is what removing the cause could save at best, from the retimed requests; it is never a sum of durations.",
+  (box) => {
+    if (!R.findings.length) {
+      box.append(
+        h(
+          "p.empty",
+          {},
+          R.verdict.kind === "healthy"
+            ? "None. No detector found a problem that is worth a name."
+            : "None: the run does not carry any; the first lines of this report say why.",
+        ),
+      );
+      return;
+    }
+    const list = h("div.cards");
+    R.findings.forEach((f, i) => list.append(card(f, i)));
+    box.append(list);
+    const none = h("p.empty", { hidden: true }, "No finding in this step.");
+    box.append(none);
+    onState(() => {
+      let shown = 0;
+      R.findings.forEach((f, i) => {
+        const hide = state.filter >= 0 && stepOf(f) !== state.filter;
+        document.getElementById("finding-" + (i + 1)).hidden = hide;
+        shown += hide ? 0 : 1;
+      });
+      none.hidden = shown > 0;
+    });
+  },
+);
+
+const stepOf = (f) => {
+  const s = STEPS.find((s) => s.name === f.step.name && s.journey === f.step.journey);
+  return s ? s.index : -1;
+};
+
+function impactBars(f, step) {
+  const rows = ["mean", "p95", "p99"].filter((q) => step && f.impact_ms[q] > 0);
+  if (!rows.length) return null;
+  const most = Math.max(...rows.map((q) => step.latency_ms[q]));
+  return h(
+    "div.impact",
+    {
+      role: "img",
+      "aria-label": rows
+        .map((q) => `${q} from ${msUnit(step.latency_ms[q])} to ${msUnit(step.latency_ms[q] - f.impact_ms[q])} at best`)
+        .join("; "),
+    },
+    rows.map((q) => {
+      const now = step.latency_ms[q],
+        left = Math.max(0, now - f.impact_ms[q]);
+      const kept = h("span.kept"),
+        saved = h("span.saved");
+      kept.style.width = (100 * left) / most + "%";
+      saved.style.width = (100 * (now - left)) / most + "%";
+      return [h("span.q", {}, q), h("span.track", {}, kept, saved), h("span.v", {}, `${ms(now)} → ${msUnit(left)}`)];
+    }),
+  );
+}
+
+function card(f, i) {
+  const words = W.findings[i],
+    index = stepOf(f),
+    step = STEPS[index];
+  const facts = h("dl.facts");
+  const fact = (label, content) => {
+    if (content) facts.append(h("dt", {}, label), h("dd", {}, content));
+  };
+  fact("Where", words.place && sentence(words.place));
+  fact("Evidence", words.evidence && sentence(words.evidence));
+  fact("Also", words.also && sentence(words.also));
+  fact("Impact", [sentence(words.impact), impactBars(f, step)]);
+  fact("How sure", sentence(words.confidence));
+  if (f.related.length)
+    fact(
+      "Same cause",
+      h(
+        "ul.plain",
+        {},
+        f.related.map((r) => h("li", {}, category(r.category), " ", name(r.name))),
+      ),
+    );
+  const known = new Map();
+  if (step) (step.p.trees || []).forEach((tree) => known.set(tree.trace_id, tree.role));
+  fact(
+    "Requests",
+    f.exemplars.length
+      ? h(
+          "ul.plain.traces",
+          {},
+          f.exemplars.map((id, at) =>
+            h(
+              "li",
+              {},
+              known.has(id)
+                ? h("a", { href: "#trace-" + id }, known.get(id) === "slow" ? "near p95" : known.get(id))
+                : "most of it",
+              " ",
+              f.exemplar_urls && f.exemplar_urls[at]
+                ? h("a.mono", { href: f.exemplar_urls[at], rel: "noreferrer noopener" }, id)
+                : h("span.mono", {}, id),
+            ),
+          ),
+        )
+      : null,
+  );
+  const evidence = Object.entries(f.evidence);
+  return h(
+    "article.card",
+    { id: "finding-" + (i + 1), class: "card " + f.severity, "aria-labelledby": `finding-${i + 1}-title` },
+    h(
+      "header",
+      {},
+      h("span.no", { "aria-hidden": "true" }, String(i + 1)),
+      h("span.pill", { class: "pill " + f.severity }, f.severity),
+      category(f.contributor.category),
+      h("a.link", { href: "#finding-" + (i + 1), "aria-label": `Link to finding ${i + 1}` }, "#"),
+    ),
+    h("h3", { id: `finding-${i + 1}-title` }, sentence(words.title)),
+    h("p.advice", {}, h("strong", {}, "Do: "), sentence(words.advice)),
+    f.remedy ? h("pre.remedy", { tabindex: "0" }, f.remedy) : null,
+    facts,
+    evidence.length
+      ? h(
+          "details.behind",
+          {},
+          h("summary", {}, `Numbers of this finding (${evidence.length})`),
+          table(
+            [{ text: "Number" }, { text: "Value", num: true }],
+            evidence.map(([k, v]) => [h("code", {}, k), { c: num(String(v), v), v }]),
+            { caption: `Numbers of finding ${i + 1}`, class: "narrow" },
+          ),
+        )
+      : null,
+  );
+}

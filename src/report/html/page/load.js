@@ -1,0 +1,198 @@
+// What load does to it: saturation with the fitted law, and the mix by load level.
+
+section("load", "Load and saturation", null, (box) => {
+  const s = R.saturation,
+    levels = s.levels;
+  if (W.load.length)
+    box.append(
+      h(
+        "ul.says",
+        {},
+        W.load.map((w) => h("li", {}, sentence(w))),
+      ),
+    );
+  if (levels.length < 2) {
+    box.append(
+      h(
+        "p.empty",
+        {},
+        levels.length
+          ? `One load level only: ${rate(levels[0].achieved_per_s)} per s with ${grouped(levels[0].concurrency, 1)} requests under way. `
+          : "",
+        s.cannot_tell.map((t) => t[0].toUpperCase() + t.slice(1)).join(" "),
+      ),
+    );
+    if (!levels.length) return;
+  }
+  if (levels.length > 1) box.append(h("div.two", {}, throughput(s), latencyByLoad(s)));
+  const cats = CATEGORY_NAMES.filter((c) => levels.some((l) => l.categories[c] > 0));
+  const longest = Math.max(...levels.map((l) => l.mean_ms), 1e-9);
+  box.append(
+    h("h3", {}, "By load level"),
+    table(
+      [
+        { text: "Offered per s" },
+        { text: "came through", num: true },
+        { text: "users", num: true },
+        { text: "under way", num: true },
+        { text: "n", num: true },
+        { text: "mean ms", num: true },
+        { text: "Where it went", pic: true },
+      ],
+      levels.map((l) => [
+        { c: num(rate(l.offered_per_s), l.offered_per_s), v: l.offered_per_s },
+        { c: num(rate(l.achieved_per_s), l.achieved_per_s), v: l.achieved_per_s },
+        { c: l.users ? grouped(l.users, 1) : "–", v: l.users },
+        { c: grouped(l.concurrency, 1), v: l.concurrency },
+        { c: num(count(l.exchanges), l.exchanges), v: l.exchanges },
+        { c: num(ms(l.mean_ms), l.mean_ms), v: l.mean_ms },
+        {
+          c: bar(
+            cats.map((c) => [c, l.categories[c]]),
+            longest,
+            { label: `${rate(l.offered_per_s)} per s`, note: `n = ${count(l.exchanges)}` },
+          ),
+          md: "",
+        },
+      ]),
+      { caption: "Load levels", copy: true, class: "levels" },
+    ),
+    legend(cats),
+  );
+});
+
+function dots(u, points, c) {
+  u.ctx.setLineDash([]);
+  for (const [x, y] of points) {
+    u.ctx.fillStyle = css("--" + c);
+    u.ctx.strokeStyle = css("--panel");
+    u.ctx.lineWidth = 1.5 * devicePixelRatio;
+    u.ctx.beginPath();
+    u.ctx.arc(u.valToPos(x, "x", true), u.valToPos(y, "y", true), 5 * devicePixelRatio, 0, 7);
+    u.ctx.fill();
+    u.ctx.stroke();
+  }
+}
+
+// A throughput that means something, as a dashed line with its name.
+function level(u, value, c, text) {
+  if (!value) return;
+  const y = u.valToPos(value, "y", true);
+  u.ctx.save();
+  u.ctx.strokeStyle = u.ctx.fillStyle = css("--" + c);
+  u.ctx.lineWidth = 1.25 * devicePixelRatio;
+  u.ctx.setLineDash([4, 4]);
+  u.ctx.beginPath();
+  u.ctx.moveTo(u.bbox.left, y);
+  u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
+  u.ctx.stroke();
+  u.ctx.font = `${11.5 * devicePixelRatio}px ${css("--font")}`;
+  u.ctx.textAlign = "right";
+  u.ctx.textBaseline = "bottom";
+  u.ctx.fillText(`${text} ${rate(value)}`, u.bbox.left + u.bbox.width - 4, y - 2);
+  u.ctx.restore();
+}
+
+function throughput(s) {
+  const points = s.levels.map((l) => [l.concurrency, l.achieved_per_s]);
+  const most = Math.max(...points.map((p) => p[0])) * 1.5;
+  const xs = Array.from({ length: 160 }, (_, i) => ((i + 1) / 160) ** 2 * most);
+  const shape =
+    s.contention && s.coherency ? (n) => n / (1 + s.contention[0] * (n - 1) + s.coherency[0] * n * (n - 1)) : null;
+  // The law's shape is in the report; its scale is that which meets the levels best.
+  const gamma = shape
+    ? points.reduce((sum, [n, x]) => sum + x * shape(n), 0) / points.reduce((sum, [n]) => sum + shape(n) ** 2, 0)
+    : 0;
+  const law = shape ? xs.map((n) => Math.max(0, gamma * shape(n))) : xs.map(() => null);
+  const inside = Math.max(...points.map((p) => p[0]));
+  return h(
+    "div",
+    {},
+    h("h3", {}, "Throughput over concurrency"),
+    chart("Throughput over requests under way, with the fitted law", 250, () => ({
+      data: [
+        xs,
+        law.map((v, i) => (xs[i] <= inside * 1.02 ? v : null)),
+        law.map((v, i) => (xs[i] >= inside * 0.98 ? v : null)),
+      ],
+      scales: {
+        x: { time: false, range: [0, most] },
+        y: { range: [0, Math.max(...points.map((p) => p[1]), ...law.filter((v) => v !== null)) * 1.15] },
+      },
+      axes: [axis({ label: "requests under way", labelSize: 18, size: 34 }), axis({ label: "per s", size: 58 })],
+      series: [
+        {},
+        { stroke: css("--l1"), width: 2, points: { show: false } },
+        { stroke: css("--l1"), width: 2, dash: [6, 5], points: { show: false } },
+      ],
+      hooks: {
+        draw: [
+          (u) => {
+            level(u, s.capacity_per_s, "bad", "capacity");
+            level(u, s.knee_per_s, "dim", "knee");
+            dots(u, points, "l1");
+          },
+        ],
+      },
+      cursor: { points: { show: false } },
+      tip: (u) => {
+        const n = u.posToVal(u.cursor.left, "x");
+        return [`${grouped(n, 1)} under way`, shape ? `law: ${rate(Math.max(0, gamma * shape(n)))} per s` : null];
+      },
+    })),
+    h(
+      "p.small.dim",
+      {},
+      shape
+        ? `Universal Scalability Law: contention ${percent(s.contention[0])} (95 % sure: ${percent(s.contention[1])} to ${percent(s.contention[2])}), coherency ${s.coherency[0].toPrecision(2)}. Dots are the load levels (n below); the line is dashed beyond what was offered.`
+        : "The points do not carry a fitted law; dots are the load levels (n below).",
+    ),
+  );
+}
+
+function latencyByLoad(s) {
+  const cats = CATEGORY_NAMES.filter((c) => s.levels.some((l) => l.categories[c] > 0));
+  const sorted = [...s.levels].sort((a, b) => a.concurrency - b.concurrency);
+  const xs = sorted.map((l) => l.concurrency);
+  const stack = [];
+  let below = sorted.map(() => 0);
+  cats.forEach((c) => {
+    below = below.map((v, i) => v + sorted[i].categories[c]);
+    stack.push([c, below]);
+  });
+  stack.reverse();
+  return h(
+    "div",
+    {},
+    h("h3", {}, "Latency over concurrency"),
+    chart("Mean latency over requests under way, stacked by category", 250, () => ({
+      data: [xs, ...stack.map((x) => x[1])],
+      scales: { x: { time: false }, y: { range: (u, a, b) => [0, b * 1.1] } },
+      axes: [axis({ label: "requests under way", labelSize: 18, size: 34 }), msAxis({ label: "mean ms" })],
+      series: [{}, ...stack.map(([c]) => ({ stroke: color(c), fill: color(c), width: 0.5, points: { show: false } }))],
+      hooks: {
+        draw: [
+          (u) => {
+            dots(
+              u,
+              sorted.map((l) => [l.concurrency, l.mean_ms]),
+              "text",
+            );
+          },
+        ],
+      },
+      cursor: { points: { show: false } },
+      tip: (u, i) =>
+        i === null
+          ? null
+          : [
+              `${grouped(xs[i], 1)} under way, ${rate(sorted[i].achieved_per_s)} per s, n = ${count(sorted[i].exchanges)}`,
+              `mean ${msUnit(sorted[i].mean_ms)}`,
+              ...cats
+                .filter((c) => sorted[i].categories[c] > 0)
+                .map((c) => h("span", {}, category(c), " ", msUnit(sorted[i].categories[c]))),
+            ],
+    })),
+    h("p.small.dim", {}, "Means of the load levels (n below); the parts add up to the mean at each dot."),
+  );
+}

@@ -1,0 +1,248 @@
+// Services and the ways between them, with the time that requests spent on each.
+
+// Ways on the map at most: those with most time.
+const MAPPED = 30;
+
+section(
+  "map",
+  "Service map",
+  "Every millisecond of all requests is on a box (a service's own code), on a line (the way to a service) or in a call of something that sends no spans. Lines are as thick as their time.",
+  (box) => {
+    const requests = Math.max(R.telemetry.exchanges, 1);
+    const ways = P.ways.filter((w) => w.calls > 0 || w.time_ms > 0);
+    if (!ways.length) return box.append(h("p.empty", {}, "No server span was joined, so no way is known."));
+    box.append(picture(ways, requests));
+    if (ways.length > MAPPED)
+      box.append(h("p.small.dim", {}, `${count(ways.length - MAPPED)} ways with less time are in the table only.`));
+    const who = (w) => (w.from === null ? "client" : w.from || "unknown service");
+    const to = (w) => (w.to === null ? w.peer || w.category : w.to || "unknown service");
+    box.append(
+      h(
+        "p.small.dim",
+        {},
+        `Per request, over all ${count(requests)} requests of the run; waiting in queues, the client's own phases and time that no span covers are not on the map.`,
+      ),
+    );
+    const head = [
+      { text: "From" },
+      { text: "To" },
+      { text: "Category" },
+      { text: "calls per request", num: true },
+      { text: "ms per request", num: true },
+      { text: "share", num: true },
+    ];
+    box.append(
+      behind("Ways between services", head, () =>
+        ways.map((w) => [
+          who(w),
+          to(w),
+          category(w.category),
+          { c: w.calls ? calls(w.calls / requests) : "–", v: w.calls },
+          { c: num(ms(w.time_ms / requests), w.time_ms / requests), v: w.time_ms },
+          { c: percent(w.time_ms / P.total_ms), v: w.time_ms },
+        ]),
+      ),
+    );
+    box.append(
+      behind(
+        "Services",
+        [
+          { text: "Service" },
+          { text: "Spans", num: true },
+          { text: "Requests", num: true },
+          { text: "own ms per request", num: true },
+          { text: "share", num: true },
+        ],
+        () =>
+          P.services.map((s) => [
+            s.name || "unknown service",
+            { c: num(count(s.spans), s.spans) },
+            { c: num(count(s.exchanges), s.exchanges) },
+            { c: ms(s.own_ms / requests) },
+            { c: percent(s.own_ms / P.total_ms) },
+          ]),
+      ),
+    );
+  },
+);
+
+function picture(all, requests) {
+  const ways = all.slice(0, MAPPED);
+  const nodes = new Map();
+  const node = (id, label, kind, c) => {
+    if (!nodes.has(id)) nodes.set(id, { id, label, kind, c, level: null, own: 0, ins: [], outs: [] });
+    return nodes.get(id);
+  };
+  node("client", "client", "client", null);
+  const own = new Map(P.services.map((s) => [s.name, s.own_ms]));
+  const edges = ways
+    .map((w) => {
+      const from =
+        w.from === null ? node("client") : node("s:" + w.from, w.from || "unknown service", "service", "app");
+      const to =
+        w.to !== null
+          ? node("s:" + w.to, w.to || "unknown service", "service", "app")
+          : node(`p:${w.from}:${w.category}:${w.peer}`, w.peer || w.category, "peer", w.category);
+      return { from, to, w };
+    })
+    .filter((e) => e.from !== e.to);
+  edges.forEach((e) => {
+    e.from.outs.push(e);
+    e.to.ins.push(e);
+  });
+  nodes.forEach((n) => {
+    if (n.kind === "service") n.own = own.get(n.label) || 0;
+  });
+  // Levels by the shortest way from the client; what it does not reach stands below the callers it has.
+  let level = [nodes.get("client")];
+  const enter = (start) => {
+    for (let front = start, depth = start[0].level; front.length; depth++) {
+      const next = [];
+      for (const n of front)
+        for (const e of n.outs)
+          if (e.to.level === null) {
+            e.to.level = depth + 1;
+            next.push(e.to);
+          }
+      front = next;
+    }
+  };
+  level[0].level = 0;
+  enter(level);
+  for (const n of nodes.values())
+    if (n.level === null) {
+      n.level = 1;
+      enter([n]);
+    }
+  const columns = [];
+  nodes.forEach((n) => (columns[n.level] = columns[n.level] || []).push(n));
+  const W0 = 176,
+    H0 = 52,
+    GX = 130,
+    GY = 22;
+  // Few crossings: each column in the order of its callers' places.
+  columns.forEach((column, x) => {
+    if (x)
+      column.forEach((n) => {
+        const ys = n.ins.filter((e) => e.from.level < x).map((e) => e.from.y ?? 0);
+        n.order = ys.length ? ys.reduce((a, b) => a + b, 0) / ys.length : 1e9;
+      });
+    column.sort((a, b) => (a.order ?? 0) - (b.order ?? 0) || b.own - a.own);
+    column.forEach((n, y) => {
+      n.y = y * (H0 + GY);
+      n.x = x * (W0 + GX);
+    });
+  });
+  const tall = Math.max(...columns.map((c) => (c ? c.length : 0))) * (H0 + GY) - GY;
+  columns.forEach((column) => {
+    const free = (tall - (column.length * (H0 + GY) - GY)) / 2;
+    column.forEach((n) => {
+      n.y += free;
+    });
+  });
+  const width = columns.length * (W0 + GX) - GX,
+    pad = 14;
+  const most = Math.max(...edges.map((e) => e.w.time_ms), 1e-9);
+  const el = svg("svg", {
+    viewBox: `${-pad} ${-pad} ${width + 2 * pad} ${tall + 2 * pad}`,
+    class: "map",
+    role: "img",
+    "aria-label": `Service map: ${nodes.size} places, ${edges.length} ways; the table below has the numbers`,
+  });
+  el.style.minWidth = Math.min(width, 760) + "px";
+  el.style.maxWidth = width + 2 * pad + "px";
+  const label = (e) => `${e.w.calls ? calls(e.w.calls / requests) + "× · " : ""}${ms(e.w.time_ms / requests)} ms`;
+  const texts = [];
+  for (const e of edges) {
+    const back = e.to.level <= e.from.level;
+    const x1 = e.from.x + (back ? W0 / 2 : W0),
+      y1 = e.from.y + (back ? H0 : H0 / 2),
+      x2 = e.to.x + (back ? W0 / 2 : 0),
+      y2 = e.to.y + (back ? 0 : H0 / 2);
+    const bend = back
+      ? `M${x1},${y1} C${x1 + 70},${y1 + 30} ${x2 + 70},${y2 - 30} ${x2},${y2}`
+      : `M${x1},${y1} C${x1 + GX / 2},${y1} ${x2 - GX / 2},${y2} ${x2},${y2}`;
+    const path = svg("path", {
+      d: bend,
+      "data-c": e.w.category,
+      class: "way",
+      "stroke-width": (1.5 + 9 * Math.sqrt(e.w.time_ms / most)).toFixed(1),
+    });
+    path.addEventListener("mousemove", (event) =>
+      tip.show(event, [
+        h("b", {}, `${e.from.label} → ${e.to.label}`),
+        h("span", {}, category(e.w.category)),
+        e.w.calls ? `${calls(e.w.calls / requests)} calls per request (${count(e.w.calls)})` : null,
+        `${msUnit(e.w.time_ms / requests)} per request, ${percent(e.w.time_ms / P.total_ms)} of all`,
+      ]),
+    );
+    path.addEventListener("mouseleave", tip.hide);
+    el.append(path);
+    if (e.to.kind === "peer") continue;
+    const along = 0.66,
+      cubic = (a, b, c, d) =>
+        (1 - along) ** 3 * a + 3 * (1 - along) ** 2 * along * b + 3 * (1 - along) * along ** 2 * c + along ** 3 * d;
+    texts.push(
+      svg(
+        "text",
+        {
+          x: back ? x1 + 66 : y1 === y2 ? (x1 + x2) / 2 : cubic(x1, x1 + GX / 2, x2 - GX / 2, x2),
+          y: back ? (y1 + y2) / 2 - 3 : cubic(y1, y1, y2, y2) - 7,
+          class: "way-label",
+          "text-anchor": "middle",
+        },
+        label(e),
+      ),
+    );
+  }
+  const short = (text) => {
+    const t = clean(text);
+    return t.length > 22 ? t.slice(0, 13) + "…" + t.slice(-8) : t;
+  };
+  for (const n of nodes.values()) {
+    const share = n.own / Math.max(P.total_ms, 1e-9);
+    const inTime = n.ins.reduce((sum, e) => sum + e.w.time_ms, 0),
+      inCalls = n.ins.reduce((sum, e) => sum + e.w.calls, 0);
+    const second =
+      n.kind === "client"
+        ? `${count(requests)} requests`
+        : n.kind === "service"
+          ? `own ${ms(n.own / requests)} ms · ${percent(share)}`
+          : `${calls(inCalls / requests)}× · ${ms(inTime / requests)} ms · ${percent(inTime / Math.max(P.total_ms, 1e-9))}`;
+    const g = svg("g", { transform: `translate(${n.x},${n.y})`, class: "place " + n.kind });
+    g.append(svg("rect", { width: W0, height: H0, rx: n.kind === "peer" ? 26 : 8 }));
+    if (n.c)
+      g.append(
+        svg("rect", {
+          x: n.kind === "peer" ? 18 : 10,
+          y: 12,
+          width: 10,
+          height: 10,
+          rx: 2,
+          "data-c": n.c,
+          class: "dot",
+        }),
+      );
+    // Within a picture of its own, which clips what is too long.
+    g.append(
+      svg(
+        "svg",
+        { width: W0 - 8, height: H0 },
+        svg("text", { x: n.c ? (n.kind === "peer" ? 34 : 26) : 10, y: 21, class: "place-name" }, short(n.label)),
+        svg("text", { x: n.kind === "peer" ? 18 : 10, y: 40, class: "place-own" }, second),
+      ),
+    );
+    g.addEventListener("mousemove", (event) =>
+      tip.show(event, [
+        h("b", {}, n.label),
+        n.c ? category(n.c) : null,
+        second,
+        n.kind === "peer" ? `${count(inCalls)} calls` : null,
+      ]),
+    );
+    g.addEventListener("mouseleave", tip.hide);
+    el.append(g);
+  }
+  texts.forEach((t) => el.append(t));
+  return h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Service map" }, el);
+}

@@ -1,0 +1,229 @@
+"""The HTML report in a real browser: headless Chromium opens, clicks, sorts, filters, prints and reads back.
+
+Runs of the demo shop (constant load with a fault, load in stages, a healthy one) and traces full of hostile names are
+analysed; their report.html is opened light and dark, at desktop and phone width. No console error, no request, no serious
+violation by axe, numbers equal to report.json, and nothing of 120 hostile texts is run.
+HOTSPAN_PAGES_SHOTS=FOLDER keeps pictures of every section; HOTSPAN_PAGES_RUN=RUN opens that run folder too and says how
+large its page is and how long it takes to open.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from harness import HERE, Suite, read_report, run_folder
+
+SHOTS = os.environ.get("HOTSPAN_PAGES_SHOTS", "")
+MOST_BYTES = 5 * 1024 * 1024
+TEXTS = [
+    "<script>pwned=1</script>", "</script><script>pwned=2</script>", "</title><script>pwned=3</script>",
+    "<img src=x onerror=pwned=4>", "<svg onload=pwned=5>", "<iframe srcdoc='<script>parent.pwned=6</script>'>",
+    "\"><script>pwned=7</script>", "' onmouseover='pwned=8", "\" autofocus onfocus=\"pwned=9", "javascript:pwned=10",
+    "<a href=javascript:pwned=11>x</a>", "<body onload=pwned=12>", "<style>*{display:none}</style>", "<link rel=stylesheet href=//evil.test>",
+    "<base href=//evil.test>", "<meta http-equiv=refresh content=0;url=//evil.test>", "<form action=//evil.test><input name=x>",
+    "<!--", "-->", "<!--<script>", "<![CDATA[", "]]>", "<template><script>pwned=13</script></template>",
+    "<math><mtext></mtext><mglyph><svg><script>pwned=14</script></svg></mglyph></math>", "{{constructor.constructor('pwned=15')()}}",
+    "${pwned=16}", "`${pwned=17}`", "\\u003cscript\\u003epwned=18\\u003c/script\\u003e", "&lt;script&gt;pwned=19&lt;/script&gt;", "&#60;script&#62;",
+    "\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x9b31m", "nul\x00byte", "back\x08\x08space", "one\ntwo\r\nthree", "tab\tbed\x0b\x0c", "\x7fdel",
+    "\u202etxt.exe", "\u2066isolate\u2069", "\u200frtl\u200e", "zero\u200bwidth\u200d", "line\u2028para\u2029", "\ufeffbom", "soft\xadhyphen", "\u3164filler",
+    "z" + "".join(chr(0x300 + i) for i in range(40)) + "algo", "\U000e0041tag", "\ufff9anno\ufffb", "\ufffereversed",
+    "](javascript:pwned=20)", "[x](//evil.test)", "![x](//evil.test/x.png)", "| a | b |", "|---|---|", "`code`", "```fence", "**bold**", "# head", "> quote",
+    "- item", "1. item", "---", "<details open ontoggle=pwned=21>", "~~gone~~", "@octocat #1", "https://evil.test/", "a::b::c", "::error::boom", "::set-output name=x::y",
+    "##vso[task.complete]", "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "=HYPERLINK(\"//evil.test\")", "'; DROP TABLE run; --", "\" OR 1=1",
+    "../../etc/passwd", "..\\..\\windows", "file:///etc/passwd", "data:text/html,<script>pwned=22</script>", "vbscript:x", "%3Cscript%3Epwned=23%3C/script%3E", "%00", "%n%s%p", "$(pwned)", "$PATH",
+    "__proto__", "constructor", "toString", "hasOwnProperty", "prototype", "__defineGetter__", "NaN", "undefined", "null", "true", "[object Object]", "1e999", "-0",
+    "商品一覧", "مرحبا بالعالم", "👩‍👩‍👧‍👦", "ﷺ" * 40, "a" * 4000, "word " * 400, "<" * 300, "&" * 300, "\\" * 50, "\"" * 50, "'" * 50,
+    "", " ", "\u00a0", ".", "/", "?a=<b>&c='\"#", "<x onclick=pwned=24 tabindex=0 autofocus onfocus=pwned=25>", "<marquee onstart=pwned=26>", "<input autofocus onfocus=pwned=27>",
+]  # fmt: skip
+
+
+def hostile_traces(path: Path) -> None:
+    """A trace for each text, which stands wherever a trace can hold text: service, span, attributes, events, state."""
+    def attributes(**pairs):
+        return [{"key": key.replace("__", "."), "value": {"stringValue": value}} for key, value in pairs.items()]
+
+    resources = []
+    for number, text in enumerate(TEXTS):
+        trace, base = f"{number + 1:032x}", 1_790_000_000_000_000_000 + number * 50_000_000
+
+        def span(order, parent, name, kind, start, end, attrs, trace=trace, base=base, number=number, text=text):
+            return {
+                "traceId": trace, "spanId": f"{number + 1:08x}{order:08x}", "parentSpanId": f"{number + 1:08x}{parent:08x}" if parent else "",
+                "name": name, "kind": kind, "startTimeUnixNano": str(base + start * 1_000_000), "endTimeUnixNano": str(base + end * 1_000_000),
+                "attributes": attrs, "traceState": "", "status": {"code": 2, "message": text}, "events": [{"name": text, "timeUnixNano": str(base)}],
+            }  # fmt: skip
+
+        spans = [
+            span(1, 0, text, 2, 0, 40, attributes(http__route=text, http__request__method="GET", url__path=text)),
+            span(2, 1, text, 3, 2, 12, attributes(db__system__name=text or "x", db__query__text=text, db__collection__name=text)),
+            span(3, 1, text, 3, 12, 30, attributes(server__address=text, url__full="http://evil.test/" + text, http__request__method="GET")),
+            span(4, 1, text, 1, 30, 39, attributes(code__function__name=text, code__file__path=text)),
+        ]
+        name = text if number % 2 else "shop"
+        resources.append({"resource": {"attributes": attributes(service__name=name, service__instance__id=text, host__name=text)}, "scopeSpans": [{"scope": {"name": text}, "spans": spans}]})
+    path.write_text(json.dumps({"resourceSpans": resources}))
+
+
+def browse(suite: Suite, task: dict) -> dict:
+    file = suite.folder / "task.json"
+    file.write_text(json.dumps(task))
+    ran = subprocess.run(
+        ["node", str(HERE / "pages" / "look.mjs"), os.environ["HOTSPAN_CHROMIUM"], str(file)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    if ran.returncode != 0:
+        raise RuntimeError(f"the browser's script ended with {ran.returncode}: {ran.stderr[-2000:]}")
+    return json.loads(ran.stdout)
+
+
+def spaces(text: str) -> str:
+    return " ".join(text.replace("\u202f", " ").replace("\u00a0", " ").split())
+
+
+def check_look(suite: Suite, seen: dict) -> None:
+    name = seen["name"]
+    foreign = seen["foreign"]
+    suite.check(f"{name}: no console error", not seen["console"], str(seen["console"][:3]))
+    suite.check(f"{name}: nothing is fetched", not seen["requests"], str(seen["requests"][:3]))
+    suite.check(f"{name}: no dialog", not seen["dialogs"], str(seen["dialogs"]))
+    suite.check(f"{name}: not wider than the screen", seen["overflow"] <= 0, f"{seen['overflow']} px")
+    suite.check(f"{name}: no foreign script ran", foreign["pwned"] is None, str(foreign["pwned"]))
+    suite.check(f"{name}: only the page's own elements", not foreign["tags"] and foreign["scripts"] == 5 and foreign["handlers"] == 0, str(foreign))
+    suite.check(f"{name}: links go to the page or to http", not foreign["links"], str(foreign["links"][:3]))
+    suite.check(f"{name}: no control characters are shown", foreign["controls"] == 0, str(foreign["controls"]))
+    if "violations" in seen:
+        suite.check(f"{name}: no serious violation by axe", not seen["violations"], "\n".join(seen["violations"]))
+
+
+def check_numbers(suite: Suite, uses: dict, report: dict) -> None:
+    suite.check("the headline is the report's", spaces(uses["headline"]) == spaces(report["verdict"]["headline"]), uses["headline"])
+    wanted = [
+        [s["exchanges"], s["rate_per_s"], s["errors"], *(s["latency_ms"][q] for q in ("mean", "p50", "p95", "p99", "max"))]
+        for s in report["steps"] if s["exchanges"]
+    ]  # fmt: skip
+    shown = [[cell["v"] for cell in row[1:9]] for row in uses["steps"]]
+    suite.check("every number of the steps is report.json's", shown == wanted, f"{shown[:2]} for {wanted[:2]}")
+    telemetry = report["telemetry"]
+    shown = {row[0]["text"]: row[1]["v"] for row in uses["telemetry"]}
+    for label, key in {"Requests": "exchanges", "Joined with server spans": "joined", "Spans read": "spans", "Spans that came twice": "duplicates"}.items():
+        suite.check(f"telemetry: {label}", shown.get(label) == telemetry[key], str(shown.get(label)))
+    suite.check("a card for each finding", len(uses["cards"]) == len(report["findings"]) > 0, str(uses["cards"]))
+    suite.check("cards have the findings' titles", [spaces(c) for c in uses["cards"]] == [spaces(f["title"]) for f in report["findings"]], str(uses["cards"]))
+    suite.check("what was copied is the Markdown report", uses["copied"] == uses["markdown"], (uses["copied"] or "")[:200])
+
+
+def check_uses(suite: Suite, uses: dict) -> None:
+    suite.check("copying is said aloud", "copied" in uses["said"], uses["said"])
+    suite.check("sorting, largest first", uses["sortedDown"] == sorted(uses["sortedDown"], reverse=True) and len(uses["sortedDown"]) > 3, str(uses["sortedDown"]))
+    suite.check("sorting, smallest first", uses["sortedUp"] == sorted(uses["sortedUp"]), str(uses["sortedUp"]))
+    filtered = uses["filtered"]
+    suite.check("the filter leaves one step", filtered["rows"] == [filtered["step"]], str(filtered))
+    suite.check("a link keeps the filter", uses["linked"] == [filtered["step"]], f"{uses['linked']} from {filtered['hash']}")
+    suite.check("a link leads to a finding", uses["toFinding"] is not None and 0 <= uses["toFinding"] < 300 and uses["focusedAt"] == "finding-1", f"{uses['toFinding']} {uses['focusedAt']}")
+    suite.check("a link leads to a request", uses["toTrace"])
+    before, without = uses["asItWas"], uses["without"]
+    suite.check("sliders at rest change nothing", all(abs(now - then) < 1e-9 for now, then in before), str(before))
+    suite.check("a slider at zero takes time away", without[0][1] < without[0][0] and all(then <= now for now, then in without), str(without))
+    frames = uses["frames"]
+    suite.check("the flame graph zooms and comes back", frames[0] == frames[2] >= 5 and frames[1] <= frames[0], str(frames))
+    suite.check("the flame graph finds", uses["hits"] > 0, str(uses["hits"]))
+    rows = uses["waterfall"]
+    suite.check("the waterfall has client and server spans", len(rows) > 5 and rows[0][0] == "critical path", str(rows[:3]))
+    suite.check("the waterfall's path is the whole latency", rows[0][2] == rows[0][3], str(rows[0]))
+    suite.check("every picture has its table", all(n > 0 for _, n in uses["behind"]) and len(uses["behind"]) >= 8, str(uses["behind"]))
+    suite.check("t changes the theme", uses["themes"][0] != uses["themes"][1], str(uses["themes"]))
+    suite.check("/ goes to the step menu", uses["menuFocused"] == "step-filter", uses["menuFocused"])
+    suite.check("the first key leads past the menu", uses["firstTab"] == "Skip to the answer", uses["firstTab"])
+    suite.check("it prints", uses["print"] > 50_000, str(uses["print"]))
+    suite.check("no console error while it is used", not uses["seen"]["console"], str(uses["seen"]["console"][:3]))
+    suite.check("nothing is fetched while it is used", not uses["seen"]["requests"], str(uses["seen"]["requests"][:3]))
+
+
+STAGES = """name: shop in stages
+target: {target}
+load:
+  - {{users: 2, for: 5s}}
+  - {{users: 6, for: 5s}}
+  - {{users: 16, for: 5s}}
+  - {{users: 40, for: 5s}}
+journeys:
+  browse:
+    think: 20ms
+    steps:
+      - GET /products?page={{{{ pick(1, 20) }}}}
+      - GET /products/{{{{ pick(1, 200) }}}}
+thresholds:
+  - latency.p95 < 5s
+  - error_rate < 1%
+  - latency.p50 < 1us
+"""
+
+
+def in_stages(suite: Suite) -> Path:
+    """A shop with a fault under load that grows and falls: saturation, thresholds that hold and that do not."""
+    from harness import HOST, free_ports, hotspan_binary, wait_for_port
+
+    shop, grpc, http = free_ports(3)
+    process = suite.start("shop", [hotspan_binary(), "demo", "--serve", f"{HOST}:{shop}", "--fault", "n_plus_one"], env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{grpc}"})
+    wait_for_port(shop, process)
+    scenario = suite.folder / "stages.yaml"
+    scenario.write_text(STAGES.format(target=f"http://{HOST}:{shop}"))
+    out = suite.folder / "stages"
+    ran = suite.hotspan("run", scenario, "--otlp-grpc", f"{HOST}:{grpc}", "--otlp-http", f"{HOST}:{http}", "--no-ui", "--out", out, timeout=180)
+    suite.check("the run in stages fails its threshold", ran.code == 99, str(ran))
+    suite.stop(process)
+    return run_folder(out)
+
+
+def main() -> int:
+    with Suite("pages") as suite:
+        out = suite.folder / "runs"
+        ran = suite.hotspan("demo", "--fault", "n_plus_one", "--users", 8, "--duration", "15s", "--no-ui", "--out", out, timeout=240)
+        suite.check("hotspan demo exits with 0", ran.code == 0, str(ran))
+        folder = run_folder(out)
+        page = folder / "report.html"
+        suite.check("the run leaves report.html", page.is_file())
+        suite.check("its closing lines name report.html", "report.html" in ran.out, ran.out[-400:])
+        text = page.read_text()
+        data = sum(len(text.split(f'id="{each}">')[1].split("</script>")[0]) for each in ("report", "pictures", "words", "markdown"))
+        suite.check("the page without its data is below 1 MiB", len(text.encode()) - data < 1024 * 1024, f"{len(text) - data} of {len(text)}")
+        printed = suite.hotspan("report", folder, "--format", "html", timeout=120)
+        suite.check("hotspan report --format html is the same page", printed.code == 0 and printed.out == text, str(printed)[:300])
+
+        stages = in_stages(suite)
+        healthy_out = suite.folder / "healthy"
+        suite.hotspan("demo", "--fault", "none", "--users", 4, "--duration", "6s", "--no-ui", "--out", healthy_out, timeout=240)
+        healthy = run_folder(healthy_out)
+        traces = suite.folder / "hostile.json"
+        hostile_traces(traces)
+        hostile_out = suite.folder / "hostile"
+        ran = suite.hotspan("analyze", traces, "--out", hostile_out, timeout=120)
+        suite.check(f"{len(TEXTS)} hostile texts are analysed", ran.code in (0, 3) and len(TEXTS) >= 120, str(ran))
+        hostile = run_folder(hostile_out)
+
+        looks = []
+        for name, run in [("demo", folder), ("stages", stages), ("healthy", healthy), ("hostile", hostile)]:
+            for theme in ("light", "dark"):
+                for size in ("desktop", "phone"):
+                    looks.append({"name": f"{name}-{theme}-{size}", "file": str(run / "report.html"), "theme": theme, "size": size, "axe": True, "shots": SHOTS or None})
+        large = os.environ.get("HOTSPAN_PAGES_RUN")
+        if large:
+            looks.append({"name": "large", "file": str(Path(large).resolve() / "report.html")})
+        seen = browse(suite, {"looks": looks, "use": {"file": str(page)}})
+        for look in seen["looks"]:
+            with suite.case(look["name"]):
+                check_look(suite, look)
+        if large:
+            size, took = (Path(large) / "report.html").stat().st_size, seen["looks"][-1]["openedMs"]
+            print(f"  {large}: {size / 1e6:.2f} MB, opened in {took} ms")
+            suite.check("the page of a large run stays below 5 MiB", size < MOST_BYTES, str(size))
+        uses = {**seen["uses"], "markdown": (folder / "report.md").read_text()}
+        check_numbers(suite, uses, read_report(folder))
+        check_uses(suite, uses)
+        return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
