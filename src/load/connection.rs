@@ -53,7 +53,8 @@ impl Dialer {
         let stage = Cell::default();
         let limit = self.clock.now() + self.timeout;
         flight.begin(limit);
-        let dialed = flight.guard(self.over(route, limit, flight, &stage, phases)).await;
+        // On the heap: what a handshake needs must not be a part of every user for as long as it walks.
+        let dialed = flight.guard(Box::pin(self.over(route, limit, flight, &stage, phases))).await;
         flight.finish();
         let (class, message) = match dialed {
             Ok(Ok(connection)) => return Ok(connection.within(slot)),

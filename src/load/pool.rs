@@ -5,7 +5,7 @@ use crate::record::Timestamp;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
 
@@ -46,7 +46,8 @@ struct Limit {
 
 /// One of the connections that there may be. Given back when dropped.
 pub struct Slot {
-    pool: Rc<Pool>,
+    /// Weak, because the pool holds the connections that hold their slots.
+    pool: Weak<Pool>,
     endpoint: usize,
 }
 
@@ -153,7 +154,7 @@ impl Pool {
         let limit = self.limited.get(endpoint)?.as_ref()?;
         (limit.open.get() < limit.most).then(|| {
             limit.open.set(limit.open.get() + 1);
-            Slot { pool: Rc::clone(self), endpoint }
+            Slot { pool: Rc::downgrade(self), endpoint }
         })
     }
 
@@ -232,10 +233,11 @@ impl Waiter {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(Some(limit)) = self.pool.limited.get(self.endpoint) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        if let Some(Some(limit)) = pool.limited.get(self.endpoint) {
             limit.open.set(limit.open.get().saturating_sub(1));
         }
-        self.pool.tell(self.endpoint);
+        pool.tell(self.endpoint);
     }
 }
 

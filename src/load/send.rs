@@ -458,7 +458,7 @@ impl Attempt<'_> {
         let mut open = seat.connections.take(endpoint, &self.thread.pool, self.start);
         for _ in 0..2 {
             if open.is_none() && slot.is_none() && self.thread.pool.is_limited(endpoint) {
-                match self.of_shared(seat, endpoint).await {
+                match Box::pin(self.of_shared(seat, endpoint)).await {
                     Ok(Ok(connection)) => open = Some(connection),
                     Ok(Err(free)) => slot = Some(free),
                     Err(failure) => return ended(Tried::Failed(failure, None), exchange),

@@ -34,6 +34,8 @@ pub enum TargetErrorKind {
     Unreachable(String),
     /// The TLS handshake failed.
     Tls(String),
+    /// TLS cannot be spoken as the scenario says: its files or the system's are not usable.
+    Settings(String),
 }
 
 impl fmt::Display for TargetError {
@@ -59,10 +61,11 @@ impl fmt::Display for TargetError {
                 )
             }
             TargetErrorKind::Unreachable(why) => write!(f, "{target} cannot be reached: {why}"),
+            TargetErrorKind::Settings(why) => write!(f, "{target} cannot be spoken to: {why}"),
             TargetErrorKind::Tls(why) => {
                 write!(
                     f,
-                    "{target} was reached, but the TLS handshake failed ({why}): `insecure: true` accepts any certificate, and a plain service has the scheme http"
+                    "{target} was reached, but the TLS handshake failed ({why}): `http: {{tls: {{roots: ca.pem}}}}` names its authority, `insecure: true` accepts any certificate, and a plain service has the scheme http"
                 )
             }
         }
@@ -80,7 +83,7 @@ pub fn check_target(scenario: &Scenario) -> Result<(), TargetError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let of = |index: usize, kind| TargetError { target: shown(scenario, index), kind };
     let runtime = runtime.map_err(|e| of(0, TargetErrorKind::Unreachable(e.to_string())))?;
-    let tls = connectors(scenario).map_err(|why| of(0, TargetErrorKind::Tls(why)))?;
+    let tls = connectors(scenario).map_err(|why| of(0, TargetErrorKind::Settings(why)))?;
     for (index, tls) in tls.iter().enumerate() {
         let checked = runtime.block_on(check_endpoint(scenario, index, tls.clone()));
         checked.map_err(|kind| of(index, kind))?;

@@ -6,18 +6,35 @@ use super::draft::{Draft, DraftBody, DraftStep, body_of, literal, literal_url};
 const IGNORED_WITH_VALUE: &[&str] = &[
     "-o",
     "--output",
-    "-m",
-    "--max-time",
-    "--connect-timeout",
     "-w",
     "--write-out",
     "--retry",
-    "--cacert",
     "-c",
     "--cookie-jar",
     "-D",
     "--dump-header",
     "--limit-rate",
+];
+/// Options with a value, and what a scenario says in their place.
+const SAID_OTHERWISE: &[(&str, &str)] = &[
+    ("-m", "timeouts: {request: …}"),
+    ("--max-time", "timeouts: {request: …}"),
+    ("--connect-timeout", "timeouts: {connect: …}"),
+    ("--max-redirs", "follow: N"),
+    ("-x", "http: {proxy: …}"),
+    ("--proxy", "http: {proxy: …}"),
+    ("-U", "http: {proxy: {user: …, password: …}}"),
+    ("--proxy-user", "http: {proxy: {user: …, password: …}}"),
+    ("--noproxy", "http: {proxy: {no_proxy: …}}"),
+    ("--cacert", "http: {tls: {roots: …}}"),
+    ("-E", "http: {tls: {certificate: …}}"),
+    ("--cert", "http: {tls: {certificate: …}}"),
+    ("--key", "http: {tls: {key: …}}"),
+    ("--tls-max", "http: {tls: {max: …}}"),
+    ("--resolve", "http: {resolve: …}"),
+    ("--connect-to", "http: {resolve: …}"),
+    ("--unix-socket", "http: {unix: …}"),
+    ("--interface", "http: {source: …}"),
 ];
 const IGNORED: &[&str] = &[
     "-s",
@@ -28,7 +45,6 @@ const IGNORED: &[&str] = &[
     "--verbose",
     "-i",
     "--include",
-    "--compressed",
     "-f",
     "--fail",
     "-sS",
@@ -119,10 +135,21 @@ fn command_step(words: &[String], draft: &mut Draft) -> Result<DraftStep, String
             "-I" | "--head" => step.method = "HEAD".to_string(),
             "-k" | "--insecure" => draft.note("-k: write `insecure: true` to believe any certificate"),
             "-L" | "--location" => draft.note("-L: write `follow: true` to follow redirects"),
-            "--http2" => draft.note("--http2: write `http2: true`"),
+            "--http2" => draft.note("--http2: write `http: {version: auto}`"),
+            "--http2-prior-knowledge" => draft.note("--http2-prior-knowledge: write `http: {version: 2}`"),
+            "--compressed" => {
+                draft.note("--compressed: write `http: {accept_encoding: [gzip, br, zstd]}`");
+            }
             "--url" => step.url = value()?,
             ignored if IGNORED.contains(&ignored) => {}
             ignored if IGNORED_WITH_VALUE.contains(&ignored) => drop(value()?),
+            known if SAID_OTHERWISE.iter().any(|(name, _)| *name == known) => {
+                // Its value may hold a password: it is not repeated.
+                drop(value()?);
+                let said =
+                    SAID_OTHERWISE.iter().find(|(name, _)| *name == known).map_or("", |(_, said)| said);
+                draft.note(format!("{known}: write `{said}`"));
+            }
             unknown if unknown.starts_with('-') && unknown.len() > 1 => {
                 draft.note(format!("the option {unknown} was not carried over"));
             }

@@ -48,6 +48,12 @@ fn curl_lines() {
         (*content_type, text.as_static()),
         (Some("application/x-www-form-urlencoded"), Some("a=1&b=x%20y%20z"))
     );
+    let line = "curl -x http://me:pw@proxy:3128 --cacert ca.pem --compressed http://h/s";
+    let (through, scenario) = of(line, Format::Curl);
+    assert_eq!((steps(&scenario), scenario.target.as_str()), (vec!["GET /s".to_string()], "http://h"));
+    let notes = through.notes.join("\n");
+    assert!(notes.contains("http: {proxy: …}") && notes.contains("http: {tls: {roots: …}}"), "{notes}");
+    assert!(notes.contains("accept_encoding") && !notes.contains("pw"), "{notes}");
     let (_, get) = of("curl -G http://h/s -d q=1 -d r=2", Format::Curl);
     assert_eq!(get.steps[0].path.as_static(), Some("/s?q=1&r=2"));
     assert!(import("curl 'http://h", Format::Curl, None).unwrap_err().contains("no end"));
