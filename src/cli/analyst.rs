@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const PER_SECOND: u64 = 50;
 /// Messages that may wait for the thread.
 const WAITING: usize = 256;
+/// So many exchanges tell their rate: the sample of a fast load must not be all of its first second.
+const ENOUGH: u64 = 256;
 /// Spans kept at once; some 40 MB.
 const SPANS_MAX: usize = 40_000;
 /// An exchange is looked at this long after its end: SDKs export every 5 s.
@@ -80,6 +82,9 @@ impl Analyst {
             return;
         }
         self.exchanges += 1;
+        if self.exchanges == ENOUGH {
+            self.fit();
+        }
         if in_sample(&exchange.trace_id, self.one_in) {
             self.send(Told::Exchange(Box::new(exchange.clone())));
         }
@@ -94,21 +99,26 @@ impl Analyst {
 
     /// What there is to hear. Also fits the sample to the rate; called several times a second.
     pub fn listen(&mut self) -> Vec<Heard> {
-        let elapsed = self.since.elapsed();
-        if elapsed >= Duration::from_secs(1) {
-            let per_second = (self.exchanges as f64 / elapsed.as_secs_f64()) as u64;
-            let fitting = (per_second / PER_SECOND).max(1).next_power_of_two();
-            // Only ever a smaller sample: a rate that swings must not start it afresh each time.
-            if fitting > self.one_in {
-                self.one_in = fitting;
-                self.lost = true;
-            }
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            self.fit();
             (self.exchanges, self.since) = (0, Instant::now());
         }
         if self.lost && self.tell.try_send(Told::Afresh(self.one_in)).is_ok() {
             self.lost = false;
         }
         self.hear.try_iter().collect()
+    }
+
+    /// Fits the sample to the rate since `since`, taken over a tenth of a second at least: load comes in bursts.
+    fn fit(&mut self) {
+        let seconds = self.since.elapsed().as_secs_f64().max(0.1);
+        let per_second = (self.exchanges as f64 / seconds) as u64;
+        let fitting = (per_second / PER_SECOND).max(1).next_power_of_two();
+        // Only ever a smaller sample: a rate that swings must not start it afresh each time.
+        if fitting > self.one_in {
+            self.one_in = fitting;
+            self.lost = true;
+        }
     }
 
     /// Waits, at most `patience`, for the blame of the exchanges that are not ripe yet.

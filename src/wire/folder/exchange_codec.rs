@@ -34,6 +34,8 @@ pub(super) struct Encoder {
     payload: Vec<u8>,
     count: u32,
     texts: HashMap<Arc<str>, u64>,
+    /// The text that was written last, and its place: exchanges of one step mostly share the very same URL.
+    last: Option<(Arc<str>, u64)>,
     intended: u64,
 }
 
@@ -89,10 +91,20 @@ impl Encoder {
 
     /// Zero and the text where it is new; its place in the table, from 1, where it is known.
     fn put_text(&mut self, text: &Arc<str>) {
+        if let Some((last, place)) = &self.last
+            && Arc::ptr_eq(last, text)
+        {
+            return put_varint(&mut self.payload, *place);
+        }
         match self.texts.get(text) {
-            Some(place) => put_varint(&mut self.payload, *place),
+            Some(place) => {
+                put_varint(&mut self.payload, *place);
+                self.last = Some((text.clone(), *place));
+            }
             None => {
-                self.texts.insert(text.clone(), self.texts.len() as u64 + 1);
+                let place = self.texts.len() as u64 + 1;
+                self.texts.insert(text.clone(), place);
+                self.last = Some((text.clone(), place));
                 self.payload.push(0);
                 put_varint(&mut self.payload, text.len() as u64);
                 self.payload.extend_from_slice(text.as_bytes());
@@ -112,6 +124,7 @@ impl Encoder {
         self.payload.clear();
         self.count = 0;
         self.texts.clear();
+        self.last = None;
         self.intended = 0;
     }
 }

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1::{exemplar, metric, number_data_poin
 use opentelemetry_proto::tonic::trace::v1::{Span as ProtoSpan, Status as ProtoStatus};
 use proptest::prelude::*;
 use prost::Message;
+use std::sync::Arc;
 
 fn run() -> Run {
     let step = |method: &str, name: &str, template: &str| StepInfo {
@@ -278,4 +279,54 @@ fn json_says_what_protobuf_says() {
     // Ids are hexadecimal in OTLP JSON, not Base64 as in Protobuf's own JSON.
     assert_eq!(point["exemplars"][0]["traceId"], "07".repeat(16));
     assert!(traces_to_json(b"\xff").unwrap_err().contains("not an OTLP message"));
+}
+
+#[test]
+fn a_span_by_its_form_has_the_bytes_of_the_long_way() {
+    let urls: [Arc<str>; 2] = ["http://127.0.0.1:8080/products".into(), "http://other:1/x".into()];
+    let usual = |n: u64| Exchange {
+        trace_id: TraceId([n as u8 + 1; 16]),
+        span_id: SpanId([n as u8 + 2; 8]),
+        user: n as u32 * 1_000,
+        iteration: n as u32,
+        phases: Phases {
+            start: Timestamp(3_000_000 + n),
+            connected: None,
+            sent: Some(Timestamp(4_500_000 + n)),
+            first_byte: Some(Timestamp(9_000_000 + n)),
+            end: Timestamp(10_000_000 + n),
+            ..Phases::default()
+        },
+        url: Arc::clone(&urls[0]),
+        ..exchange("", Outcome::Answered(200))
+    };
+    type Change = fn(&mut Exchange, &[Arc<str>; 2]);
+    let change: [Change; 9] = [
+        |e, _| e.outcome = Outcome::Answered(500),
+        |e, _| e.outcome = failed("reset"),
+        |e, _| e.sampled = false,
+        |e, _| e.protocol = Protocol::Http2,
+        |e, urls| e.url = Arc::clone(&urls[1]),
+        |e, _| e.threshold = crate::record::Threshold::of_probability(0.5),
+        |e, _| e.phases.connected = Some(Timestamp(3_500_000)),
+        |e, _| e.phases.first_byte = None,
+        |e, _| e.checks_failed = vec![CheckFailure { check: "status".into(), seen: "500".into() }],
+    ];
+    let mut exchanges: Vec<Exchange> = (0..4).map(usual).collect();
+    for (n, change) in change.into_iter().enumerate() {
+        // Each kind three times, so that its form is learnt too, between two of the usual kind.
+        for again in 0..3 {
+            let mut other = usual(10 + 3 * n as u64 + again);
+            change(&mut other, &urls);
+            exchanges.push(other);
+        }
+        exchanges.push(usual(100 + n as u64));
+    }
+    let mut learning = SpanEncoder::new(&run(), &[]);
+    for exchange in &exchanges {
+        learning.push(exchange);
+        let mut fresh = SpanEncoder::new(&run(), &[]);
+        fresh.push(exchange);
+        assert_eq!(learning.take(), fresh.take(), "{exchange:?}");
+    }
 }

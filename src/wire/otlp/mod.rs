@@ -14,6 +14,7 @@ mod metrics;
 mod scan;
 mod sieve;
 mod signal;
+mod span_form;
 mod value;
 mod walk;
 
