@@ -67,6 +67,7 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
         l.generator_cpu_share,
       ],
     ].map(([label, text, v]) => [label, { c: num(text, v), v }]);
+  const own = generatorOverTime();
   box.append(
     h(
       "div.two",
@@ -82,11 +83,10 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
         {},
         h("h3", {}, "Load generator"),
         table([{ text: "What" }, { text: "Value", num: true }], load, { caption: "Load generator", copy: true }),
+        own ? [h("h3", {}, "hotspan itself over time"), own] : null,
       ),
     ),
   );
-  const own = generatorOverTime();
-  if (own) box.append(h("h3", {}, "hotspan itself over time"), own);
   if (R.operations.length) {
     const head = [
       { text: "Operation" },
