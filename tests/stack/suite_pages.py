@@ -2,15 +2,22 @@
 
 Runs of the demo shop (constant load with a fault, load in stages, a healthy one) and traces full of hostile names are
 analysed; their report.html is opened light and dark, at desktop and phone width. No console error, no request, no serious
-violation by axe, numbers equal to report.json, and nothing of 120 hostile texts is run.
+violation by axe, numbers equal to report.json, and nothing of 120 hostile texts is run. The other formats are read back:
+the same numbers in each, and none broken by hostile texts.
 HOTSPAN_PAGES_SHOTS=FOLDER keeps pictures of every section; HOTSPAN_PAGES_RUN=RUN opens that run folder too and says how
 large its page is and how long it takes to open.
 """
 
+import base64
+import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
+import xml.etree.ElementTree as xml
+import zlib
 from pathlib import Path
 
 from harness import HERE, Suite, read_report, run_folder
@@ -112,6 +119,57 @@ def check_numbers(suite: Suite, uses: dict, report: dict) -> None:
     suite.check("a card for each finding", len(uses["cards"]) == len(report["findings"]) > 0, str(uses["cards"]))
     suite.check("cards have the findings' titles", [spaces(c) for c in uses["cards"]] == [spaces(f["title"]) for f in report["findings"]], str(uses["cards"]))
     suite.check("what was copied is the Markdown report", uses["copied"] == uses["markdown"], (uses["copied"] or "")[:200])
+
+
+def printed(suite: Suite, folder: Path, form: str) -> str:
+    ran = suite.hotspan("report", folder, "--format", form, timeout=120)
+    suite.check(f"report --format {form} exits with 0", ran.code == 0, str(ran)[:400])
+    return ran.out
+
+
+def check_formats(suite: Suite, name: str, folder: Path, report: dict) -> None:
+    """Every format is read by a reader of its own, and says the same as report.json."""
+    steps = [s for s in report["steps"] if s["exchanges"]]
+    rows = list(csv.DictReader(io.StringIO(printed(suite, folder, "csv"), newline="")))
+    of_steps = [r for r in rows if r["row"] == "step" and r["requests"] != "0"]
+    same = [[float(r[k]) for k in ("requests", "errors", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")] for r in of_steps]
+    wanted = [[s["exchanges"], s["errors"], *(s["latency_ms"][q] for q in ("mean", "p50", "p95", "p99", "max"))] for s in steps]
+    suite.check(f"{name}: CSV has the numbers of the steps", same == wanted, f"{same[:2]} for {wanted[:2]}")
+    texts = [r[k] for r in rows for k in ("journey", "step", "service", "system", "name", "code")]
+    suite.check(f"{name}: no cell of the CSV is a formula", not [t for t in texts if t[:1] in "=+-@\t\r" and t], str(texts[:3]))
+    tests = xml.fromstring(printed(suite, folder, "junit"))
+    failed = [t for t in report["thresholds"] if not t["passed"]]
+    counts = (len(tests.findall(".//testcase")), len(tests.findall(".//failure")))
+    suite.check(f"{name}: JUnit has a case for each threshold", counts == (len(report["thresholds"]), len(failed)), str(counts))
+    metrics = printed(suite, folder, "openmetrics")
+    lines = [line for line in metrics.splitlines() if not line.startswith("#")]
+    broken = [line for line in lines if not re.fullmatch(r'[a-z_]+(\{([a-z_]+="([^"\\\n]|\\.)*",?)*\})? [-+.e0-9]+', line)]
+    suite.check(f"{name}: OpenMetrics is well formed", not broken and metrics.endswith("\n# EOF\n"), str(broken[:2]))
+    p95 = [float(line.rsplit(" ", 1)[1]) for line in lines if 'quantile="0.95"' in line]
+    suite.check(f"{name}: OpenMetrics has the p95", [round(v * 1000, 3) for v in p95] == [s["latency_ms"]["p95"] for s in steps], str(p95[:3]))
+    # Blame was given for every exchange, so the paths sum to the latency; each stack is rounded to a microsecond.
+    total = sum(s["exchanges"] * s["latency_ms"]["mean"] for s in steps)
+    stacks = printed(suite, folder, "folded").splitlines()
+    folded = sum(int(line.rsplit(" ", 1)[1]) for line in stacks) / 1000
+    near = abs(folded - total) <= 0.001 * (len(stacks) + report["telemetry"]["exchanges"])
+    suite.check(f"{name}: folded stacks sum to the latency", near, f"{folded} ms for {total} ms")
+    scope = json.loads(printed(suite, folder, "speedscope"))
+    weights = sum(sum(p["weights"]) for p in scope["profiles"]) / 1000
+    frames = {f for p in scope["profiles"] for s in p["samples"] for f in s}
+    suite.check(f"{name}: speedscope has the same", abs(weights - folded) < 1e-6 and max(frames) < len(scope["shared"]["frames"]), f"{weights}")
+    logs = [line for line in printed(suite, folder, "hdr").splitlines() if line.startswith("Tag=")]
+    suite.check(f"{name}: the histogram log has two lines a step", len(logs) == 2 * len(steps), str(len(logs)))
+    payloads = [base64.b64decode(line.rsplit(",", 1)[1]) for line in logs]
+    suite.check(f"{name}: its histograms unpack", all(len(zlib.decompress(p[8:])) > 40 for p in payloads))
+
+
+def check_words(suite: Suite, uses: dict) -> None:
+    """The steps' numbers read the same on the page and in Markdown."""
+    lines = uses["markdown"].split("## Steps", 1)[1].split("##", 1)[0].splitlines()
+    rows = [[c.strip().strip("*`") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("| `")]
+    shown = {row[0]["text"]: [cell["text"] for cell in row[1:8]] for row in uses["steps"]}
+    wanted = {row[0]: row[1:8] for row in rows}
+    suite.check("the page's numbers read as in Markdown", len(wanted) > 3 and all(shown.get(k) == v for k, v in wanted.items()), f"{shown} for {wanted}")
 
 
 def check_uses(suite: Suite, uses: dict) -> None:
@@ -222,6 +280,10 @@ def main() -> int:
         uses = {**seen["uses"], "markdown": (folder / "report.md").read_text()}
         check_numbers(suite, uses, read_report(folder))
         check_uses(suite, uses)
+        check_words(suite, uses)
+        for name, run in [("demo", folder), ("stages", stages), ("hostile", hostile)]:
+            with suite.case(f"formats of {name}"):
+                check_formats(suite, name, run, read_report(run))
         return suite.finish()
 
 

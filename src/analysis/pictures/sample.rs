@@ -67,7 +67,7 @@ impl Sample {
     /// By band, then by time.
     pub fn into_exchanges(self) -> Vec<Sampled> {
         let mut out: Vec<Sampled> = self.bands.into_iter().flat_map(BTreeMap::into_values).collect();
-        out.sort_by(|a, b| (a.band, a.at, a.trace_id).cmp(&(b.band, b.at, b.trace_id)));
+        out.sort_by_key(|a| (a.band, a.at, a.trace_id));
         out
     }
 }

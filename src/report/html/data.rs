@@ -78,6 +78,9 @@ struct Slices {
     categories_ms: Map<Vec<f64>>,
 }
 
+/// See [`Tree::spans`].
+type TreeSpanJson = (i64, usize, usize, usize, &'static str, usize, i64, i64, Vec<&'static str>);
+
 /// Times in nanoseconds since the exchange was due.
 #[derive(Serialize)]
 struct Tree {
@@ -91,7 +94,7 @@ struct Tree {
     /// Owner, from, to, span (-1 for none).
     path: Vec<(usize, i64, i64, i64)>,
     /// Parent (-1 for the client), service, instance, name (numbers of `texts`), kind, owner, from, to, marks.
-    spans: Vec<(i64, usize, usize, usize, &'static str, usize, i64, i64, Vec<&'static str>)>,
+    spans: Vec<TreeSpanJson>,
     texts: Vec<String>,
     omitted: u64,
 }

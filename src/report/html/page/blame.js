@@ -69,6 +69,27 @@ section(
             )
           : null || "",
       );
+      const checked = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
+      if (checked.length) {
+        const cells = ([s, c]) => [
+          h("span.clip", { title: s.label }, s.label),
+          name(c.name),
+          { c: num(count(c.passed), c.passed), v: c.passed },
+          { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
+          c.seen ? h("span.what", { title: c.seen }, c.seen) : "",
+        ];
+        const head = [
+          { text: "Step" },
+          { text: "Check" },
+          { text: "held", num: true },
+          { text: "failed", num: true },
+          { text: "seen instead" },
+        ];
+        box.append(
+          h("h3", {}, "Checks"),
+          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks" }),
+        );
+      }
       const failing = steps.filter((s) => s.words.failures.length);
       if (failing.length)
         box.append(

@@ -67,6 +67,7 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
         l.generator_cpu_share,
       ],
     ].map(([label, text, v]) => [label, { c: num(text, v), v }]);
+  const own = generatorOverTime();
   box.append(
     h(
       "div.two",
@@ -82,6 +83,7 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
         {},
         h("h3", {}, "Load generator"),
         table([{ text: "What" }, { text: "Value", num: true }], load, { caption: "Load generator", copy: true }),
+        own ? [h("h3", {}, "hotspan itself over time"), own] : null,
       ),
     ),
   );
@@ -125,6 +127,68 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
     box.append(details);
   }
 });
+
+// Cores that hotspan used, and how late its event loop was.
+function generatorOverTime() {
+  const series = R.load.generator.series;
+  if (series.length < 3) return null;
+  const xs = series.map((p) => p.at_s);
+  return h(
+    "div",
+    {},
+    chart("Cores that hotspan used and the lag of its event loop over time", 150, () => ({
+      data: [xs, series.map((p) => p.cpu_cores), series.map((p) => p.event_loop_lag_ms)],
+      scales: {
+        x: { time: false },
+        y: { range: (u, a, b) => [0, Math.max(b * 1.15, 0.1)] },
+        lag: { range: (u, a, b) => [0, Math.max(b * 1.15, 1)] },
+      },
+      axes: [
+        secondsAxis(),
+        axis({ label: "cores", size: 58 }),
+        axis({ scale: "lag", side: 1, grid: { show: false }, label: "lag ms", size: 46 }),
+      ],
+      series: [
+        {},
+        { stroke: css("--l1"), fill: css("--l1-soft"), width: 1.5, points: { show: false } },
+        { scale: "lag", stroke: css("--l2"), width: 1.5, points: { show: false } },
+      ],
+      tip: (u, i) =>
+        i === null
+          ? null
+          : [
+              `at ${clock(xs[i])}`,
+              `${series[i].cpu_cores.toFixed(2)} cores, busiest thread ${percent(series[i].busiest_thread)}`,
+              `event loop ${msUnit(series[i].event_loop_lag_ms)} late`,
+              `${count(series[i].in_flight)} under way, ${count(series[i].done)} done`,
+            ],
+    })),
+    h(
+      "div.legend",
+      {},
+      h("span.cat", {}, swatch("l1"), "cores used"),
+      h("span.cat", {}, swatch("l2"), "event loop lag"),
+    ),
+    behind(
+      "hotspan itself over time",
+      [
+        { text: "From the start" },
+        { text: "cores", num: true },
+        { text: "lag ms", num: true },
+        { text: "under way", num: true },
+        { text: "memory MB", num: true },
+      ],
+      () =>
+        series.map((p) => [
+          clock(p.at_s),
+          p.cpu_cores.toFixed(2),
+          ms(p.event_loop_lag_ms),
+          count(p.in_flight),
+          (p.memory_bytes / 1e6).toFixed(0),
+        ]),
+    ),
+  );
+}
 
 section("reading", "How to read this", null, (box) => {
   box.append(

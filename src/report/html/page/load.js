@@ -11,6 +11,7 @@ section("load", "Load and saturation", null, (box) => {
         W.load.map((w) => h("li", {}, sentence(w))),
       ),
     );
+  box.append(...searched(), ...changed());
   if (levels.length < 2) {
     box.append(
       h(
@@ -195,4 +196,84 @@ function latencyByLoad(s) {
     })),
     h("p.small.dim", {}, "Means of the load levels (n below); the parts add up to the mean at each dot."),
   );
+}
+
+// What a search for the capacity tried, where there was one.
+function searched() {
+  const c = R.capacity;
+  if (!c) return [];
+  const said = [
+    c.capacity_per_s === null
+      ? "The search found no capacity."
+      : `The search found a capacity of ${rate(c.capacity_per_s)} per s.`,
+    c.holds_per_s === null ? "No rate held." : `${rate(c.holds_per_s)} per s held.`,
+    c.breaks_per_s === null ? "" : `${rate(c.breaks_per_s)} per s did not.`,
+  ];
+  const head = [
+    { text: "Rate per s" },
+    { text: "from", num: true },
+    { text: "for", num: true },
+    { text: "n", num: true },
+    { text: "errors", num: true },
+    { text: "p50 ms", num: true },
+    { text: "p95 ms", num: true },
+    { text: "broke by" },
+  ];
+  const rows = c.probes.map((p) => [
+    { c: num(rate(p.rate_per_s), p.rate_per_s), v: p.rate_per_s },
+    { c: clock(p.at_s), v: p.at_s },
+    { c: clock(p.length_s), v: p.length_s },
+    { c: num(count(p.exchanges), p.exchanges), v: p.exchanges },
+    { c: num(count(p.errors), p.errors), v: p.errors },
+    { c: num(ms(p.p50_ms), p.p50_ms), v: p.p50_ms },
+    { c: num(ms(p.p95_ms), p.p95_ms), v: p.p95_ms },
+    p.broke ? name(p.broke) : h("span.pill.ok", {}, "held"),
+  ]);
+  return [
+    h("h3", {}, "Search for the capacity"),
+    h(
+      "p",
+      {},
+      said.join(" "),
+      c.broke_by ? [" Broke by ", name(c.broke_by), "."] : "",
+      c.cut_short ? ` ${c.cut_short}` : "",
+    ),
+    table(head, rows, { sort: true, copy: true, caption: "Search for the capacity" }),
+  ];
+}
+
+// What was done to the load while it ran, and what tracing costs.
+function changed() {
+  const out = [];
+  if (R.load.changes.length)
+    out.push(
+      h("h3", {}, "Changed while it ran"),
+      h(
+        "ul.plain",
+        {},
+        R.load.changes.slice(0, 50).map((c) => h("li", {}, `at ${clock(c.at_s)}: `, name(c.what))),
+      ),
+    );
+  const t = R.trace_cost;
+  if (t) {
+    const row = (label, r) => [
+      label,
+      { c: num(r.ratio.toFixed(3), r.ratio) },
+      `${r.low.toFixed(3)} to ${r.high.toFixed(3)}`,
+    ];
+    out.push(
+      h("h3", {}, "What tracing costs"),
+      table(
+        [{ text: "With tracing, times" }, { text: "ratio", num: true }, { text: "95 % sure" }],
+        [row("p50", t.p50), row("p95", t.p95), row("rate", t.rate)],
+        { caption: "What tracing costs", class: "narrow" },
+      ),
+      h(
+        "p.small.dim",
+        {},
+        `${t.pairs} pairs of ${clock(t.stretch_s)} with and without; ${plural(t.exchanges_on, "request", "requests")} with, ${count(t.exchanges_off)} without.`,
+      ),
+    );
+  }
+  return out;
 }
