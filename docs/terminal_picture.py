@@ -64,7 +64,7 @@ def main():
     width = 2 * PAD + CELL * max(map(len, plain))
     height = 2 * PAD + LINE * len(lines)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}">',
-           '<title>Report of hotspan in a terminal</title>',
+           '<title>hotspan in a terminal</title>',
            f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
            f'<g font-family="ui-monospace, SFMono-Regular, Menlo, DejaVu Sans Mono, Consolas, monospace" font-size="{SIZE}" '
            f'fill="{TEXT}" xml:space="preserve">']

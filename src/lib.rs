@@ -25,4 +25,5 @@ pub mod report;
 pub mod scenario;
 pub mod stats;
 pub mod traces;
+pub mod ui;
 pub mod wire;

@@ -81,6 +81,15 @@ codec!(Partial {
 });
 
 impl Partial {
+    /// Every contributor of every step, with its calls and its time: what a look while the run goes on needs. Like all
+    /// blame they are weighted by what each exchange stands for.
+    pub fn owners(&self) -> impl Iterator<Item = (StepId, &Contributor, u64, Nanos)> {
+        self.steps.iter().enumerate().flat_map(|(step, tally)| {
+            let step = StepId(step as u16);
+            tally.parts.iter().map(move |(who, part)| (step, who, part.calls, Nanos(part.total)))
+        })
+    }
+
     pub(super) fn new(analyzer: Analyzer, mut sums: Sums) -> Partial {
         let Analyzer { names, mut steps, seen, period, schedule_delay, what_if, .. } = analyzer;
         let imagined = std::mem::take(&mut sums.plans.results);

@@ -1,14 +1,15 @@
-//! Blame while the run goes on, from a sample of the exchanges: for `hotspan.blame` and for the doctor's brief word on what
-//! the report will not be able to see. A thread of its own with a short, bounded way in; where it cannot keep up it
+//! Blame while the run goes on, from a sample of the exchanges: for `hotspan.blame`, for the live screen, and for the doctor's
+//! brief word on what the report will not be able to see. A thread of its own with a short, bounded way in; where it cannot keep up it
 //! starts afresh with a smaller sample. Nothing waits for it, and the report never reads from it.
 
 use crate::analysis::doctor::{self, Exam, Probe};
 use crate::analysis::result::Category;
-use crate::analysis::{Analyzer, Partition};
+use crate::analysis::{Analyzer, Partial, Partition};
 use crate::record::{Exchange, KeptSpan, Nanos, Run, StepId, Timestamp, TraceId};
+use crate::ui::StepBlame;
 use crate::wire::otlp::{Encoding, ScanResult};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,11 @@ const WAITING: usize = 256;
 const ENOUGH: u64 = 256;
 /// Spans kept at once; some 40 MB.
 const SPANS_MAX: usize = 40_000;
-/// An exchange is looked at this long after its end: SDKs export every 5 s.
+/// An exchange is looked at this long after its end at the latest: SDKs export every 5 s.
 const RIPE: Nanos = Nanos::from_millis(9_000);
+/// One with spans is looked at sooner where spans come sooner: after twice the longest way that a span was seen to take,
+/// and this.
+const RIPE_MARGIN: Nanos = Nanos::from_millis(1_500);
 /// How often ripe exchanges are looked for.
 const LOOK: Duration = Duration::from_millis(500);
 /// Exchanges that the doctor looks at.
@@ -42,6 +46,8 @@ enum Told {
 /// What comes back.
 pub enum Heard {
     Blame(Vec<LiveBlame>),
+    /// The same for the live screen: by step and contributor.
+    Divided(Vec<StepBlame>),
     /// The doctor's sentences.
     Word(Vec<String>),
 }
@@ -59,12 +65,17 @@ pub struct Analyst {
 
 impl Analyst {
     /// Starts the thread.
-    pub fn start(run: &Run) -> std::io::Result<Analyst> {
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start(run: &Run, watched: bool) -> std::io::Result<Analyst> {
         let (tell, told) = sync_channel(WAITING);
         let (answer, hear) = sync_channel(WAITING);
         let work = Work {
             run: run.clone(),
             answer,
+            watched,
+            way: Nanos::ZERO,
             one_in: 1,
             now: Timestamp(0),
             exchanges: Vec::new(),
@@ -146,6 +157,10 @@ fn in_sample(trace: &TraceId, one_in: u64) -> bool {
 struct Work {
     run: Run,
     answer: SyncSender<Heard>,
+    /// Whether there may be a live screen.
+    watched: bool,
+    /// Longest time that was seen between an exchange's end and the coming of a span of it.
+    way: Nanos,
     one_in: u64,
     /// The latest moment that was heard of: the run's clock, not this thread's.
     now: Timestamp,
@@ -169,7 +184,7 @@ impl Work {
                 Ok(Told::Afresh(one_in)) => self.afresh(one_in),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => {
-                    self.look(Timestamp(u64::MAX));
+                    self.look(true);
                     self.word();
                     return;
                 }
@@ -179,7 +194,7 @@ impl Work {
             }
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
-                self.look(Timestamp(self.now.0.saturating_sub(RIPE.0)));
+                self.look(false);
             }
         }
     }
@@ -201,9 +216,24 @@ impl Work {
         });
     }
 
-    /// Divides the latency of the exchanges that ended by then, and forgets them.
-    fn look(&mut self, by: Timestamp) {
-        let (ripe, rest) = std::mem::take(&mut self.exchanges).into_iter().partition(|e| e.phases.end <= by);
+    /// Until when an exchange must have ended to be ripe: without spans, and with some.
+    fn ripe_by(&mut self) -> (Timestamp, Timestamp) {
+        for exchange in &self.exchanges {
+            let last = self.spans.get(&exchange.trace_id).and_then(|spans| spans.last());
+            let way = last.map_or(Nanos::ZERO, |(_, at)| at.since(exchange.phases.end));
+            self.way = self.way.max(way);
+        }
+        let soon = (Nanos(2 * self.way.0) + RIPE_MARGIN).min(RIPE);
+        (self.now - RIPE, self.now - soon)
+    }
+
+    /// Divides the latency of the exchanges that are ripe (at the end: of all), and forgets them.
+    fn look(&mut self, all: bool) {
+        let (bare, joined) = if all { (Timestamp(u64::MAX), Timestamp(u64::MAX)) } else { self.ripe_by() };
+        let spans = &self.spans;
+        let is_ripe =
+            |e: &Exchange| e.phases.end <= bare || e.phases.end <= joined && spans.contains_key(&e.trace_id);
+        let (ripe, rest) = std::mem::take(&mut self.exchanges).into_iter().partition(is_ripe);
         self.exchanges = rest;
         let ripe: Vec<Exchange> = ripe;
         if ripe.is_empty() {
@@ -211,26 +241,27 @@ impl Work {
         }
         let mut analyzer = Analyzer::new(&self.run, Partition::WHOLE);
         ripe.iter().for_each(|exchange| analyzer.exchange(exchange));
+        let mut by_step: BTreeMap<StepId, StepBlame> = BTreeMap::new();
         for exchange in &ripe {
-            let Some(spans) = self.spans.remove(&exchange.trace_id) else {
-                self.examine(exchange, Vec::new());
-                continue;
-            };
+            let spans = self.spans.remove(&exchange.trace_id).unwrap_or_default();
             self.kept = self.kept.saturating_sub(spans.len());
             spans.iter().for_each(|(span, _)| span.lend(|span| analyzer.span(span)));
+            let step = by_step.entry(exchange.step).or_insert_with(|| StepBlame::of(exchange.step));
+            step.exchanges += exchange.weight();
+            step.joined += if spans.is_empty() { 0 } else { exchange.weight() };
             self.examine(exchange, spans);
         }
         // Spans of traces that no exchange of the sample asked for (or that came too late).
-        let too_old = by.0.saturating_sub(RIPE.0);
+        let too_old = self.now.0.saturating_sub(2 * RIPE.0);
         let mut kept = 0;
         self.spans.retain(|_, spans| {
-            let keep = spans.last().is_some_and(|(_, at)| at.0 > too_old);
+            let keep = !all && spans.last().is_some_and(|(_, at)| at.0 > too_old);
             kept += if keep { spans.len() } else { 0 };
             keep
         });
         self.kept = kept;
         let mut blame = Vec::with_capacity(ripe.len());
-        analyzer.finish_each(&mut |number, categories| {
+        let share = analyzer.finish_each(&mut |number, categories| {
             let seconds = Category::ALL
                 .into_iter()
                 .map(|category| (category.name(), categories.get(category).as_secs_f64()))
@@ -240,6 +271,9 @@ impl Work {
             }
         });
         let _ = self.answer.try_send(Heard::Blame(blame));
+        if self.watched {
+            let _ = self.answer.try_send(Heard::Divided(divided(by_step, &share)));
+        }
     }
 
     fn examine(&mut self, exchange: &Exchange, spans: Vec<(KeptSpan, Timestamp)>) {
@@ -257,6 +291,17 @@ impl Work {
         let sentences = doctor::in_brief(&doctor::examine(&exam));
         let _ = self.answer.try_send(Heard::Word(sentences));
     }
+}
+
+/// By step and contributor.
+fn divided(mut by_step: BTreeMap<StepId, StepBlame>, share: &Partial) -> Vec<StepBlame> {
+    for (step, who, calls, time) in share.owners() {
+        if let Some(step) = by_step.get_mut(&step) {
+            step.categories.add(who.category, time);
+            step.contributors.push((who.clone(), calls, time));
+        }
+    }
+    by_step.into_values().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
+use super::manual::{CompletionsArgs, ManArgs};
+use super::serve::ServeArgs;
 use super::trace_link;
 use crate::analysis::WhatIf;
 use crate::traces::ServerTls;
@@ -50,12 +52,22 @@ pub enum Command {
     Import(ImportArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
     Demo(DemoArgs),
+    /// The runs of a folder as web pages on this machine: list, search, reports, tags and notes.
+    Serve(ServeArgs),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
+    /// Write the man pages.
+    Man(ManArgs),
     /// One process of the demo shop.
     #[command(hide = true)]
     DemoService(DemoServiceArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan init http://127.0.0.1:8080/ --out shop.yaml
+  hotspan run shop.yaml")]
 pub struct InitArgs {
     /// Where to look around; only this host is asked.
     pub url: String,
@@ -274,7 +286,7 @@ pub struct OutputArgs {
     pub out: PathBuf,
     #[command(flatten)]
     pub print: PrintArgs,
-    /// Plain progress lines instead of one that is redrawn.
+    /// Plain progress lines instead of the live screen.
     #[arg(long)]
     pub no_ui: bool,
     /// No progress; the report is printed all the same.
@@ -492,6 +504,10 @@ pub enum DoctorFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan spans runs | head
+  hotspan spans runs --trace 4bf92f3577b34da6a3ce929d0e0e4736")]
 pub struct SpansArgs {
     /// A run folder; a folder of runs means the newest in it.
     #[arg(value_name = "RUN")]
@@ -502,6 +518,10 @@ pub struct SpansArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hotspan report runs                               the newest run again
+  hotspan report runs/20261124T101500Z-shop --format markdown > comment.md")]
 pub struct ReportArgs {
     /// A run folder; a folder of runs means the newest in it.
     #[arg(value_name = "RUN")]

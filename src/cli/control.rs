@@ -1,6 +1,6 @@
-//! `--control`: changing the load while it runs, over HTTP on this machine.
+//! Changing the load while it runs: by hand at the live screen, and with `--control` over HTTP on this machine.
 //!
-//! Who may: whoever has the token that is printed at the start. A web page in a browser may not, even if it learnt the
+//! Who may, over HTTP: whoever has the token that is printed at the start. A web page in a browser may not, even if it learnt the
 //! token's place: the `Host` must be this address, an `Origin` must be its own or absent, changes are JSON by POST alone, and
 //! there is no CORS. Everything that changes the load goes through one channel to the loop that watches it and is kept in
 //! the run, so that the report tells what was really offered.
@@ -55,11 +55,14 @@ pub enum Action {
 
 type Asked = (Action, oneshot::Sender<Result<Value, String>>);
 
-/// What was asked for over HTTP, for the loop that watches the load.
+/// How the load is changed, for the loop that watches it; also what was asked for over HTTP.
 pub struct Commands {
     asked: mpsc::Receiver<Asked>,
+    asks: mpsc::Sender<Asked>,
     schedule: Arc<Schedule>,
     controller: Controller,
+    /// What the load may be multiplied by.
+    most: f64,
     changes: RefCell<Vec<LoadChange>>,
 }
 
@@ -84,10 +87,9 @@ struct Service {
 pub fn open(
     runtime: &Runtime,
     address: SocketAddr,
-    schedule: Arc<Schedule>,
-    controller: Controller,
+    commands: &Commands,
     counters: Arc<LiveCounters>,
-) -> anyhow::Result<(Endpoint, Commands)> {
+) -> anyhow::Result<Endpoint> {
     if !address.ip().is_loopback() {
         bail!("--control {address}: the load can be changed from this machine only; use 127.0.0.1 or [::1]");
     }
@@ -96,12 +98,10 @@ pub fn open(
         .with_context(|| format!("--control {address}: cannot listen there"))?;
     let address = listener.local_addr()?;
     let token: String = (0..2).map(|_| format!("{:016x}", rand::random::<u64>())).collect();
-    let (asks, asked) = mpsc::channel();
-    let service =
-        Arc::new(Service { address, token: token.clone(), asks, controller: controller.clone(), counters });
+    let (asks, controller) = (commands.asks.clone(), commands.controller.clone());
+    let service = Arc::new(Service { address, token: token.clone(), asks, controller, counters });
     runtime.spawn(serve(listener, service));
-    let commands = Commands { asked, schedule, controller, changes: RefCell::default() };
-    Ok((Endpoint { address, token }, commands))
+    Ok(Endpoint { address, token })
 }
 
 async fn serve(listener: TcpListener, service: Arc<Service>) {
@@ -250,40 +250,67 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Commands {
+    /// For a load that follows `controller` and may be multiplied by `most`.
+    pub fn new(schedule: Arc<Schedule>, controller: Controller, most: f64) -> Commands {
+        let (asks, asked) = mpsc::channel();
+        Commands { asked, asks, schedule, controller, most, changes: RefCell::default() }
+    }
+
     /// Does what was asked for since the last look, with a load that began at `begin`.
     pub fn apply(&self, begin: Timestamp, clock: Clock, stopper: &Stopper) {
         while let Ok((action, answer)) = self.asked.try_recv() {
-            let now = clock.now();
-            let (what, at) = match action {
-                Action::Factor(factor) => {
-                    let millionths = (factor * f64::from(ONE)).round().clamp(1.0, f64::from(u32::MAX)) as u32;
-                    let at = self.controller.change(begin, now, Change::Factor(millionths));
-                    (format!("rates and users times {factor}"), at)
-                }
-                Action::Pause => ("paused".to_owned(), self.controller.change(begin, now, Change::Pause)),
-                Action::Resume => ("resumed".to_owned(), self.controller.change(begin, now, Change::Resume)),
-                Action::NextStage => {
-                    let stands = self.controller.timeline().schedule_at(now.since(begin));
-                    let next = self.schedule.next_stage(stands);
-                    (
-                        "moved to the next stage".to_owned(),
-                        self.controller.change(begin, now, Change::Jump(next)),
-                    )
-                }
-                Action::Stop => {
-                    stopper.drain();
-                    ("stopped".to_owned(), now.since(begin))
-                }
-                Action::StopNow => {
-                    stopper.now();
-                    ("stopped at once".to_owned(), now.since(begin))
-                }
-            };
-            let done = json!({ "done": what, "at_s": (at.as_secs_f64() * 1e3).round() / 1e3 });
-            self.changes.borrow_mut().push(LoadChange { at, what });
+            let done = self.act(action, begin, clock, stopper).map(|change| {
+                let at_s = (change.at.as_secs_f64() * 1e3).round() / 1e3;
+                json!({ "done": change.what, "at_s": at_s })
+            });
             // Whoever asked may be gone.
-            let _ = answer.send(Ok(done));
+            let _ = answer.send(done);
         }
+    }
+
+    /// Does one thing, and keeps it in mind.
+    ///
+    /// # Errors
+    /// When more load is asked for than is allowed.
+    pub fn act(
+        &self,
+        action: Action,
+        begin: Timestamp,
+        clock: Clock,
+        stopper: &Stopper,
+    ) -> Result<LoadChange, String> {
+        let now = clock.now();
+        let change = |change| self.controller.change(begin, now, change);
+        let (what, at) = match action {
+            Action::Factor(factor) if factor > self.most => {
+                return Err(format!(
+                    "the load may be at most {:.2} times what is planned; --max-rate allows more",
+                    self.most
+                ));
+            }
+            Action::Factor(factor) => {
+                let millionths = (factor * f64::from(ONE)).round().clamp(1.0, f64::from(u32::MAX)) as u32;
+                (format!("rates and users times {factor}"), change(Change::Factor(millionths)))
+            }
+            Action::Pause => ("paused".to_owned(), change(Change::Pause)),
+            Action::Resume => ("resumed".to_owned(), change(Change::Resume)),
+            Action::NextStage => {
+                let stands = self.controller.timeline().schedule_at(now.since(begin));
+                let next = self.schedule.next_stage(stands);
+                ("moved to the next stage".to_owned(), change(Change::Jump(next)))
+            }
+            Action::Stop => {
+                stopper.drain();
+                ("stopped".to_owned(), now.since(begin))
+            }
+            Action::StopNow => {
+                stopper.now();
+                ("stopped at once".to_owned(), now.since(begin))
+            }
+        };
+        let change = LoadChange { at, what };
+        self.changes.borrow_mut().push(change.clone());
+        Ok(change)
     }
 
     /// All that was changed.
@@ -353,7 +380,6 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_kept() {
-        let (asks, asked) = mpsc::channel();
         let (controller, _signal) = control_channel(ONE);
         let scenario = crate::scenario::parse(
             "target: http://127.0.0.1:1\nload: [{rate: 1/s, for: 5s}, {rate: 2/s, for: 5s}]\nsteps: [GET /]\n",
@@ -361,14 +387,16 @@ mod tests {
         )
         .unwrap();
         let schedule = Arc::new(Schedule::of(&scenario, 1));
-        let commands =
-            Commands { asked, schedule, controller: controller.clone(), changes: RefCell::default() };
+        let commands = Commands::new(schedule, controller.clone(), 3.0);
         let (stopper, _stop) = crate::load::stop_channel();
         let clock = Clock::start();
-        for action in [Action::Factor(2.0), Action::NextStage] {
-            asks.send((action, oneshot::channel().0)).unwrap();
+        for action in [Action::Factor(2.0), Action::NextStage, Action::Factor(4.0)] {
+            commands.asks.send((action, oneshot::channel().0)).unwrap();
         }
-        commands.apply(clock.now(), clock, &stopper);
+        let begin = clock.now();
+        commands.apply(begin, clock, &stopper);
+        let refused = commands.act(Action::Factor(4.0), begin, clock, &stopper).unwrap_err();
+        assert!(refused.contains("at most 3.00 times"), "{refused}");
         let what: Vec<String> = commands.changes().into_iter().map(|c| c.what).collect();
         assert_eq!(what, ["rates and users times 2", "moved to the next stage"]);
         let last = *controller.timeline().pieces().last().unwrap();

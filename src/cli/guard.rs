@@ -22,11 +22,12 @@ enum Place {
     Public,
 }
 
-/// Refuses to load hosts that nobody vouched for, and more load than was vouched for.
+/// Refuses to load hosts that nobody vouched for, and more load than was vouched for. Gives what the load may be
+/// multiplied by while it runs.
 ///
 /// # Errors
 /// Which host, why, and what to add to the command line.
-pub fn check(scenario: &Scenario, owned: &[String], max_rate: Option<f64>) -> anyhow::Result<()> {
+pub fn check(scenario: &Scenario, owned: &[String], max_rate: Option<f64>) -> anyhow::Result<f64> {
     let mut public = None;
     for (endpoint, http) in reached(scenario) {
         let owns = owned.iter().any(|host| same_host(host, &endpoint.host));
@@ -64,7 +65,9 @@ pub fn check(scenario: &Scenario, owned: &[String], max_rate: Option<f64>) -> an
             "{users} users are more than {PUBLIC_USERS} on the public host {host}; say with --max-rate that this is meant"
         );
     }
-    Ok(())
+    let most_users =
+        if public.is_some() && max_rate.is_none() { f64::from(PUBLIC_USERS) } else { f64::INFINITY };
+    Ok((limit / peak).min(most_users / f64::from(users)))
 }
 
 fn same_host(a: &str, b: &str) -> bool {
@@ -148,7 +151,19 @@ mod tests {
         let text = format!("target: http://{host}/\nload: {load}\nsteps: [GET /]\n");
         let scenario = crate::scenario::parse(&text, "t.yaml").unwrap();
         let owned: Vec<String> = owned.iter().map(ToString::to_string).collect();
-        check(&scenario, &owned, max_rate).map_err(|e| e.to_string())
+        check(&scenario, &owned, max_rate).map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_load_may_grow_as_far_as_it_was_allowed() {
+        let most = |host: &str, load: &str, max_rate| {
+            let text = format!("target: http://{host}/\nload: {load}\nsteps: [GET /]\n");
+            check(&crate::scenario::parse(&text, "t.yaml").unwrap(), &[host.into()], max_rate).unwrap()
+        };
+        assert_eq!(most("127.0.0.1", "{rate: 100/s, for: 1s}", None), f64::INFINITY);
+        assert_eq!(most("127.0.0.1", "{rate: 100/s, for: 1s}", Some(150.0)), 1.5);
+        assert_eq!(most("93.184.216.34", "{rate: 100/s, for: 1s}", None), 10.0);
+        assert_eq!(most("93.184.216.34", "{users: 100, for: 1s}", None), 5.0);
     }
 
     #[test]

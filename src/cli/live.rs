@@ -1,13 +1,16 @@
-//! While load runs: the progress line, Ctrl-C (once to drain and report, twice to stop at once), and the decision to give
+//! While load runs: the progress line or the live screen, Ctrl-C (once to drain and report, twice to stop at once), and the decision to give
 //! up on a target that is gone.
 
 use super::control::Commands;
 use super::progress::Progress;
 use super::recorder::RecorderLive;
+use super::screen;
 use super::search::{Searcher, Searching, Tally};
-use crate::load::{Controller, LiveCounters, LoadHandle, Stopper};
+use crate::load::{Controller, LiveCounters, LoadHandle, Schedule, Stopper};
 use crate::record::Nanos;
 use crate::scenario::Scenario;
+use crate::traces::Receiver;
+use crate::ui::Update;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
@@ -42,6 +45,11 @@ impl Interrupts {
     pub fn count(&self) -> u32 {
         self.0.load(Relaxed)
     }
+
+    /// One more: a terminal whose keys are read makes no signal of Ctrl-C.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 #[cfg(unix)]
@@ -66,8 +74,12 @@ pub struct LoadWatch<'a> {
     pub live: &'a RecorderLive,
     pub stopper: &'a Stopper,
     pub controller: &'a Controller,
-    /// What is asked for over HTTP.
+    /// Where the load may be changed by hand or over HTTP: how.
     pub commands: Option<&'a Commands>,
+    /// When load is due.
+    pub schedule: &'a Schedule,
+    /// Where spans come in.
+    pub receiver: Option<&'a Receiver>,
     pub tally: &'a Arc<Tally>,
 }
 
@@ -96,6 +108,9 @@ impl LoadWatch<'_> {
             if let Some(commands) = self.commands {
                 commands.apply(handle.started_at(), handle.clock(), self.stopper);
             }
+            while let Some(wish) = progress.wish() {
+                self.grant(wish, handle, interrupts, progress);
+            }
             match interrupts.count() {
                 0 => {}
                 1 if told == 0 => {
@@ -116,6 +131,11 @@ impl LoadWatch<'_> {
             if !advised && let Some(word) = self.word() {
                 advised = true;
                 word.iter().for_each(|sentence| progress.note(sentence));
+            }
+            if progress.feed().is_some() {
+                progress.tell(Update::Load(self.look(handle)));
+                progress.tell(Update::Spans(screen::spans(self.live, self.receiver)));
+                continue;
             }
             rate.update(self.counters.done.load(Relaxed));
             progress.tick(&self.line(began.elapsed(), rate.per_second));

@@ -18,6 +18,7 @@ mod host;
 mod import;
 mod init;
 mod live;
+mod manual;
 mod own_telemetry;
 mod part;
 mod progress;
@@ -25,7 +26,9 @@ mod recorder;
 mod report;
 mod roots;
 mod run;
+mod screen;
 mod search;
+mod serve;
 mod spans;
 mod thresholds;
 mod trace_files;
@@ -59,6 +62,9 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::DemoService(args) => demo::service(&args),
     };
     match outcome {

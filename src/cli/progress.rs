@@ -1,6 +1,8 @@
-//! One line about what is going on, on standard error: redrawn on a terminal, printed every few seconds elsewhere.
+//! What is going on, on standard error: one line, redrawn on a terminal and printed every few seconds elsewhere; while
+//! load runs on a terminal, the live screen.
 
 use super::args::OutputArgs;
+use crate::ui::{Feed, Look, Screen, Setup, Update, Wish};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ pub struct Progress {
     mode: Mode,
     last_line: Option<Instant>,
     drawn: bool,
+    screen: Option<Screen>,
 }
 
 impl Progress {
@@ -34,16 +37,54 @@ impl Progress {
 
     /// Silent, or in plain lines, or as standard error allows.
     pub fn with(quiet: bool, no_ui: bool) -> Progress {
-        let mode = match (quiet, no_ui, io::stderr().is_terminal()) {
+        let mode = match (quiet, no_ui, io::stderr().is_terminal() && can_redraw()) {
             (true, ..) => Mode::Silent,
             (_, false, true) => Mode::Redraw,
             _ => Mode::Lines,
         };
-        Progress { mode, last_line: None, drawn: false }
+        Progress { mode, last_line: None, drawn: false, screen: None }
+    }
+
+    /// Whether there can be a live screen: standard error and output are a terminal that this process may draw on.
+    pub fn can_have_screen(&self) -> bool {
+        self.mode == Mode::Redraw && io::stdout().is_terminal() && in_foreground()
+    }
+
+    /// Shows the live screen, if there can be one. Where the terminal does not let itself be taken the line stays.
+    pub fn open_screen(&mut self, setup: Setup, look: Look) {
+        if self.can_have_screen() {
+            self.clear();
+            self.screen = Screen::open(setup, look).ok();
+        }
+    }
+
+    /// Ends the live screen, if there is one; the terminal is as it was before.
+    pub fn close_screen(&mut self) {
+        self.screen = None;
+    }
+
+    /// A way to tell the live screen, if there is one.
+    pub fn feed(&self) -> Option<Feed> {
+        self.screen.as_ref().map(Screen::feed)
+    }
+
+    /// What the user of the live screen wants.
+    pub fn wish(&self) -> Option<Wish> {
+        self.screen.as_ref()?.wish()
+    }
+
+    /// Tells the live screen, if there is one. What finds no place is told again soon enough.
+    pub fn tell(&self, update: Update) {
+        if let Some(screen) = &self.screen {
+            let _ = screen.feed().tell(update);
+        }
     }
 
     /// Shows the line, if it is time to.
     pub fn tick(&mut self, line: &str) {
+        if self.screen.is_some() {
+            return self.tell(Update::Status(line.to_owned()));
+        }
         match self.mode {
             Mode::Silent => {}
             Mode::Redraw => {
@@ -62,6 +103,9 @@ impl Progress {
 
     /// A line that stays: something that happened once.
     pub fn note(&mut self, line: &str) {
+        if self.screen.is_some() {
+            return self.tell(Update::Note(line.to_owned()));
+        }
         if self.mode != Mode::Silent {
             self.clear();
             let _ = writeln!(io::stderr().lock(), "{line}");
@@ -76,5 +120,24 @@ impl Progress {
             self.drawn = false;
         }
         self.last_line = None;
+    }
+}
+
+/// Whether a line can be drawn over: not by terminals that are none, and not in the logs of build machines.
+fn can_redraw() -> bool {
+    let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false" && v != "0");
+    !ci && std::env::var("TERM").map_or(cfg!(windows), |term| term != "dumb")
+}
+
+/// Whether this process has the terminal: one in the background would be stopped when it takes it.
+fn in_foreground() -> bool {
+    #[cfg(unix)]
+    {
+        let own = rustix::process::getpgrp();
+        rustix::termios::tcgetpgrp(io::stderr()).is_ok_and(|group| group == own)
+    }
+    #[cfg(not(unix))]
+    {
+        true
     }
 }

@@ -8,6 +8,7 @@
 use super::analyst::{Analyst, Heard};
 use super::gates::Gates;
 use super::host;
+use super::screen::Watched;
 use super::search::Tally;
 use crate::load::{LiveCounters, Stopper};
 use crate::record::{Exchange, Run, Timestamp, WaitFacts};
@@ -15,11 +16,12 @@ use crate::traces::{
     Ack, Content, ExportConfig, ExportHandle, Incoming, JoinTracker, Keeper, LateSpanWait, ScrapeText,
     WaitPolicy, WaitStep,
 };
+use crate::ui::{Feed, Update};
 use crate::wire::folder::RunWriter;
 use crate::wire::otlp::{HistogramForm, LoadGauges, MetricsEncoder, SpanEncoder, Temporality, expose};
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -47,6 +49,8 @@ pub struct RecorderLive {
     pub word: Mutex<Option<Vec<String>>>,
     /// Why a threshold has stopped the load, if one has.
     pub broken: Mutex<Option<String>>,
+    /// The live screen, once it is shown.
+    pub screen: OnceLock<Feed>,
 }
 
 /// What the recorder works with.
@@ -67,6 +71,8 @@ pub struct Recorder {
     pub tally: Option<Arc<Tally>>,
     /// Thresholds that stop the load.
     pub gates: Gates,
+    /// What is kept for the live screen, where there may be one.
+    pub watched: Option<Watched>,
 }
 
 /// What the recorder found out.
@@ -249,6 +255,12 @@ impl Work {
                 Heard::Blame(blame) => self.recorder.export.each_metrics(|metrics| {
                     blame.iter().for_each(|(step, categories)| metrics.blame(*step, categories));
                 }),
+                Heard::Divided(blame) => {
+                    if let Some(feed) = self.recorder.live.screen.get() {
+                        // Where it finds no place the next one will: the screen shows the last seconds alone.
+                        let _ = feed.tell(Update::Blame(blame));
+                    }
+                }
                 Heard::Word(word) => {
                     *self.recorder.live.word.lock().unwrap_or_else(PoisonError::into_inner) = Some(word);
                 }
@@ -313,6 +325,9 @@ impl Work {
                 analyst.exchange(exchange);
             }
             self.recorder.gates.take(exchange);
+            if let Some(watched) = &mut self.recorder.watched {
+                watched.take(exchange);
+            }
         }
     }
 
@@ -356,6 +371,9 @@ impl Work {
         live.traced.store(self.tracker.traced(), Relaxed);
         live.joined.store(self.tracker.joined(), Relaxed);
         live.p95_ns.store(self.latencies.value_at_quantile(0.95), Relaxed);
+        if let (Some(watched), Some(feed)) = (&mut self.recorder.watched, live.screen.get()) {
+            watched.tell(feed);
+        }
     }
 
     fn watch_gates(&mut self, now: Timestamp) {

@@ -16,6 +16,7 @@ use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
 use super::recorder::{Export, Recorded, Recorder, RecorderLive};
+use super::screen::{self, Watched};
 use super::search::{Searcher, Searching, Tally};
 use super::watch::Watch;
 use crate::demo::{self, Demo};
@@ -28,6 +29,7 @@ use crate::traces::{
     Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
     ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
+use crate::ui::{Look, Update, Wish};
 use crate::wire::folder::{GeneratorWriter, RunWriter};
 use anyhow::{Context, bail};
 use std::future::Future;
@@ -58,7 +60,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         let low_per_s = SearchPlan::default().low_per_s.min(high_per_s / 10.0);
         scenario.searching(SearchPlan { low_per_s, high_per_s, ..SearchPlan::default() });
     }
-    guard::check(&scenario, &args.i_own, args.max_rate)?;
+    let most_factor = guard::check(&scenario, &args.i_own, args.max_rate)?;
     load::check_target(&scenario)?;
     let means = Means::of(&args.findings)?;
     let runtime = runtime()?;
@@ -80,6 +82,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         scenario,
         sampling,
         control: args.control,
+        most_factor,
         seed: args.seed,
         threads: args.threads,
         strict: args.strict,
@@ -128,6 +131,7 @@ where
         scenario,
         sampling,
         control: None,
+        most_factor: f64::INFINITY,
         seed: args.seed,
         threads: None,
         strict: false,
@@ -200,6 +204,8 @@ struct Plan {
     sampling: Sampling,
     /// Where the load can be changed while it runs.
     control: Option<SocketAddr>,
+    /// What the load may be multiplied by while it runs.
+    most_factor: f64,
     seed: u64,
     threads: Option<usize>,
     strict: bool,
@@ -274,7 +280,8 @@ impl<'a> Session<'a> {
         let mut underway =
             Underway { interrupts: Interrupts::listen(runtime), progress: Progress::new(output), run, dir };
         underway.announce(receiver.as_ref(), output.quiet);
-        let analyst = receiver.as_ref().map(|_| Analyst::start(&underway.run)).transpose();
+        let watched = underway.progress.can_have_screen();
+        let analyst = receiver.as_ref().map(|_| Analyst::start(&underway.run, watched)).transpose();
         let analyst = analyst.context("cannot start the analyst's thread")?;
 
         let (sink, exchanges) = mpsc::channel(EXCHANGE_BATCHES);
@@ -300,6 +307,7 @@ impl<'a> Session<'a> {
             analyst,
             tally: scenario.load.search.is_some().then(|| tally.clone()),
             gates: Gates::new(&scenario.thresholds, scenario.steps()),
+            watched: watched.then(Watched::default),
         };
         let recorder = recorder.spawn().context("cannot start the recorder's thread")?;
         let mut options = LoadOptions::new(scenario.clone(), sink, stop);
@@ -309,16 +317,15 @@ impl<'a> Session<'a> {
         options.live = counters.clone();
         let factor = scenario.load.search.as_ref().map_or(ONE, Searcher::first_factor);
         let (controller, followed) = load::control_channel(factor);
-        let mut commands = None;
-        if let Some(address) = plan.control {
-            let schedule = Arc::new(Schedule::of(&scenario, plan.seed));
-            let (endpoint, received) =
-                control::open(runtime, address, schedule, controller.clone(), counters.clone())?;
+        let schedule = Arc::new(Schedule::of(&scenario, plan.seed));
+        let by_hand = plan.control.is_some() || watched && scenario.load.search.is_none();
+        let commands = by_hand.then(|| Commands::new(schedule.clone(), controller.clone(), plan.most_factor));
+        if let (Some(address), Some(commands)) = (plan.control, &commands) {
+            let endpoint = control::open(runtime, address, commands, counters.clone())?;
             say(&format!(
                 "The load can be changed at http://{}/load with Authorization: Bearer {}",
                 endpoint.address, endpoint.token
             ));
-            commands = Some(received);
         }
         if commands.is_some() || scenario.load.search.is_some() {
             options.control = Some(followed);
@@ -330,6 +337,8 @@ impl<'a> Session<'a> {
             stopper: &stopper,
             controller: &controller,
             commands: commands.as_ref(),
+            schedule: &schedule,
+            receiver: receiver.as_ref(),
             tally: &tally,
         };
         if let Some(exporter) = &exporter {
@@ -340,11 +349,12 @@ impl<'a> Session<'a> {
             Some(database::Source::Postgres(url)) => Some(database::Activity::start(url)?),
             _ => None,
         };
-        let facts = underway.load(options, &watch)?;
+        let look = screen::look(output.print.color);
+        let facts = underway.load(options, &watch, look)?;
         underway.run.git_commit = commit.join().unwrap_or_default();
         means.locks = activity.map(database::Activity::finish).unwrap_or_default();
         underway.run.load = facts;
-        let mut recorded = underway.late_spans(recorder, &live)?;
+        let mut recorded = underway.late_spans(recorder, &live, receiver.as_ref())?;
 
         let receiver_facts = receiver.map(|receiver| {
             receiver.lost_after_ack(recorded.lost_after_ack);
@@ -391,12 +401,26 @@ impl Underway {
 
     /// Puts on the load and shows how it goes.
     #[tracing::instrument(name = "load", skip_all)]
-    fn load(&mut self, options: LoadOptions, watch: &LoadWatch) -> anyhow::Result<LoadFacts> {
+    fn load(&mut self, options: LoadOptions, watch: &LoadWatch, look: Look) -> anyhow::Result<LoadFacts> {
         // Without its file the looks are still in the report; without its thread there are none.
         let mut file = GeneratorWriter::create(&self.dir).ok();
         let counters = Arc::clone(&options.live);
         let mut handle = load::start(options)?;
+        let setup = screen::setup(
+            watch.scenario,
+            &self.run.target,
+            watch.receiver.is_some(),
+            watch.commands.is_some(),
+        );
+        self.progress.open_screen(setup, look);
+        let feed = self.progress.feed();
+        if let Some(feed) = &feed {
+            let _ = watch.live.screen.set(feed.clone());
+        }
         let own = Watch::start(counters, move |look| {
+            if let Some(feed) = &feed {
+                let _ = feed.tell(Update::Generator(look.clone()));
+            }
             // A disk that is full ends the file, not the load.
             if file.as_mut().is_some_and(|f| f.append(look).is_err()) {
                 file = None;
@@ -406,6 +430,7 @@ impl Underway {
         let searcher = watch.search(&handle)?;
         let aborted = watch.until_finished(&handle, &self.interrupts, &mut self.progress);
         let lasted = handle.clock().now().since(handle.started_at());
+        self.progress.tell(Update::Status("the last exchanges are written …".into()));
         let complaint = handle.tear_down();
         let mut facts = handle.join();
         facts.generator = own.map(Watch::stop).unwrap_or_default();
@@ -432,11 +457,18 @@ impl Underway {
         &mut self,
         recorder: std::thread::JoinHandle<anyhow::Result<Recorded>>,
         live: &RecorderLive,
+        receiver: Option<&Receiver>,
     ) -> anyhow::Result<Recorded> {
         self.progress.clear();
         let already = self.interrupts.count();
         while !recorder.is_finished() {
             std::thread::sleep(Duration::from_millis(20));
+            while let Some(wish) = self.progress.wish() {
+                if wish == Wish::Interrupt {
+                    self.interrupts.add();
+                }
+            }
+            self.progress.tell(Update::Spans(screen::spans(live, receiver)));
             if self.interrupts.count() > already || self.run.state == RunState::Interrupted && already > 1 {
                 live.hurry.store(true, std::sync::atomic::Ordering::Relaxed);
             }
@@ -445,6 +477,8 @@ impl Underway {
                 self.progress.tick(&format!("{waiting} … (Ctrl-C to go on without them)"));
             }
         }
+        // From here on there is text for the terminal again.
+        self.progress.close_screen();
         self.progress.clear();
         match recorder.join() {
             Ok(recorded) => recorded,

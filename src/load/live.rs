@@ -85,6 +85,11 @@ impl Stopper {
         self.raise(StopLevel::Now);
     }
 
+    /// Whether nothing new starts any more.
+    pub fn is_stopping(&self) -> bool {
+        *self.level.borrow() > StopLevel::Run
+    }
+
     fn raise(&self, level: StopLevel) {
         self.level.send_if_modified(|current| {
             let higher = level > *current;

@@ -13,6 +13,7 @@ mod export;
 mod html;
 mod json;
 mod link;
+pub mod look;
 mod markdown;
 mod number;
 mod prose;

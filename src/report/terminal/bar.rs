@@ -2,22 +2,11 @@
 
 use super::screen::{Paint, Row, Screen};
 use crate::analysis::result::Category;
+use crate::report::look;
 
 /// A bar of `cells` cells, divided in proportion by largest remainder, so that the cells add up.
 pub fn stacked(parts: &[(Category, f64)], cells: usize, screen: &Screen) -> Row {
-    let total: f64 = parts.iter().map(|(_, value)| value.max(0.0)).sum();
-    if total <= 0.0 || cells == 0 {
-        return Row::new();
-    }
-    let exact: Vec<f64> = parts.iter().map(|(_, value)| value.max(0.0) / total * cells as f64).collect();
-    let mut sizes: Vec<usize> = exact.iter().map(|e| e.floor() as usize).collect();
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    let rest = |i: &usize| exact[*i] - exact[*i].floor();
-    order.sort_by(|a, b| rest(b).total_cmp(&rest(a)));
-    let missing = cells.saturating_sub(sizes.iter().sum());
-    for i in order.into_iter().take(missing) {
-        sizes[i] += 1;
-    }
+    let sizes = look::divide(&parts.iter().map(|(_, value)| *value).collect::<Vec<_>>(), cells);
     parts.iter().zip(sizes).filter(|(_, size)| *size > 0).fold(Row::new(), |row, ((category, _), size)| {
         row.push(mark(*category, screen).to_string().repeat(size), Paint::Category(*category))
     })
@@ -40,42 +29,8 @@ pub fn key(category: Category, screen: &Screen) -> Row {
 pub fn mark(category: Category, screen: &Screen) -> char {
     match (screen.unicode(), screen.color()) {
         (true, true) => '█',
-        (true, false) => pattern(category),
-        (false, _) => letter(category),
-    }
-}
-
-const fn pattern(category: Category) -> char {
-    match category {
-        Category::Generator => '!',
-        Category::Connection => '+',
-        Category::Network => '░',
-        Category::Queue => '╳',
-        Category::App => '▒',
-        Category::Database => '█',
-        Category::Cache => '▚',
-        Category::Search => '≈',
-        Category::Messaging => '◊',
-        Category::External => '▓',
-        Category::Transfer => '═',
-        Category::Untraced => '?',
-    }
-}
-
-const fn letter(category: Category) -> char {
-    match category {
-        Category::Generator => 'G',
-        Category::Connection => '+',
-        Category::Network => 'N',
-        Category::Queue => 'Q',
-        Category::App => 'A',
-        Category::Database => 'D',
-        Category::Cache => 'C',
-        Category::Search => 'S',
-        Category::Messaging => 'M',
-        Category::External => 'E',
-        Category::Transfer => 'T',
-        Category::Untraced => '?',
+        (true, false) => look::pattern(category),
+        (false, _) => look::letter(category),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::analysis::result::Category;
 use crate::report::Style;
+use crate::report::look;
 use crate::report::number::NBSP;
 use crate::report::prose::{Piece, Prose};
 use crate::report::text;
@@ -26,30 +27,16 @@ pub enum Paint {
 }
 
 impl Paint {
-    /// SGR parameters. The category colours are the 256-colour neighbours of the palette of Okabe and Ito, which people
-    /// with any common colour blindness tell apart; brightness differs too.
-    fn codes(self) -> &'static str {
+    /// SGR parameters.
+    fn codes(self) -> String {
         match self {
-            Paint::Plain => "",
-            Paint::Bold => "1",
-            Paint::Dim => "2",
-            Paint::Good => "38;5;36",
-            Paint::Caution => "38;5;214",
-            Paint::Bad => "1;38;5;203",
-            Paint::Category(category) => match category {
-                Category::Generator => "38;5;203",
-                Category::Connection => "38;5;243",
-                Category::Network => "38;5;249",
-                Category::Queue => "38;5;175",
-                Category::App => "38;5;75",
-                Category::Database => "38;5;214",
-                Category::Cache => "38;5;36",
-                Category::Search => "38;5;186",
-                Category::Messaging => "38;5;141",
-                Category::External => "38;5;166",
-                Category::Transfer => "38;5;32",
-                Category::Untraced => "38;5;240",
-            },
+            Paint::Plain => String::new(),
+            Paint::Bold => "1".into(),
+            Paint::Dim => "2".into(),
+            Paint::Good => format!("38;5;{}", look::GOOD),
+            Paint::Caution => format!("38;5;{}", look::CAUTION),
+            Paint::Bad => format!("1;38;5;{}", look::BAD),
+            Paint::Category(category) => format!("38;5;{}", look::color(category)),
         }
     }
 }
