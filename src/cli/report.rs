@@ -32,7 +32,7 @@ pub fn render(report: &Report, print: &PrintArgs) -> String {
 }
 
 /// What standard output can show. 100 columns where its width is unknown.
-fn style(color: ColorChoice) -> Style {
+pub fn style(color: ColorChoice) -> Style {
     let terminal = io::stdout().is_terminal();
     let env_set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
     let color = match color {
