@@ -18,6 +18,7 @@
 
 pub mod analysis;
 pub mod cli;
+pub mod compare;
 pub mod demo;
 pub mod load;
 pub mod record;

@@ -438,6 +438,7 @@ fn operations(ops: BTreeMap<OpKey, OpTally>) -> Vec<Operation> {
             exchanges: tally.exchanges,
             duration: tally.duration,
             own: Nanos(tally.own),
+            own_each: tally.own_each,
         })
         .collect();
     ops.sort_by_key(|op| Reverse(op.own));

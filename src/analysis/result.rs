@@ -333,6 +333,8 @@ pub struct Operation {
     pub duration: Histogram,
     /// Its own time on the critical path.
     pub own: Nanos,
+    /// The same by exchange in which it had any.
+    pub own_each: Histogram,
 }
 
 /// A request to look at.

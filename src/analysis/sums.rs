@@ -248,8 +248,6 @@ impl Sums {
         for (root, service) in self.touched.drain(..) {
             self.services.entry(service).or_default().1 += u64::from(asked[root as usize].weight);
         }
-        let Sums { op_own, ops, .. } = self;
-        op_own.drain(|key, time| ops.entry(u64::from(key)).or_default().own += time);
     }
 
     /// Takes in an exchange that was just blamed.
@@ -284,9 +282,15 @@ impl Sums {
                 if node.owner != piece.owner {
                     continue;
                 }
-                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time * weight);
+                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time);
             }
         }
+        let Sums { op_own, ops, .. } = self;
+        op_own.drain(|key, time| {
+            let op = ops.entry(u64::from(key)).or_default();
+            op.own += time * weight;
+            op.own_each.record_n(Nanos(time), if time > 0 { weight } else { 0 });
+        });
         result.categories.merge(&categories);
         let passage = Passage { intended: asked.intended, end: asked.end, user: asked.user, weight };
         let slice = self.ticks.exchange(passage, &categories);

@@ -83,7 +83,7 @@ codec!(StepTally {
     error_latency,
     evidence,
 });
-codec!(OpTally { calls, errors, exchanges, duration, own });
+codec!(OpTally { calls, errors, exchanges, duration, own, own_each });
 
 impl Part {
     /// Counts one exchange in which it had time, and how much shorter that exchange could have been.
@@ -269,11 +269,20 @@ pub(super) struct OpTally {
     pub exchanges: u64,
     pub duration: Histogram,
     pub own: u64,
+    /// The same by exchange in which it had any.
+    pub own_each: Histogram,
 }
 
 impl Default for OpTally {
     fn default() -> OpTally {
-        OpTally { calls: 0, errors: 0, exchanges: 0, duration: Histogram::coarse(), own: 0 }
+        OpTally {
+            calls: 0,
+            errors: 0,
+            exchanges: 0,
+            duration: Histogram::coarse(),
+            own: 0,
+            own_each: Histogram::coarse(),
+        }
     }
 }
 
@@ -284,5 +293,6 @@ impl OpTally {
         self.exchanges += other.exchanges;
         self.duration.merge(&other.duration);
         self.own += other.own;
+        self.own_each.merge(&other.own_each);
     }
 }

@@ -4,7 +4,9 @@
 mod analyst;
 mod analyze;
 mod args;
+mod ci;
 mod collect;
+mod compare;
 mod control;
 mod database;
 mod demo;
@@ -56,6 +58,8 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Merge(args) => part::merge(&args),
+        Command::Ci(args) => ci::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),

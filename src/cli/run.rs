@@ -159,7 +159,11 @@ pub fn runtime() -> anyhow::Result<Runtime> {
 fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
     let shape = &args.shape;
     if args.what.starts_with("http://") || args.what.starts_with("https://") {
-        let mut form = UrlForm::new(args.what.as_str());
+        let url = match &args.target {
+            Some(target) => elsewhere(&args.what, target)?,
+            None => args.what.clone(),
+        };
+        let mut form = UrlForm::new(url);
         form.duration = nanos(shape.duration.unwrap_or(Duration::from_secs(30)));
         form.load = match shape.rate {
             Some(rate) => UrlLoad::Rate(rate_per_second(rate)?),
@@ -178,11 +182,35 @@ fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
             args.what
         )
     })?;
+    let text = match &args.target {
+        Some(target) => with_target(&text, target)
+            .with_context(|| format!("--target: {} has no line that begins with `target:`", args.what))?,
+        None => text,
+    };
     let surroundings = Surroundings {
         environment: Arc::new(std::env::vars_os().filter_map(text_pair).collect()),
         ..Surroundings::default()
     };
     Ok(scenario::parse_with(&text, &args.what, &surroundings)?)
+}
+
+/// A URL's path at another host.
+fn elsewhere(url: &str, target: &str) -> anyhow::Result<String> {
+    let path = url::Url::parse(url).with_context(|| format!("{url} is no URL"))?;
+    let mut out = url::Url::parse(target).with_context(|| format!("--target {target} is no URL"))?;
+    out.set_path(path.path());
+    out.set_query(path.query());
+    Ok(out.into())
+}
+
+/// A scenario with another target; none where it has no target of its own to replace.
+fn with_target(text: &str, target: &str) -> Option<String> {
+    let is_target = |line: &str| line.starts_with("target:");
+    text.lines().any(is_target).then(|| {
+        let line = format!("target: {}", serde_json::Value::from(target));
+        text.lines().map(|l| if is_target(l) { line.as_str() } else { l }).collect::<Vec<_>>().join("\n")
+            + "\n"
+    })
 }
 
 fn text_pair((key, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
@@ -665,6 +693,16 @@ pub fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scenario_can_go_elsewhere() {
+        let text = "name: x\ntarget: http://a\nsteps:\n  - get: /\n";
+        let there = with_target(text, "http://b:1").unwrap();
+        assert_eq!(there, text.replace("http://a", "\"http://b:1\""));
+        assert_eq!(with_target("name: x\n", "http://b"), None);
+        assert_eq!(elsewhere("http://a/x?y=1", "https://b:9/").unwrap(), "https://b:9/x?y=1");
+        assert!(elsewhere("http://a/x", "b").is_err());
+    }
 
     #[test]
     fn names_become_folder_names() {

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 const CHARGE: Duration = Duration::from_millis(8);
+/// Environment variable with another length of a charge in milliseconds, for trials of what small changes can be seen.
+const CHARGE_MS: &str = "HOTSPAN_DEMO_CHARGE_MS";
 const SLOW_CHARGE: Duration = Duration::from_millis(400);
 /// A charge with the fraud screening that the lock_contention fault asks for.
 const SCREENED_CHARGE: Duration = Duration::from_millis(320);
@@ -28,6 +30,7 @@ const BURST: f64 = 2.0;
 struct Payment {
     faults: Arc<FaultSwitch>,
     bucket: Arc<Mutex<TokenBucket>>,
+    charge: Duration,
 }
 
 impl Control for Payment {
@@ -50,6 +53,7 @@ pub(super) async fn serve(
     let payment = Payment {
         faults: Arc::new(FaultSwitch::new(faults)),
         bucket: Arc::new(Mutex::new(TokenBucket::new(CHARGES_PER_SECOND, BURST, Instant::now()))),
+        charge: charge_of(std::env::var(CHARGE_MS).ok().as_deref()),
     };
     let router = Router::new()
         .route("/v1/charges", post(charge))
@@ -57,6 +61,12 @@ pub(super) async fn serve(
         .with_state(payment.clone())
         .merge(care_routes(payment));
     listen(listener, router, until).await
+}
+
+/// A charge takes as long as the variable says, up to a minute, or as it usually does.
+fn charge_of(variable: Option<&str>) -> Duration {
+    let ms = variable.and_then(|text| text.trim().parse::<u64>().ok()).filter(|ms| *ms <= 60_000);
+    ms.map_or(CHARGE, Duration::from_millis)
 }
 
 #[derive(Deserialize)]
@@ -75,7 +85,7 @@ async fn charge(State(payment): State<Payment>, Json(charge): Json<Charge>) -> R
             return (StatusCode::TOO_MANY_REQUESTS, retry_after).into_response();
         }
     }
-    let mut takes = if charge.screening { SCREENED_CHARGE } else { CHARGE };
+    let mut takes = if charge.screening { SCREENED_CHARGE } else { payment.charge };
     if payment.faults.is_on(Fault::SlowExternal) {
         takes = takes.max(SLOW_CHARGE);
     }
@@ -131,6 +141,12 @@ mod tests {
         let taken = (0..100)
             .filter(|tenth| bucket.take(start + Duration::from_millis(500 + 100 * (tenth + 1))).is_ok());
         assert_eq!(taken.count(), 20, "ten seconds at two a second");
+    }
+
+    #[test]
+    fn a_charge_takes_as_long_as_it_is_told_to() {
+        assert_eq!(charge_of(Some(" 44 ")), Duration::from_millis(44));
+        assert_eq!([None, Some("soon"), Some("-1"), Some("99999999")].map(charge_of), [CHARGE; 4]);
     }
 
     #[test]

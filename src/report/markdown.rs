@@ -3,6 +3,10 @@
 //! Foreign text stands in code spans, where neither HTML, links, mentions, issue numbers nor emphasis mean anything; the
 //! only characters to mind there are the back-tick (a longer fence) and, in tables, the pipe.
 
+mod comparison;
+
+pub use comparison::comparison;
+
 use super::checks::stated;
 use super::link;
 use super::number::{self, NBSP, count, ms, percent, signed};

@@ -17,6 +17,7 @@ pub mod look;
 mod markdown;
 mod number;
 mod prose;
+mod read;
 mod terminal;
 mod text;
 mod view;
@@ -24,6 +25,8 @@ mod wording;
 
 #[cfg(test)]
 mod analysis_tests;
+#[cfg(test)]
+mod comparison_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
@@ -38,9 +41,10 @@ use crate::record::Run;
 
 pub use export::{csv, folded, hdr_log, junit, openmetrics, speedscope};
 pub use html::html;
-pub use json::json;
-pub use markdown::markdown;
-pub use terminal::terminal;
+pub use json::{comparison as comparison_json, json};
+pub use markdown::{comparison as comparison_markdown, markdown};
+pub use read::{ReadError, summary};
+pub use terminal::{comparison as comparison_terminal, terminal};
 
 /// What a report is made from.
 #[derive(Clone, Copy, Debug)]

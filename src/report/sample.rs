@@ -287,8 +287,9 @@ fn operation(service: &str, name: &str, kind: SpanKind) -> Operation {
         calls: 500,
         errors: 2,
         exchanges: 480,
+        own: Nanos(duration.sum() as u64),
+        own_each: duration.clone(),
         duration,
-        own: Nanos::from_millis(1_234),
     }
 }
 

@@ -289,3 +289,55 @@ fn wait_until(mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// Reports of one run each: structure is compared, times get no verdict, and what is not alike is refused.
+#[test]
+fn compare_reads_reports_and_refuses_what_is_not_alike() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden/bottleneck.json");
+    let base: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&golden).unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let mut report = base.clone();
+        report["run"]["id"] = name.into();
+        change(&mut report);
+        let path = dir.path().join(name);
+        std::fs::write(&path, report.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = write("one.json", &|_| ());
+    let other = write("other.json", &|_| ());
+    let more = write("more.json", &|report| {
+        let step = report["steps"][0]["contributors"].as_array_mut().unwrap();
+        let database = step.iter_mut().find(|c| c["category"] == "database").unwrap();
+        database["calls_per_exchange"] = serde_json::json!(100.0);
+    });
+    let elsewhere = write("elsewhere.json", &|report| report["run"]["host"]["cores"] = 63.into());
+    let out = dir.path().join("out");
+    let same = run(&["compare", &one, "--out", out.to_str().unwrap(), "--", &other]);
+    assert_eq!(same.code, Some(0), "{}{}", same.out, same.err);
+    assert!(same.out.contains("One run on each side"), "{}", same.out);
+    let document: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("compare.json")).unwrap()).unwrap();
+    assert_eq!(document["schema"], "hotspan.compare/1");
+    assert_eq!(document["verdict"]["status"], "cannot_tell");
+    assert!(std::fs::read_to_string(out.join("compare.md")).unwrap().starts_with("## No regression shown"));
+    assert_eq!(run(&["compare", &one, "--strict", "--", &other]).code, Some(3));
+    let slower = run(&["compare", &one, "--", &more]);
+    assert_eq!(slower.code, Some(99), "{}{}", slower.out, slower.err);
+    assert!(slower.out.contains("is called 100 times instead of"), "{}", slower.out);
+    let refused = run(&["compare", &one, "--", &elsewhere]);
+    assert_eq!(refused.code, Some(3));
+    assert!(
+        refused.err.contains("different machines") && refused.err.contains("--allow machine"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(run(&["compare", &one, "--allow", "machine", "--", &elsewhere]).code, Some(0));
+    let itself = run(&["compare", &one, "--", &one]);
+    assert!(itself.code == Some(3) && itself.err.contains("both sides"), "{}", itself.err);
+    let missing = run(&["compare", &one, "--", "no/such/run"]);
+    assert!(missing.code == Some(1) && missing.err.contains("no/such/run"), "{}", missing.err);
+    assert_eq!(run(&["compare", &one]).code, Some(2), "head is missing");
+    let sides = run(&["ci", "http://127.0.0.1:9/", "--pairs", "1"]);
+    assert!(sides.code == Some(1) && sides.err.contains("--base-command"), "{}", sides.err);
+}

@@ -47,8 +47,18 @@ struct Run<'a> {
     target: &'a str,
     hotspan_version: &'a str,
     git_commit: Option<&'a str>,
+    host: HostJson<'a>,
+    scenario_digest: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct HostJson<'a> {
+    name: &'a str,
+    os: &'a str,
+    cpu: &'a str,
+    cores: u32,
 }
 
 #[derive(Serialize)]
@@ -146,6 +156,8 @@ struct Operation<'a> {
     errors: u64,
     exchanges: u64,
     own_ms: f64,
+    own_exchanges: u64,
+    own_per_exchange_ms: Latency,
     duration_ms: Latency,
 }
 
@@ -268,9 +280,27 @@ impl<'a> Run<'a> {
             target: &run.target,
             hotspan_version: &run.hotspan_version,
             git_commit: run.git_commit.as_deref(),
+            host: HostJson {
+                name: &run.host.name,
+                os: &run.host.os,
+                cpu: &run.host.cpu,
+                cores: run.host.cores,
+            },
+            scenario_digest: scenario_digest(&run.scenario),
             origin: run.sources.from_traces.then_some("traces"),
         }
     }
+}
+
+/// Tells whether two runs were of one scenario (FNV-1a, 64 bits). The target and the name, which for a URL is its host, may
+/// differ: two versions of a service run at two addresses.
+fn scenario_digest(text: &str) -> String {
+    let counts = |line: &&str| !["target:", "name:"].iter().any(|key| line.starts_with(key));
+    let bytes = text.lines().filter(counts).flat_map(|line| line.bytes().chain([b'\n']));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 impl<'a> Telemetry<'a> {
@@ -379,6 +409,8 @@ impl<'a> Operation<'a> {
             errors: o.errors,
             exchanges: o.exchanges,
             own_ms: nanos(o.own),
+            own_exchanges: o.own_each.len(),
+            own_per_exchange_ms: Latency::new(&o.own_each.quantiles()),
             duration_ms: Latency::new(&o.duration.quantiles()),
         }
     }

@@ -4,6 +4,7 @@
 //! file can be looked at with any pager and still gives back the exact text.
 
 mod capacity;
+mod comparison;
 mod document;
 mod generator;
 mod group;
@@ -15,6 +16,8 @@ mod what_if;
 use super::Report;
 use super::text;
 use super::view::View;
+use crate::compare::Comparison;
+use comparison::CompareDoc;
 use document::Document;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
@@ -26,10 +29,19 @@ pub const SCHEMA: &str = "hotspan.report/1";
 /// The report as indented JSON that ends with a line break: the same bytes for the same report.
 pub fn json(report: &Report) -> String {
     let view = View::new(report);
+    written(&Document::new(&view))
+}
+
+/// A comparison as indented JSON, in the same way.
+pub fn comparison(comparison: &Comparison) -> String {
+    written(&CompareDoc::new(comparison))
+}
+
+fn written(document: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Safe(PrettyFormatter::new()));
     // Plain structs of numbers and strings into memory: neither serde nor the writer has a way to fail.
-    let written = Document::new(&view).serialize(&mut serializer);
+    let written = document.serialize(&mut serializer);
     debug_assert!(written.is_ok());
     bytes.push(b'\n');
     String::from_utf8(bytes).unwrap_or_default()

@@ -3,6 +3,7 @@
 //! Nothing is said by colour alone, no line is wider than asked for, and foreign text cannot act on the terminal.
 
 mod bar;
+mod comparison;
 mod detail;
 mod evidence;
 mod findings;
@@ -11,6 +12,10 @@ mod load;
 mod screen;
 mod steps;
 mod table;
+
+#[cfg(test)]
+pub(super) use comparison::clips;
+pub use comparison::comparison;
 
 use super::view::View;
 use super::wording::{self, Level, Message, ledger};

@@ -1,0 +1,160 @@
+//! `hotspan compare`: runs of two sides in, a verdict out.
+
+use super::analyze::{Means, analyze_folder};
+use super::args::{ColorChoice, CompareArgs, CompareFormat};
+use super::exit::{self, Exit, say};
+use super::report::style;
+use crate::compare::{Comparison, Design, RunSummary, Settings, Status, compare, design_of};
+use crate::report::{self, ReadError};
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+
+/// Runs the command.
+pub fn run(args: &CompareArgs) -> anyhow::Result<Exit> {
+    let base = side(&args.base, "base")?;
+    let head = side(&args.head, "head")?;
+    let design = match (args.paired, args.unpaired) {
+        (true, _) => Design::Paired,
+        (_, true) => Design::Unpaired,
+        _ => design_of(&base, &head),
+    };
+    let settings = Settings { min_effect: args.min_effect, ..Settings::default() };
+    let allowed: Vec<&str> = args.allow.iter().map(String::as_str).collect();
+    let comparison = compare(&base, &head, design, settings, &allowed);
+    if let Some(dir) = &args.out {
+        write_files(dir, &comparison)?;
+    }
+    exit::print(&render(&comparison, args.format, args.color))?;
+    Ok(exit_of(&comparison, args.strict))
+}
+
+/// The comparison in a format.
+pub fn render(comparison: &Comparison, format: CompareFormat, color: ColorChoice) -> String {
+    match format {
+        CompareFormat::Terminal => report::comparison_terminal(comparison, style(color)),
+        CompareFormat::Markdown => report::comparison_markdown(comparison),
+        CompareFormat::Json => report::comparison_json(comparison),
+    }
+}
+
+/// The exit status. A regression that was not shown is no failure, and the report says what would have been seen.
+pub fn exit_of(comparison: &Comparison, strict: bool) -> Exit {
+    match comparison.status {
+        Status::Regressed => Exit::Failed,
+        Status::Same => Exit::Passed,
+        Status::CannotTell if strict => Exit::CannotTell,
+        Status::CannotTell => Exit::Passed,
+        Status::Invalid => {
+            if let Some(reason) = comparison.reasons.first() {
+                let name = reason.name();
+                let way_out = if crate::compare::Reason::ALLOWABLE.contains(&name) {
+                    format!(" (--allow {name} compares all the same)")
+                } else {
+                    String::new()
+                };
+                say(&format!("hotspan: these runs cannot be compared: {reason}{way_out}"));
+            }
+            Exit::CannotTell
+        }
+    }
+}
+
+/// Writes `compare.json` and `compare.md`.
+pub fn write_files(dir: &Path, comparison: &Comparison) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    for (name, text) in [
+        ("compare.json", report::comparison_json(comparison)),
+        ("compare.md", report::comparison_markdown(comparison)),
+    ] {
+        let path = dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The runs of a side, earliest first: run folders, folders of run folders, and report.json files.
+fn side(paths: &[PathBuf], side: &str) -> anyhow::Result<Vec<RunSummary>> {
+    let mut runs = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            runs.push(of_file(path)?);
+            continue;
+        }
+        let folders = run_folders(path)?;
+        if folders.is_empty() {
+            bail!("{side}: {} is no run folder, and none is in it", path.display());
+        }
+        for folder in folders {
+            runs.push(of_folder(&folder)?);
+        }
+    }
+    runs.sort_by(|a, b| a.started_at.cmp(&b.started_at).then(a.id.cmp(&b.id)));
+    Ok(runs)
+}
+
+/// A run folder itself, or all those in a folder.
+fn run_folders(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let is_run = |dir: &Path| dir.join("run.json").is_file();
+    if is_run(path) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| is_run(dir)).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn of_file(path: &Path) -> anyhow::Result<RunSummary> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    report::summary(&text, &path.display().to_string()).with_context(|| path.display().to_string())
+}
+
+/// From the folder's report where this version wrote it; else the folder is analysed again.
+pub fn of_folder(dir: &Path) -> anyhow::Result<RunSummary> {
+    let source = dir.display().to_string();
+    if let Some(run) = kept(dir, &source) {
+        return Ok(run);
+    }
+    let analyzed = analyze_folder(dir, &Means::default()).with_context(|| source.clone())?;
+    Ok(report::summary(&report::json(&analyzed.report()), &source)?)
+}
+
+/// The report that is in a folder, unless it is older than the run's end or of an older version.
+fn kept(dir: &Path, source: &str) -> Option<RunSummary> {
+    let changed = |name: &str| dir.join(name).metadata().ok()?.modified().ok();
+    if changed("report.json")? < changed("run.json")? {
+        return None;
+    }
+    let text = std::fs::read_to_string(dir.join("report.json")).ok()?;
+    let summary: Result<RunSummary, ReadError> = report::summary(&text, source);
+    summary.ok()
+}
+
+/// `5%` or `0.05`.
+pub fn parse_effect(text: &str) -> Result<f64, String> {
+    let (number, scale) = match text.trim().strip_suffix('%') {
+        Some(number) => (number.trim(), 0.01),
+        None => (text.trim(), 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(value) if (0.0..10.0).contains(&(value * scale)) => Ok(value * scale),
+        _ => Err("say a share such as 5% or 0.05".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_shares() {
+        assert_eq!(
+            (parse_effect("5%"), parse_effect(" 0.1 "), parse_effect("0 %")),
+            (Ok(0.05), Ok(0.1), Ok(0.0))
+        );
+        for bad in ["five", "-1%", "", "nan", "2000%"] {
+            assert!(parse_effect(bad).is_err(), "{bad}");
+        }
+    }
+}

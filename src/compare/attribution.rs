@@ -1,0 +1,117 @@
+//! Where the difference of two mean latencies sits. Contributors of a step sum to its mean latency exactly, so their
+//! differences sum to its difference, and a share of it is a share.
+
+use super::summary::{ContributorKey, RunSummary, StepSummary};
+use super::verdict::{Sides, mean};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Parts that are named.
+const NAMED: usize = 10;
+
+/// The difference of a step's mean latency, divided.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attribution {
+    /// Head less base, in milliseconds.
+    pub change_ms: f64,
+    /// By contributor, largest change first; at most ten.
+    pub parts: Vec<AttributionPart>,
+    /// The change of all others together.
+    pub others_ms: f64,
+}
+
+/// One contributor's part in a difference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttributionPart {
+    /// Who.
+    pub key: ContributorKey,
+    /// Mean milliseconds of an exchange.
+    pub mean_ms: Sides,
+    /// Calls in an exchange.
+    pub calls_per_exchange: Sides,
+    /// Head less base, in milliseconds.
+    pub change_ms: f64,
+    /// Share of the step's difference; above 1 where others went the other way.
+    pub share: f64,
+}
+
+/// Divides the difference of a step's means.
+pub(super) fn attribution(base: &[Option<StepSummary>], head: &[Option<StepSummary>]) -> Attribution {
+    let mut parts: BTreeMap<ContributorKey, AttributionPart> = BTreeMap::new();
+    let mut add = |side: &[Option<StepSummary>], of: fn(&mut Sides) -> &mut f64| {
+        let n = side.iter().flatten().count().max(1) as f64;
+        for c in side.iter().flatten().flat_map(|step| &step.contributors) {
+            let part = parts.entry(c.key.clone()).or_default();
+            *of(&mut part.mean_ms) += c.mean_ms / n;
+            *of(&mut part.calls_per_exchange) += c.calls_per_exchange / n;
+        }
+        mean(side.iter().flatten().map(|step| step.latency.mean))
+    };
+    let before = add(base, |sides| &mut sides.base);
+    let after = add(head, |sides| &mut sides.head);
+    let change_ms = after - before;
+    let mut parts: Vec<AttributionPart> = parts
+        .into_iter()
+        .map(|(key, part)| {
+            let by = part.mean_ms.head - part.mean_ms.base;
+            let share = if change_ms == 0.0 { 0.0 } else { by / change_ms };
+            AttributionPart { key, change_ms: by, share, ..part }
+        })
+        .collect();
+    parts.sort_by(|a, b| b.change_ms.abs().total_cmp(&a.change_ms.abs()).then(a.key.cmp(&b.key)));
+    parts.truncate(NAMED);
+    let named: f64 = parts.iter().map(|p| p.change_ms).sum();
+    Attribution { change_ms, parts, others_ms: change_ms - named }
+}
+
+impl Attribution {
+    /// The contributor that has most of the difference, where one has at least a third of it.
+    pub fn main(&self) -> Option<&AttributionPart> {
+        let along = |part: &&AttributionPart| part.change_ms * self.change_ms > 0.0;
+        self.parts.iter().find(along).filter(|part| part.share >= 1.0 / 3.0)
+    }
+}
+
+/// A service's part in all exchanges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceChange {
+    /// Its name.
+    pub service: Arc<str>,
+    /// Mean milliseconds of an exchange that it and what it calls without spans took.
+    pub own_ms: Sides,
+    /// Mean milliseconds on the way from it to others.
+    pub network_ms: Sides,
+}
+
+impl ServiceChange {
+    /// Head less base, in milliseconds of an exchange.
+    pub fn change_ms(&self) -> f64 {
+        self.own_ms.head + self.network_ms.head - self.own_ms.base - self.network_ms.base
+    }
+}
+
+/// The parts of services. Steps are weighed alike on both sides, so that another mix of requests is no change.
+pub(super) fn services(base: &[RunSummary], head: &[RunSummary]) -> Vec<ServiceChange> {
+    let mut weights: BTreeMap<(Arc<str>, Arc<str>), f64> = BTreeMap::new();
+    let key = |step: &StepSummary| (step.journey.clone(), step.name.clone());
+    for step in base.iter().chain(head).flat_map(|run| &run.steps) {
+        *weights.entry(key(step)).or_default() += step.exchanges as f64;
+    }
+    let all: f64 = weights.values().sum();
+    let mut out: BTreeMap<Arc<str>, ServiceChange> = BTreeMap::new();
+    for (is_head, runs) in [(false, base), (true, head)] {
+        for step in runs.iter().flat_map(|run| &run.steps) {
+            let weight = weights.get(&key(step)).map_or(0.0, |w| w / all) / runs.len() as f64;
+            for c in step.contributors.iter().filter(|c| !c.key.service.is_empty()) {
+                let change = out.entry(c.key.service.clone()).or_default();
+                let sides =
+                    if &*c.key.category == "network" { &mut change.network_ms } else { &mut change.own_ms };
+                *(if is_head { &mut sides.head } else { &mut sides.base }) += weight * c.mean_ms;
+            }
+        }
+    }
+    let mut out: Vec<ServiceChange> =
+        out.into_iter().map(|(service, change)| ServiceChange { service, ..change }).collect();
+    out.sort_by(|a, b| b.change_ms().abs().total_cmp(&a.change_ms().abs()).then(a.service.cmp(&b.service)));
+    out
+}

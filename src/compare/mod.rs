@@ -1,0 +1,33 @@
+//! Two sides of runs in, verdicts out: what got slower, whether that is real, and where the difference sits.
+//!
+//! The run is the sample, not the request: requests of one run share its machine, its warm-up and its neighbours, and a test
+//! that takes them for independent cries wolf. Everything here is a pure function of summaries. docs/compare.md has the
+//! method with its references, and what simulations of it came to.
+
+mod attribution;
+mod confirm;
+mod contrast;
+mod settings;
+mod structure;
+mod summary;
+mod validity;
+mod verdict;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+pub use attribution::{Attribution, AttributionPart, ServiceChange};
+pub use contrast::Design;
+pub use settings::Settings;
+pub use structure::{StructureChange, StructureKind};
+pub use summary::{
+    ContributorKey, ContributorSummary, Environment, LoadSummary, OperationKey, OperationSummary, RunSummary,
+    StepSummary, TelemetrySummary, Times,
+};
+pub use validity::Reason;
+pub use verdict::{
+    Cause, Change, Comparison, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
+    compare, design_of,
+};

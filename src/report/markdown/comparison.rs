@@ -1,0 +1,170 @@
+//! A comparison as Markdown, for a comment on a pull request: the verdict first, the ten worst, the rest folded.
+
+use super::{Document, cell, code, escape, inline};
+use crate::compare::{Change, Comparison, OperationChange, Status, Verdict};
+use crate::report::number::{NBSP, signed};
+use crate::report::prose::Prose;
+use crate::report::wording::comparison as wording;
+
+/// Rows of a table before the fold.
+const WORST: usize = 10;
+/// Rows of a table at most.
+const LISTED: usize = 100;
+
+/// The comparison as a Markdown document that ends with a line break.
+pub fn comparison(c: &Comparison) -> String {
+    let mut doc = Document(String::new());
+    let word = match c.status {
+        Status::Regressed => "Slower",
+        Status::Same => "Same",
+        Status::CannotTell => "No regression shown",
+        Status::Invalid => "No verdict",
+    };
+    doc.paragraph(&format!("## {word}"));
+    doc.paragraph(&inline(&wording::headline(c), false));
+    for (before, reason) in
+        c.reasons.iter().map(|r| ("", r)).chain(c.allowed.iter().map(|r| ("let pass: ", r)))
+    {
+        doc.item(&inline(&Prose::from(before).foreign(&reason.to_string()), false));
+    }
+    if !c.reasons.is_empty() || !c.allowed.is_empty() {
+        doc.end_list();
+    }
+    structure(c, &mut doc);
+    steps(c, &mut doc);
+    operations(c, &mut doc);
+    services(c, &mut doc);
+    doc.paragraph(&inline(&wording::design_line(c).own("."), false));
+    if let Some(line) = wording::whole_line(c) {
+        doc.paragraph(&inline(&line.own("."), false));
+    }
+    doc.0.truncate(doc.0.trim_end().len());
+    doc.0.push('\n');
+    doc.0
+}
+
+fn structure(c: &Comparison, doc: &mut Document) {
+    let (alarms, others): (Vec<_>, Vec<_>) = c.structure.iter().partition(|s| s.alarm);
+    for change in alarms.iter().take(WORST) {
+        doc.item(&format!("**{}**", inline(&wording::structure_line(change), false)));
+    }
+    if !alarms.is_empty() {
+        doc.end_list();
+    }
+    if others.is_empty() {
+        return;
+    }
+    fold(doc, &format!("Spans that came, went, or are called more or less often ({})", others.len()));
+    for change in others.iter().take(LISTED) {
+        doc.item(&inline(&wording::structure_line(change), false));
+    }
+    doc.end_list();
+    end_fold(doc);
+}
+
+fn fold(doc: &mut Document, title: &str) {
+    doc.paragraph(&format!("<details><summary>{title}</summary>"));
+}
+
+fn end_fold(doc: &mut Document) {
+    doc.paragraph("</details>");
+}
+
+fn cells(change: Option<&Change>) -> [String; 3] {
+    let Some(change) = change else { return Default::default() };
+    [
+        escape(&wording::from_to(change)),
+        format!("**{}**", escape(&wording::change_of(change.ratio))),
+        escape(&wording::interval(change).unwrap_or_default()),
+    ]
+}
+
+fn steps(c: &Comparison, doc: &mut Document) {
+    if c.steps.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = c
+        .steps
+        .iter()
+        .take(LISTED)
+        .map(|step| {
+            let mut row = vec![cell(&step.name)];
+            row.extend(cells(step.p50.as_ref()).into_iter().chain(cells(step.p95.as_ref())));
+            row.push(word(step.verdict));
+            row
+        })
+        .collect();
+    doc.table(
+        &["Step", "p50 ms:", "change:", "95 % interval:", "p95 ms:", "change:", "95 % interval:", "verdict"],
+        &rows,
+    );
+    for step in c.steps.iter().filter(|s| matches!(s.verdict, Verdict::Regressed | Verdict::Improved)) {
+        if let Some(part) = wording::main_part(step) {
+            doc.item(&format!("{}: {}", code(&step.name, false), inline(&part, false)));
+        }
+    }
+    doc.end_list();
+}
+
+fn word(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Regressed => "**slower**".to_owned(),
+        other => wording::verdict_word(other).to_owned(),
+    }
+}
+
+fn operations(c: &Comparison, doc: &mut Document) {
+    let changed: Vec<&OperationChange> =
+        c.operations.iter().filter(|o| matches!(o.verdict, Verdict::Regressed | Verdict::Improved)).collect();
+    let row = |op: &&OperationChange| {
+        let (what, change) = wording::worst(op).map_or(("", None), |(what, change)| (what, Some(change)));
+        let [from_to, by, interval] = cells(change);
+        vec![
+            cell(&op.key.name),
+            cell(&op.key.service),
+            what.to_owned(),
+            from_to,
+            by,
+            interval,
+            word(op.verdict),
+        ]
+    };
+    let titles = ["Operation", "Service", "of", "ms:", "change:", "95 % interval:", "verdict"];
+    let worst: Vec<Vec<String>> = changed.iter().take(WORST).map(row).collect();
+    if !worst.is_empty() {
+        doc.table(&titles, &worst);
+    }
+    let rest: Vec<Vec<String>> = changed.iter().skip(WORST).take(LISTED).map(row).collect();
+    if !rest.is_empty() {
+        fold(doc, &format!("{} more operations", changed.len() - WORST));
+        doc.table(&titles, &rest);
+        end_fold(doc);
+    }
+}
+
+fn services(c: &Comparison, doc: &mut Document) {
+    let least = c.settings.min_change_ms;
+    let rows: Vec<Vec<String>> = c
+        .services
+        .iter()
+        .filter(|s| s.change_ms().abs() >= least)
+        .take(WORST)
+        .map(|s| {
+            let number = |value: f64| signed(value, 2).trim_start_matches('+').to_owned();
+            vec![
+                cell(&s.service),
+                number(s.own_ms.base),
+                number(s.own_ms.head),
+                number(s.network_ms.base),
+                number(s.network_ms.head),
+                format!("{}{NBSP}ms", signed(s.change_ms(), 2)),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    fold(doc, "Mean milliseconds of a request by service");
+    doc.table(&["Service", "own, base:", "own, head:", "network, base:", "network, head:", "change:"], &rows);
+    end_fold(doc);
+}
