@@ -157,7 +157,8 @@ fn the_same_folder_gives_the_same_report_to_the_byte() {
     let first = run_scenario(&path, &dir.path().join("runs"), &["--format", "markdown"]);
     assert_eq!(first.code, Some(0), "{}", first.err);
     let folder = only_run(&dir.path().join("runs"));
-    let files = || ["report.json", "report.md", "report.html"].map(|name| std::fs::read(folder.join(name)).unwrap());
+    let files =
+        || ["report.json", "report.md", "report.html"].map(|name| std::fs::read(folder.join(name)).unwrap());
     let written = files();
     let again = run(&["analyze", folder.to_str().unwrap(), "--format", "markdown"]);
     assert_eq!((again.code, &again.out), (Some(0), &first.out));
