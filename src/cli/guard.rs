@@ -228,7 +228,7 @@ mod tests {
             );
             let scenario = crate::scenario::parse(&text, "t.yaml").unwrap();
             let owned: Vec<String> = owned.iter().map(ToString::to_string).collect();
-            check(&scenario, &owned, None).map_err(|e| format!("{e:#}"))
+            check(&scenario, &owned, None).map(|_| ()).map_err(|e| format!("{e:#}"))
         };
         assert!(with("{}", &[]).unwrap_err().contains("no address"));
         assert_eq!(with("{resolve: {shop.invalid: 127.0.0.1}}", &[]), Ok(()));
