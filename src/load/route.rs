@@ -330,8 +330,8 @@ impl Route {
                 FailureClass::Connect,
                 format!("{at}: no tunnel to {to} through the proxy: {}", fault.words),
             )),
-            // Whoever waits is told why by the same flight.
-            Err(NoAnswer::Ended(_)) => Err(self.timed_out(Stage::AtProxy)),
+            // Whoever guards this is told by the same flight, and knows why.
+            Err(NoAnswer::Ended(_)) => std::future::pending().await,
         }
     }
 }
