@@ -1,7 +1,8 @@
 //! An alarm confirmed: the runs are made again, and only what both comparisons show stays an alarm. A false alarm is thus
 //! as rare as two in a row, at the cost of one more round for each alarm.
 
-use super::verdict::{Change, Comparison, Status, Verdict};
+use super::outcome::{Change, Status, Verdict};
+use super::verdict::Comparison;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

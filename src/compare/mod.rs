@@ -7,6 +7,7 @@
 mod attribution;
 mod confirm;
 mod contrast;
+mod outcome;
 mod settings;
 mod structure;
 mod summary;
@@ -20,6 +21,9 @@ mod tests;
 
 pub use attribution::{Attribution, AttributionPart, ServiceChange};
 pub use contrast::Design;
+pub use outcome::{
+    Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
+};
 pub use settings::Settings;
 pub use structure::{StructureChange, StructureKind};
 pub use summary::{
@@ -27,7 +31,4 @@ pub use summary::{
     StepSummary, TelemetrySummary, Times,
 };
 pub use validity::Reason;
-pub use verdict::{
-    Cause, Change, Comparison, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
-    compare, design_of,
-};
+pub use verdict::{Comparison, compare, design_of};
