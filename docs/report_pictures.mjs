@@ -1,6 +1,6 @@
 // Takes the pictures of docs/pictures from a report: node docs/report_pictures.mjs RUN/report.html docs/pictures
 //
-// Needs Chromium (HOTSPAN_CHROMIUM, default `chromium`) and puppeteer-core below HOTSPAN_STACK_PAGES, where
+// Needs Chromium (HOTSPAN_CHROMIUM, default /usr/bin/chromium) and puppeteer-core below HOTSPAN_STACK_PAGES, where
 // `tests/stack/run pages` installs it (~/.cache/hotspan/stack/pages-…).
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -25,7 +25,7 @@ const PICTURES = [
 
 fs.mkdirSync(out, { recursive: true });
 const browser = await puppeteer.launch({
-  executablePath: process.env.HOTSPAN_CHROMIUM ?? "chromium",
+  executablePath: process.env.HOTSPAN_CHROMIUM ?? "/usr/bin/chromium",
   headless: true,
   args: ["--no-sandbox", "--force-color-profile=srgb"],
 });

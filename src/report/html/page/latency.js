@@ -163,7 +163,7 @@ function overTime() {
       ? [h("p.empty", {}, "Pictures over time are kept for the twelve steps with most time only.")]
       : [];
   const total = steps.reduce((n, s) => n + s.exchanges, 0);
-  const columns = grouping(total * 2, heat.cells.length);
+  const columns = grouping(total, heat.cells.length);
   const merged = [];
   for (let i = 0; i < heat.cells.length; i += columns) {
     const sum = new Map();

@@ -64,7 +64,11 @@ function here() {
 function link() {
   const { place } = here();
   const step = state.filter < 0 ? "" : "/step:" + encodeURIComponent(STEPS[state.filter].label);
-  history.replaceState(null, "", "#" + (place || "answer") + step);
+  try {
+    history.replaceState(null, "", "#" + (place || "answer") + step);
+  } catch {
+    // A sandboxed page may not: it works without.
+  }
 }
 function follow() {
   let at;

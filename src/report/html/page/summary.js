@@ -124,7 +124,7 @@ section("answer", null, null, (box) => {
           {},
           sentence(W.findings[i].advice),
           " ",
-          h("span.dim", {}, sentence(W.findings[i].impact)),
+          h("span.dim", {}, "Impact: ", sentence(W.findings[i].impact), "."),
           " ",
           h("a", { href: "#finding-" + (i + 1) }, "Evidence"),
         ),
