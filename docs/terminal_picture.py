@@ -31,7 +31,9 @@ def runs(line, state):
         if part.startswith("\x1b["):
             apply(part[2:-1], state)
         elif part:
-            yield column, part, dict(state)
+            # Browsers fold several spaces into one: they are left out, and what stands between them has its place.
+            for word in re.finditer(r".+" if "bg" in state else r"\S+(?: \S+)*", part):
+                yield column + word.start(), word.group(), dict(state)
             column += len(part)
 
 

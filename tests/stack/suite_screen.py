@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pyte
+from wcwidth import wcwidth
 
 from harness import HERE, Suite, clean_environment, free_ports, hotspan_binary, wait_for_port
 
@@ -94,7 +95,17 @@ class Terminal:
                 (self.alternate or self.main).stream.feed(part)
 
     def shown(self):
-        return list((self.alternate or self.main).display)
+        # pyte's own `display` falls over half a wide character that is left alone.
+        screen = self.alternate or self.main
+        lines = []
+        for y in range(screen.lines):
+            line, wide = "", False
+            for x in range(screen.columns):
+                data = screen.buffer[y][x].data
+                line += data or ("" if wide else " ")
+                wide = bool(data) and wcwidth(data[0]) == 2
+            lines.append(line)
+        return lines
 
     def text(self):
         return "\n".join(line.rstrip() for line in self.shown())
@@ -288,7 +299,7 @@ def target_goes(suite):
     t.until("running", 30)
     suite.stop(process)
     suite.check("a target that goes: errors are shown", t.until(lambda text: re.search(r"errors +[1-9]", text), 20))
-    given_back(suite, "a target that goes", t, 0)
+    given_back(suite, "a target that goes", t, 1)
 
 
 def without_a_screen(suite, url):
@@ -338,7 +349,7 @@ def hostile(suite, url):
     frame = t.shown()
     suite.check("hostile names: first and last line are in place", frame[0].startswith(" hotspan") and "q quit" in frame[-1],
                 t.text())  # fmt: skip
-    rows = [i for i, line in enumerate(frame) if re.search(r"\d+ +0 +[\d.]+ +[\d.]+ +[\d.]+", line)]
+    rows = [i for i, line in enumerate(frame) if re.search(r"\d+ +0 +[\d.]+ +[\d.]+ +- *$", line)]
     suite.check("hostile names: every step has its row", len(rows) == len(names) + 1, t.text())
     cells = [[(t.alternate.buffer[row][x].data or "") for x in range(100)] for row in rows]
     ends = [max(x for x, cell in enumerate(row) if cell.isdigit()) for row in cells]

@@ -19,8 +19,6 @@ const COLUMNS_MIN: u16 = 44;
 const LINES_MIN: u16 = 10;
 /// Widest picture: beyond, lines get too long for the eye.
 const COLUMNS_MAX: u16 = 160;
-/// Lines for the contributors, where there is room for all.
-const WORK: u16 = 9;
 
 /// A rectangle of cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +78,13 @@ pub fn draw(model: &Model, view: View, look: Look, buffer: &mut Buffer) {
         rest.take(1);
         rest.take_last(1);
     }
-    let spare = rest.lines.saturating_sub(steps::wanted(model) + WORK + 2 * gap);
+    let spare = rest.lines.saturating_sub(steps::wanted(model) + work::wanted(model) + 2 * gap);
     let numbers = rest.take(load_lines(model, rest.lines, spare));
     let (left, right) = numbers.split(numbers.columns * 2 / 5, 2);
     load::draw(model, left, &mut canvas);
     latency::draw(model, view, right, &mut canvas);
     rest.take(gap);
-    let steps = steps::wanted(model).min(rest.lines.saturating_sub(work::least(rest.lines) + gap));
+    let steps = steps::wanted(model).min(rest.lines.saturating_sub(work::least(model, rest.lines) + gap));
     steps::draw(model, view, rest.take(steps), &mut canvas);
     rest.take(gap);
     work::draw(model, view, rest, &mut canvas);

@@ -9,9 +9,15 @@ use crate::report::look::{self, Category, Contributor, calls, count, ms, percent
 /// Columns of the category's name: `connection` is the longest with its mark.
 const CATEGORY: usize = 13;
 
+/// Lines that it takes where there is room for all.
+pub fn wanted(model: &Model) -> u16 {
+    if model.setup.expects_spans { 9 } else { 0 }
+}
+
 /// Lines that are kept for it below the steps.
-pub fn least(lines: u16) -> u16 {
+pub fn least(model: &Model, lines: u16) -> u16 {
     match lines {
+        _ if !model.setup.expects_spans => 0,
         ..7 => 0,
         7..10 => 3,
         10..14 => 4,
