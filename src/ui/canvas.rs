@@ -220,14 +220,8 @@ fn plain(text: &str) -> String {
 fn settled(c: char, unicode: bool) -> char {
     match u32::from(c) {
         _ if c.is_ascii() => c,
-        0x1f1e6..=0x1f1ff | 0x1f3fb..=0x1f3ff | 0xe000..=0xf8ff | 0xf0000.. => {
-            if unicode {
-                '·'
-            } else {
-                '?'
-            }
-        }
-        _ if unicode => c,
-        _ => '?',
+        _ if !unicode => '?',
+        0x1f1e6..=0x1f1ff | 0x1f3fb..=0x1f3ff | 0xe000..=0xf8ff | 0xf0000.. => '·',
+        _ => c,
     }
 }
