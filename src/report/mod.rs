@@ -11,6 +11,8 @@
 mod checks;
 mod export;
 mod html;
+pub mod ci;
+pub mod gate;
 mod json;
 mod link;
 pub mod look;
