@@ -8,7 +8,13 @@
 //!
 //! `rivals.py` beside this file puts the same series to Apache Otava, Mann and Whitney, and Welch.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a program to measure with")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a program to measure with"
+)]
 
 use hotspan::stats::Random;
 use hotspan::stats::changepoint::{Sensitivity, changes, statistic};
@@ -30,7 +36,13 @@ fn main() {
             let (n, count) = (number(2).unwrap() as usize, number(3).unwrap() as usize);
             let mut random = Random::new(77);
             for _ in 0..count {
-                let series = stepped(kind, n, number(4).unwrap_or(0.0), number(5).unwrap_or(0.0) as usize, &mut random);
+                let series = stepped(
+                    kind,
+                    n,
+                    number(4).unwrap_or(0.0),
+                    number(5).unwrap_or(0.0) as usize,
+                    &mut random,
+                );
                 println!("{}", serde_json::to_string(&series).unwrap());
             }
         }
@@ -55,9 +67,9 @@ fn noise(kind: &str, n: usize, random: &mut Random) -> Vec<f64> {
             })
             .collect(),
         // A slow outlier: nothing is ever 8 deviations too fast.
-        "outliers" => (0..n)
-            .map(|_| random.normal() + if random.uniform() < 0.05 { 8.0 } else { 0.0 })
-            .collect(),
+        "outliers" => {
+            (0..n).map(|_| random.normal() + if random.uniform() < 0.05 { 8.0 } else { 0.0 }).collect()
+        }
         other => {
             let memory: f64 = other.strip_prefix("ar").and_then(|m| m.parse().ok()).expect("a kind of noise");
             let mut last = random.normal();
@@ -128,15 +140,19 @@ fn table(series: usize) {
         let cells: Vec<String> = [30, 60, 100, 300]
             .into_iter()
             .map(|n| {
-                let found =
-                    (0..series).filter(|_| !changes(&noise(kind, n, &mut random), sensitivity).points.is_empty());
+                let found = (0..series)
+                    .filter(|_| !changes(&noise(kind, n, &mut random), sensitivity).points.is_empty());
                 format!("{:.1}", 100.0 * found.count() as f64 / series as f64)
             })
             .collect();
         println!("| {kind} | {} |", cells.join(" | "));
     }
-    println!("\nPower, n = 60: found within 5 runs of where it is, per cent of {series}; error of its place, runs (median)");
-    println!("| noise | 2 sd, 5 runs | 10 | 3 sd, 3 | 5 | 10 | place | 95 % interval holds the shift |\n|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "\nPower, n = 60: found within 5 runs of where it is, per cent of {series}; error of its place, runs (median)"
+    );
+    println!(
+        "| noise | 2 sd, 5 runs | 10 | 3 sd, 3 | 5 | 10 | place | 95 % interval holds the shift |\n|---|---:|---:|---:|---:|---:|---:|---:|"
+    );
     for kind in KINDS {
         let mut random = Random::new(32);
         let mut cells = Vec::new();
@@ -158,16 +174,25 @@ fn table(series: usize) {
         }
         errors.sort_unstable();
         let middle = errors.get(errors.len() / 2).map_or_else(|| "-".to_owned(), ToString::to_string);
-        println!("| {kind} | {} | {middle} | {:.1} |", cells.join(" | "), 100.0 * f64::from(covered as u32) / f64::from(seen.max(1)));
+        println!(
+            "| {kind} | {} | {middle} | {:.1} |",
+            cells.join(" | "),
+            100.0 * f64::from(covered as u32) / f64::from(seen.max(1))
+        );
     }
 }
 
 fn time() {
     let mut random = Random::new(5);
-    let all: Vec<Vec<f64>> = (0..1_000).map(|i| stepped(KINDS[i % 6], 300, if i % 3 == 0 { 4.0 } else { 0.0 }, 90, &mut random)).collect();
+    let all: Vec<Vec<f64>> = (0..1_000)
+        .map(|i| stepped(KINDS[i % 6], 300, if i % 3 == 0 { 4.0 } else { 0.0 }, 90, &mut random))
+        .collect();
     let started = std::time::Instant::now();
     let found: usize = all.iter().map(|series| changes(series, Sensitivity::default()).points.len()).sum();
-    println!("1,000 series of 300 runs: {:.3} s on one core, {found} changes", started.elapsed().as_secs_f64());
+    println!(
+        "1,000 series of 300 runs: {:.3} s on one core, {found} changes",
+        started.elapsed().as_secs_f64()
+    );
 }
 
 fn detect(effect: f64) {
@@ -175,6 +200,9 @@ fn detect(effect: f64) {
         let series: Vec<f64> = serde_json::from_str(&line.expect("a line")).expect("a JSON array");
         let found = changes(&series, Sensitivity { effect, ..Sensitivity::default() });
         let at: Vec<usize> = found.points.iter().map(|p| p.at).collect();
-        println!("{}", serde_json::json!({"at": at, "p": found.p, "memory": found.memory, "shift": found.points.iter().map(|p| p.shift()).collect::<Vec<_>>()}));
+        println!(
+            "{}",
+            serde_json::json!({"at": at, "p": found.p, "memory": found.memory, "shift": found.points.iter().map(|p| p.shift()).collect::<Vec<_>>()})
+        );
     }
 }

@@ -94,15 +94,16 @@ pub fn changes(values: &[f64], sensitivity: Sensitivity) -> Changes {
     let prefix = Prefix::new(&robust::winsorise(values));
     let mut found = Vec::new();
     let mut smallest = 1.0;
-    let mut pending = vec![(0, n)];
-    while let Some((start, end)) = pending.pop() {
+    let mut pending = vec![(0, n, sensitivity.alpha)];
+    while let Some((start, end, alpha)) = pending.pop() {
         let Some((best, p)) = search(&prefix, start, end) else { continue };
         if (start, end) == (0, n) {
             smallest = p;
         }
-        if p <= sensitivity.alpha {
+        if p <= alpha {
             found.push((best.at, p));
-            pending.extend([(start, best.at), (best.at, end)]);
+            // Both parts share the error probability of the whole.
+            pending.extend([(start, best.at, alpha / 2.0), (best.at, end, alpha / 2.0)]);
         }
     }
     found.sort_unstable_by_key(|(at, _)| *at);

@@ -16,7 +16,8 @@ pub fn annotations(gate: &Gate) -> String {
     let (failed, doubtful) = (of(Outcome::Failed), of(Outcome::CannotTell));
     let spare = usize::from(gate.verdict == GateVerdict::CannotTell);
     if spare > 0 {
-        let message = std::iter::once(&gate.headline).chain(&gate.reasons).map(|r| line(r, 600)).collect::<Vec<_>>();
+        let message =
+            std::iter::once(&gate.headline).chain(&gate.reasons).map(|r| line(r, 600)).collect::<Vec<_>>();
         command(&mut out, "error", &[("title", line(&gate.title, 120))], &message.join("\n"));
     }
     level(gate, &failed, "error", MOST - spare, &mut out);

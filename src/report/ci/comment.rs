@@ -83,7 +83,7 @@ fn at_level(gate: &Gate, level: Level) -> String {
     }
     if level <= Level::Worst {
         for (title, lines) in &gate.details {
-            fold(&mut out, &inline(title, 120), &listed(lines, 200));
+            fold(&mut out, &html(title, 120), &listed(lines, 200));
         }
     }
     if level < Level::Counts {
@@ -107,21 +107,34 @@ fn at_level(gate: &Gate, level: Level) -> String {
 }
 
 /// A sentence of ours may hold foreign names anywhere, so all of it is escaped, and what Markdown makes of bare text (links,
-/// mentions, numbers of issues) is broken by a character of no width that `clean` would have made visible.
+/// mentions, numbers of issues) is broken by an empty comment.
 fn inline(words: &str, columns: usize) -> String {
     let escaped = escape(&line(words, columns));
     let mut out = String::with_capacity(escaped.len());
     let mut before = ' ';
-    for c in escaped.chars() {
-        let starts_link = c == '@' || (c == ':' && before.is_alphanumeric()) || (c == '.' && matches!(before, 'w' | 'W'));
+    let mut rest = escaped.chars().peekable();
+    while let Some(c) = rest.next() {
+        let url = c == ':' && rest.peek() == Some(&'/');
+        let host = c == '.' && matches!(before, 'w' | 'W');
         let issue = c == '-' && matches!(before, 'H' | 'h');
         out.push(c);
-        if starts_link || issue {
+        if c == '@' || url || host || issue {
             out.push_str("<!-- -->");
         }
         before = c;
     }
     out
+}
+
+/// Within HTML, where Markdown's backslashes mean nothing: every sign as an entity.
+fn html(words: &str, columns: usize) -> String {
+    line(words, columns)
+        .chars()
+        .map(|c| match c {
+            c if c.is_ascii_punctuation() => format!("&#{};", u32::from(c)),
+            c => c.to_string(),
+        })
+        .collect()
 }
 
 fn list(out: &mut String, lines: &[String], most: usize) {
@@ -166,11 +179,14 @@ fn table<'c>(out: &mut String, checks: impl Iterator<Item = &'c Check> + Clone) 
         ("What", "---", |c| cell(&line(&c.name, 100))),
         ("Base", "---:", |c| number(c, c.figures.base)),
         ("Now", "---:", |c| number(c, c.figures.now)),
-        ("Change [95 %]", "---:", |c| c.figures.change.map_or_else(String::new, |change| escape(&change.to_string()))),
+        ("Change [95 %]", "---:", |c| {
+            c.figures.change.map_or_else(String::new, |change| escape(&change.to_string()))
+        }),
         ("Must be", "---", |c| c.figures.limit.as_deref().map_or_else(String::new, |l| cell(&line(l, 60)))),
         ("", "---", |c| remark(c)),
     ];
-    let used: Vec<&Column> = columns.iter().filter(|(_, _, of)| checks.clone().any(|c| !of(c).is_empty())).collect();
+    let used: Vec<&Column> =
+        columns.iter().filter(|(_, _, of)| checks.clone().any(|c| !of(c).is_empty())).collect();
     let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     out.push_str(&row(used.iter().map(|(title, ..)| (*title).to_owned()).collect()));
     out.push_str(&row(used.iter().map(|(_, rule, _)| (*rule).to_owned()).collect()));
@@ -206,13 +222,16 @@ fn remark(check: &Check) -> String {
 
 /// A link only where the URL is of a kind that can do nothing but be opened.
 fn trace(trace: &TraceRef) -> String {
-    let role = escape(&line(&trace.role, 20));
+    let role = inline(&trace.role, 20);
     let safe = trace.url.as_deref().filter(|url| {
         let tail = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         tail.is_some_and(|tail| {
             !tail.is_empty()
                 && tail.len() <= 1_000
-                && tail.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '(' | ')' | '<' | '>' | '|' | '`' | '\\' | '"' | '[' | ']'))
+                && tail.chars().all(|c| {
+                    c.is_ascii_graphic()
+                        && !matches!(c, '(' | ')' | '<' | '>' | '|' | '`' | '\\' | '"' | '[' | ']')
+                })
         })
     });
     match safe {

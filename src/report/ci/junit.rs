@@ -62,7 +62,11 @@ fn testcase(check: &Check, out: &mut String) {
                 None => format!("at {}", line(&at.file, 500)),
             }));
             lines.extend(check.traces.iter().map(|trace| {
-                format!("trace ({}): {}", line(&trace.role, 40), line(trace.url.as_ref().unwrap_or(&trace.id), 500))
+                format!(
+                    "trace ({}): {}",
+                    line(&trace.role, 40),
+                    line(trace.url.as_ref().unwrap_or(&trace.id), 500)
+                )
             }));
             let body = body(&lines.join("\n"));
             let _ = writeln!(

@@ -5,9 +5,9 @@
 
 mod annotations;
 mod comment;
+mod gitlab;
 mod json;
 mod junit;
-mod gitlab;
 mod openmetrics;
 mod sarif;
 
@@ -29,7 +29,12 @@ use super::text;
 
 /// Foreign text on one line, at most so many columns.
 fn line(foreign: &str, columns: usize) -> String {
-    text::elide_middle(&text::clean(foreign), columns, "…")
+    // What cannot be shown is not looked at: a name may be a megabyte.
+    let most = columns * 8;
+    match foreign.char_indices().nth(most) {
+        Some((end, _)) => text::elide_middle(&text::clean(&format!("{}…", &foreign[..end])), columns, "…"),
+        None => text::elide_middle(&text::clean(foreign), columns, "…"),
+    }
 }
 
 /// Where a check is to be shown: its place in the code, else the file that stands for it.

@@ -39,7 +39,8 @@ pub fn common_factor(rows: &[Vec<Option<f64>>]) -> CommonFactor {
         let centres: Vec<f64> = rows
             .iter()
             .map(|row| {
-                let mut known: Vec<f64> = row.iter().zip(&by_run).filter_map(|(v, f)| Some((*v)? - f)).collect();
+                let mut known: Vec<f64> =
+                    row.iter().zip(&by_run).filter_map(|(v, f)| Some((*v)? - f)).collect();
                 median(&mut known).unwrap_or(0.0)
             })
             .collect();
@@ -73,7 +74,7 @@ mod tests {
                 (0..40)
                     .map(|run| {
                         let missing = (series + run) % 17 == 0;
-                        let value = f64::from(series) + machine[run] + step(run) + 0.01 * random.normal();
+                        let value = series as f64 + machine[run] + step(run) + 0.01 * random.normal();
                         (!missing).then_some(value)
                     })
                     .collect()
@@ -84,7 +85,11 @@ mod tests {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         let offset = mean(&found.by_run) - mean(&machine);
         for (run, known) in machine.iter().enumerate() {
-            assert!((found.by_run[run] - offset - known).abs() < 0.03, "run {run}: {} {known}", found.by_run[run]);
+            assert!(
+                (found.by_run[run] - offset - known).abs() < 0.03,
+                "run {run}: {} {known}",
+                found.by_run[run]
+            );
         }
         assert!(!common_factor(&rows[..4]).is_known());
         assert_eq!(common_factor(&[]), CommonFactor::default());

@@ -185,8 +185,7 @@ impl Spread {
         let mean = |m: usize, n: f64| {
             ((1.0 + self.memory) / rest - 2.0 * self.memory * (1.0 - self.powers[m]) / (n * rest * rest)) / n
         };
-        let shared =
-            self.memory * (1.0 - self.powers[a]) * (1.0 - self.powers[b]) / (rest * rest * na * nb);
+        let shared = self.memory * (1.0 - self.powers[a]) * (1.0 - self.powers[b]) / (rest * rest * na * nb);
         mean(a, na) + mean(b, nb) - 2.0 * shared
     }
 }
