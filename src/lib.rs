@@ -20,6 +20,7 @@ pub mod analysis;
 pub mod cli;
 pub mod compare;
 pub mod demo;
+pub mod history;
 pub mod load;
 pub mod record;
 pub mod report;

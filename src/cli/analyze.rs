@@ -5,6 +5,7 @@ use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
 use super::database;
 use super::exit::{self, Exit, say};
 use super::fetch::{self, Fetcher};
+use super::outputs::OutputFiles;
 use super::part;
 use super::progress::Progress;
 use super::report::render;
@@ -15,7 +16,8 @@ use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
 use crate::analysis::runtime::RuntimeMetrics;
 use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, WhatIf, finish_all};
-use crate::record::{Exchange, GeneratorLimit, Run, RunState, TraceCost};
+use crate::record::{Exchange, GeneratorLimit, Run, RunState, StepInfo, TraceCost};
+use crate::report::gate::Gate;
 use crate::report::{self, Report, ThresholdResult};
 use crate::scenario::{self, Threshold};
 use crate::wire::folder::RunReader;
@@ -45,6 +47,9 @@ pub struct Analyzed {
     analysis: Analysis,
     thresholds: Vec<ThresholdResult>,
     on_spans: bool,
+    /// The file that limits came from beside the scenario.
+    file: Option<String>,
+    outputs: OutputFiles,
 }
 
 /// Runs the command.
@@ -150,6 +155,10 @@ pub struct Means {
     pub passes: Option<u32>,
     /// Changes to imagine.
     pub what_if: Vec<WhatIf>,
+    /// Limits beside those of the scenario: the file's name and text.
+    pub budget: Option<(String, String)>,
+    /// What is written for CI.
+    pub outputs: OutputFiles,
 }
 
 impl Means {
@@ -163,7 +172,24 @@ impl Means {
             limits.set(text).context("--finding")?;
         }
         let database = args.database.as_deref().map(database::Source::parse).transpose()?;
-        Ok(Means { limits, database, ..Means::default() })
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the budget {}", path.display()))?;
+            anyhow::Ok((path.display().to_string(), text))
+        };
+        let budget = args.budget.as_ref().map(read).transpose()?;
+        Ok(Means { limits, database, budget, outputs: args.outputs.clone(), ..Means::default() })
+    }
+
+    /// The limits of the budget.
+    ///
+    /// # Errors
+    /// If it cannot be understood.
+    pub fn budget(&self, steps: &[StepInfo]) -> anyhow::Result<Vec<Threshold>> {
+        match &self.budget {
+            Some((file, text)) => Ok(scenario::budget(text, file, steps)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// What the database says, now or when it was asked last; and what it could not say.
@@ -217,11 +243,14 @@ impl Analyzed {
         let (database, notes) = means.evidence(dir, &partial)?;
         run.warnings.extend(notes);
         let analysis = partial.into_analysis_with(&run, &means.limits, &database, &runtime);
-        let (limits, problem) = thresholds_of(&run);
+        let (mut limits, problem) = thresholds_of(&run);
         run.warnings.extend(problem);
+        limits.extend(means.budget(&run.steps)?);
         let results = thresholds::evaluate(&limits, &run.steps, &analysis);
         let on_spans = thresholds::need_spans(&limits);
-        Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans })
+        let file = means.budget.as_ref().map(|(file, _)| file.clone());
+        let outputs = means.outputs.clone();
+        Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans, file, outputs })
     }
 }
 
@@ -351,7 +380,19 @@ impl Analyzed {
 
     /// Prints the report in the format that was asked for.
     pub fn print(&self, print: &PrintArgs) -> anyhow::Result<()> {
-        Ok(exit::print(&render(&self.report(), print))?)
+        exit::print(&render(&self.report(), print))?;
+        if self.outputs.is_empty() { Ok(()) } else { self.outputs.write(&self.gate()) }
+    }
+
+    /// The thresholds as a gate, with the verdict that the exit status has.
+    fn gate(&self) -> Gate {
+        let state = match self.run.state {
+            RunState::Interrupted => Some("the run was interrupted".to_owned()),
+            RunState::Aborted => Some("the run was aborted".to_owned()),
+            RunState::Running | RunState::Complete => None,
+        };
+        let doubt = state.or_else(|| self.doubt(false));
+        report::run_gate(&self.report(), doubt.as_deref(), self.file.as_deref())
     }
 
     /// The exit status, with the reason on standard error where the result cannot carry a verdict.

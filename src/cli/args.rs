@@ -46,6 +46,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Print the report of a run folder in another format.
     Report(ReportArgs),
+    /// Many runs over time: append them to a file or a branch, see what changed and when, and fail on recent regressions.
+    History(super::history::HistoryArgs),
     /// A few requests: is this service traced well enough to be blamed fairly, and if not, what to do?
     Doctor(DoctorArgs),
     /// Print the spans of a run folder, one JSON object a line.
@@ -159,7 +161,7 @@ pub struct RunArgs {
     pub strict: bool,
 }
 
-/// How problems are found.
+/// How problems are found, and what decides.
 #[derive(Debug, Default, Args)]
 pub struct FindingArgs {
     /// Change a limit of the detectors, e.g. n_plus_one.calls=10; all are in docs/findings.md. Repeatable.
@@ -168,6 +170,12 @@ pub struct FindingArgs {
     /// Ask the target's database for plans and waits, read-only: postgres://… or sqlite:PATH. Nothing is executed.
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
+    /// A file of limits, beside those of the scenario: `thresholds:` as in docs/scenario.md, on durations, calls, self time and
+    /// new dependencies.
+    #[arg(long, value_name = "FILE")]
+    pub budget: Option<PathBuf>,
+    #[command(flatten)]
+    pub outputs: super::outputs::OutputFiles,
 }
 
 /// Load for the URL form.

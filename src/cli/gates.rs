@@ -59,7 +59,9 @@ impl Gates {
                     let has = step.is_some_and(|s| s.checks.iter().any(|c| c == name));
                     (has, exchange.checks_failed.iter().any(|c| &*c.check == name.as_str()))
                 }
-                Subject::Span(_) | Subject::Contributor(_) => continue,
+                Subject::Span(_) | Subject::Contributor(_) | Subject::Service(_) | Subject::New(..) => {
+                    continue;
+                }
             };
             if !wanted {
                 continue;

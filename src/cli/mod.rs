@@ -16,11 +16,13 @@ mod exit;
 mod fetch;
 mod gates;
 mod guard;
+mod history;
 mod host;
 mod import;
 mod init;
 mod live;
 mod manual;
+mod outputs;
 mod own_telemetry;
 mod part;
 mod progress;
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Ci(args) => ci::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Spans(args) => spans::run(&args),
         Command::Init(args) => init::run(&args),

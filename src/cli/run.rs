@@ -63,6 +63,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let most_factor = guard::check(&scenario, &args.i_own, args.max_rate)?;
     load::check_target(&scenario)?;
     let means = Means::of(&args.findings)?;
+    // A fault in it must not come out after the load.
+    means.budget(&scenario.steps())?;
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;

@@ -6,7 +6,7 @@
 use crate::analysis::result::{Analysis, Category, Operation, StepResult};
 use crate::record::{Nanos, StepId, StepInfo};
 use crate::report::{Actual, ThresholdResult, Unit};
-use crate::scenario::{Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
+use crate::scenario::{Condition, Kind, Limit, Metric, Part, Statistic, Subject, Threshold};
 use crate::stats::Histogram;
 
 /// All conditions of all thresholds, in the scenario's order.
@@ -33,6 +33,9 @@ pub fn need_spans(thresholds: &[Threshold]) -> bool {
                 | Metric::SpanErrorRate
                 | Metric::ContributorMean
                 | Metric::ContributorShare
+                | Metric::SpanOwn(_)
+                | Metric::ServiceOwn(_)
+                | Metric::NewNames
         )
     };
     thresholds.iter().any(|t| t.conditions.iter().any(on_blame))
@@ -45,17 +48,41 @@ fn one(subject: &Subject, condition: &Condition, steps: &[StepInfo], analysis: &
         Subject::Span(pattern) => format!("span(\"{pattern}\"): {}", condition.text),
         Subject::Check(name) => format!("check(\"{name}\"): {}", condition.text),
         Subject::Contributor(pattern) => format!("contributor(\"{pattern}\"): {}", condition.text),
+        Subject::Service(pattern) => format!("service(\"{pattern}\"): {}", condition.text),
+        Subject::New(..) => condition.text.clone(),
     };
+    let mut detail = None;
     let actual = match subject {
         Subject::Run => of_steps(condition.metric, &|id| !is_once(id, steps), analysis),
         Subject::Step { steps, .. } => of_steps(condition.metric, &|id| steps.contains(&id), analysis),
         Subject::Span(pattern) => of_spans(condition.metric, pattern, analysis),
         Subject::Check(name) => of_check(condition.metric, name, steps, analysis),
         Subject::Contributor(pattern) => of_contributors(condition.metric, pattern, steps, analysis),
+        Subject::Service(pattern) => of_services(condition.metric, pattern, analysis),
+        Subject::New(kind, known) => {
+            let new = new_names(*kind, known, analysis);
+            // Nothing new is a fact only where traces were seen.
+            let seen = analysis.telemetry.joined > 0;
+            detail = (seen && !new.is_empty()).then(|| format!("new: {}", new.join(", ")));
+            seen.then_some(count(new.len() as f64))
+        }
     };
     let passed =
         actual.is_some_and(|actual| condition.comparison.holds(actual.value, limit(condition.limit)));
-    ThresholdResult { expression, actual, passed }
+    let code = match subject {
+        Subject::Span(pattern) | Subject::Contributor(pattern) => code_of(pattern, analysis),
+        _ => None,
+    };
+    ThresholdResult { expression, actual, passed, detail, code }
+}
+
+/// Where in the code the matching contributor is that spends most.
+fn code_of(pattern: &str, analysis: &Analysis) -> Option<String> {
+    let contributors = analysis.steps.iter().flat_map(|s| &s.contributors);
+    contributors
+        .filter(|c| !c.contributor.code.is_empty() && matches_wildcard(pattern, &c.contributor.name))
+        .max_by_key(|c| c.total)
+        .map(|c| c.contributor.code.to_string())
 }
 
 /// In the unit of the matching [`Actual`].
@@ -88,7 +115,11 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
             let latency: Nanos = steps.iter().map(|s| s.latency_sum).sum();
             // Where a sample was recorded, its exchanges stand for the others.
             let weighed: u64 = steps.iter().flat_map(|s| &s.bands).map(|band| band.exchanges).sum();
+            if part == Part::Calls {
+                return calls_of(category, &steps);
+            }
             Some(match part {
+                Part::Calls => return None,
                 Part::Mean => ms(owned.as_millis_f64() / weighed.max(1) as f64),
                 Part::Share => share(owned.0, latency.0),
             })
@@ -99,6 +130,10 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
             let seconds = analysis.load.duration.as_secs_f64();
             (seconds > 0.0).then(|| Actual { value: exchanges as f64 / seconds, unit: Unit::PerSecond })
         }
+        Metric::Coverage => {
+            let of_all = analysis.telemetry.coverage();
+            (analysis.telemetry.traced > 0).then_some(Actual { value: of_all, unit: Unit::Share })
+        }
         Metric::Exchanges => Some(count(exchanges as f64)),
         Metric::Errors => Some(count(sum(|s| s.errors) as f64)),
         // The parser gives these to other subjects only.
@@ -108,8 +143,75 @@ fn of_steps(metric: Metric, wanted: &dyn Fn(StepId) -> bool, analysis: &Analysis
         | Metric::FailureRate
         | Metric::Failures
         | Metric::ContributorMean
+        | Metric::SpanOwn(_)
+        | Metric::ServiceOwn(_)
+        | Metric::NewNames
         | Metric::ContributorShare => None,
     }
+}
+
+/// Calls of a category per exchange with server spans: queries per request.
+fn calls_of(category: Category, steps: &[&StepResult]) -> Option<Actual> {
+    let of = |s: &&StepResult| {
+        s.contributors.iter().filter(|c| c.contributor.category == category).map(|c| c.calls).sum::<u64>()
+    };
+    let calls: u64 = steps.iter().map(of).sum();
+    let joined: u64 = steps.iter().map(|s| s.joined).sum();
+    (joined > 0).then(|| count(calls as f64 / joined as f64))
+}
+
+/// What services themselves did.
+fn of_services(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual> {
+    let found: Vec<_> = analysis
+        .services
+        .iter()
+        .filter(|(name, _)| matches_wildcard(pattern, name))
+        .map(|(_, s)| s)
+        .collect();
+    let exchanges: u64 = found.iter().map(|s| s.exchanges).sum();
+    let own: u64 = found.iter().map(|s| s.own.0).sum();
+    match metric {
+        Metric::ServiceOwn(part) if exchanges > 0 => Some(own_time(part, own, exchanges, analysis)),
+        _ => None,
+    }
+}
+
+fn own_time(part: Part, own: u64, exchanges: u64, analysis: &Analysis) -> Actual {
+    let latency: u64 = analysis.steps.iter().map(|s| s.latency_sum.0).sum();
+    match part {
+        Part::Share => share(own, latency),
+        Part::Mean | Part::Calls => ms(own as f64 / 1e6 / exchanges.max(1) as f64),
+    }
+}
+
+/// Names of that kind that the run met and that nothing in the list stands for, in order.
+fn new_names(kind: Kind, known: &[String], analysis: &Analysis) -> Vec<String> {
+    let contributors = || analysis.steps.iter().flat_map(|s| &s.contributors).map(|c| &c.contributor);
+    let mut names: Vec<String> = match kind {
+        Kind::Service => analysis.services.keys().map(ToString::to_string).collect(),
+        Kind::Operation => analysis.operations.iter().map(|o| o.name.to_string()).collect(),
+        Kind::Database => contributors()
+            .filter(|c| c.category == Category::Database && !c.system.is_empty())
+            .map(|c| c.system.to_string())
+            .collect(),
+        Kind::ExternalHost => {
+            contributors().filter(|c| c.category == Category::External).map(|c| host_of(&c.name)).collect()
+        }
+    };
+    names.retain(|name| !known.iter().any(|pattern| matches_wildcard(pattern, name)));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// `api.example` of `POST api.example/charge/{id}`; of names without a method their first word.
+fn host_of(name: &str) -> String {
+    let is_method = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+    let rest = match name.split_once(' ') {
+        Some((method, rest)) if is_method(method) => rest,
+        _ => name,
+    };
+    rest.split(['/', ' ']).next().unwrap_or(rest).to_owned()
 }
 
 fn of_check(metric: Metric, name: &str, infos: &[StepInfo], analysis: &Analysis) -> Option<Actual> {
@@ -187,6 +289,10 @@ fn of_spans(metric: Metric, pattern: &str, analysis: &Analysis) -> Option<Actual
             Some(time(&all, statistic))
         }
         Metric::SpanErrorRate => Some(share(found.iter().map(|o| o.errors).sum(), calls)),
+        Metric::SpanOwn(part) => {
+            let own = found.iter().map(|o| o.own.0).sum();
+            Some(own_time(part, own, found.iter().map(|o| o.exchanges).sum(), analysis))
+        }
         _ => None,
     }
 }
@@ -243,6 +349,19 @@ mod tests {
     #[test]
     fn thresholds_know_the_categories_of_the_analysis() {
         assert_eq!(crate::scenario::CATEGORIES, Category::ALL.map(Category::name));
+    }
+
+    #[test]
+    fn hosts_of_external_calls() {
+        for (name, want) in [
+            ("POST pay.example/charge/{id}", "pay.example"),
+            ("GET 127.0.0.1:9001/x", "127.0.0.1:9001"),
+            ("shop Shop/Get", "shop"),
+            ("S3/GetObject media", "S3"),
+            ("resize", "resize"),
+        ] {
+            assert_eq!(host_of(name), want);
+        }
     }
 
     #[test]

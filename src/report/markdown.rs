@@ -89,7 +89,7 @@ fn inline(prose: &Prose, in_table: bool) -> String {
 }
 
 /// Our own words hold no HTML and no links, but characters such as `*`, `_` and `<`.
-fn escape(words: &str) -> String {
+pub(super) fn escape(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for c in words.chars() {
         if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '#' | '&') {
@@ -101,7 +101,7 @@ fn escape(words: &str) -> String {
 }
 
 /// Foreign text as a code span that cannot be left from within.
-fn code(foreign: &str, in_table: bool) -> String {
+pub(super) fn code(foreign: &str, in_table: bool) -> String {
     let clean = text::clean(foreign);
     if clean.is_empty() {
         return String::new();
@@ -116,7 +116,7 @@ fn code(foreign: &str, in_table: bool) -> String {
 }
 
 /// Foreign text in a table cell.
-fn cell(foreign: &str) -> String {
+pub(super) fn cell(foreign: &str) -> String {
     code(&text::elide_middle(&text::clean(foreign), 160, "…"), true)
 }
 

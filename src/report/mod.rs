@@ -11,6 +11,8 @@
 mod checks;
 mod export;
 mod html;
+pub mod ci;
+pub mod gate;
 mod json;
 mod link;
 pub mod look;
@@ -18,6 +20,7 @@ mod markdown;
 mod number;
 mod prose;
 mod read;
+mod run_gate;
 mod terminal;
 mod text;
 mod view;
@@ -41,10 +44,12 @@ use crate::record::Run;
 
 pub use export::{csv, folded, hdr_log, junit, openmetrics, speedscope};
 pub use html::html;
-pub use json::{comparison as comparison_json, json};
+pub use json::{comparison as comparison_json, json, safe_json};
 pub use markdown::{comparison as comparison_markdown, markdown};
 pub use read::{ReadError, summary};
+pub use run_gate::run_gate;
 pub use terminal::{comparison as comparison_terminal, terminal};
+pub use text::clean;
 
 /// What a report is made from.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +71,10 @@ pub struct ThresholdResult {
     pub actual: Option<Actual>,
     /// Whether it held. One that could not be measured did not hold.
     pub passed: bool,
+    /// What else there is to say: which names are new.
+    pub detail: Option<String>,
+    /// Where in the code the time is spent, where a span says so: `file:line`.
+    pub code: Option<String>,
 }
 
 /// A measured value of a threshold.

@@ -415,7 +415,7 @@ pub fn healthy() -> Sample {
 
 pub fn threshold(expression: &str, actual: Option<(f64, Unit)>, passed: bool) -> ThresholdResult {
     let actual = actual.map(|(value, unit)| Actual { value, unit });
-    ThresholdResult { expression: expression.to_owned(), actual, passed }
+    ThresholdResult { expression: expression.to_owned(), actual, passed, detail: None, code: None }
 }
 
 /// No span came.

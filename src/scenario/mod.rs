@@ -45,7 +45,9 @@ pub use template::{
     Escape, Expression, Fake, Filter, Locale, Member, Named, Operator, Piece, Template, percent_encode,
     text_of, write_value,
 };
-pub use threshold::{CATEGORIES, Comparison, Condition, Limit, Metric, Part, Statistic, Subject, Threshold};
+pub use threshold::{
+    CATEGORIES, Comparison, Condition, Kind, Limit, Metric, Part, Statistic, Subject, Threshold,
+};
 pub use types::{
     AtEnd, Body, BodyPart, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck,
     Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice, Redirects, RowOrder, Sampling,
@@ -106,6 +108,14 @@ pub fn parse_with(text: &str, file: &str, surroundings: &Surroundings) -> Result
 /// The first thing that is wrong, with its place.
 pub fn thresholds(text: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, ScenarioError> {
     read::thresholds(text, steps).map_err(|fault| fault.in_file("the scenario in run.json", text))
+}
+
+/// Reads a file of limits: `thresholds:` as in a scenario, and nothing else.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn budget(text: &str, file: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, ScenarioError> {
+    read::budget(text, steps).map_err(|fault| fault.in_file(file, text))
 }
 
 /// Reads a length of time as scenarios write it: `500ms`, `1m30s`.

@@ -39,6 +39,46 @@ pub enum Subject {
     /// Whoever spent time and has a name that matches: a statement, a key, a destination, a host and route, an operation;
     /// `*` stands for any text.
     Contributor(String),
+    /// Services whose name matches, by what they themselves did; `*` stands for any text.
+    Service(String),
+    /// What the run met beside what is known; in these, `*` stands for any text.
+    New(Kind, Vec<String>),
+}
+
+/// Of what there must be nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hosts of calls to peers that send no spans.
+    ExternalHost,
+    /// Services that send spans.
+    Service,
+    /// Database systems.
+    Database,
+    /// Operations: names of spans, whatever their service.
+    Operation,
+}
+
+impl Kind {
+    /// As scenarios say it, after `no new`.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Kind::ExternalHost => "external host",
+            Kind::Service => "service",
+            Kind::Database => "database",
+            Kind::Operation => "operation",
+        }
+    }
+
+    /// `no new external host`: of what; `None` where the text does not begin so.
+    pub(super) fn parse(text: &str) -> Option<Result<Kind, String>> {
+        const ALL: [Kind; 4] = [Kind::ExternalHost, Kind::Service, Kind::Database, Kind::Operation];
+        let what = text.trim().strip_prefix("no new ")?.trim();
+        let known = ALL.map(Kind::words);
+        Some(ALL.into_iter().find(|kind| kind.words() == what).ok_or_else(|| match nearest(what, known) {
+            Some(near) => format!("unknown kind `{what}`; did you mean `no new {near}`?"),
+            None => format!("unknown kind `{what}`; expected one of {}", listed(&known)),
+        }))
+    }
 }
 
 /// What kind of subject a condition is about: it decides which metrics there are.
@@ -48,6 +88,7 @@ pub(super) enum About {
     Spans,
     Check,
     Contributor,
+    Service,
 }
 
 impl Subject {
@@ -57,6 +98,8 @@ impl Subject {
             Subject::Span(_) => About::Spans,
             Subject::Check(_) => About::Check,
             Subject::Contributor(_) => About::Contributor,
+            // Conditions on what is new are not written.
+            Subject::Service(_) | Subject::New(..) => About::Service,
         }
     }
 }
@@ -109,6 +152,14 @@ pub enum Metric {
     ContributorMean,
     /// The same as a share of all latency, 0..=1.
     ContributorShare,
+    /// Own time of the matching spans on the critical path: per exchange in which they occur, or of all latency.
+    SpanOwn(Part),
+    /// Own time of the matching services, the same way.
+    ServiceOwn(Part),
+    /// Share of traced exchanges that have server spans, 0..=1.
+    Coverage,
+    /// How many names are new.
+    NewNames,
 }
 
 /// A number that stands for many.
@@ -129,6 +180,8 @@ pub enum Part {
     Mean,
     /// Its share of all latency, 0..=1.
     Share,
+    /// Calls of its kind per exchange that has server spans.
+    Calls,
 }
 
 /// How a measured value must compare with a limit.
@@ -174,6 +227,9 @@ pub const CATEGORIES: &[&str] = &[
     "transfer",
     "untraced",
 ];
+
+/// Those of them that are calls, which can be counted.
+const CALLED: &[&str] = &["database", "cache", "search", "messaging", "external"];
 
 impl Comparison {
     /// Whether `actual` compares so with `limit`.
@@ -270,7 +326,7 @@ fn metric(text: &str, about: About) -> Result<Metric, String> {
         Some((head, tail)) => (head, Some(tail)),
         None => (text, None),
     };
-    const OF_SPANS: &[&str] = &["duration", "calls", "error_rate"];
+    const OF_SPANS: &[&str] = &["duration", "self", "calls", "error_rate"];
     const OF_EXCHANGES: &[&str] = &[
         "latency",
         "service_time",
@@ -280,11 +336,13 @@ fn metric(text: &str, about: About) -> Result<Metric, String> {
         "rate",
         "exchanges",
         "errors",
+        "coverage",
     ];
     let known: Vec<&str> = match about {
         About::Spans => OF_SPANS.to_vec(),
         About::Check => vec!["failure_rate", "failures"],
         About::Contributor => vec!["mean", "share", "duration", "calls"],
+        About::Service => vec!["self"],
         About::Exchanges => OF_EXCHANGES.iter().chain(CATEGORIES).copied().collect(),
     };
     if !known.contains(&head) {
@@ -317,11 +375,24 @@ fn metric(text: &str, about: About) -> Result<Metric, String> {
         ("exchanges", _) => whole(Metric::Exchanges),
         ("errors", _) => whole(Metric::Errors),
         ("calls", _) => whole(Metric::SpanCalls),
+        ("coverage", _) => whole(Metric::Coverage),
+        ("self", of_spans) => {
+            let metric = if of_spans { Metric::SpanOwn } else { Metric::ServiceOwn };
+            match tail {
+                Some("mean") => Ok(metric(Part::Mean)),
+                Some("share") => Ok(metric(Part::Share)),
+                _ => Err("write self.mean or self.share".to_owned()),
+            }
+        }
         (category, _) => {
             let name = CATEGORIES.iter().copied().find(|c| *c == category).unwrap_or_default();
             match tail {
                 Some("mean") => Ok(Metric::Category(name, Part::Mean)),
                 Some("share") => Ok(Metric::Category(name, Part::Share)),
+                Some("calls") if CALLED.contains(&name) => Ok(Metric::Category(name, Part::Calls)),
+                _ if CALLED.contains(&name) => {
+                    Err(format!("write {name}.mean, {name}.share or {name}.calls"))
+                }
                 _ => Err(format!("write {name}.mean or {name}.share")),
             }
         }
@@ -356,6 +427,8 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         | Metric::ScheduleDelay(_)
         | Metric::Category(_, Part::Mean)
         | Metric::ContributorMean
+        | Metric::SpanOwn(Part::Mean)
+        | Metric::ServiceOwn(Part::Mean)
         | Metric::SpanDuration(_) => quantity::duration(text)
             .map(Limit::Time)
             .map_err(|e| format!("{name} is compared with a duration: {e}")),
@@ -364,6 +437,9 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         | Metric::SpanErrorRate
         | Metric::FailureRate
         | Metric::ContributorShare
+        | Metric::Coverage
+        | Metric::SpanOwn(_)
+        | Metric::ServiceOwn(_)
         | Metric::Category(_, Part::Share) => match quantity::ratio(text) {
             Some(ratio) if ratio <= 1.0 => Ok(Limit::Ratio(ratio)),
             _ => Err(format!("{name} is compared with a share such as 0.1% or 0.001, not {text:?}")),
@@ -371,12 +447,15 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         Metric::Rate => quantity::rate(text)
             .map(|rate| Limit::Number(rate.as_per_second()))
             .map_err(|e| format!("{name} is compared with a rate: {e}")),
-        Metric::Exchanges | Metric::Errors | Metric::SpanCalls | Metric::Failures => {
-            match text.parse::<f64>() {
-                Ok(number) if number.is_finite() && number >= 0.0 => Ok(Limit::Number(number)),
-                _ => Err(format!("{name} is compared with a number, not {text:?}")),
-            }
-        }
+        Metric::Exchanges
+        | Metric::Errors
+        | Metric::SpanCalls
+        | Metric::Failures
+        | Metric::NewNames
+        | Metric::Category(_, Part::Calls) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= 0.0 => Ok(Limit::Number(number)),
+            _ => Err(format!("{name} is compared with a number, not {text:?}")),
+        },
     }
 }
 
@@ -453,6 +532,22 @@ mod tests {
     }
 
     #[test]
+    fn budgets_of_spans_services_and_calls() {
+        let metric = |text: &str, about| conditions(text, about).unwrap()[0].metric;
+        assert_eq!(metric("self.mean < 5ms", About::Spans), Metric::SpanOwn(Part::Mean));
+        assert_eq!(metric("self.share < 20%", About::Service), Metric::ServiceOwn(Part::Share));
+        assert_eq!(
+            metric("database.calls < 20", About::Exchanges),
+            Metric::Category("database", Part::Calls)
+        );
+        assert_eq!(metric("coverage > 95%", About::Exchanges), Metric::Coverage);
+        assert!(conditions("self < 5ms", About::Spans).unwrap_err().contains("self.mean or self.share"));
+        assert_eq!(Kind::parse("no new external host"), Some(Ok(Kind::ExternalHost)));
+        assert_eq!(Kind::parse("latency.p95 < 1s"), None);
+        assert!(Kind::parse("no new servce").unwrap().unwrap_err().contains("`no new service`"));
+    }
+
+    #[test]
     fn faults_say_what_to_write() {
         let cases = [
             ("latncy.p95 < 1s", "unknown metric `latncy`; did you mean `latency`?"),
@@ -465,7 +560,9 @@ mod tests {
             ("latency.p95 300ms", "\"latency.p95 300ms\" has no comparison: write e.g. latency.p95 < 300ms"),
             ("latency.p95 =< 300ms", "`=< 300ms` is no comparison: use <, <=, >, >=, == or !="),
             ("calls < 5", "`calls` is a metric of spans: write span(\"…\"): calls …"),
-            ("database.p95 < 1s", "write database.mean or database.share"),
+            ("database.p95 < 1s", "write database.mean, database.share or database.calls"),
+            ("app.calls < 5", "write app.mean or app.share"),
+            ("self.mean < 1ms", "`self` is a metric of spans: write span(\"…\"): self.mean …"),
         ];
         for (text, message) in cases {
             assert_eq!(conditions(text, About::Exchanges).unwrap_err(), message);

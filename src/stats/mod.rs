@@ -1,5 +1,6 @@
 //! Numbers: mergeable histograms and what is read from them. Knows nothing of requests or spans.
 
+pub mod changepoint;
 mod histogram;
 mod moderated;
 mod random;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Room and the rooms that it may name.
-const RULES: [(&str, &[&str]); 13] = [
+const RULES: [(&str, &[&str]); 14] = [
     ("record", &[]),
     ("stats", &["record"]),
     ("scenario", &["record"]),
@@ -12,6 +12,7 @@ const RULES: [(&str, &[&str]); 13] = [
     ("traces", &["record", "wire"]),
     ("analysis", &["record", "stats"]),
     ("compare", &["record", "stats"]),
+    ("history", &["stats"]),
     ("report", &["record", "stats", "analysis", "compare"]),
     ("ui", &["record", "stats", "report"]),
     ("demo", &[]),

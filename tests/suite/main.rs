@@ -9,4 +9,5 @@ mod corpus_nezha;
 mod corpus_otlp;
 mod corpus_sql;
 mod corpus_traces;
+mod history;
 mod import_rules;

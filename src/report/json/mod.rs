@@ -28,16 +28,16 @@ pub const SCHEMA: &str = "hotspan.report/1";
 
 /// The report as indented JSON that ends with a line break: the same bytes for the same report.
 pub fn json(report: &Report) -> String {
-    let view = View::new(report);
-    written(&Document::new(&view))
+    safe_json(&Document::new(&View::new(report)))
 }
 
 /// A comparison as indented JSON, in the same way.
 pub fn comparison(comparison: &Comparison) -> String {
-    written(&CompareDoc::new(comparison))
+    safe_json(&CompareDoc::new(comparison))
 }
 
-fn written(document: &impl Serialize) -> String {
+/// Any document, indented, with hazards as `\u` escapes and a line break at its end.
+pub fn safe_json(document: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Safe(PrettyFormatter::new()));
     // Plain structs of numbers and strings into memory: neither serde nor the writer has a way to fail.

@@ -2,7 +2,7 @@
 
 use super::super::error::{Fault, listed, nearest};
 use super::super::shape::LoadPlan;
-use super::super::threshold::{self, Subject, Threshold};
+use super::super::threshold::{self, Comparison, Condition, Kind, Limit, Metric, Subject, Threshold};
 use super::super::types::Journey;
 use super::super::yaml::{Node, Reader, Value, entries};
 use super::shape::Shapes;
@@ -60,10 +60,22 @@ pub fn thresholds(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Vec<T
             }
             Value::Map(_) => {
                 for (key, value) in entries(item, "a threshold")? {
+                    if let Some(kind) = Kind::parse(&key.text) {
+                        let kind = kind.map_err(|m| Fault::new(key.place, m))?;
+                        all.push(nothing_new(kind, value, source)?);
+                        continue;
+                    }
                     let subject = subject(&key.text, steps).map_err(|m| Fault::new(key.place, m))?;
                     let text = value.text(source, "a condition such as latency.p95 < 300ms")?;
                     all.push(one(format!("{}: {text}", key.text), subject, &text, value)?);
                 }
+            }
+            Value::Text(text) if Kind::parse(text).is_some() => {
+                let known = "- no new external host: [api.example.com, \"*.amazonaws.com\"]";
+                return Err(Fault::new(
+                    item.place,
+                    format!("say what is known, else everything is new: {known}"),
+                ));
             }
             Value::Text(text) => match text.split_once(": ") {
                 // The whole line in quotes.
@@ -79,6 +91,20 @@ pub fn thresholds(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Vec<T
     Ok(all)
 }
 
+/// `no new service: [shop, payment]`.
+fn nothing_new(kind: Kind, known: &Node, source: &str) -> Result<Threshold, Fault> {
+    let names = known.items().iter().map(|node| node.text(source, "a name that is known"));
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    let text = format!("no new {}", kind.words());
+    let condition = Condition {
+        text: text.clone(),
+        metric: Metric::NewNames,
+        comparison: Comparison::Equal,
+        limit: Limit::Number(0.0),
+    };
+    Ok(Threshold { text, subject: Subject::New(kind, names), conditions: vec![condition], abort: None })
+}
+
 /// `{that: latency.p95 < 300ms, on: product, abort: true, after: 10s}`.
 fn in_full(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Threshold, Fault> {
     let reader = Reader::new(node, "a threshold", &["that", "on", "abort", "after"])?;
@@ -87,7 +113,8 @@ fn in_full(node: &Node, source: &str, steps: &[StepInfo]) -> Result<Threshold, F
     let (subject, text_whole) = match reader.get("on") {
         None => (Subject::Run, text.clone()),
         Some(node) => {
-            let name = node.text(source, "a step, span(\"…\"), check(\"…\") or contributor(\"…\")")?;
+            let name =
+                node.text(source, "a step, span(\"…\"), service(\"…\"), check(\"…\") or contributor(\"…\")")?;
             let subject = subject(&name, steps).map_err(|m| Fault::new(node.place, m))?;
             (subject, format!("{name}: {text}"))
         }
@@ -117,6 +144,9 @@ fn subject(text: &str, known: &[StepInfo]) -> Result<Subject, String> {
     }
     if let Some(pattern) = threshold::called("contributor", text) {
         return pattern.map(Subject::Contributor);
+    }
+    if let Some(pattern) = threshold::called("service", text) {
+        return pattern.map(Subject::Service);
     }
     if let Some(name) = threshold::called("check", text) {
         let name = name?;

@@ -262,6 +262,13 @@ pub(super) fn thresholds(source: &str, steps: &[StepInfo]) -> Result<Vec<Thresho
     top.get("thresholds").map_or_else(|| Ok(Vec::new()), |node| load::thresholds(node, source, steps))
 }
 
+/// Reads a file of limits.
+pub(super) fn budget(source: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, Fault> {
+    let root = yaml::read(source)?;
+    let top = Reader::new(&root, "a budget", &["thresholds"])?;
+    load::thresholds(top.need("thresholds", "a list such as [latency.p95 < 300ms]")?, source, steps)
+}
+
 /// What grows while journeys are read.
 #[derive(Default)]
 struct Building {

@@ -1,6 +1,7 @@
 //! Whole files: the documented example, the URL form, masking, and what is said of broken ones.
 
 mod broken;
+mod budget;
 mod schema;
 
 use super::*;
