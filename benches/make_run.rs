@@ -172,6 +172,7 @@ impl Trace {
             protocol: Protocol::Http1,
             url: Arc::from(format!("http://127.0.0.1:8080/products/{}", self.number % 4)),
             server_timing: None,
+            messages: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod facts;
 mod findings;
 mod groups;
 mod growth;
+mod messages;
 mod names;
 mod opaque;
 mod partial;

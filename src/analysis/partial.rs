@@ -386,6 +386,7 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         exemplars,
         shapes: Vec::new(),
         associations: Vec::new(),
+        messages: tally.messages.result(),
     }
 }
 

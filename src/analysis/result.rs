@@ -280,6 +280,25 @@ pub struct StepResult {
     pub shapes: Vec<ShapeResult>,
     /// What goes with its slow exchanges, strongest first.
     pub associations: Vec<Association>,
+    /// What was said within its exchanges, where they carry more than a request and its answer.
+    pub messages: Option<MessageResult>,
+}
+
+/// What was said within a step's exchanges: streams of gRPC, conversations, events.
+#[derive(Clone, Debug)]
+pub struct MessageResult {
+    /// Exchanges with messages.
+    pub exchanges: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages or events received.
+    pub received: u64,
+    /// From sending the request to the first of them, by exchange.
+    pub first: Histogram,
+    /// The longest time between two of one exchange.
+    pub longest_gap: Nanos,
+    /// Messages whose answer was waited for and came: how many, the mean time and the longest.
+    pub round_trips: Option<(u64, Nanos, Nanos)>,
 }
 
 /// One latency band of a step.

@@ -4,6 +4,7 @@
 use super::codec::codec;
 use super::findings::evidence::Evidence;
 use super::findings::{DOMINANT_MEAN, OUTLIER_MEAN};
+use super::messages::MessageTally;
 use super::result::{BandResult, ByCategory, Contributor};
 use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
 use crate::stats::Histogram;
@@ -82,6 +83,7 @@ codec!(StepTally {
     series,
     error_latency,
     evidence,
+    messages,
 });
 codec!(OpTally { calls, errors, exchanges, duration, own, own_each });
 
@@ -160,6 +162,8 @@ pub(super) struct StepTally {
     pub error_latency: Histogram,
     /// What requests show besides who owned their time.
     pub evidence: Evidence,
+    /// What was said within exchanges that carry more than a request and its answer.
+    pub messages: MessageTally,
 }
 
 impl StepTally {
@@ -172,6 +176,7 @@ impl StepTally {
         self.bytes_received += exchange.bytes_received;
         self.bytes_decoded += exchange.bytes_decoded.unwrap_or_default();
         self.checked += u64::from(exchange.was_checked());
+        self.messages.exchange(exchange);
         self.latency.record(exchange.corrected_latency());
         self.service_time.record(exchange.service_time());
         // 0: answered by a protocol without HTTP statuses.
@@ -206,6 +211,7 @@ impl StepTally {
         self.bytes_received += other.bytes_received;
         self.bytes_decoded += other.bytes_decoded;
         self.checked += other.checked;
+        self.messages.merge(&other.messages);
         self.traced += other.traced;
         self.joined += other.joined;
         self.latency.merge(&other.latency);

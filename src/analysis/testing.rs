@@ -149,6 +149,7 @@ pub(super) fn exchange(span_id: u64, from: u64, to: u64) -> Exchange {
         protocol: Protocol::Http1,
         url: "http://127.0.0.1/".into(),
         server_timing: None,
+        messages: None,
     }
 }
 

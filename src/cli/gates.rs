@@ -205,6 +205,7 @@ mod tests {
             protocol: Protocol::Http1,
             url: "http://h/".into(),
             server_timing: None,
+            messages: None,
         }
     }
 

@@ -311,6 +311,7 @@ fn exchange(row: &Row, step: StepId, url: Arc<str>) -> Exchange {
         protocol: Protocol::Http1,
         url,
         server_timing: None,
+        messages: None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::render::{Scope, holds};
 use super::send::Walk;
 use super::words::Words;
 use crate::record::{CheckFailure, Nanos, Timestamp};
-use crate::scenario::{Extract, Locale, Missing, Several, Source, Step, Take};
+use crate::scenario::{Awaited, Call, Extract, Locale, Missing, Several, Source, Step, Take};
 use http::HeaderMap;
 use rand::RngExt;
 use scraper::Html;
@@ -62,7 +62,7 @@ pub fn look(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     if !step.expect.status.holds(answer.status) {
-        let (check, seen) = (words.share(STATUS), words.share(&answer.status.to_string()));
+        let (check, seen) = (words.share(STATUS), words.share(&status_seen(step, answer)));
         verdict.failed.push(CheckFailure { check, seen });
     }
     if let Some((name, limit)) = &step.expect.within
@@ -126,6 +126,49 @@ pub fn look(
         note(&mut verdict, name, holds(condition, &scope, random), || "false".to_string(), words);
     }
     verdict
+}
+
+/// A status as people call it, with gRPC's words for it.
+fn status_seen(step: &Step, answer: &Answer) -> String {
+    let mut seen = step.expect.status.spelled(answer.status);
+    if let (Call::Grpc(_), Some(words)) = (&step.call, answer.headers.get("grpc-message")) {
+        seen.push_str(": ");
+        seen.extend(String::from_utf8_lossy(words.as_bytes()).chars().take(80));
+    }
+    seen
+}
+
+/// Whether a message is the one that is waited for.
+pub fn found_in(awaited: &Awaited, body: &[u8]) -> bool {
+    if !awaited.contains.iter().all(|text| find(body, text.as_bytes()).is_some()) {
+        return false;
+    }
+    if !awaited.matches.is_empty() {
+        let text = String::from_utf8_lossy(body);
+        if !awaited.matches.iter().all(|pattern| pattern.0.is_match(&text)) {
+            return false;
+        }
+    }
+    if awaited.json.is_empty() {
+        return true;
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+    awaited.json.iter().all(|check| check.condition.holds(&check.path.query(&value).all()))
+}
+
+/// Takes values from an answer, without any other checks.
+pub fn take_values(
+    extracts: &[Extract],
+    answer: &Answer,
+    walk: &mut Walk,
+    verdict: &mut Verdict,
+    words: &mut Words,
+) {
+    let (mut json, mut html) = (Json { body: &answer.body, parsed: None }, None);
+    for extract in extracts {
+        let found = found(extract, answer, &mut json, &mut html);
+        keep(extract, found, walk, verdict, words);
+    }
 }
 
 fn note(

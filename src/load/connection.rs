@@ -3,6 +3,7 @@
 use super::clock::ThreadClock;
 use super::flight::{Ended, Flight};
 use super::http1::{Body, Http1, Scratch};
+use super::outgoing::Outgoing;
 use super::pool::Slot;
 use super::route::{Route, Stage};
 use super::stream::Stream;
@@ -18,8 +19,6 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-
-type Outgoing = super::content::Content;
 
 /// How connections are made.
 pub struct Dialer {

@@ -14,12 +14,15 @@ mod connection;
 mod content;
 mod control;
 mod decode;
+mod events;
 mod flight;
+mod grpc;
 mod http1;
 mod jar;
 mod live;
 mod once;
 mod outbox;
+mod outgoing;
 mod plan;
 mod pool;
 mod random;
@@ -37,6 +40,7 @@ mod thread;
 mod timer;
 mod tls;
 mod walk;
+mod websocket;
 mod words;
 mod worker;
 
@@ -116,6 +120,8 @@ pub enum LoadError {
     Tls(String),
     /// A thread, a runtime or a timer could not be had.
     Thread(String),
+    /// A service does not say what its methods of gRPC look like.
+    Undescribed(String),
     /// The scenario's `setup` failed.
     Setup(String),
 }
@@ -130,6 +136,7 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Tls(why) => write!(f, "TLS cannot be used: {why}"),
             LoadError::Thread(why) => write!(f, "the load cannot be started: {why}"),
+            LoadError::Undescribed(why) => write!(f, "no load was put on: {why}"),
             LoadError::Setup(why) => write!(f, "no load was put on: {why}"),
         }
     }
@@ -180,12 +187,13 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         live: Arc::clone(&options.live),
         control: options.control.clone(),
     };
+    setup.scenario = grpc::describe(setup.clone()).map_err(LoadError::Undescribed)?;
     let mut around = Counts::default();
     if let Some(journey) = scenario.lifecycle.setup {
         let walked = once::walk_once(setup.clone(), journey, "setup");
         around.add(&walked.counts);
         let variables = walked.variables.map_err(LoadError::Setup)?;
-        let mut set_up = Scenario::clone(scenario);
+        let mut set_up = Scenario::clone(&setup.scenario);
         set_up.variables = variables;
         setup.scenario = Arc::new(set_up);
     }

@@ -1,15 +1,19 @@
 //! Steps made ready to be sent: whatever is the same for every request is built once.
 
 use super::content::More;
+use super::grpc::{Outbound, RpcPlan};
 use super::render::{Scope, render};
+use super::websocket::TalkPlan;
+use crate::record::Nanos;
 use crate::scenario::{
-    Body, BodyPart, Caching, Decode, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template,
-    is_secret, masked_url,
+    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template,
+    Until, is_secret, masked_url,
 };
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, USER_AGENT,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri};
@@ -41,6 +45,8 @@ pub struct StepPlan {
     pub most_body: u64,
     /// So is one that becomes more than this.
     pub most_decoded: u64,
+    /// What steps need beyond that which are more than a request over HTTP.
+    pub call: CallPlan,
     place: Place,
     headers: HeaderMap,
     made_headers: Vec<(HeaderName, Template)>,
@@ -48,6 +54,18 @@ pub struct StepPlan {
     origin: Origin,
     ready: Option<Made>,
     secrets: Arc<Secrets>,
+}
+
+/// What is more than a request over HTTP, made ready.
+pub enum CallPlan {
+    /// Nothing.
+    Http,
+    /// A call of gRPC.
+    Grpc(Box<RpcPlan>),
+    /// A conversation over a WebSocket.
+    WebSocket(Box<TalkPlan>),
+    /// A stream of server-sent events.
+    Events(Box<Until>),
 }
 
 /// Where a request goes.
@@ -94,6 +112,7 @@ enum BodyPlan {
     Fixed(Bytes),
     Made(Template),
     Parts(Vec<BodyPart>),
+    Messages(Box<Outbound>),
 }
 
 /// What one request of a step is made of, beyond what is fixed.
@@ -162,7 +181,8 @@ impl StepPlan {
         }
         // Room is made here, so that filling it in later does not make the map grow.
         headers.insert(TRACEPARENT, HeaderValue::from_static(""));
-        let body = match &step.body {
+        let mut call = CallPlan::Http;
+        let mut body = match &step.body {
             Body::Empty => BodyPlan::Fixed(Bytes::new()),
             Body::Text { content_type, text } => {
                 if let Some(content_type) = content_type {
@@ -179,6 +199,36 @@ impl StepPlan {
                 parts_plan(parts)
             }
         };
+        if !matches!(step.call, Call::Http) {
+            // Nobody decompresses streams.
+            headers.remove(ACCEPT_ENCODING);
+        }
+        match &step.call {
+            Call::Http => {}
+            Call::Grpc(rpc) => {
+                let (plan, outbound) = RpcPlan::new(rpc)?;
+                headers.remove(ACCEPT);
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                headers.insert(TE, HeaderValue::from_static("trailers"));
+                headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, gzip"));
+                headers.insert("grpc-timeout", header_value(&grpc_timeout(step.timeout))?);
+                body = match outbound.fixed() {
+                    Some(bytes) => BodyPlan::Fixed(bytes),
+                    None => BodyPlan::Messages(Box::new(outbound)),
+                };
+                call = CallPlan::Grpc(Box::new(plan));
+            }
+            Call::WebSocket(conversation) => {
+                headers.remove(ACCEPT);
+                let plan = TalkPlan::new(conversation, &endpoint.origin())?;
+                call = CallPlan::WebSocket(Box::new(plan));
+            }
+            Call::Events(until) => {
+                headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                call = CallPlan::Events(until.clone());
+            }
+        }
         let mut made_headers = Vec::new();
         for (name, value) in &step.headers {
             let value = value.revealed();
@@ -228,6 +278,7 @@ impl StepPlan {
                 && matches!(place, Place::Fixed { .. })
                 && made_headers.is_empty()
                 && matches!(body, BodyPlan::Fixed(_)),
+            call,
             place,
             headers,
             made_headers,
@@ -285,6 +336,7 @@ impl StepPlan {
                 render(template, scope, random, &mut text).map_err(|e| format!("body: {e}"))?;
                 (Bytes::from(text), More::new())
             }
+            BodyPlan::Messages(outbound) => (outbound.make(scope, random)?, More::new()),
             BodyPlan::Parts(parts) => {
                 let mut pieces = More::with_capacity(parts.len());
                 for part in parts {
@@ -409,11 +461,19 @@ fn full_uri(origin: &Origin, made: &Made) -> Uri {
 }
 
 /// Size of a request's head as text, for protocols whose bytes on the wire are not those of one request.
-pub fn head_size(request: &Request<Bytes>) -> u64 {
+pub fn head_size<B>(request: &Request<B>) -> u64 {
     let line =
         request.method().as_str().len() + request.uri().path_and_query().map_or(1, |p| p.as_str().len()) + 12;
     let fields: usize = request.headers().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     (line + fields + 2) as u64
+}
+
+/// A deadline as gRPC writes it: at most eight digits and a unit.
+fn grpc_timeout(limit: Nanos) -> String {
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm'), (1_000_000_000, 'S'), (60_000_000_000, 'M')];
+    let fitting = units.iter().find(|(unit, _)| limit.0.div_ceil(*unit) < 100_000_000);
+    let (unit, letter) = fitting.copied().unwrap_or((3_600_000_000_000, 'H'));
+    format!("{}{letter}", limit.0.div_ceil(unit).min(99_999_999))
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {

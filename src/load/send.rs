@@ -7,7 +7,7 @@ use super::content::{Content, length};
 use super::decode::{Bounds, decode};
 use super::flight::Ended;
 use super::http1::{Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request};
-use super::plan::{Made, StepPlan, head_size};
+use super::plan::{CallPlan, Made, StepPlan, head_size};
 use super::pool::Slot;
 use super::render::Scope;
 use super::seat::Seat;
@@ -159,6 +159,9 @@ pub async fn step(
     let Some(first) = filled.as_ref().or(plan.ready()) else {
         return attempt.unmade(seat, walk, "there is no request");
     };
+    if let CallPlan::WebSocket(talk) = &plan.call {
+        return Box::pin(super::websocket::step(&attempt, talk, seat, walk, first)).await;
+    }
     let mut elsewhere: Option<Made> = None;
     let get = Method::GET;
     let most_hops = if let Redirects::Follow(most) = step.redirects { most } else { 0 };
@@ -289,6 +292,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
         protocol: Protocol::Http1,
         url: thread.plans[usize::from(id.0)].shown_url(),
         server_timing: None,
+        messages: None,
     };
     drop(ids);
     thread.count(|c| c.not_sent += 1);
@@ -296,7 +300,8 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
     StepEnd { at: now, went: Went::Over, flawed: false }
 }
 
-fn record(thread: &Thread, exchange: Exchange) {
+/// Counts an exchange and hands it on.
+pub fn record(thread: &Thread, exchange: Exchange) {
     thread.count(|c| {
         c.done += 1;
         c.sent += u64::from(exchange.was_sent());
@@ -309,23 +314,23 @@ fn record(thread: &Thread, exchange: Exchange) {
 }
 
 /// One request under way.
-struct Attempt<'a> {
-    thread: &'a Thread,
-    plan: &'a StepPlan,
+pub struct Attempt<'a> {
+    pub thread: &'a Thread,
+    pub plan: &'a StepPlan,
     id: StepId,
-    timeout: Nanos,
+    pub timeout: Nanos,
     first_byte: Option<Nanos>,
     /// Whether it had to wait for a connection that users share.
     waited: Cell<bool>,
     intended: Timestamp,
-    start: Timestamp,
+    pub start: Timestamp,
     method: &'a Method,
     /// Whether an answer has pointed here, so that the step's own request is not what is sent.
     redirected: bool,
 }
 
 /// What became of a request over one connection.
-enum Tried {
+pub enum Tried {
     Answered(Answer),
     Failed(Failure, Option<u16>),
     /// A connection that was open for long is dead, and nothing of an answer had come: another may be tried.
@@ -334,7 +339,7 @@ enum Tried {
 
 impl Attempt<'_> {
     /// A record of this request before anything has happened.
-    fn blank(&self, seat: &Seat, walk: &Walk, url: Arc<str>) -> Exchange {
+    pub fn blank(&self, seat: &Seat, walk: &Walk, url: Arc<str>) -> Exchange {
         let trace = walk.trace.unwrap_or_else(|| WalkTrace::new(self.thread, self.id, self.intended));
         self.thread.sampler.count(usize::from(trace.step.0));
         let mut ids = self.thread.ids.borrow_mut();
@@ -358,7 +363,13 @@ impl Attempt<'_> {
             protocol: Protocol::Http1,
             url,
             server_timing: None,
+            messages: None,
         }
+    }
+
+    /// Index of its step.
+    pub fn index(&self) -> usize {
+        usize::from(self.id.0)
     }
 
     /// Records that no request could be made.
@@ -494,14 +505,24 @@ impl Attempt<'_> {
         exchange: &mut Exchange,
     ) -> Tried {
         exchange.protocol = connection.protocol();
-        match connection {
-            Connection::Http1(connection) => self.over_http1(seat, connection, made, exchange).await,
-            Connection::Http2(connection) => self.over_http2(seat, connection, made, exchange).await,
+        // What is rarer than a request is boxed, so that users who send requests need no room for it.
+        match (connection, &self.plan.call) {
+            (Connection::Http1(connection), CallPlan::Events(until)) => {
+                Box::pin(super::events::over_http1(self, until, seat, *connection, made, exchange)).await
+            }
+            (Connection::Http1(connection), _) => self.over_http1(seat, connection, made, exchange).await,
+            (Connection::Http2(connection), CallPlan::Events(until)) => {
+                Box::pin(super::events::over_http2(self, until, seat, connection, made, exchange)).await
+            }
+            (Connection::Http2(connection), CallPlan::Grpc(rpc)) => {
+                Box::pin(super::grpc::over(self, rpc, seat, connection, made, exchange)).await
+            }
+            (Connection::Http2(connection), _) => self.over_http2(seat, connection, made, exchange).await,
         }
     }
 
     /// Notes that the request is sent now, and begins its time limit.
-    fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
+    pub fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
         // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
         let sent = match exchange.connection_reused && self.plan.fixed && !self.waited.get() {
             true => self.start,
@@ -522,7 +543,13 @@ impl Attempt<'_> {
     }
 
     /// The request as hyper and [`write_request`] take it.
-    fn request(&self, seat: &Seat, made: &Made, exchange: &Exchange, http2: bool) -> http::Request<Bytes> {
+    pub fn request(
+        &self,
+        seat: &Seat,
+        made: &Made,
+        exchange: &Exchange,
+        http2: bool,
+    ) -> http::Request<Bytes> {
         let traceparent = HeaderValue::from_bytes(&Self::traceparent(exchange))
             .unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut request =
@@ -634,7 +661,7 @@ impl Attempt<'_> {
         Tried::Failed(self.thread.words.borrow_mut().failure(fault.class, &fault.words), seen.status)
     }
 
-    fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
+    pub fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
         match (ended, head_seen) {
             (Ended::Cancelled, _) => (FailureClass::Cancelled, "the run was stopped".to_string()),
             (Ended::TimedOut, false) => {
@@ -657,7 +684,7 @@ impl Attempt<'_> {
         exchange.bytes_sent = head_size(&request) + length(request.body(), &made.more);
         self.leaves(seat, exchange);
         connection.carries(exchange.phases.sent.unwrap_or(self.start));
-        let request = request.map(|first| Content::new(first, made.more.clone()));
+        let request = request.map(|first| Content::new(first, made.more.clone()).into());
         let answer = connection.send(request, &seat.flight).await;
         let tried = match answer {
             Ok(Ok(response)) => self.receive(seat, response, exchange).await,
@@ -685,7 +712,7 @@ impl Attempt<'_> {
         tried
     }
 
-    fn failed(&self, (class, words): (FailureClass, String), status: Option<u16>) -> Tried {
+    pub fn failed(&self, (class, words): (FailureClass, String), status: Option<u16>) -> Tried {
         Tried::Failed(self.thread.words.borrow_mut().failure(class, &words), status)
     }
 
@@ -729,7 +756,7 @@ impl Attempt<'_> {
 }
 
 /// The exchange's outcome, and the answer if there is one.
-fn ended(tried: Tried, exchange: &mut Exchange) -> Option<Answer> {
+pub fn ended(tried: Tried, exchange: &mut Exchange) -> Option<Answer> {
     match tried {
         Tried::Answered(answer) => {
             exchange.outcome = Outcome::Answered(answer.status);
@@ -745,7 +772,7 @@ fn ended(tried: Tried, exchange: &mut Exchange) -> Option<Answer> {
 }
 
 /// The server's own account of its time; several headers are one list.
-fn server_timing(headers: &HeaderMap) -> Option<Arc<str>> {
+pub fn server_timing(headers: &HeaderMap) -> Option<Arc<str>> {
     let first = headers.get(SERVER_TIMING)?;
     let mut text = String::from_utf8_lossy(first.as_bytes()).into_owned();
     for more in headers.get_all(SERVER_TIMING).iter().skip(1) {

@@ -84,11 +84,18 @@ pub fn check_target(scenario: &Scenario) -> Result<(), TargetError> {
     let of = |index: usize, kind| TargetError { target: shown(scenario, index), kind };
     let runtime = runtime.map_err(|e| of(0, TargetErrorKind::Unreachable(e.to_string())))?;
     let tls = connectors(scenario).map_err(|why| of(0, TargetErrorKind::Settings(why)))?;
-    for (index, tls) in tls.iter().enumerate() {
+    for (index, tls) in tls.iter().enumerate().filter(|(index, _)| is_used(scenario, *index)) {
         let checked = runtime.block_on(check_endpoint(scenario, index, tls.clone()));
         checked.map_err(|kind| of(index, kind))?;
     }
     Ok(())
+}
+
+/// Whether anything goes to an endpoint. Where all steps of a host need another protocol than the scenario's, its own endpoint
+/// has nothing to do, and the service may not even speak that.
+fn is_used(scenario: &Scenario, index: usize) -> bool {
+    let replaced = scenario.endpoints.get(index).is_some_and(|e| scenario.endpoints[index + 1..].contains(e));
+    !replaced || scenario.steps.iter().any(|step| step.endpoint == index)
 }
 
 /// An endpoint as it is named in messages: with its socket, or the proxy before it.

@@ -1,6 +1,6 @@
 //! One request and its answer as the client saw it.
 
-use super::{Nanos, SpanId, StepId, Threshold, Timestamp, TraceId};
+use super::{Messages, Nanos, SpanId, StepId, Threshold, Timestamp, TraceId};
 use std::sync::Arc;
 
 /// One request and its answer, failures included: complete, so that every aggregate can be computed again.
@@ -45,6 +45,8 @@ pub struct Exchange {
     pub url: Arc<str>,
     /// The `Server-Timing` header of the answer, if it had one (cut at 1,024 bytes): the server's own account.
     pub server_timing: Option<Arc<str>>,
+    /// What was said within it, where it is more than a request and its answer.
+    pub messages: Option<Box<Messages>>,
 }
 
 /// Moments of one exchange. Each is at or after the one before it; an absent one did not happen.
@@ -69,7 +71,8 @@ pub struct Phases {
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// An answer arrived whole, with this HTTP status; 0 where the protocol has none.
+    /// An answer arrived whole, with this status: of HTTP; of gRPC for a step of that kind (0 is its `OK`); 0 where the
+    /// protocol has none.
     Answered(u16),
     /// No whole answer; `status` is known where the head had arrived.
     Failed {

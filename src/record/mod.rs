@@ -9,7 +9,9 @@ mod generator;
 mod id;
 mod kept_span;
 mod log;
+mod messages;
 mod metric;
+mod rpc;
 mod run;
 mod sampling;
 mod search;
@@ -24,10 +26,12 @@ pub use generator::{GeneratorLimit, GeneratorSample, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use kept_span::KeptSpan;
 pub use log::LogLine;
+pub use messages::Messages;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
+pub use rpc::{GRPC_STATUSES, grpc_status_name};
 pub use run::{
     ExportFacts, FetchFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, SourceFacts,
-    StepInfo, WaitEnd, WaitFacts,
+    StepInfo, StepKind, WaitEnd, WaitFacts,
 };
 pub use sampling::Threshold;
 pub use search::{LoadChange, Probe, Search};

@@ -75,12 +75,40 @@ pub struct StepInfo {
     pub journey: String,
     /// The step's low-cardinality name.
     pub name: String,
-    /// HTTP method.
+    /// HTTP method; [`StepInfo::GRPC`] or [`StepInfo::WEBSOCKET`] for a step of that kind.
     pub method: String,
-    /// URL path template, as in `url.template`.
+    /// URL path template, as in `url.template`; of an RPC its full name, `shop.v1.Catalog/GetProduct`.
     pub template: String,
     /// The names of its checks.
     pub checks: Vec<String>,
+}
+
+/// What a step says to the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StepKind {
+    /// A request over HTTP, server-sent events among them.
+    #[default]
+    Http,
+    /// A call of gRPC; statuses of its exchanges are gRPC's.
+    Grpc,
+    /// A conversation over a WebSocket.
+    WebSocket,
+}
+
+impl StepInfo {
+    /// What stands in place of the method of a call of gRPC.
+    pub const GRPC: &str = "GRPC";
+    /// What stands in place of the method of a conversation over a WebSocket.
+    pub const WEBSOCKET: &str = "WEBSOCKET";
+
+    /// What the step says to the service.
+    pub fn kind(&self) -> StepKind {
+        match self.method.as_str() {
+            StepInfo::GRPC => StepKind::Grpc,
+            StepInfo::WEBSOCKET => StepKind::WebSocket,
+            _ => StepKind::Http,
+        }
+    }
 }
 
 /// Load as it was offered.

@@ -81,6 +81,7 @@ fn exchange(n: u64, step: u16, took_us: u64) -> Exchange {
         protocol: Protocol::Http1,
         url: "http://127.0.0.1:8080/".into(),
         server_timing: None,
+        messages: None,
     }
 }
 

@@ -86,6 +86,7 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         exemplars: Vec::new(),
         shapes: Vec::new(),
         associations: Vec::new(),
+        messages: None,
         latency,
     };
     let band_of = |e: &[u64]| {

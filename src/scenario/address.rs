@@ -82,6 +82,32 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// The bytes that base64 stands for, with padding or without.
+pub fn base64_bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim().trim_end_matches('=').as_bytes();
+    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
+    for chunk in digits.chunks(4) {
+        let mut group = 0u32;
+        for byte in chunk {
+            let digit = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            group = group << 6 | u32::from(digit);
+        }
+        let bytes = (group << (6 * (4 - chunk.len()))).to_be_bytes();
+        match chunk.len() {
+            1 => return None,
+            digits => out.extend_from_slice(&bytes[1..digits]),
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,10 +134,13 @@ mod tests {
 
     #[test]
     fn base64_pads() {
+        assert_eq!(base64_bytes("AP8").as_deref(), Some(&[0, 255][..]));
+        assert_eq!((base64_bytes("A"), base64_bytes("a b=")), (None, None));
         for (plain, coded) in
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
             assert_eq!(base64(plain.as_bytes()), coded);
+            assert_eq!(base64_bytes(coded).as_deref(), Some(plain.as_bytes()));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::threshold::Comparison;
 use super::types::Pattern;
+use crate::record::grpc_status_name;
 use serde_json::Value;
 use std::fmt;
 
@@ -12,6 +13,8 @@ pub enum StatusCheck {
     NoError,
     /// One of these.
     OneOf(Vec<StatusRange>),
+    /// One of these statuses of gRPC.
+    Rpc(Vec<u16>),
 }
 
 /// A status, or a class of statuses.
@@ -29,6 +32,15 @@ impl StatusCheck {
         match self {
             StatusCheck::NoError => status < 400,
             StatusCheck::OneOf(ranges) => ranges.iter().any(|r| (r.from..=r.to).contains(&status)),
+            StatusCheck::Rpc(statuses) => statuses.contains(&status),
+        }
+    }
+
+    /// A status as people call it.
+    pub fn spelled(&self, status: u16) -> String {
+        match self {
+            StatusCheck::Rpc(_) => grpc_status_name(status).to_string(),
+            _ => status.to_string(),
         }
     }
 }

@@ -6,9 +6,11 @@
 //! says how.
 
 mod address;
+mod calls;
 mod check;
 mod curve;
 mod data;
+mod descriptors;
 mod error;
 mod flow;
 mod formula;
@@ -28,7 +30,8 @@ mod types;
 mod url_form;
 mod yaml;
 
-pub use address::base64;
+pub use address::{base64, base64_bytes};
+pub use calls::{Awaited, Call, Conversation, RpcCall, Said, Sending, Turn, Until};
 pub use check::{Condition as ValueCondition, StatusCheck, StatusRange, compares};
 pub use data::{Table, shuffled};
 pub use error::{Place, ScenarioError};

@@ -1,5 +1,6 @@
 //! A scenario as meant: everything resolved, checked and ready to be run.
 
+use super::calls::Call;
 use super::check::{Condition as ValueCondition, StatusCheck};
 use super::data::Table;
 pub use super::flow::{Lifecycle, OnFailure, Op, Then, Think};
@@ -183,6 +184,8 @@ pub struct Step {
     pub on_failure: OnFailure,
     /// Whether its answers are kept.
     pub cache: Caching,
+    /// What it says, where that is more than a request over HTTP.
+    pub call: Call,
 }
 
 /// A request's body.
@@ -396,7 +399,7 @@ pub enum Trust {
 }
 
 /// Which protocol is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolChoice {
     /// HTTP/1.1.
     Http1,
@@ -513,12 +516,27 @@ impl Step {
         StepInfo {
             journey: journeys[self.journey].name.clone(),
             name: self.name.clone(),
-            method: self.method.to_string(),
+            method: match self.call {
+                Call::Http | Call::Events(_) => self.method.to_string(),
+                Call::Grpc(_) => StepInfo::GRPC.to_string(),
+                Call::WebSocket(_) => StepInfo::WEBSOCKET.to_string(),
+            },
             template: self.path_template.clone(),
             checks: {
                 let missing = |e: &&Extract| e.missing == Missing::Failure;
-                let extracts = self.extract.iter().filter(missing).map(|e| format!("extract {}", e.name));
-                self.expect.names().into_iter().chain(extracts).collect()
+                let mut names = self.expect.names();
+                let mut extracts: Vec<&Extract> = self.extract.iter().collect();
+                if let Call::WebSocket(conversation) = &self.call {
+                    for awaited in conversation.awaited() {
+                        names.push(awaited.name.to_string());
+                        extracts.extend(&awaited.extract);
+                    }
+                }
+                let extracts = extracts.into_iter().filter(missing).map(|e| format!("extract {}", e.name));
+                names.extend(extracts);
+                let mut seen = std::collections::HashSet::new();
+                names.retain(|name| seen.insert(name.clone()));
+                names
             },
         }
     }

@@ -56,6 +56,7 @@ fn exchange(n: u64) -> Exchange {
         protocol: Protocol::Http1,
         url: "http://h/".into(),
         server_timing: None,
+        messages: None,
     }
 }
 

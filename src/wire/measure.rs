@@ -131,6 +131,7 @@ fn exchange(n: u64) -> Exchange {
         protocol: Protocol::Http1,
         url: format!("http://127.0.0.1:8080/products/{}", n % 500).into(),
         server_timing: None,
+        messages: None,
     }
 }
 

@@ -88,6 +88,7 @@ fn analyze(spans: &[Owned]) -> Analysis {
             protocol: Protocol::Http1,
             url: "http://corpus/".into(),
             server_timing: None,
+            messages: None,
             threshold: Threshold::ALWAYS,
         });
     }

@@ -108,6 +108,7 @@ fn analyse(path: &Path) -> Analysis {
             protocol: Protocol::Http1,
             url: "".into(),
             server_timing: None,
+            messages: None,
         });
     }
     let scope = Scope::default();

@@ -35,7 +35,14 @@ fn run_in(dir: &tempfile::TempDir, server: &Server, yaml: &str, environment: &[(
     while let Ok(batch) = received.try_recv() {
         exchanges.extend(batch);
     }
-    Ran { facts, exchanges, started_at, live, schedule: Schedule::of(&scenario, 0) }
+    Ran {
+        facts,
+        exchanges,
+        started_at,
+        live,
+        schedule: Schedule::of(&scenario, 0),
+        scenario_steps: Vec::new(),
+    }
 }
 
 fn rows(order: &str, load: &str) -> Vec<u32> {

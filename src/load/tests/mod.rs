@@ -2,7 +2,9 @@
 
 mod changed;
 mod connections;
+mod conversations;
 mod data;
+mod events;
 mod failures;
 mod journeys;
 mod model;
@@ -18,12 +20,14 @@ use crate::scenario::{Surroundings, parse_with};
 use server::Server;
 
 /// What came of a run.
-struct Ran {
+pub struct Ran {
     facts: LoadFacts,
-    exchanges: Vec<Exchange>,
+    pub exchanges: Vec<Exchange>,
     started_at: Timestamp,
     live: Arc<LiveCounters>,
     schedule: Schedule,
+    /// Names of the scenario's steps.
+    pub scenario_steps: Vec<String>,
 }
 
 impl Ran {
@@ -44,7 +48,16 @@ fn run_with(server: &Server, yaml: &str, adjust: impl FnOnce(&mut LoadOptions, S
         read: &|_| Ok("user,password\nann,one\nbob,two\ncid,three\n".to_string()),
         ..Surroundings::default()
     };
-    let scenario = Arc::new(parse_with(&text, "test.yaml", &surroundings).unwrap_or_else(|e| panic!("{e}")));
+    run_scenario(parse_with(&text, "test.yaml", &surroundings).unwrap_or_else(|e| panic!("{e}")), adjust)
+}
+
+/// Runs a scenario that was read already.
+pub fn run_text(scenario: crate::scenario::Scenario) -> Ran {
+    run_scenario(scenario, |_, _| {})
+}
+
+fn run_scenario(scenario: crate::scenario::Scenario, adjust: impl FnOnce(&mut LoadOptions, Stopper)) -> Ran {
+    let scenario = Arc::new(scenario);
     let (sink, mut received) = tokio::sync::mpsc::channel(1024);
     let (stopper, stop) = stop_channel();
     let mut options = LoadOptions::new(Arc::clone(&scenario), sink, stop);
@@ -60,7 +73,8 @@ fn run_with(server: &Server, yaml: &str, adjust: impl FnOnce(&mut LoadOptions, S
     exchanges.iter().for_each(is_sound);
     assert_eq!(facts.offered, exchanges.len() as u64, "every exchange is accounted for");
     assert_eq!(facts.sent, exchanges.iter().filter(|e| e.was_sent()).count() as u64);
-    Ran { facts, exchanges, started_at, live, schedule: Schedule::of(&scenario, 0) }
+    let scenario_steps = scenario.steps.iter().map(|step| step.name.clone()).collect();
+    Ran { facts, exchanges, started_at, live, schedule: Schedule::of(&scenario, 0), scenario_steps }
 }
 
 /// What must hold of every record, whatever happened.

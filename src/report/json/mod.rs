@@ -8,6 +8,7 @@ mod comparison;
 mod document;
 mod generator;
 mod group;
+mod messages;
 mod saturation;
 mod step;
 pub mod value;

@@ -1,6 +1,7 @@
 //! One step of `report.json`.
 
 use super::group::{ShapeJson, SlowWithJson};
+use super::messages::MessagesJson;
 use super::value::{Map, ms, nanos, share};
 use crate::analysis::result::{Band, Category, Contributor, ExemplarRole, StepResult};
 use crate::report::checks::{self, Check};
@@ -38,6 +39,8 @@ pub struct Step<'a> {
     exemplars: Vec<ExemplarJson>,
     shapes: Vec<ShapeJson<'a>>,
     slow_with: Vec<SlowWithJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<MessagesJson>,
 }
 
 /// Quantiles, in milliseconds.
@@ -205,6 +208,7 @@ impl<'a> Step<'a> {
                 .collect(),
             shapes: result.shapes.iter().map(ShapeJson::new).collect(),
             slow_with: result.associations.iter().map(SlowWithJson::new).collect(),
+            messages: result.messages.as_ref().map(MessagesJson::new),
         }
     }
 }

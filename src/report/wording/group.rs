@@ -2,6 +2,7 @@
 
 use super::contributor_name;
 use crate::analysis::result::{Association, Feature, ShapeResult};
+use crate::record::grpc_status_name;
 use crate::report::number::{count, percent};
 use crate::report::prose::Prose;
 use crate::report::view::StepView;
@@ -28,6 +29,7 @@ fn sentence(a: &Association, shapes: &[ShapeResult]) -> Option<Prose> {
                 .own(format!(" (usual: {usual})"))
         }
         Feature::Status(0) => prose.own("requests without a status"),
+        Feature::Status(status @ 1..100) => prose.own(format!("status {}", grpc_status_name(*status))),
         Feature::Status(status) => prose.own(format!("status {status}")),
         Feature::Connection(which) if &**which == "new" => prose.own("a connection that had to be opened"),
         Feature::Connection(_) => prose.own("a connection that was used before"),

@@ -164,8 +164,12 @@ pub fn failures(step: &StepView) -> Vec<Prose> {
             false => text.own(": ").foreign(message),
         });
     }
-    for (status, n) in step.result.statuses.iter().filter(|(status, _)| **status >= 400) {
-        out.push(Prose::new().own(format!("{} answered with HTTP status {status}", number::count(*n))));
+    for (status, n) in step.result.statuses.iter().filter(|(status, _)| **status < 100 || **status >= 400) {
+        out.push(Prose::new().own(format!(
+            "{} answered with {}",
+            number::count(*n),
+            verdict::status_words(*status)
+        )));
     }
     for (check, (n, seen)) in &step.result.checks {
         out.push(check_failed(check, *n, seen));

@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, cause, contributor_name, note};
 use crate::analysis::result::{Category, Finding, FindingKind, Note, Verdict};
-use crate::record::{FailureClass, GeneratorLimit, RunState, StepId};
+use crate::record::{FailureClass, GeneratorLimit, RunState, StepId, grpc_status_name};
 use crate::report::number;
 use crate::report::prose::Prose;
 use crate::report::view::{StepView, View};
@@ -246,7 +246,7 @@ fn failing(view: &View, id: StepId, class: Option<FailureClass>, status: Option<
             failure_way_out(out, class, &view.run().target)
         }
         (None, Some(status)) => {
-            out.own(format!(", mostly with HTTP status {status}; ")).own(status_way_out(status))
+            out.own(format!(", mostly with {}; ", status_words(status))).own(status_way_out(status))
         }
         (None, None) => out.own("; see what the checks of the scenario expect"),
     }
@@ -289,11 +289,21 @@ fn failure_way_out(out: Prose, class: FailureClass, target: &str) -> Prose {
     }
 }
 
+/// A status by its protocol: those of HTTP have three digits, those of gRPC have names.
+pub fn status_words(status: u16) -> String {
+    match status {
+        0..100 => format!("gRPC status {}", grpc_status_name(status)),
+        _ => format!("HTTP status {status}"),
+    }
+}
+
 fn status_way_out(status: u16) -> &'static str {
     match status {
-        401 | 403 => "check the scenario's credentials, and that its login step comes first",
+        7 | 16 | 401 | 403 => "check the scenario's credentials, and that its login step comes first",
         404 | 405 => "check the step's path and method",
-        429 => "the target limits the rate: lower it, or raise that limit",
+        12 => "check the step's service and method",
+        2 | 4 | 13..=15 => "look in the server's log, and at this step's traces",
+        8 | 429 => "the target limits the rate: lower it, or raise that limit",
         500..=599 => "look in the server's log, and at this step's traces",
         300..=399 => "redirects are not followed: let the step expect it, or request its destination",
         _ => "check what the step sends and what it expects",

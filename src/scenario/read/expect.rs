@@ -9,6 +9,7 @@ use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
 use super::step::variable_name;
 use super::{Context, positive_duration};
+use crate::record::{GRPC_STATUSES, StepKind};
 use http::HeaderName;
 use scraper::Selector;
 use serde_json_path::JsonPath;
@@ -173,24 +174,19 @@ fn several(path: &str) -> Several {
 }
 
 /// Checks of the answer.
-pub fn expect(node: &Node, names: &Names, context: &Context) -> Result<Expect, Fault> {
+pub fn expect(node: &Node, names: &Names, context: &Context, kind: StepKind) -> Result<Expect, Fault> {
     let source = context.source;
     let reader = Reader::new(node, "expect", EXPECT_KEYS)?;
     let status = match reader.get("status") {
-        None => StatusCheck::NoError,
+        None => any_status(kind),
+        Some(node) if kind == StepKind::Grpc => {
+            StatusCheck::Rpc(node.items().iter().map(|n| rpc_status(n, source)).collect::<Result<_, _>>()?)
+        }
         Some(node) => {
             StatusCheck::OneOf(node.items().iter().map(|n| status(n, source)).collect::<Result<_, _>>()?)
         }
     };
-    let mut json = Vec::new();
-    if let Some(node) = reader.get("json") {
-        for (key, node) in entries(node, "a mapping of JSONPaths to conditions")? {
-            let path = json_path(&key.text).map_err(|m| Fault::new(key.place, m))?;
-            let condition = condition(node)?;
-            let name = format!("json {} {condition}", key.text).into();
-            json.push(JsonCheck { name, path: Arc::new(path), condition });
-        }
-    }
+    let json = reader.get("json").map(json_checks).transpose()?.unwrap_or_default();
     let mut headers = Vec::new();
     if let Some(node) = reader.get("headers") {
         for (key, node) in entries(node, "a mapping of header names to conditions")? {
@@ -245,6 +241,18 @@ pub fn expect(node: &Node, names: &Names, context: &Context) -> Result<Expect, F
     Ok(expect)
 }
 
+/// A mapping of JSONPaths to conditions.
+pub fn json_checks(node: &Node) -> Result<Vec<JsonCheck>, Fault> {
+    let mut json = Vec::new();
+    for (key, node) in entries(node, "a mapping of JSONPaths to conditions")? {
+        let path = json_path(&key.text).map_err(|m| Fault::new(key.place, m))?;
+        let condition = condition(node)?;
+        let name = format!("json {} {condition}", key.text).into();
+        json.push(JsonCheck { name, path: Arc::new(path), condition });
+    }
+    Ok(json)
+}
+
 /// Checks are counted by name: two of one name could not be told apart.
 fn unlike_names(expect: &Expect, node: &Node) -> Result<(), Fault> {
     let mut names = expect.names();
@@ -261,6 +269,29 @@ fn size(node: &Node, source: &str) -> Result<(Arc<str>, Comparison, u64), Fault>
     let (comparison, number) = Comparison::parse(text.trim()).unwrap_or((Comparison::Equal, text.trim()));
     let bytes = quantity::bytes(number).map_err(|m| Fault::new(node.place, m))?;
     Ok((Arc::from(format!("size {comparison} {number}")), comparison, bytes))
+}
+
+/// What a status must be where nothing is said.
+pub fn any_status(kind: StepKind) -> StatusCheck {
+    match kind {
+        StepKind::Grpc => StatusCheck::Rpc(vec![0]),
+        _ => StatusCheck::NoError,
+    }
+}
+
+/// `OK`, `NOT_FOUND`, or the number.
+fn rpc_status(node: &Node, source: &str) -> Result<u16, Fault> {
+    let text = node.text(source, "a status of gRPC such as OK or NOT_FOUND")?;
+    let number = text.parse::<usize>().ok().filter(|n| *n < GRPC_STATUSES.len());
+    let named = || GRPC_STATUSES.iter().position(|name| name.eq_ignore_ascii_case(text.trim()));
+    number.or_else(named).map(|n| n as u16).ok_or_else(|| {
+        match nearest(&text.to_uppercase(), GRPC_STATUSES) {
+            Some(near) => {
+                Fault::new(node.place, format!("`{text}` is no status of gRPC; did you mean `{near}`?"))
+            }
+            None => node.expected("a status of gRPC such as OK or NOT_FOUND, or a number from 0 to 16"),
+        }
+    })
 }
 
 fn status(node: &Node, source: &str) -> Result<StatusRange, Fault> {

@@ -1,5 +1,6 @@
 //! A journey's list of steps as a program: requests, branches, loops and calls.
 
+use super::super::calls::Call;
 use super::super::error::{Fault, Place, listed, nearest};
 use super::super::flow::Op;
 use super::super::quantity;
@@ -190,6 +191,7 @@ impl<'a> Compiler<'a> {
     fn plain(&mut self, node: &Node, reader: &Reader) -> Result<(), Fault> {
         let kind = KINDS.iter().find_map(|kind| reader.key(kind).map(|key| (*kind, key)));
         let method = METHODS.iter().find_map(|(name, _)| reader.key(name));
+        let method = method.or_else(|| step::CALLS.iter().find_map(|name| reader.key(name)));
         let Some((kind, key)) = kind else {
             if method.is_none() && reader.key("when").is_some() && reader.key("name").is_none() {
                 return Err(Fault::new(
@@ -249,6 +251,11 @@ impl<'a> Compiler<'a> {
         let mut step = step::step(node, &self.names, &self.inherited, self.context, self.building)?;
         for extract in &step.extract {
             self.names.declare(&extract.name);
+        }
+        if let Call::WebSocket(conversation) = &step.call {
+            for extract in conversation.awaited().into_iter().flat_map(|awaited| &awaited.extract) {
+                self.names.declare(&extract.name);
+            }
         }
         let taken: Vec<&str> = self.steps.iter().map(|s| s.name.as_str()).collect();
         step.name = step::unique_name(step.name, step::named(node).map(|n| n.place), &taken)?;
@@ -398,7 +405,7 @@ fn gather(node: &Node, callable: &BTreeMap<String, Callable>, names: &Names, fou
                     ("extract" | "set" | "with", Value::Map(entries)) => {
                         found.extend(entries.iter().map(|(k, _)| k.text.clone()));
                     }
-                    ("steps" | "else" | "choose", _) => gather(value, callable, names, found),
+                    ("steps" | "else" | "choose" | "script", _) => gather(value, callable, names, found),
                     ("call", Value::Text(name)) => {
                         if let Some(target) = callable.get(name) {
                             let slots = names.slots.borrow();

@@ -1,8 +1,11 @@
 //! From what was typed to what is meant: the top level of the file.
 
 mod body;
+mod conversation;
+mod events;
 mod expect;
 mod flow;
+mod grpc;
 mod http_options;
 mod journey;
 mod load;
@@ -17,6 +20,7 @@ use super::address::Address;
 use super::data::{Format, SMALL, Table};
 use super::error::{Fault, Place, listed, nearest};
 use super::flow::{Lifecycle, Think};
+use super::http_options::HttpOptions;
 use super::mask::{self, Kind};
 use super::secret::{SHORTEST, Secrets};
 use super::template::{Locale, Names, TemplateFault};
@@ -60,6 +64,7 @@ const KEYS: &[&str] = &[
     "follow",
     "trace",
     "telemetry",
+    "grpc",
 ];
 const MAX_STEPS: usize = u16::MAX as usize;
 
@@ -212,9 +217,18 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     let inherited = Inherited { target: 0, headers, think, on_failure, cache, timeouts, redirects };
     let endpoints = distinct(targets.iter().map(|t| t.address.endpoint.clone()));
     let of = |endpoint: &Endpoint| targets.iter().find(|t| t.address.endpoint == *endpoint);
-    let http = endpoints.iter().filter_map(|e| of(e).map(|t| t.http.clone())).collect();
-    let mut building = Building { endpoints, targets, ..Building::default() };
+    let mut http: Vec<HttpOptions> = endpoints.iter().filter_map(|e| of(e).map(|t| t.http.clone())).collect();
+    let mut building =
+        Building { endpoints, targets, rpc_types: grpc::types(&top, &context)?, ..Building::default() };
     journey::journeys(&top, &names, &inherited, &context, &mut building)?;
+    for (endpoint, version) in building.lanes.take() {
+        let (Some(same), Some(options)) = (building.endpoints.get(endpoint), http.get(endpoint)) else {
+            continue;
+        };
+        let (same, options) = (same.clone(), HttpOptions { version, ..options.clone() });
+        building.endpoints.push(same);
+        http.push(options);
+    }
     let (trace, sampling) = trace::trace(&top, source)?;
     let (load, own_loads) = load::loads(&top, &building.journeys, &context)?;
     let thresholds = match top.get("thresholds") {
@@ -274,6 +288,10 @@ pub(super) fn budget(source: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>,
 struct Building {
     targets: Vec<Target>,
     endpoints: Vec<Endpoint>,
+    /// Endpoints that follow those, for steps that need another protocol there: which, and that protocol.
+    lanes: RefCell<Vec<(usize, ProtocolChoice)>>,
+    /// What messages of gRPC look like, where files say.
+    rpc_types: Option<prost_reflect::DescriptorPool>,
     journeys: Vec<Journey>,
     lifecycle: Lifecycle,
     steps: Vec<Step>,
@@ -297,6 +315,20 @@ impl Building {
 
     fn endpoint(&self, endpoint: &Endpoint) -> usize {
         self.endpoints.iter().position(|e| e == endpoint).unwrap_or(0)
+    }
+
+    /// An endpoint of the same host with connections of its own that speak this protocol; the same where they all do.
+    fn speaking(&self, endpoint: usize, choice: ProtocolChoice) -> usize {
+        let of = |target: &&Target| self.endpoints.get(endpoint) == Some(&target.address.endpoint);
+        if self.targets.iter().find(of).is_some_and(|target| target.http.version == choice) {
+            return endpoint;
+        }
+        let mut lanes = self.lanes.borrow_mut();
+        let at = lanes.iter().position(|lane| *lane == (endpoint, choice)).unwrap_or_else(|| {
+            lanes.push((endpoint, choice));
+            lanes.len() - 1
+        });
+        self.endpoints.len() + at
     }
 
     /// The target of that name.
@@ -592,6 +624,12 @@ pub(super) fn structural_words() -> impl Iterator<Item = &'static str> {
         .chain(tls_options::TLS_KEYS)
         .chain(proxy::PROXY_KEYS)
         .chain(TIMEOUT_KEYS)
+        .chain(grpc::GRPC_KEYS)
+        .chain(grpc::UNTIL_KEYS)
+        .chain(conversation::TURN_KEYS)
+        .chain(conversation::SAID_KEYS)
+        .chain(conversation::AWAITED_KEYS)
+        .chain(conversation::CLOSE_KEYS)
         .copied()
 }
 
@@ -613,5 +651,11 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
         .chain(tls_options::TLS_KEYS)
         .chain(proxy::PROXY_KEYS)
         .chain(TIMEOUT_KEYS)
+        .chain(grpc::GRPC_KEYS)
+        .chain(grpc::UNTIL_KEYS)
+        .chain(conversation::TURN_KEYS)
+        .chain(conversation::SAID_KEYS)
+        .chain(conversation::AWAITED_KEYS)
+        .chain(conversation::CLOSE_KEYS)
         .copied()
 }

@@ -1,15 +1,17 @@
 //! Journeys' steps: requests, what is taken from their answers and what must hold of them.
 
 use super::super::address::Address;
+use super::super::calls::Call;
 use super::super::check::StatusCheck;
 use super::super::error::{Fault, nearest};
 use super::super::mask::{self, Kind};
 use super::super::template::{self, Escape, Expression, Names, Piece, Template};
 use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
-use super::expect::{expect, extracts};
+use super::expect::{any_status, expect, extracts};
 use super::flow::on_failure;
 use super::{Building, Context, Inherited, MAX_STEPS, positive_duration, redirects, think};
+use crate::record::StepKind;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json_path::JsonPath;
 use std::sync::Arc;
@@ -32,6 +34,16 @@ pub const STEP_KEYS: &[&str] = &[
     "delete",
     "head",
     "options",
+    "grpc",
+    "ws",
+    "sse",
+    "subprotocol",
+    "script",
+    "message",
+    "messages",
+    "metadata",
+    "send",
+    "until",
     "headers",
     "json",
     "form",
@@ -59,6 +71,36 @@ pub const STEP_KEYS: &[&str] = &[
     "set",
     "pause",
 ];
+/// Keys that make a step a call of another kind than a request over HTTP.
+pub const CALLS: &[&str] = &["grpc", "ws", "sse"];
+/// Keys that not every kind of step has.
+const NOT_FOR_ALL: &[&str] = &[
+    "json",
+    "form",
+    "body",
+    "multipart",
+    "graphql",
+    "cache",
+    "follow",
+    "message",
+    "messages",
+    "metadata",
+    "send",
+    "until",
+    "subprotocol",
+    "script",
+];
+
+/// Those of them that a kind has.
+fn keys_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "grpc" => &["message", "messages", "metadata", "send", "until"],
+        "ws" => &["subprotocol", "script"],
+        "sse" => &["json", "form", "body", "multipart", "graphql", "follow", "until"],
+        _ => &["json", "form", "body", "multipart", "graphql", "follow", "cache"],
+    }
+}
+
 /// A journey that uses this variable without extracting it gets all `id` members of the answer before its first use.
 const IDS: &str = "ids";
 
@@ -136,6 +178,28 @@ pub fn step(
         return Ok(step);
     }
     let reader = Reader::new(node, "a step", STEP_KEYS)?;
+    let call = CALLS.iter().find_map(|key| reader.get(key).map(|node| (*key, node)));
+    if let Some((kind, node)) = call {
+        if let Some((key, _)) = METHODS.iter().find(|(key, _)| reader.key(key).is_some()) {
+            let place = reader.key(key).map_or(reader.place(), |key| key.place);
+            return Err(Fault::new(place, format!("a step is one request: it has `{kind}` and `{key}`")));
+        }
+        if let Some(other) = CALLS.iter().filter_map(|key| reader.key(key)).find(|key| key.text != kind) {
+            return Err(Fault::new(
+                other.place,
+                format!("a step is one call: it has `{kind}` and `{}`", other.text),
+            ));
+        }
+        goes_with(&reader, kind)?;
+        let read = match kind {
+            "ws" => super::conversation::step,
+            "sse" => super::events::step,
+            _ => super::grpc::step,
+        };
+        let step = read(node, &reader, names, inherited, context, building)?;
+        return common(step, &reader, names, context);
+    }
+    goes_with(&reader, "a request over HTTP")?;
     let mut methods =
         METHODS.iter().filter_map(|(key, method)| reader.get(key).map(|node| (method.clone(), node)));
     let Some((method, url)) = methods.next() else {
@@ -151,15 +215,65 @@ pub fn step(
     if let Some(key) = reader.key("with") {
         return Err(Fault::new(key.place, "`with` goes with `call`"));
     }
-    let named = reader.get("target").map(|node| building.target_named(node, context)).transpose()?;
-    let target = request_target(url, &text, 0, names, named.unwrap_or(inherited.target), context, building)?;
+    let target = target_of(&reader, inherited, context, building)?;
+    let target = request_target(url, &text, 0, names, target, context, building)?;
     let mut step = bare_step(method, target, inherited);
+    step.body = body(&reader, names, context)?;
+    if let Some(node) = reader.get("cache") {
+        step.cache = if node.flag()? { Caching::AsBrowser } else { Caching::Never };
+    }
+    common(step, &reader, names, context)
+}
+
+/// The target that a step names, or the one that it inherits.
+pub fn target_of(
+    reader: &Reader,
+    inherited: &Inherited,
+    context: &Context,
+    building: &Building,
+) -> Result<usize, Fault> {
+    let named = reader.get("target").map(|node| building.target_named(node, context)).transpose()?;
+    Ok(named.unwrap_or(inherited.target))
+}
+
+/// Refuses keys that belong to steps of another kind.
+fn goes_with(reader: &Reader, kind: &str) -> Result<(), Fault> {
+    let own = keys_of(kind);
+    let others = |key: &&Key| NOT_FOR_ALL.contains(&key.text.as_str()) && !own.contains(&key.text.as_str());
+    let Some(stray) = reader.keys().find(others) else { return Ok(()) };
+    let instead = match (kind, stray.text.as_str()) {
+        ("grpc", "json") => ": write `message`",
+        ("ws", "json" | "message" | "messages" | "send") => ": messages are sent in its `script`",
+        _ => "",
+    };
+    let kind = if CALLS.contains(&kind) { format!("`{kind}`") } else { kind.to_string() };
+    Err(Fault::new(stray.place, format!("`{}` does not go with {kind}{instead}", stray.text)))
+}
+
+/// What stands before the path in a step's name.
+fn called(step: &Step) -> &str {
+    match step.call {
+        Call::WebSocket(_) => "WS",
+        Call::Events(_) => "SSE",
+        _ => step.method.as_str(),
+    }
+}
+
+/// What all steps have: a name, headers, what is taken from the answer and what must hold of it.
+fn common(mut step: Step, reader: &Reader, names: &Names, context: &Context) -> Result<Step, Fault> {
+    let kind = step.call.kind();
     step.name = match reader.get("name") {
         Some(node) => super::load::name(node, context.source)?,
-        None => format!("{} {}", step.method, step.path_template),
+        None if kind == StepKind::Grpc => step.path_template.chars().take(100).collect(),
+        None => format!("{} {}", called(&step), step.path_template),
     };
-    merge_headers(&mut step.headers, headers(reader.get("headers"), names, context)?);
-    step.body = body(&reader, names, context)?;
+    for node in [reader.get("headers"), reader.get("metadata")] {
+        if let Some(node) = node.filter(|_| kind == StepKind::Grpc) {
+            super::grpc::metadata_is_sound(node)?;
+        }
+        merge_headers(&mut step.headers, headers(node, names, context)?);
+    }
+    step.expect.status = any_status(kind);
     if let Some(node) = reader.get("extract") {
         step.extract = extracts(node, names, context.source)?;
     }
@@ -169,7 +283,7 @@ pub fn step(
         for extract in &step.extract {
             names.declare(&extract.name);
         }
-        step.expect = expect(node, &names, context)?;
+        step.expect = expect(node, &names, context, kind)?;
     }
     if let Some(node) = reader.get("think") {
         step.think = think(node, context.source)?;
@@ -180,11 +294,9 @@ pub fn step(
     if let Some(node) = reader.get("follow") {
         step.redirects = redirects(node)?;
     }
+    listens_in_time(&step, reader)?;
     if let Some(node) = reader.get("on_failure") {
         step.on_failure = on_failure(node, context.source)?;
-    }
-    if let Some(node) = reader.get("cache") {
-        step.cache = if node.flag()? { Caching::AsBrowser } else { Caching::Never };
     }
     Ok(step)
 }
@@ -205,7 +317,26 @@ fn timeout(node: &Node, source: &str, step: &mut Step) -> Result<(), Fault> {
     Ok(())
 }
 
-fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> Step {
+/// A stream that is to be listened to for longer than the step may take would always be a failure.
+fn listens_in_time(step: &Step, reader: &Reader) -> Result<(), Fault> {
+    let until = match &step.call {
+        Call::Grpc(rpc) => &rpc.until,
+        Call::Events(until) => until,
+        _ => return Ok(()),
+    };
+    match (until.length.filter(|length| *length >= step.timeout), reader.get("until")) {
+        (Some(length), Some(node)) => Err(Fault::new(
+            node.place,
+            format!(
+                "`for` ({length}) reaches beyond the step's timeout ({}): give it a longer `timeout`",
+                step.timeout
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> Step {
     // Credentials for the target are not for other hosts.
     let mut headers: Vec<_> = if target.is_first {
         inherited.headers.clone()
@@ -245,6 +376,7 @@ fn bare_step(method: Method, target: RequestTarget, inherited: &Inherited) -> St
         redirects: inherited.redirects,
         on_failure: inherited.on_failure,
         cache: inherited.cache,
+        call: Call::Http,
     }
 }
 
@@ -273,8 +405,8 @@ fn shorthand<'a>(node: &Node, text: &'a str) -> Result<(Method, &'a str), Fault>
     }
 }
 
-struct RequestTarget {
-    endpoint: usize,
+pub struct RequestTarget {
+    pub endpoint: usize,
     is_first: bool,
     headers: Vec<(HeaderName, Template)>,
     path: Template,
@@ -282,7 +414,7 @@ struct RequestTarget {
 }
 
 /// A step's URL: a path under a target, or a whole URL of a host that is one. `text[offset..]` is the URL.
-fn request_target(
+pub fn request_target(
     node: &Node,
     text: &str,
     offset: usize,
@@ -437,7 +569,7 @@ pub fn fixed_text(
     })
 }
 
-fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
+pub fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
     let kinds = ["json", "form", "body", "multipart", "graphql"];
     let given: Vec<&Key> = kinds.iter().filter_map(|kind| step.key(kind)).collect();
     if let [_, second, ..] = given.as_slice() {

@@ -2,11 +2,24 @@
 
 use super::*;
 
+/// What the methods in broken files of gRPC look like.
+const SHOP_PROTO: &str = "syntax = \"proto3\"; package shop.v1;
+message GetRequest { string id = 1; repeated Tag tags = 2; }
+message Tag { string name = 1; }
+service Catalog {
+  rpc GetProduct(GetRequest) returns (Tag);
+  rpc Watch(GetRequest) returns (stream Tag);
+  rpc Add(stream GetRequest) returns (Tag);
+}
+";
+
 fn said(text: &str) -> String {
     let surroundings = Surroundings {
         read: &|path| match path.to_str() {
             Some("users.csv") => Ok("user,password\nann,secret\n".to_string()),
             Some("broken.csv") => Ok("user,password\nann\n".to_string()),
+            Some("shop.proto") => Ok(SHOP_PROTO.to_string()),
+            Some("broken.proto") => Ok("syntax = \"proto3\";\nmessage Id { strin value = 1; }\n".to_string()),
             _ => Err(std::io::ErrorKind::NotFound.into()),
         },
         ..Surroundings::default()

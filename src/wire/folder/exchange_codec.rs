@@ -2,8 +2,8 @@
 //! frame (URLs, failure messages, check names) are written once. Each frame can be read on its own.
 
 use crate::record::{
-    CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol, SpanId, StepId, Threshold,
-    Timestamp, TraceId,
+    CheckFailure, Exchange, Failure, FailureClass, Messages, Nanos, Outcome, Phases, Protocol, SpanId,
+    StepId, Threshold, Timestamp, TraceId,
 };
 use crate::wire::protobuf::put_varint;
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ mod flag {
     pub const THRESHOLD: u16 = 1 << 12;
     pub const DECODED: u16 = 1 << 14;
     pub const FOLLOWED: u16 = 1 << 15;
+    pub const MESSAGES: u16 = 1 << 13;
 }
 
 /// Builds the payload of one frame of exchanges.
@@ -85,6 +86,9 @@ impl Encoder {
         if let Some(timing) = &exchange.server_timing {
             put_varint(&mut self.payload, timing.len() as u64);
             self.payload.extend_from_slice(timing.as_bytes());
+        }
+        if let Some(messages) = &exchange.messages {
+            put_messages(&mut self.payload, messages, exchange.phases.end);
         }
         self.count += 1;
     }
@@ -147,9 +151,24 @@ fn flags_of(exchange: &Exchange) -> u16 {
         (flag::THRESHOLD, !exchange.threshold.is_always()),
         (flag::DECODED, exchange.bytes_decoded.is_some()),
         (flag::FOLLOWED, exchange.followed),
+        (flag::MESSAGES, exchange.messages.is_some()),
     ]
     .into_iter()
     .fold(0, |flags, (bit, set)| if set { flags | bit } else { flags })
+}
+
+/// The first message's moment follows a 1, as a difference to the exchange's end; a 0 stands where none came.
+fn put_messages(out: &mut Vec<u8>, messages: &Messages, end: Timestamp) {
+    put_varint(out, u64::from(messages.sent));
+    put_varint(out, u64::from(messages.received));
+    out.push(u8::from(messages.first.is_some()));
+    if let Some(first) = messages.first {
+        put_difference(out, &mut end.0.clone(), first);
+    }
+    put_varint(out, messages.longest_gap.0);
+    put_varint(out, u64::from(messages.round_trips));
+    put_varint(out, messages.round_trip_total.0);
+    put_varint(out, messages.round_trip_longest.0);
 }
 
 /// Signed difference to `moment`, which becomes `to`. Wraps, so that every pair of moments survives.
@@ -203,6 +222,7 @@ impl Input<'_> {
             }
         }
         let server_timing = if has(flag::SERVER_TIMING) { Some(self.new_text()?) } else { None };
+        let messages = if has(flag::MESSAGES) { Some(Box::new(self.messages(phases.end)?)) } else { None };
         Some(Exchange {
             trace_id,
             span_id,
@@ -223,7 +243,31 @@ impl Input<'_> {
             protocol: if has(flag::HTTP2) { Protocol::Http2 } else { Protocol::Http1 },
             url,
             server_timing,
+            messages,
         })
+    }
+
+    fn messages(&mut self, end: Timestamp) -> Option<Messages> {
+        let (sent, received) = (self.small()?, self.small()?);
+        let [came] = self.array()?;
+        let first = match came {
+            0 => None,
+            1 => Some(self.moment(&mut end.0.clone())?),
+            _ => return None,
+        };
+        Some(Messages {
+            sent,
+            received,
+            first,
+            longest_gap: Nanos(self.varint()?),
+            round_trips: self.small()?,
+            round_trip_total: Nanos(self.varint()?),
+            round_trip_longest: Nanos(self.varint()?),
+        })
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        u32::try_from(self.varint()?).ok()
     }
 
     fn phases(&mut self, flags: u16, intended: Timestamp) -> Option<Phases> {
@@ -336,19 +380,29 @@ pub(super) mod tests {
         ]
     }
 
+    fn messages() -> impl Strategy<Value = Messages> {
+        let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+        (counts, prop::option::of(moment()), any::<[u64; 3]>()).prop_map(|(counts, first, lengths)| {
+            Messages {
+                sent: counts.0,
+                received: counts.1,
+                first,
+                longest_gap: Nanos(lengths[0]),
+                round_trips: counts.2,
+                round_trip_total: Nanos(lengths[1]),
+                round_trip_longest: Nanos(lengths[2]),
+            }
+        })
+    }
+
     /// Any exchange at all, sensible or not.
     pub fn exchange() -> impl Strategy<Value = Exchange> {
         let sampling = (any::<bool>(), prop_oneof![Just(0), any::<u32>()]);
         let ids = (any::<[u8; 16]>(), any::<[u8; 8]>(), sampling, any::<u16>(), any::<u32>(), any::<u32>());
         let checks = prop::collection::vec((text(), text()), 0..3);
-        let rest = (
-            any::<u64>(),
-            (any::<u64>(), any::<Option<u64>>()),
-            any::<[bool; 2]>(),
-            any::<bool>(),
-            text(),
-            prop::option::of(text()),
-        );
+        let texts = (text(), prop::option::of(text()), prop::option::of(messages()));
+        let rest =
+            (any::<u64>(), (any::<u64>(), any::<Option<u64>>()), any::<[bool; 2]>(), any::<bool>(), texts);
         (ids, moment(), phases(), outcome(), checks, rest).prop_map(
             |(
                 (trace, span, (sampled, threshold), step, user, iteration),
@@ -363,9 +417,9 @@ pub(super) mod tests {
                     (bytes_received, bytes_decoded),
                     [connection_reused, followed],
                     http2,
-                    url,
-                    server_timing,
+                    texts,
                 ) = rest;
+                let (url, server_timing, messages) = texts;
                 Exchange {
                     trace_id: TraceId(trace),
                     span_id: SpanId(span),
@@ -389,6 +443,7 @@ pub(super) mod tests {
                     protocol: if http2 { Protocol::Http2 } else { Protocol::Http1 },
                     url,
                     server_timing,
+                    messages: messages.map(Box::new),
                 }
             },
         )

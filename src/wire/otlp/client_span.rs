@@ -5,7 +5,10 @@
 //! its batch processor drops silently, which a load generator cannot afford.
 
 use super::span_form::{Mark, Marks, SpanForm};
-use crate::record::{CheckFailure, Exchange, Outcome, Protocol, Run, StepInfo, Timestamp};
+use crate::record::{
+    CheckFailure, Exchange, Failure, Messages, Outcome, Protocol, Run, StepInfo, StepKind, Timestamp,
+    grpc_status_name,
+};
 use crate::wire::protobuf::{
     put_bytes, put_double_attribute, put_fixed32, put_fixed64, put_int_attribute, put_text_attribute,
     put_uint, put_varint,
@@ -43,6 +46,7 @@ struct StepPart {
     origin: String,
     /// The span that most exchanges have.
     form: SpanForm,
+    kind: StepKind,
 }
 
 impl SpanEncoder {
@@ -118,21 +122,50 @@ impl SpanEncoder {
 impl StepPart {
     fn new(run: &Run, step: &StepInfo) -> StepPart {
         let mut fixed = Vec::new();
-        put_bytes(&mut fixed, 5, format!("{} {}", step.method, step.template).as_bytes());
+        let kind = step.kind();
+        let (name, about) = about(step);
+        put_bytes(&mut fixed, 5, name.as_bytes());
         put_uint(&mut fixed, 6, 3);
-        for (key, value) in [
-            ("http.request.method", step.method.as_str()),
-            ("url.template", &step.template),
-            ("hotspan.run.id", &run.id),
+        for (key, value) in about.into_iter().chain([
+            ("hotspan.run.id", run.id.as_str()),
             ("hotspan.journey", &step.journey),
             ("hotspan.step", &step.name),
-        ] {
+        ]) {
             put_text_attribute(&mut fixed, ATTRIBUTES, key, value);
         }
         let origin = origin_of(&run.target).to_owned();
         let mut server = Vec::new();
         put_server(&mut server, &origin);
-        StepPart { fixed, server, origin, form: SpanForm::default() }
+        StepPart { fixed, server, origin, form: SpanForm::default(), kind }
+    }
+}
+
+/// The span's name, and the attributes by which conventions tell what was called. RPCs have them under their current names
+/// and under those before, which most backends still look for.
+fn about(step: &StepInfo) -> (String, Vec<(&'static str, &str)>) {
+    match step.kind() {
+        StepKind::Http => {
+            let about = vec![("http.request.method", step.method.as_str()), ("url.template", &step.template)];
+            (format!("{} {}", step.method, step.template), about)
+        }
+        StepKind::WebSocket => {
+            let about = vec![
+                ("http.request.method", "GET"),
+                ("url.template", step.template.as_str()),
+                ("network.protocol.name", "websocket"),
+            ];
+            (format!("GET {}", step.template), about)
+        }
+        StepKind::Grpc => {
+            let service = step.template.rsplit_once('/').map_or("", |(service, _)| service);
+            let about = vec![
+                ("rpc.system.name", "grpc"),
+                ("rpc.system", "grpc"),
+                ("rpc.service", service),
+                ("rpc.method", step.template.as_str()),
+            ];
+            (step.template.clone(), about)
+        }
     }
 }
 
@@ -164,7 +197,12 @@ fn put_server(out: &mut Vec<u8>, origin: &str) {
     if host.is_empty() {
         return;
     }
-    let port = port.unwrap_or(if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 });
+    let port =
+        port.unwrap_or(if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") {
+            443
+        } else {
+            80
+        });
     put_text_attribute(out, ATTRIBUTES, "server.address", host);
     put_int_attribute(out, ATTRIBUTES, "server.port", port);
 }
@@ -212,8 +250,14 @@ fn put_span(out: &mut Vec<u8>, exchange: &Exchange, step: Option<&StepPart>, mar
     let delay = exchange.schedule_delay().as_secs_f64();
     put_double_attribute(out, ATTRIBUTES, "hotspan.schedule_delay", delay);
     marks.set(Mark::Delay, out);
-    put_outcome(out, exchange);
+    match step.map(|step| step.kind) {
+        Some(StepKind::Grpc) => put_rpc_outcome(out, exchange),
+        _ => put_outcome(out, exchange),
+    }
     put_phases(out, exchange, marks);
+    if let Some(messages) = &exchange.messages {
+        put_messages(out, messages);
+    }
     for check in &exchange.checks_failed {
         put_check(out, check, exchange.phases.end);
     }
@@ -235,13 +279,55 @@ fn put_outcome(out: &mut Vec<u8>, exchange: &Exchange) {
             put_bytes(out, 15, &[3 << 3, 2]);
         }
         Outcome::Answered(_) => {}
-        Outcome::Failed { failure, .. } => {
-            put_text_attribute(out, ATTRIBUTES, "error.type", failure.class.name());
-            let mut status = Vec::with_capacity(failure.message.len() + 8);
-            put_bytes(&mut status, 2, failure.message.as_bytes());
-            put_uint(&mut status, 3, 2);
-            put_bytes(out, 15, &status);
+        Outcome::Failed { failure, .. } => put_failure(out, failure),
+    }
+}
+
+fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
+    put_text_attribute(out, ATTRIBUTES, "error.type", failure.class.name());
+    let mut status = Vec::with_capacity(failure.message.len() + 8);
+    put_bytes(&mut status, 2, failure.message.as_bytes());
+    put_uint(&mut status, 3, 2);
+    put_bytes(out, 15, &status);
+}
+
+/// The same by the conventions for gRPC clients: every status but `OK` is an error, whose type is its name.
+fn put_rpc_outcome(out: &mut Vec<u8>, exchange: &Exchange) {
+    let name = exchange.status().map(grpc_status_name);
+    if let (Some(status), Some(name)) = (exchange.status(), name) {
+        put_text_attribute(out, ATTRIBUTES, "rpc.response.status_code", name);
+        put_int_attribute(out, ATTRIBUTES, "rpc.grpc.status_code", i64::from(status));
+    }
+    match (&exchange.outcome, name) {
+        (Outcome::Answered(1..), Some(name)) => {
+            put_text_attribute(out, ATTRIBUTES, "error.type", name);
+            put_bytes(out, 15, &[3 << 3, 2]);
         }
+        (Outcome::Answered(_), _) => {}
+        (Outcome::Failed { failure, .. }, _) => put_failure(out, failure),
+    }
+}
+
+/// What was said within the exchange: counts, and when the first message came.
+fn put_messages(out: &mut Vec<u8>, messages: &Messages) {
+    put_int_attribute(out, ATTRIBUTES, "hotspan.messages.sent", i64::from(messages.sent));
+    put_int_attribute(out, ATTRIBUTES, "hotspan.messages.received", i64::from(messages.received));
+    if messages.received > 1 {
+        put_double_attribute(
+            out,
+            ATTRIBUTES,
+            "hotspan.messages.longest_gap",
+            messages.longest_gap.as_secs_f64(),
+        );
+    }
+    if messages.round_trips > 0 {
+        let mean = messages.round_trip_total.as_secs_f64() / f64::from(messages.round_trips);
+        put_double_attribute(out, ATTRIBUTES, "hotspan.messages.round_trip.mean", mean);
+        let longest = messages.round_trip_longest.as_secs_f64();
+        put_double_attribute(out, ATTRIBUTES, "hotspan.messages.round_trip.longest", longest);
+    }
+    if let Some(at) = messages.first {
+        put_moment(out, at, "first_message");
     }
 }
 
@@ -265,6 +351,14 @@ fn put_phases(out: &mut Vec<u8>, exchange: &Exchange, marks: &mut Marks) {
             put_bytes(out, 2, name.as_bytes());
         }
     }
+}
+
+/// An event is its time (9 bytes) and its name (2 bytes and the text).
+#[inline]
+fn put_moment(out: &mut Vec<u8>, at: Timestamp, name: &str) {
+    out.extend_from_slice(&[(EVENTS as u8) << 3 | 2, 11 + name.len() as u8]);
+    put_fixed64(out, 1, at.0);
+    put_bytes(out, 2, name.as_bytes());
 }
 
 fn put_check(out: &mut Vec<u8>, check: &CheckFailure, at: Timestamp) {

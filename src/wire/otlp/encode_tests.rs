@@ -72,6 +72,7 @@ fn exchange(url: &str, outcome: Outcome) -> Exchange {
         protocol: Protocol::Http1,
         url: url.into(),
         server_timing: None,
+        messages: None,
     }
 }
 
@@ -142,6 +143,93 @@ fn client_spans_are_what_the_conventions_ask_for() {
     assert_eq!(attribute(lost, "http.response.status_code"), Some(V::IntValue(200)));
     assert_eq!(lost.status, Some(ProtoStatus { code: 2, message: "connection reset".into() }));
     assert_eq!(lost.events.last().map(|e| e.name.as_str()), Some("check failed"));
+}
+
+#[test]
+fn rpcs_and_conversations_have_the_names_of_their_conventions() {
+    type V = any_value::Value;
+    let mut run = run();
+    run.steps[0].method = StepInfo::GRPC.into();
+    run.steps[0].template = "shop.v1.Catalog/GetProduct".into();
+    run.steps[1].method = StepInfo::WEBSOCKET.into();
+    run.steps[1].template = "/chat".into();
+    let mut encoder = SpanEncoder::new(&run, &[]);
+    let url = "http://127.0.0.1:8080/shop.v1.Catalog/GetProduct";
+    for status in [0, 5, 77] {
+        encoder.push(&exchange(url, Outcome::Answered(status)));
+    }
+    let failure = Failure { class: FailureClass::Timeout, message: "no answer within 1 s".into() };
+    encoder.push(&exchange(url, Outcome::Failed { failure, status: Some(4) }));
+    let messages = crate::record::Messages {
+        sent: 2,
+        received: 3,
+        first: Some(Timestamp(9_500_000)),
+        longest_gap: crate::record::Nanos(1_500_000),
+        round_trips: 2,
+        round_trip_total: crate::record::Nanos(5_000_000),
+        round_trip_longest: crate::record::Nanos(4_000_000),
+    };
+    let chat = exchange("wss://chat.example/chat", Outcome::Answered(101));
+    encoder.push(&Exchange { step: StepId(1), messages: Some(Box::new(messages)), ..chat });
+    let (bytes, _) = encoder.take().unwrap();
+    let request = ExportTraceServiceRequest::decode(&bytes[..]).unwrap();
+    let [ok, missing, odd, late, chat] = &request.resource_spans[0].scope_spans[0].spans[..] else {
+        panic!()
+    };
+
+    assert_eq!((ok.name.as_str(), ok.kind, &ok.status), ("shop.v1.Catalog/GetProduct", 3, &None));
+    let text = |value: &str| Some(V::StringValue(value.into()));
+    for (key, value) in [
+        ("rpc.system", text("grpc")),
+        ("rpc.system.name", text("grpc")),
+        ("rpc.service", text("shop.v1.Catalog")),
+        ("rpc.method", text("shop.v1.Catalog/GetProduct")),
+        ("rpc.response.status_code", text("OK")),
+        ("rpc.grpc.status_code", Some(V::IntValue(0))),
+        ("server.address", text("127.0.0.1")),
+        ("http.request.method", None),
+        ("http.response.status_code", None),
+        ("error.type", None),
+    ] {
+        assert_eq!(attribute(ok, key), value, "{key}");
+    }
+    assert_eq!(attribute(missing, "error.type"), text("NOT_FOUND"));
+    assert_eq!(attribute(missing, "rpc.grpc.status_code"), Some(V::IntValue(5)));
+    assert_eq!(missing.status, Some(ProtoStatus { code: 2, message: String::new() }));
+    assert_eq!(attribute(odd, "rpc.response.status_code"), text("UNKNOWN"));
+    assert_eq!(attribute(late, "error.type"), text("timeout"));
+    assert_eq!(attribute(late, "rpc.response.status_code"), text("DEADLINE_EXCEEDED"));
+
+    assert_eq!((chat.name.as_str(), &chat.status), ("GET /chat", &None));
+    for (key, value) in [
+        ("http.request.method", text("GET")),
+        ("network.protocol.name", text("websocket")),
+        ("http.response.status_code", Some(V::IntValue(101))),
+        ("server.port", Some(V::IntValue(443))),
+        ("hotspan.messages.sent", Some(V::IntValue(2))),
+        ("hotspan.messages.received", Some(V::IntValue(3))),
+        ("hotspan.messages.longest_gap", Some(V::DoubleValue(0.001_5))),
+        ("hotspan.messages.round_trip.mean", Some(V::DoubleValue(0.002_5))),
+        ("hotspan.messages.round_trip.longest", Some(V::DoubleValue(0.004))),
+    ] {
+        assert_eq!(attribute(chat, key), value, "{key}");
+    }
+    let last = chat.events.last().map(|e| (e.name.as_str(), e.time_unix_nano));
+    assert_eq!(last, Some(("first_message", 9_500_000)));
+
+    let mut encoder = MetricsEncoder::new(&run, &[], Temporality::Delta, HistogramForm::Exponential);
+    encoder.record(&exchange(url, Outcome::Answered(5)));
+    let made = metrics(&encoder.encode(Timestamp(20_000_000)));
+    assert!(made.iter().all(|(name, _)| name != "http.client.request.duration"));
+    let Some((_, metric::Data::ExponentialHistogram(calls))) =
+        made.iter().find(|(name, _)| name == "rpc.client.call.duration")
+    else {
+        panic!("{made:?}")
+    };
+    let attributes = &calls.data_points[0].attributes;
+    let of = |key: &str| attributes.iter().find(|a| a.key == key).and_then(|a| a.value.clone()?.value);
+    assert_eq!(of("rpc.method"), text("shop.v1.Catalog/GetProduct"));
+    assert_eq!((of("rpc.response.status_code"), of("error.type")), (text("NOT_FOUND"), text("NOT_FOUND")));
 }
 
 proptest! {

@@ -2,7 +2,10 @@
 //! checks, blame, and when the run began and ended. The SDK leaves exemplars empty, and they are the way from a graph to a slow trace.
 
 use super::histogram::ExponentialHistogram;
-use crate::record::{Exchange, FailureClass, Outcome, Protocol, Run, SpanId, StepId, Timestamp, TraceId};
+use crate::record::{
+    Exchange, FailureClass, Outcome, Protocol, Run, SpanId, StepId, StepKind, Timestamp, TraceId,
+    grpc_status_name,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
@@ -74,6 +77,8 @@ pub struct MetricsEncoder {
     resource: Vec<(String, String)>,
     version: String,
     steps: Vec<Vec<KeyValue>>,
+    /// Which steps are RPCs: their durations are a metric of their own.
+    rpcs: Vec<bool>,
     temporality: Temporality,
     form: HistogramForm,
     /// Start of the interval that the next export tells about.
@@ -126,13 +131,15 @@ impl MetricsEncoder {
         form: HistogramForm,
     ) -> MetricsEncoder {
         let steps = run.steps.iter().map(|step| {
-            let named = [
-                ("http.request.method", &step.method),
-                ("url.template", &step.template),
-                ("hotspan.journey", &step.journey),
-                ("hotspan.step", &step.name),
-            ];
-            named.into_iter().map(|(key, value)| text(key, value)).collect()
+            let named = match step.kind() {
+                StepKind::Grpc => [("rpc.system.name", "grpc"), ("rpc.method", &step.template)],
+                StepKind::WebSocket => [("http.request.method", "GET"), ("url.template", &step.template)],
+                StepKind::Http => {
+                    [("http.request.method", step.method.as_str()), ("url.template", &step.template)]
+                }
+            };
+            let own = [("hotspan.journey", step.journey.as_str()), ("hotspan.step", &step.name)];
+            named.into_iter().chain(own).map(|(key, value)| text(key, value)).collect()
         });
         // Two runs at once must not add to the same series.
         let mut resource = resource.to_vec();
@@ -141,6 +148,7 @@ impl MetricsEncoder {
             resource,
             version: run.hotspan_version.clone(),
             steps: steps.collect(),
+            rpcs: run.steps.iter().map(|step| step.kind() == StepKind::Grpc).collect(),
             temporality,
             form,
             since: run.started_at,
@@ -218,15 +226,14 @@ impl MetricsEncoder {
     /// As [`MetricsEncoder::encode`], not yet encoded.
     pub fn export(&mut self, now: Timestamp) -> ExportMetricsServiceRequest {
         let mut metrics = Vec::new();
-        metrics.extend(self.distribution(
-            "http.client.request.duration",
-            "Duration of HTTP client requests.",
-            now,
-            {
-                let points = self.durations.iter();
-                points.map(|(key, d)| (self.duration_attributes(key), d)).collect()
-            },
-        ));
+        for (name, about, rpcs) in [
+            ("http.client.request.duration", "Duration of HTTP client requests.", false),
+            ("rpc.client.call.duration", "Duration of outbound RPCs.", true),
+        ] {
+            let points = self.durations.iter().filter(|(key, _)| self.is_rpc(key.step) == rpcs);
+            let points = points.map(|(key, d)| (self.duration_attributes(key), d)).collect();
+            metrics.extend(self.distribution(name, about, now, points));
+        }
         let about = "Due time to actual start: how late the generator was.";
         metrics.extend(self.distribution("hotspan.schedule_delay", about, now, {
             let points = self.delays.iter();
@@ -355,9 +362,20 @@ impl MetricsEncoder {
         self.steps.get(usize::from(step.0)).cloned().unwrap_or_default()
     }
 
+    fn is_rpc(&self, step: StepId) -> bool {
+        self.rpcs.get(usize::from(step.0)).copied().unwrap_or_default()
+    }
+
     fn duration_attributes(&self, key: &DurationKey) -> Vec<KeyValue> {
         let mut attributes = self.step_attributes(key.step);
         attributes.push(text("network.protocol.version", if key.http2 { "2" } else { "1.1" }));
+        if self.is_rpc(key.step) {
+            let status = key.status.map(grpc_status_name);
+            attributes.extend(status.map(|name| text("rpc.response.status_code", name)));
+            let error = key.failure.map(FailureClass::name).or(status.filter(|name| *name != "OK"));
+            attributes.extend(error.map(|error| text("error.type", error)));
+            return attributes;
+        }
         if let Some(status) = key.status {
             attributes.push(int("http.response.status_code", i64::from(status)));
         }

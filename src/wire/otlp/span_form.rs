@@ -71,7 +71,9 @@ struct Alike {
 impl Alike {
     fn of(exchange: &Exchange) -> Option<Alike> {
         let Outcome::Answered(status) = exchange.outcome else { return None };
-        let plain = exchange.threshold.is_always() && exchange.checks_failed.is_empty();
+        let plain = exchange.threshold.is_always()
+            && exchange.checks_failed.is_empty()
+            && exchange.messages.is_none();
         let usual = matches!(
             exchange.phases,
             Phases {
@@ -100,6 +102,7 @@ impl Alike {
             && exchange.protocol == self.protocol
             && exchange.threshold.is_always()
             && exchange.checks_failed.is_empty()
+            && exchange.messages.is_none()
             && phases.resolved.is_none()
             && phases.connected.is_none()
             && phases.tls_done.is_none()
