@@ -10,7 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Formats that stand in a file of their own.
-const FORMATS: [(&str, fn(&Gate) -> String); 7] = [
+/// Writes one format of a gate's answer.
+type Write = fn(&Gate) -> String;
+
+const FORMATS: [(&str, Write); 7] = [
     ("junit", ci::junit),
     ("comment", |gate| ci::comment(gate, ci::COMMENT_MAX)),
     ("gitlab-metrics", ci::metrics),

@@ -302,7 +302,7 @@ fn comments_keep_their_lines_and_link_nowhere() {
 fn unescaped(text: &str, what: &str) -> bool {
     text.match_indices(what).any(|(at, _)| {
         let slashes = text[..at].len() - text[..at].trim_end_matches('\\').len();
-        slashes % 2 == 0
+        slashes.is_multiple_of(2)
     })
 }
 
