@@ -10,6 +10,7 @@ mod id;
 mod kept_span;
 mod log;
 mod metric;
+mod partition;
 mod run;
 mod sampling;
 mod search;
@@ -25,6 +26,7 @@ pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use kept_span::KeptSpan;
 pub use log::LogLine;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
+pub use partition::Partition;
 pub use run::{
     ExportFacts, FetchFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, SourceFacts,
     StepInfo, WaitEnd, WaitFacts,
