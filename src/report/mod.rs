@@ -9,10 +9,10 @@
 //! terminal could act on.
 
 mod checks;
-mod export;
-mod html;
 pub mod ci;
+mod export;
 pub mod gate;
+mod html;
 mod json;
 mod link;
 pub mod look;
