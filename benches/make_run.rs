@@ -1,11 +1,11 @@
 //! Writes a run folder of a given size, as a run of a shop would leave it, for `benches/analysis`.
 //!
 //! ```text
-//! cargo bench --profile dev --bench make_run -- FOLDER [SPANS]
+//! cargo bench --profile dev --bench make_run -- FOLDER [SPANS [SPANS_PER_TRACE]]
 //! ```
 //!
 //! Each exchange has a trace of 25 spans in two services: a server span, an N+1 of 20 statements, a call to an API without
-//! spans, a call to the inventory with its server span and its statement. Spans come as real exporters send them: in batches
+//! spans, a call to the inventory with its server span and its statement. Longer traces have more statements. Spans come as real exporters send them: in batches
 //! of 512 by service, in the order in which they ended, with some hundred requests under way at once. Durations vary by a
 //! fixed sequence; nothing is random, so the same arguments give the same bytes.
 
@@ -27,7 +27,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const SPANS_PER_TRACE: u64 = 25;
-const STATEMENTS: u64 = 20;
+/// Spans of a trace that are no statements of the N+1.
+const OTHERS: u64 = 5;
 const BATCH: usize = 512;
 /// 2026-01-01 00:00:00 UTC.
 const START: u64 = 1_767_225_600_000_000_000;
@@ -42,17 +43,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     // `cargo bench` itself passes `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let Some(folder) = arguments.first() else {
-        eprintln!("usage: cargo bench --profile dev --bench make_run -- FOLDER [SPANS]");
+        eprintln!("usage: cargo bench --profile dev --bench make_run -- FOLDER [SPANS [SPANS_PER_TRACE]]");
         return Ok(());
     };
-    let spans: u64 = arguments.get(1).map_or(Ok(1_000_000), |text| text.parse())?;
-    let traces = spans.div_ceil(SPANS_PER_TRACE);
+    let number = |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse());
+    let spans = number(1, 1_000_000)?;
+    let per_trace = number(2, SPANS_PER_TRACE)?.max(OTHERS + 1);
+    let traces = spans.div_ceil(per_trace);
     let mut run = run(traces);
     let mut writer = RunWriter::create(Path::new(folder), &run)?;
     let mut shop = Batches::new("shop");
     let mut inventory = Batches::new("inventory");
     for number in 0..traces {
-        let trace = Trace::new(number);
+        let trace = Trace::new(number, per_trace - OTHERS);
         writer.append_exchanges(&[trace.exchange()])?;
         trace.spans(&mut shop.spans, &mut inventory.spans);
         shop.send(&mut writer, BATCH)?;
@@ -61,11 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     shop.send(&mut writer, 1)?;
     inventory.send(&mut writer, 1)?;
     run.receiver.requests = shop.requests + inventory.requests;
-    run.receiver.spans_received = traces * SPANS_PER_TRACE;
-    run.receiver.spans_stored = traces * SPANS_PER_TRACE;
+    run.receiver.spans_received = traces * per_trace;
+    run.receiver.spans_stored = traces * per_trace;
     run.state = RunState::Complete;
     writer.finish(&run)?;
-    println!("{} exchanges and {} spans in {folder}", traces, traces * SPANS_PER_TRACE);
+    println!("{} exchanges and {} spans in {folder}", traces, traces * per_trace);
     Ok(())
 }
 
@@ -113,6 +116,7 @@ struct Trace {
     number: u64,
     id: TraceId,
     start: u64,
+    statements: u64,
     /// Length of a statement.
     statement: u64,
     external: u64,
@@ -120,7 +124,7 @@ struct Trace {
 }
 
 impl Trace {
-    fn new(number: u64) -> Trace {
+    fn new(number: u64, statements: u64) -> Trace {
         let mut id = [0u8; 16];
         id[..8].copy_from_slice(&mix(number).to_be_bytes());
         id[8..].copy_from_slice(&(number + 1).to_be_bytes());
@@ -130,6 +134,7 @@ impl Trace {
             number,
             id: TraceId(id),
             start: START + number * EVERY,
+            statements,
             statement: slow * (300 + mix(number + 1) % 400) * MICRO,
             external: (5_000 + mix(number + 2) % 20_000) * MICRO,
             inventory: (2_000 + mix(number + 3) % 3_000) * MICRO,
@@ -137,11 +142,11 @@ impl Trace {
     }
 
     fn span_id(&self, index: u64) -> [u8; 8] {
-        mix(self.number * 64 + index + 1).max(1).to_be_bytes()
+        mix(self.number * (self.statements + OTHERS).max(64) + index + 1).max(1).to_be_bytes()
     }
 
     fn length(&self) -> u64 {
-        STATEMENTS * (self.statement + 20 * MICRO) + self.external + self.inventory + 800 * MICRO
+        self.statements * (self.statement + 20 * MICRO) + self.external + self.inventory + 800 * MICRO
     }
 
     fn exchange(&self) -> Exchange {
@@ -181,7 +186,8 @@ impl Trace {
         let root = 1;
         let begin = self.start + 150 * MICRO;
         let mut at = begin + 200 * MICRO;
-        for index in 0..STATEMENTS {
+        let last = self.statements + 1;
+        for index in 0..self.statements {
             let what = vec![
                 text("db.system.name", "postgresql"),
                 text(
@@ -203,7 +209,14 @@ impl Trace {
             ));
             at += self.statement + 20 * MICRO;
         }
-        shop.push(self.call(22, root, at, at + self.external, "http://127.0.0.1:9090/v1/charges", 9090));
+        shop.push(self.call(
+            last + 1,
+            root,
+            at,
+            at + self.external,
+            "http://127.0.0.1:9090/v1/charges",
+            9090,
+        ));
         at += self.external + 50 * MICRO;
         let (hop, hop_end) = (at + 100 * MICRO, at + self.inventory - 100 * MICRO);
         let statement = vec![
@@ -211,9 +224,18 @@ impl Trace {
             text("db.query.text", "SELECT amount FROM stock WHERE product_id = $1"),
         ];
         let (from, to) = (hop + 200 * MICRO, hop_end - 300 * MICRO);
-        inventory.push(self.span(25, 24, "SELECT shop.stock", CLIENT, from, to, statement));
-        inventory.push(self.span(24, 23, "GET /stock/{id}", SERVER, hop, hop_end, served("/stock/{id}")));
-        shop.push(self.call(23, root, at, at + self.inventory, "http://127.0.0.1:8081/stock/4", 8081));
+        let (call, served_by) = (last + 2, last + 3);
+        inventory.push(self.span(last + 4, served_by, "SELECT shop.stock", CLIENT, from, to, statement));
+        inventory.push(self.span(
+            served_by,
+            call,
+            "GET /stock/{id}",
+            SERVER,
+            hop,
+            hop_end,
+            served("/stock/{id}"),
+        ));
+        shop.push(self.call(call, root, at, at + self.inventory, "http://127.0.0.1:8081/stock/4", 8081));
         let end = begin + self.length();
         shop.push(self.span(root, 0, "GET /products/{id}", SERVER, begin, end, served("/products/{id}")));
     }

@@ -4,6 +4,7 @@ use super::blame::Blamer;
 use super::change::WhatIf;
 use super::codec::codec;
 use super::facts::{Facts, Keys, Text, names_a_timeout};
+use super::groups::Urls;
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
 use super::plan::Plans;
@@ -16,37 +17,11 @@ use super::sums::Sums;
 use super::tally::{StepTally, wider};
 use super::timeline::Clock;
 use crate::record::{
-    BareSpan, Exchange, Nanos, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold, Timestamp,
-    TraceId,
+    BareSpan, Exchange, Nanos, Partition, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold,
+    Timestamp, TraceId,
 };
 use crate::stats::Histogram;
 use std::hash::BuildHasher;
-
-/// A share of the run's traces: those whose id falls to `index` when divided among `of`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Which share, from 0.
-    pub index: u32,
-    /// How many shares; 0 counts as 1.
-    pub of: u32,
-}
-
-impl Partition {
-    /// The whole run.
-    pub const WHOLE: Partition = Partition { index: 0, of: 1 };
-
-    /// Whether a trace belongs to it.
-    pub fn holds(&self, trace: &TraceId) -> bool {
-        // The hash's range cut into equal pieces: share i of n is shares i·k to i·k + k − 1 of n·k.
-        self.of <= 1 || (partition_hash(trace) * u64::from(self.of)) >> 32 == u64::from(self.index)
-    }
-}
-
-fn partition_hash(trace: &TraceId) -> u64 {
-    let (high, low) = (u128::from_be_bytes(trace.0) >> 64, u128::from_be_bytes(trace.0) as u64);
-    // Ids need not be random (old SDKs put the time first): mixed before they are divided.
-    ((high as u64) ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
-}
 
 /// One trace of the run.
 #[derive(Clone, Copy)]
@@ -76,8 +51,36 @@ codec!(Seen { spans, foreign, own, negative, sdk_dropped, sampled_known, sampled
 /// Fingerprints of spans that are remembered with the row that each became; a power of two. Half a megabyte: what a core
 /// keeps close. A new one takes the place of an old one.
 const REMEMBERED: usize = 1 << 12;
+/// Spans that are known at sight. Fewer, for where each is another (an id among its attributes) they only pass through.
+const SEEN: usize = 1 << 10;
 /// Rows that are reserved beforehand at most; the system gives memory only for those that come.
 const RESERVED: u64 = 16 << 20;
+
+/// Hears the number of an exchange and its latency by category.
+type Each<'e> = dyn FnMut(usize, &ByCategory) + 'e;
+
+/// Rows by fingerprint; a power of two of them.
+struct Memory(Vec<(u128, Option<Row>)>);
+
+impl Memory {
+    fn of(places: usize) -> Memory {
+        Memory(vec![(0, None); places])
+    }
+
+    fn place(&self, print: u128) -> usize {
+        print as usize & (self.0.len() - 1)
+    }
+
+    fn get(&self, print: u128) -> Option<Row> {
+        let (known, row) = &self.0[self.place(print)];
+        if *known == print { *row } else { None }
+    }
+
+    fn put(&mut self, print: u128, row: Option<Row>) {
+        let place = self.place(print);
+        self.0[place] = (print, row);
+    }
+}
 
 /// The analysis of one share of a run. First every exchange of the run, then every span, in any order; then
 /// [`Analyzer::finish`].
@@ -104,8 +107,11 @@ pub struct Analyzer {
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
     pub(super) what_if: Vec<WhatIf>,
+    urls: Urls,
     /// Rows by fingerprint, all but ids, times and trace of them good for every span of that fingerprint.
-    remembered: Vec<(u128, Option<Row>)>,
+    remembered: Memory,
+    /// The same by fingerprints of all bytes.
+    seen_before: Memory,
     /// The trace looked for last and its slot: spans of a trace often come together.
     last: Option<(TraceId, Option<u32>)>,
 }
@@ -135,7 +141,9 @@ impl Analyzer {
             period: None,
             schedule_delay: Histogram::new(),
             what_if: Vec::new(),
-            remembered: vec![(0, None); REMEMBERED],
+            urls: Urls::default(),
+            remembered: Memory::of(REMEMBERED),
+            seen_before: Memory::of(SEEN),
             last: None,
         }
     }
@@ -166,7 +174,8 @@ impl Analyzer {
             self.schedule_delay.record(exchange.schedule_delay());
         }
         let slot = self.slot(exchange);
-        let (asked, opened) = Asked::of(exchange, slot, self.asked.len() as u32);
+        let url = self.urls.add(exchange.step.0, &exchange.url);
+        let (asked, opened) = Asked::of(exchange, url, slot, self.asked.len() as u32);
         self.asked.push(asked);
         self.opened.extend(opened);
     }
@@ -281,99 +290,12 @@ impl Analyzer {
         });
     }
 
-    /// What a span of that kind should say and does not.
-    fn gap(&self, owner: u32, facts: &Facts<'_>) -> u16 {
-        let none = |slots: &[Text]| facts.first(slots).is_empty();
-        match self.names.who(owner).category {
-            Category::Database
-                if none(&[Text::DbQuery, Text::DbSummary, Text::DbProcedure, Text::DbOperation]) =>
-            {
-                NO_STATEMENT
-            }
-            Category::External if none(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]) => {
-                NO_PEER
-            }
-            _ => 0,
-        }
-    }
-
-    /// Joins, blames and adds up the share.
-    pub fn finish(self) -> Partial {
-        self.finish_each(&mut |_, _| {})
-    }
-
-    /// [`Analyzer::finish`] that also tells the blame of every exchange of the share: its number, counted in the order in
-    /// which the share's exchanges came, and its latency by category.
-    pub fn finish_each(mut self, each: &mut dyn FnMut(usize, &ByCategory)) -> Partial {
-        // Latest latency of each band but the last.
-        let limits: Vec<[Nanos; 3]> =
-            self.latencies.iter().map(|h| [h.quantile(0.5), h.quantile(0.9), h.quantile(0.99)]).collect();
-        let slowest: Vec<Nanos> = self.latencies.iter().map(|h| h.quantile(0.95)).collect();
-        self.latencies = Vec::new();
-        self.slot_of = MixedMap::default();
-        let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
-        let (first_asked, asked_order) =
-            group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
-        let plans = Plans::new(&self.what_if);
-        let mut sums = Sums::new(limits, slowest, Clock::new(self.due), plans);
-        let mut blamer = Blamer::default();
-        let mut asked: Vec<Asked> = Vec::new();
-        for slot in 0..self.slots.len() {
-            let rows = &members[first_row[slot] as usize..first_row[slot + 1] as usize];
-            let numbers = &asked_order[first_asked[slot] as usize..first_asked[slot + 1] as usize];
-            asked.clear();
-            asked.extend(numbers.iter().map(|n| self.asked[*n as usize]));
-            blamer.take(&asked, &self.rows, rows, &self.queued, &mut self.names);
-            sums.trace(&blamer, &self.rows, asked.len(), &self.composite, &self.names);
-            for (index, number) in numbers.iter().enumerate() {
-                let opened = self.opened_of(*number);
-                blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
-                let mut categories = ByCategory::default();
-                for piece in &blamer.pieces {
-                    categories.add(self.names.who(piece.owner).category, Nanos(piece.end - piece.start));
-                }
-                each(*number as usize, &categories);
-                let step = &mut self.steps[usize::from(asked[index].step)];
-                let trace = self.slots[slot].trace_id;
-                sums.exchange(&blamer, index, &asked[index], trace, step, (&self.rows, &self.names));
-            }
-            sums.end_trace(&blamer, &self.rows, &asked);
-        }
-        Partial::new(self, sums)
-    }
-
-    pub(super) fn opened_of(&self, exchange: u32) -> Option<Opened> {
-        let at = self.opened.partition_point(|o| o.exchange < exchange);
-        self.opened.get(at).filter(|o| o.exchange == exchange).copied()
-    }
-}
-
-impl SpanSink for Analyzer {
-    const TAKES_BARE: bool = true;
-
-    fn wants(&mut self, trace: &TraceId) -> bool {
-        self.partition.holds(trace)
-    }
-
-    fn process(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> u64 {
-        let origin = self.names.origin(resource);
-        MixedMap::<u64, ()>::default().hasher().hash_one((
-            origin.service,
-            origin.host,
-            scope.name,
-            scope.version,
-        ))
-    }
-
-    fn matters(&mut self, key: &[u8]) -> bool {
-        self.keys.matters(key)
-    }
-
-    fn bare(&mut self, span: &BareSpan<'_>) -> bool {
-        let (print, row) = &self.remembered[span.print as usize % REMEMBERED];
-        let (true, Some(row), true) = (*print == span.print, *row, span.start <= span.end) else {
+    /// Takes in a span that says the same as a row; false where it does not.
+    #[inline]
+    fn like(&mut self, row: Row, span: &BareSpan<'_>) -> bool {
+        if span.start > span.end {
             return false;
-        };
+        }
         let span_id = u64::from_be_bytes(span.span_id.0);
         let Some(trace) = self.place(span.trace_id, span_id, span.parent_id.is_none(), span.kind) else {
             return true;
@@ -395,6 +317,117 @@ impl SpanSink for Analyzer {
         true
     }
 
+    /// What a span of that kind should say and does not.
+    fn gap(&self, owner: u32, facts: &Facts<'_>) -> u16 {
+        let none = |slots: &[Text]| facts.first(slots).is_empty();
+        match self.names.category(owner) {
+            Category::Database
+                if none(&[Text::DbQuery, Text::DbSummary, Text::DbProcedure, Text::DbOperation]) =>
+            {
+                NO_STATEMENT
+            }
+            Category::External if none(&[Text::Url, Text::Host, Text::Address, Text::Socket, Text::Peer]) => {
+                NO_PEER
+            }
+            _ => 0,
+        }
+    }
+
+    /// Joins, blames and adds up the share.
+    pub fn finish(self) -> Partial {
+        self.finish_with(None)
+    }
+
+    /// [`Analyzer::finish`] that also tells the blame of every exchange of the share: its number, counted in the order in
+    /// which the share's exchanges came, and its latency by category.
+    pub fn finish_each(self, each: &mut dyn FnMut(usize, &ByCategory)) -> Partial {
+        self.finish_with(Some(each))
+    }
+
+    fn finish_with(mut self, mut each: Option<&mut Each<'_>>) -> Partial {
+        // Latest latency of each band but the last.
+        let limits: Vec<[Nanos; 3]> =
+            self.latencies.iter().map(|h| [h.quantile(0.5), h.quantile(0.9), h.quantile(0.99)]).collect();
+        let slowest: Vec<Nanos> = self.latencies.iter().map(|h| h.quantile(0.95)).collect();
+        self.latencies = Vec::new();
+        self.slot_of = MixedMap::default();
+        let (first_row, members) = group_by(self.rows.len(), self.slots.len(), |i| self.rows[i].trace);
+        let (first_asked, asked_order) =
+            group_by(self.asked.len(), self.slots.len(), |i| self.asked[i].trace);
+        let plans = Plans::new(&self.what_if);
+        let urls = std::mem::take(&mut self.urls);
+        let mut sums = Sums::new(limits, slowest, Clock::new(self.due), plans, urls);
+        let mut blamer = Blamer::default();
+        let mut asked: Vec<Asked> = Vec::new();
+        for slot in 0..self.slots.len() {
+            let rows = &members[first_row[slot] as usize..first_row[slot + 1] as usize];
+            let numbers = &asked_order[first_asked[slot] as usize..first_asked[slot + 1] as usize];
+            asked.clear();
+            asked.extend(numbers.iter().map(|n| self.asked[*n as usize]));
+            blamer.take(&asked, &self.rows, rows, &self.queued, &mut self.names);
+            sums.trace(&blamer, &self.rows, asked.len(), &self.composite, &self.names);
+            for (index, number) in numbers.iter().enumerate() {
+                let opened = self.opened_of(*number);
+                blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
+                if let Some(each) = &mut each {
+                    let mut categories = ByCategory::default();
+                    for piece in &blamer.pieces {
+                        categories.add(self.names.category(piece.owner), Nanos(piece.end - piece.start));
+                    }
+                    each(*number as usize, &categories);
+                }
+                let step = &mut self.steps[usize::from(asked[index].step)];
+                let trace = self.slots[slot].trace_id;
+                sums.exchange(&blamer, index, &asked[index], trace, step, (&self.rows, &self.names));
+            }
+            sums.end_trace(&blamer, &self.rows, &asked);
+        }
+        Partial::new(self, sums)
+    }
+
+    pub(super) fn opened_of(&self, exchange: u32) -> Option<Opened> {
+        let at = self.opened.partition_point(|o| o.exchange < exchange);
+        self.opened.get(at).filter(|o| o.exchange == exchange).copied()
+    }
+}
+
+impl SpanSink for Analyzer {
+    const TAKES_BARE: bool = true;
+
+    fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    fn wants(&mut self, trace: &TraceId) -> bool {
+        self.partition.holds(trace)
+    }
+
+    fn process(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) -> u64 {
+        let origin = self.names.origin(resource);
+        MixedMap::<u64, ()>::default().hasher().hash_one((
+            origin.service,
+            origin.host,
+            scope.name,
+            scope.version,
+        ))
+    }
+
+    fn matters(&mut self, key: &[u8]) -> bool {
+        self.keys.matters(key)
+    }
+
+    #[inline]
+    fn known(&mut self, span: &BareSpan<'_>) -> bool {
+        let row = self.seen_before.get(span.sight);
+        row.is_some_and(|row| self.like(row, span))
+    }
+
+    fn bare(&mut self, span: &BareSpan<'_>) -> bool {
+        let Some(row) = self.remembered.get(span.print) else { return false };
+        self.seen_before.put(span.sight, Some(row));
+        self.like(row, span)
+    }
+
     fn span(&mut self, span: &Span<'_>, print: Option<u128>) {
         let kept = |a: &Analyzer| (a.rows.len(), a.queued.len(), a.composite.len(), a.seen.sampled_unknown);
         let before = kept(self);
@@ -405,7 +438,7 @@ impl SpanSink for Analyzer {
             && span.status != Status::Error
             && span.start <= span.end;
         if let (Some(print), true) = (print, plain) {
-            self.remembered[print as usize % REMEMBERED] = (print, self.rows.last().copied());
+            self.remembered.put(print, self.rows.last().copied());
         }
     }
 }
@@ -443,20 +476,6 @@ pub(super) fn sampling(trace_state: &str, own: Threshold) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::testing::trace;
-
-    #[test]
-    fn every_trace_belongs_to_one_partition_and_they_are_of_like_size() {
-        let mut sizes = [0u32; 7];
-        for n in 0..7_000 {
-            let holders: Vec<u32> =
-                (0..7).filter(|i| Partition { index: *i, of: 7 }.holds(&trace(n))).collect();
-            assert_eq!(holders.len(), 1);
-            sizes[holders[0] as usize] += 1;
-        }
-        assert!(sizes.iter().all(|s| (800..1200).contains(s)), "{sizes:?}");
-        assert!(Partition::WHOLE.holds(&trace(1)) && Partition { index: 0, of: 0 }.holds(&trace(1)));
-    }
 
     #[test]
     fn tracestate_tells_the_sampling_probability() {

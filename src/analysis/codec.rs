@@ -263,6 +263,11 @@ impl Codec for Feature {
             Feature::Connection(which) => (2u8, which.clone()).put(out),
             Feature::Instance(service, instance) => (3u8, service.clone(), instance.clone()).put(out),
             Feature::Error(service, operation) => (4u8, service.clone(), operation.clone()).put(out),
+            Feature::Process(service, key, value) => {
+                (5u8, service.clone(), key.clone(), value.clone()).put(out);
+            }
+            Feature::User(user) => (6u8, *user).put(out),
+            Feature::Url(url) => (7u8, url.clone()).put(out),
         }
     }
     fn take(from: &mut &[u8]) -> Option<Feature> {
@@ -272,6 +277,9 @@ impl Codec for Feature {
             2 => Feature::Connection(Codec::take(from)?),
             3 => Feature::Instance(Codec::take(from)?, Codec::take(from)?),
             4 => Feature::Error(Codec::take(from)?, Codec::take(from)?),
+            5 => Feature::Process(Codec::take(from)?, Codec::take(from)?, Codec::take(from)?),
+            6 => Feature::User(Codec::take(from)?),
+            7 => Feature::Url(Codec::take(from)?),
             _ => return None,
         })
     }

@@ -21,6 +21,11 @@ const SHAPES: usize = 512;
 const SHOWN: usize = 8;
 /// Features of one step that are told apart.
 const FEATURES: usize = 4_096;
+/// Virtual users that are told apart.
+const USERS: u32 = 1_000;
+/// URLs of one step that are told apart: those with the smallest hashes, so that all of theirs are counted whatever share
+/// of the run they are in.
+const URLS: usize = 1_024;
 /// Requests with and without a feature, and slow ones with it, that a statement needs.
 const SUPPORT: u64 = 20;
 const SLOW_SUPPORT: u64 = 5;
@@ -76,9 +81,11 @@ pub(super) struct Groups<K> {
     /// All exchanges that were grouped.
     pub all: Group,
     pub features: BTreeMap<Feature, Group>,
+    /// By hash.
+    pub urls: BTreeMap<u64, (Arc<str>, Group)>,
 }
 
-codec!(Groups<Contributor> { shapes, other, all, features });
+codec!(Groups<Contributor> { shapes, other, all, features, urls });
 
 impl<K> Default for Groups<K> {
     fn default() -> Groups<K> {
@@ -87,7 +94,36 @@ impl<K> Default for Groups<K> {
             other: Group::default(),
             all: Group::default(),
             features: BTreeMap::new(),
+            urls: BTreeMap::new(),
         }
+    }
+}
+
+/// The URLs that a share of the run asked for, by step: those that are told apart.
+#[derive(Default)]
+pub(super) struct Urls(Vec<BTreeMap<u64, Arc<str>>>);
+
+impl Urls {
+    /// Counts an exchange's URL in, and gives its hash.
+    pub fn add(&mut self, step: u16, url: &Arc<str>) -> u64 {
+        let step = usize::from(step);
+        if self.0.len() <= step {
+            self.0.resize_with(step + 1, BTreeMap::new);
+        }
+        let hash = mixed(text_hash(url.bytes()));
+        let told = &mut self.0[step];
+        let last = told.last_key_value().map_or(0, |(last, _)| *last);
+        if (told.len() < URLS || hash < last) && !told.contains_key(&hash) {
+            told.insert(hash, url.clone());
+            if told.len() > URLS {
+                told.pop_last();
+            }
+        }
+        hash
+    }
+
+    fn of(&self, step: u16, hash: u64) -> Option<&Arc<str>> {
+        self.0.get(usize::from(step))?.get(&hash)
     }
 }
 
@@ -138,6 +174,12 @@ impl<K: Clone> Groups<K> {
         for (feature, group) in other.features {
             self.feature(feature, &group);
         }
+        for (hash, (url, group)) in other.urls {
+            self.urls.entry(hash).or_insert_with(|| (url, Group::default())).1.merge(&group);
+            if self.urls.len() > URLS {
+                self.urls.pop_last();
+            }
+        }
     }
 }
 
@@ -155,6 +197,7 @@ impl Groups<u32> {
             other: self.other,
             all: self.all,
             features: self.features,
+            urls: self.urls,
         }
     }
 }
@@ -198,11 +241,13 @@ impl Shaper {
 /// The same for the same names, everywhere and always (FNV-1a of the texts, then mixed).
 fn hash_of(who: &Contributor) -> u64 {
     let texts = [who.category.name(), &who.service, &who.system, &who.name, &who.code];
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in texts.iter().flat_map(|text| text.bytes().chain([0xff])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    mixed(hash).max(1)
+    mixed(text_hash(texts.iter().flat_map(|text| text.bytes().chain([0xff])))).max(1)
+}
+
+fn text_hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn mixed(mut z: u64) -> u64 {
@@ -259,8 +304,10 @@ pub(super) fn associations(groups: &Groups<Contributor>) -> Vec<Association> {
     let (candidates, all) = (candidates(groups), &groups.all);
     let shapes = groups.shapes.iter().map(|(hash, shape)| (Feature::Shape(*hash), shape.group));
     let features = groups.features.iter().map(|(feature, group)| (feature.clone(), *group));
+    let urls = groups.urls.values().map(|(url, group)| (Feature::Url(url.clone()), *group));
     let mut out: Vec<Association> = shapes
         .chain(features)
+        .chain(urls)
         .filter_map(|(feature, group)| associate(feature, &group, candidates, all))
         .collect();
     out.sort_by(|a, b| b.correlation.total_cmp(&a.correlation).then_with(|| a.feature.cmp(&b.feature)));
@@ -281,6 +328,7 @@ fn candidates(groups: &Groups<Contributor>) -> usize {
     let tested = |g: &Group| g.exchanges >= SUPPORT && all.exchanges - g.exchanges >= SUPPORT;
     groups.shapes.values().filter(|s| tested(&s.group)).count()
         + groups.features.values().filter(|g| tested(g)).count()
+        + groups.urls.values().filter(|(_, g)| tested(g)).count()
 }
 
 fn associate(feature: Feature, with: &Group, candidates: usize, all: &Group) -> Option<Association> {
@@ -321,7 +369,7 @@ fn associate(feature: Feature, with: &Group, candidates: usize, all: &Group) -> 
 }
 
 /// A feature by numbers: which kind, and what.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Mark {
     Status(u16),
     Opened(bool),
@@ -329,6 +377,9 @@ pub(super) enum Mark {
     Instance(u32, u32),
     /// Operation.
     Error(u32),
+    /// Service, attribute and value.
+    Process(u32, u8, u32),
+    User(u32),
 }
 
 /// Groups of all steps while they are filled.
@@ -337,13 +388,13 @@ pub(super) struct Grouping {
     pub shaper: Shaper,
     steps: Vec<Groups<u32>>,
     marks: MixedMap<(u16, Mark), Group>,
-    /// Marks of the spans of a trace, by exchange.
+    /// Marks of the spans of a trace, by exchange, sorted, each once.
     spans: Vec<(u32, Mark)>,
 }
 
 impl Grouping {
     /// Takes in a trace's trees; `root_of` gives each node's exchange.
-    pub fn trace(&mut self, forest: &Forest, rows: &[Row], root_of: &[u32]) {
+    pub fn trace(&mut self, forest: &Forest, rows: &[Row], root_of: &[u32], names: &Names) {
         self.shaper.calls.clear();
         self.spans.clear();
         for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
@@ -353,16 +404,21 @@ impl Grouping {
             }
             if node.flags & ENTRY != 0 {
                 self.spans.push((root_of[i], Mark::Instance(row.service, row.host)));
+                let told = names.told(row.host);
+                self.spans
+                    .extend(told.map(|(key, value)| (root_of[i], Mark::Process(row.service, key, value))));
             }
             if row.flags & ERROR != 0 {
                 self.spans.push((root_of[i], Mark::Error(node.op)));
             }
         }
         self.shaper.calls.sort_unstable();
+        self.spans.sort_unstable();
+        self.spans.dedup();
     }
 
     /// Counts a joined exchange.
-    pub fn exchange(&mut self, index: u32, asked: &Asked, slow: bool, names: &Names) {
+    pub fn exchange(&mut self, index: u32, asked: &Asked, slow: bool, names: &Names, urls: &Urls) {
         let (weight, latency) = (u64::from(asked.weight), asked.latency());
         let step = usize::from(asked.step);
         if self.steps.len() <= step {
@@ -370,14 +426,16 @@ impl Grouping {
         }
         let hash = self.shaper.shape(index, names);
         self.steps[step].shape(hash, &self.shaper.holds, latency, slow, weight);
-        let mut marks = vec![Mark::Status(asked.status), Mark::Opened(asked.opened)];
-        for (_, mark) in self.spans.iter().filter(|(root, _)| *root == index) {
-            if !marks.contains(mark) {
-                marks.push(*mark);
-            }
-        }
-        for mark in marks {
+        let from = self.spans.partition_point(|(root, _)| *root < index);
+        let own = self.spans[from..].iter().take_while(|(root, _)| *root == index).map(|(_, mark)| *mark);
+        let of_client = [Mark::Status(asked.status), Mark::Opened(asked.opened)];
+        let user = (asked.user < USERS).then_some(Mark::User(asked.user));
+        for mark in of_client.into_iter().chain(user).chain(own) {
             self.marks.entry((asked.step, mark)).or_default().add(latency, slow, weight);
+        }
+        if let Some(url) = urls.of(asked.step, asked.url) {
+            let told = self.steps[step].urls.entry(asked.url);
+            told.or_insert_with(|| (url.clone(), Group::default())).1.add(latency, slow, weight);
         }
     }
 
@@ -396,6 +454,12 @@ impl Grouping {
                     let op = names.operation(op);
                     Feature::Error(names.str(op.service).clone(), names.str(op.name).clone())
                 }
+                Mark::Process(service, key, value) => Feature::Process(
+                    names.str(service).clone(),
+                    Arc::from(Names::told_key(key)),
+                    names.str(value).clone(),
+                ),
+                Mark::User(user) => Feature::User(user),
             };
             // An instance without a name is no instance to point at.
             if !matches!(&feature, Feature::Instance(_, instance) if instance.is_empty()) {

@@ -39,7 +39,8 @@ mod tree;
 mod verdict;
 mod whatif;
 
-pub use analyzer::{Analyzer, Partition, finish_all};
+pub use crate::record::Partition;
+pub use analyzer::{Analyzer, finish_all};
 pub use change::{ChangeError, WhatIf};
 pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
 pub use growth::{ServiceGrowth, service_growth};

@@ -102,12 +102,25 @@ impl Fingerprint {
     }
 }
 
-/// A process's marks of the clock that it uses; string numbers, 0 where not given.
+/// Attributes of a process that slow requests may have in common, besides which process it is.
+const TOLD: [&str; 8] = [
+    "service.version",
+    "deployment.environment.name",
+    "cloud.region",
+    "cloud.availability_zone",
+    "k8s.cluster.name",
+    "k8s.node.name",
+    "host.type",
+    "process.runtime.version",
+];
+
+/// A process's marks of the clock that it uses, and what else it says of itself; string numbers, 0 where not given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Host {
     id: u32,
     name: u32,
     instance: u32,
+    told: [u32; TOLD.len()],
 }
 
 /// A server operation.
@@ -140,8 +153,12 @@ pub(super) struct Names {
     texts: Vec<Arc<str>>,
     text_ids: HashMap<Arc<str>, u32>,
     contributors: Vec<Contributor>,
+    /// Category by contributor's number: asked for several times for every span.
+    categories: Vec<Category>,
     contributor_ids: HashMap<Contributor, u32>,
     groups: Vec<u32>,
+    /// Whether a group has members besides itself.
+    shared: Vec<bool>,
     ops: Vec<Op>,
     op_ids: HashMap<Op, u32>,
     hosts: Vec<Host>,
@@ -151,7 +168,7 @@ pub(super) struct Names {
     retries: MixedMap<u64, u32>,
     queues: MixedMap<u64, u32>,
     /// Spans come in batches of one process: who recorded the last one likely recorded the next.
-    last_origin: Option<([u32; 4], Origin)>,
+    last_origin: Option<([u32; 4 + TOLD.len()], Origin)>,
     /// No load was made: the exchanges stand for root spans.
     pub roots_are_spans: bool,
 }
@@ -162,8 +179,10 @@ impl Names {
             texts: vec![Arc::from("")],
             text_ids: HashMap::from([(Arc::from(""), 0)]),
             contributors: Vec::new(),
+            categories: Vec::new(),
             contributor_ids: HashMap::new(),
             groups: Vec::new(),
+            shared: Vec::new(),
             ops: Vec::new(),
             op_ids: HashMap::new(),
             hosts: Vec::new(),
@@ -189,6 +208,7 @@ impl Names {
             names.contributor(category, 0, "", name, "");
         }
         names.groups[own::WAIT as usize..=own::READY as usize].fill(own::CONNECTION);
+        names.shared[own::CONNECTION as usize] = true;
         // Operation 0 and contributor 0 stand for "of no matter" where only intervals count.
         names.op(Op { service: 0, name: 0, kind: SpanKind::Unspecified, category: Category::App });
         let name = names.text(client_host);
@@ -226,25 +246,29 @@ impl Names {
 
     /// Service and host of a resource.
     pub fn origin(&mut self, resource: &Resource<'_>) -> Origin {
-        let (mut service, mut id, mut name, mut instance) = ("", "", "", "");
+        let mut marks = [""; 4 + TOLD.len()];
         for attribute in &resource.attributes {
             let slot = match attribute.key {
-                "service.name" => &mut service,
-                "host.id" => &mut id,
-                "host.name" => &mut name,
-                "service.instance.id" => &mut instance,
-                _ => continue,
+                "service.name" => 0,
+                "host.id" => 1,
+                "host.name" => 2,
+                "service.instance.id" => 3,
+                key => match TOLD.iter().position(|told| *told == key) {
+                    Some(at) => 4 + at,
+                    None => continue,
+                },
             };
-            *slot = attribute.value.as_str().unwrap_or_default();
+            marks[slot] = attribute.value.as_str().unwrap_or_default();
         }
-        let marks = [service, id, name, instance];
         if let Some((last, origin)) = &self.last_origin
             && last.iter().zip(marks).all(|(id, mark)| *self.texts[*id as usize] == *mark)
         {
             return *origin;
         }
         let marks = marks.map(|mark| self.text(mark));
-        let host = self.host(Host { id: marks[1], name: marks[2], instance: marks[3] });
+        let mut told = [0; TOLD.len()];
+        told.copy_from_slice(&marks[4..]);
+        let host = self.host(Host { id: marks[1], name: marks[2], instance: marks[3], told });
         let origin = Origin { service: marks[0], host };
         self.last_origin = Some((marks, origin));
         origin
@@ -261,9 +285,20 @@ impl Names {
 
     /// What tells the instances of a service apart: its instance id, else the host's name or id; empty where unknown.
     pub fn instance(&self, host: u32) -> &Arc<str> {
-        let Host { id, name, instance } = self.hosts[host as usize];
+        let Host { id, name, instance, .. } = self.hosts[host as usize];
         let mark = [instance, name, id].into_iter().find(|m| *m != 0).unwrap_or(0);
         self.str(mark)
+    }
+
+    /// What a process says of itself: which attribute, and the number of its value.
+    pub fn told(&self, host: u32) -> impl Iterator<Item = (u8, u32)> + '_ {
+        let told = self.hosts[host as usize].told.iter().enumerate();
+        told.filter(|(_, value)| **value != 0).map(|(key, value)| (key as u8, *value))
+    }
+
+    /// The name of an attribute that [`Names::told`] gave.
+    pub fn told_key(key: u8) -> &'static str {
+        TOLD.get(usize::from(key)).copied().unwrap_or_default()
     }
 
     /// Owner, operation and peer of a span.
@@ -340,13 +375,16 @@ impl Names {
         }
         let id = self.contributors.len() as u32;
         self.contributors.push(contributor.clone());
+        self.categories.push(category);
+        self.shared.push(false);
         self.contributor_ids.insert(contributor.clone(), id);
         self.groups.push(if grouped(category) { id } else { NONE });
         if grouped(category) && !contributor.code.is_empty() {
             let whole = Contributor { code: self.texts[0].clone(), ..contributor };
             let service = self.text(&whole.service.clone());
-            self.groups[id as usize] =
-                self.contributor(category, service, &whole.system.clone(), &whole.name.clone(), "");
+            let group = self.contributor(category, service, &whole.system.clone(), &whole.name.clone(), "");
+            self.groups[id as usize] = group;
+            self.shared[group as usize] = true;
         }
         id
     }
@@ -354,6 +392,16 @@ impl Names {
     /// The contributor of a number.
     pub fn who(&self, id: u32) -> &Contributor {
         &self.contributors[id as usize]
+    }
+
+    /// What kind of owner a contributor is.
+    pub fn category(&self, id: u32) -> Category {
+        self.categories[id as usize]
+    }
+
+    /// Whether a group has members besides itself. Once the spans have come this changes no more.
+    pub fn is_shared(&self, group: u32) -> bool {
+        self.shared[group as usize]
     }
 
     /// The group of a contributor: the same work wherever in the code it is done. [`NONE`] for work that stands alone.

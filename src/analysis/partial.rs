@@ -96,9 +96,9 @@ impl Partial {
         let groups = std::mem::take(&mut sums.grouping).named(&names);
         let pictures = std::mem::take(&mut sums.pictures).named(&names);
         let mut ops: BTreeMap<OpKey, OpTally> = BTreeMap::new();
-        for (key, tally) in std::mem::take(&mut sums.ops) {
-            let op = names.operation((key >> 1) as u32);
-            let category = if key & 1 == 1 { Category::Network } else { op.category };
+        for (op, way, tally) in std::mem::take(&mut sums.ops).into_tallies() {
+            let op = names.operation(op);
+            let category = if way { Category::Network } else { op.category };
             let key = (names.str(op.service).clone(), names.str(op.name).clone(), op.kind, category);
             ops.entry(key).or_default().merge(&tally);
         }

@@ -92,7 +92,7 @@ impl Plans {
             let queued: u64 = blamer
                 .pieces
                 .iter()
-                .filter(|p| names.who(p.owner).category == Category::Queue)
+                .filter(|p| names.category(p.owner) == Category::Queue)
                 .map(|p| p.end - p.start)
                 .sum();
             let after = latency - saved;

@@ -62,6 +62,8 @@ pub(super) struct Asked {
     pub weight: u32,
     /// The virtual user.
     pub user: u32,
+    /// A hash of its URL.
+    pub url: u64,
     /// HTTP status, 0 where none was seen.
     pub status: u16,
     /// It opened a connection.
@@ -89,7 +91,7 @@ pub(super) struct Opened {
 
 impl Asked {
     /// The row of an exchange in a trace's slot, and its connection phases where it opened a connection.
-    pub fn of(exchange: &Exchange, trace: u32, index: u32) -> (Asked, Option<Opened>) {
+    pub fn of(exchange: &Exchange, url: u64, trace: u32, index: u32) -> (Asked, Option<Opened>) {
         let p = &exchange.phases;
         let intended = exchange.intended.0;
         let end = p.end.0.max(intended);
@@ -120,6 +122,7 @@ impl Asked {
             trace,
             weight: u32::try_from(exchange.weight()).unwrap_or(u32::MAX),
             user: exchange.user,
+            url,
             status: exchange.status().unwrap_or(0),
             opened: !exchange.connection_reused,
             failed: exchange.is_error(),

@@ -1,10 +1,10 @@
 //! The blame of single exchanges, segment by segment: for waterfalls, for tests, and to see for oneself.
 
-use super::analyzer::{Analyzer, Partition};
+use super::analyzer::Analyzer;
 use super::blame::Blamer;
 use super::names::NONE;
 use super::result::{ByCategory, Contributor};
-use crate::record::{Exchange, Nanos, Run, Span, SpanId, Timestamp};
+use crate::record::{Exchange, Nanos, Partition, Run, Span, SpanId, Timestamp};
 
 /// How one exchange's latency is divided.
 ///

@@ -3,8 +3,8 @@
 
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series};
-use super::groups::Grouping;
-use super::names::{MixedMap, NONE, Names};
+use super::groups::{Grouping, Urls};
+use super::names::{NONE, Names};
 use super::pictures::{Blamed, Gathered};
 use super::plan::Plans;
 use super::result::{ByCategory, Category, Contributor, Gaps};
@@ -14,10 +14,11 @@ use super::timeline::{Clock, Passage, Ticks};
 use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
 use super::whatif::{Keep, Retimer};
 use crate::record::{Nanos, Timestamp, TraceId};
+use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
 /// Calls of one kind, one after the other within one request of a service, from which they count as a series.
-pub(super) const SERIES_MIN: usize = 5;
+const SERIES_MIN: u64 = 5;
 /// A contributor is retimed in an exchange if it has at least one part in so many of its latency; at most so many have.
 const RETIMED_FROM: u64 = 20;
 
@@ -28,7 +29,7 @@ pub(super) struct Sums {
     parts: Table,
     groups: Table,
     series: Table,
-    pub ops: MixedMap<u64, OpTally>,
+    pub ops: Operations,
     /// Spans, and exchanges with one, by service.
     pub services: BTreeMap<u32, (u64, u64)>,
     touched: Vec<(u32, u32)>,
@@ -36,6 +37,7 @@ pub(super) struct Sums {
     pub plans: Plans,
     pub grouping: Grouping,
     pub pictures: Gathered,
+    urls: Urls,
     pub repairs: Repairs,
     pub gaps: Gaps,
     pub covered: u64,
@@ -44,6 +46,8 @@ pub(super) struct Sums {
     group: Scratch,
     op_own: Scratch,
     op_seen: Vec<u64>,
+    /// Slices of time by exchange of the trace at hand.
+    slices: Vec<usize>,
     service_spans: Scratch,
     root_of: Vec<u32>,
     calls: Vec<Call>,
@@ -94,6 +98,54 @@ impl Table {
     }
 }
 
+/// Operations, own and of a way apart ([`op_key`]).
+#[derive(Default)]
+pub(super) struct Operations {
+    index: Vec<u32>,
+    tallies: Vec<(u32, OpTally)>,
+    /// By tally the exchange in which it was met last, counted over all traces of one exchange.
+    met: Vec<u64>,
+    exchanges: u64,
+}
+
+impl Operations {
+    fn place(&mut self, key: u32) -> usize {
+        let at = key as usize;
+        if at >= self.index.len() {
+            self.index.resize(at + 1, NONE);
+        }
+        if self.index[at] == NONE {
+            self.index[at] = self.tallies.len() as u32;
+            self.tallies.push((key, OpTally::default()));
+            self.met.push(0);
+        }
+        self.index[at] as usize
+    }
+
+    fn at(&mut self, key: u32) -> &mut OpTally {
+        let place = self.place(key);
+        &mut self.tallies[place].1
+    }
+
+    /// The tally of an operation, and whether this is its first span in the only exchange of the trace at hand.
+    fn first_in_exchange(&mut self, key: u32) -> (&mut OpTally, bool) {
+        let place = self.place(key);
+        let first = self.met[place] != self.exchanges;
+        self.met[place] = self.exchanges;
+        (&mut self.tallies[place].1, first)
+    }
+
+    /// The tallies by operation, and whether they are of the way to it.
+    pub fn into_tallies(self) -> impl Iterator<Item = (u32, bool, OpTally)> {
+        self.tallies.into_iter().map(|(key, tally)| (key >> 1, key & 1 == 1, tally))
+    }
+}
+
+/// An operation's number and whether it is the way to one.
+fn op_key(node: &Node) -> u32 {
+    node.op << 1 | u32::from(node.flags & HOP != 0)
+}
+
 /// A sum for each number, and which numbers have one.
 #[derive(Default)]
 struct Scratch {
@@ -138,7 +190,7 @@ pub(super) struct Call {
 }
 
 impl Sums {
-    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans) -> Sums {
+    pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans, urls: Urls) -> Sums {
         let pictures = Gathered::new(clock, limits.len());
         Sums {
             limits,
@@ -146,13 +198,14 @@ impl Sums {
             parts: Table::default(),
             groups: Table::default(),
             series: Table::default(),
-            ops: MixedMap::default(),
+            ops: Operations::default(),
             services: BTreeMap::new(),
             touched: Vec::new(),
             ticks: Ticks::new(clock),
             plans,
             grouping: Grouping::default(),
             pictures,
+            urls,
             repairs: Repairs::default(),
             gaps: Gaps::default(),
             covered: 0,
@@ -161,6 +214,7 @@ impl Sums {
             group: Scratch::default(),
             op_own: Scratch::default(),
             op_seen: Vec::new(),
+            slices: Vec::new(),
             service_spans: Scratch::default(),
             root_of: Vec::new(),
             calls: Vec::new(),
@@ -192,7 +246,7 @@ impl Sums {
         for node in &forest.nodes[exchanges..] {
             let row = &rows[node.row as usize];
             self.service_spans.add(row.service, 1);
-            match names.who(node.owner).category {
+            match names.category(node.owner) {
                 Category::Database => {
                     self.gaps.database += 1;
                     self.gaps.without_statement += u64::from(row.flags & NO_STATEMENT != 0);
@@ -206,7 +260,7 @@ impl Sums {
         }
         let Sums { service_spans, services, .. } = self;
         service_spans.drain(|service, n| services.entry(service).or_default().0 += n);
-        self.grouping.trace(forest, rows, &self.root_of);
+        self.grouping.trace(forest, rows, &self.root_of, names);
         self.collect_calls(blamer, rows, composite, names);
     }
 
@@ -215,32 +269,41 @@ impl Sums {
     pub fn end_trace(&mut self, blamer: &Blamer, rows: &[Row], asked: &[Asked]) {
         let forest = &blamer.forest;
         let mut seen = std::mem::take(&mut self.op_seen);
+        let one = forest.roots == 1;
+        self.ops.exchanges += 1;
+        self.slices.clear();
+        self.slices.extend(asked.iter().map(|a| self.ticks.clock.slice(a.intended)));
+        let mut calls = Calls::default();
         for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
             let row = &rows[node.row as usize];
-            let op = self.ops.entry(u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0)).or_default();
-            let weight = u64::from(asked[self.root_of[i] as usize].weight);
+            let root = self.root_of[i];
+            let exchange = &asked[root as usize];
+            let weight = u64::from(exchange.weight);
+            let (op, first) = self.ops.first_in_exchange(op_key(node));
+            op.exchanges += if one && first { weight } else { 0 };
             op.calls += weight;
             op.errors += weight * u64::from(row.flags & ERROR != 0);
             op.duration.record_n(Nanos(row.end - row.start), weight);
             if node.flags & (OUTER | TRANSPORT) == 0 {
-                let part = self.parts.part(asked[self.root_of[i] as usize].step, node.owner);
+                let part = self.parts.part(exchange.step, node.owner);
                 part.calls += weight;
                 part.call_duration.record_n(Nanos(row.end - row.start), weight);
-                let slice = self.ticks.clock.slice(asked[self.root_of[i] as usize].intended);
-                self.ticks.call(node.owner, slice, row.end - row.start, weight);
+                let slice = self.slices[root as usize];
+                calls.add(&mut self.ticks, (node.owner, slice), row.end - row.start, weight);
             }
             if node.flags & ENTRY != 0 {
-                self.touched.push((self.root_of[i], row.service));
+                self.touched.push((root, row.service));
             }
-            seen.push(
-                u64::from(self.root_of[i]) << 33 | u64::from(node.op) << 1 | u64::from(node.flags & HOP != 0),
-            );
+            if !one {
+                seen.push(u64::from(root) << 32 | u64::from(op_key(node)));
+            }
         }
+        calls.flush(&mut self.ticks);
         seen.sort_unstable();
         seen.dedup();
         for key in seen.drain(..) {
-            let weight = u64::from(asked[(key >> 33) as usize].weight);
-            self.ops.entry(key & 0x1_FFFF_FFFF).or_default().exchanges += weight;
+            let weight = u64::from(asked[(key >> 32) as usize].weight);
+            self.ops.at(key as u32).exchanges += weight;
         }
         self.op_seen = seen;
         self.touched.sort_unstable();
@@ -274,7 +337,7 @@ impl Sums {
         let mut categories = ByCategory::default();
         for piece in pieces {
             let time = piece.end - piece.start;
-            categories.add(names.who(piece.owner).category, Nanos(time * weight));
+            categories.add(names.category(piece.owner), Nanos(time * weight));
             self.own.add(piece.owner, time);
             if piece.node != NONE {
                 covered += time;
@@ -282,12 +345,12 @@ impl Sums {
                 if node.owner != piece.owner {
                     continue;
                 }
-                self.op_own.add(node.op << 1 | u32::from(node.flags & HOP != 0), time);
+                self.op_own.add(op_key(node), time);
             }
         }
         let Sums { op_own, ops, .. } = self;
         op_own.drain(|key, time| {
-            let op = ops.entry(u64::from(key)).or_default();
+            let op = ops.at(key);
             op.own += time * weight;
             op.own_each.record_n(Nanos(time), if time > 0 { weight } else { 0 });
         });
@@ -319,7 +382,8 @@ impl Sums {
             ticks.time(number, slice, time, weight);
             pictures.held.push((number, time, saved));
             let whole = names.group(number);
-            if whole != NONE {
+            // What is a group by itself has the group's sums already.
+            if whole != NONE && names.is_shared(whole) {
                 group.add(whole, time);
             }
         });
@@ -352,7 +416,7 @@ impl Sums {
             names,
         });
         if joined && weight > 0 {
-            self.grouping.exchange(index as u32, asked, band >= 2, names);
+            self.grouping.exchange(index as u32, asked, band >= 2, names, &self.urls);
         }
         if !self.plans.is_empty() && weight > 0 {
             let Sums { plans, retimer, root_of, .. } = self;
@@ -364,9 +428,10 @@ impl Sums {
     fn collect_calls(&mut self, blamer: &Blamer, rows: &[Row], composite: &[(u32, u32)], names: &Names) {
         let forest = &blamer.forest;
         self.calls.clear();
-        for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
+        for i in forest.by_end() {
+            let node = &forest.nodes[i as usize];
             let hop = node.flags & HOP != 0;
-            if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(names.who(node.owner).category)) {
+            if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(names.category(node.owner))) {
                 continue;
             }
             let times = if rows[node.row as usize].flags & COMPOSITE != 0 {
@@ -376,18 +441,19 @@ impl Sums {
                 1
             };
             self.calls.push(Call {
-                root: self.root_of[i],
+                root: self.root_of[i as usize],
                 caller: node.entry,
                 key: if hop { node.owner } else { names.group(node.owner) },
                 end: node.to,
                 start: node.from,
-                node: i as u32,
+                node: i,
                 parent: node.parent,
                 times,
                 span_id: node.span_id,
             });
         }
-        self.calls.sort_unstable_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
+        // They come in runs that are in order, which this sort makes use of.
+        self.calls.sort_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
     }
 
     fn find_patterns(
@@ -410,7 +476,7 @@ impl Sums {
                 // A span that stands for several calls stands for calls in turn: agents put only such together.
                 let folded: u64 = made.iter().map(|c| u64::from(c.times - 1)).sum();
                 let in_turn = longest_series(made) as u64 + folded;
-                if in_turn >= SERIES_MIN as u64 && !collector.same_question(made, blamer, rows) {
+                if in_turn >= SERIES_MIN && !collector.same_question(made, blamer, rows) {
                     let n = made.len() as u64 + folded;
                     let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
                     made_calls += n;
@@ -445,10 +511,41 @@ impl Sums {
 
     /// Gives the sums their names.
     pub fn name(self, names: &Names, steps: &mut [StepTally]) {
+        let alone = |number: u32| names.group(number) == number && !names.is_shared(number);
+        for (step, number, part) in self.parts.parts.iter().filter(|p| p.2.exchanges > 0 && alone(p.1)) {
+            let own = Part { calls: 0, call_duration: Histogram::coarse(), ..part.clone() };
+            steps[usize::from(*step)].groups.insert(names.who(*number).clone(), own);
+        }
         self.parts.named(names, steps, |s| &mut s.parts);
         self.groups.named(names, steps, |s| &mut s.groups);
         self.series.named(names, steps, |s| &mut s.series);
         self.collector.name(names, steps);
+    }
+}
+
+/// Calls of one contributor in one slice, one span after the other, until others come.
+#[derive(Default)]
+struct Calls {
+    of: (u32, usize),
+    number: u64,
+    time: u64,
+}
+
+impl Calls {
+    fn add(&mut self, ticks: &mut Ticks, of: (u32, usize), time: u64, weight: u64) {
+        if of != self.of {
+            self.flush(ticks);
+            self.of = of;
+        }
+        self.number += weight;
+        self.time += time * weight;
+    }
+
+    fn flush(&mut self, ticks: &mut Ticks) {
+        if self.number > 0 {
+            ticks.calls(self.of.0, self.of.1, self.number, self.time);
+        }
+        (self.number, self.time) = (0, 0);
     }
 }
 

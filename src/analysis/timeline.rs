@@ -148,11 +148,11 @@ impl Ticks {
         at.time += Nanos(time * weight);
     }
 
-    /// One call of a contributor.
-    pub fn call(&mut self, owner: u32, slice: usize, duration: u64, weight: u64) {
+    /// Calls of a contributor, and how long they took together.
+    pub fn calls(&mut self, owner: u32, slice: usize, number: u64, time: u64) {
         let at = self.track(owner).at(slice);
-        at.calls += weight;
-        at.call_time += Nanos(duration * weight);
+        at.calls += number;
+        at.call_time += Nanos(time);
     }
 
     fn track(&mut self, owner: u32) -> &mut Track {

@@ -19,7 +19,7 @@ use crate::analysis::{Analyzer, Limits, Partial, Partition, TraceCosts, WhatIf, 
 use crate::record::{Exchange, GeneratorLimit, Run, RunState, StepInfo, TraceCost};
 use crate::report::gate::Gate;
 use crate::report::{self, Report, ThresholdResult};
-use crate::scenario::{self, Threshold};
+use crate::scenario::{self, FindingRule, Place, Scenario, ScenarioError, Threshold};
 use crate::wire::folder::RunReader;
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Spans that one pass over a folder keeps in memory: with about 100 bytes each, half a gibibyte.
-const SPANS_PER_PASS: u64 = 5_000_000;
+/// Spans that one pass over a folder keeps in memory: with about 75 bytes each, three quarters of a gibibyte.
+const SPANS_PER_PASS: u64 = 10_000_000;
 /// Fewer spans than this are not worth another thread.
 const SPANS_PER_SHARE: u64 = 100_000;
 /// More threads than this only pass over each other's spans.
@@ -61,10 +61,22 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
                 "--traces-from fetches the traces of a run: name its run folder, or trace files without --traces-from"
             );
         }
-        return of_files(args);
+        return of_traces(args, || trace_files::import(&args.paths, args.out.as_deref()));
     };
+    if let Some(reader) = RunReader::open(&dir).ok().filter(trace_files::is_collection) {
+        if fetcher.is_some() {
+            bail!(
+                "{} was collected, not loaded: there is no run whose traces could be fetched",
+                dir.display()
+            );
+        }
+        return of_traces(args, || trace_files::import_collection(&reader, args.out.as_deref()));
+    }
     if args.out.is_some() {
-        bail!("--out is for trace files; {} is a run folder and keeps its report", dir.display());
+        bail!(
+            "--out is for trace files and collections; {} is a run folder and keeps its report",
+            dir.display()
+        );
     }
     if args.truth {
         exit::print(&truth(&dir)?)?;
@@ -105,15 +117,18 @@ fn run_folder(paths: &[PathBuf]) -> anyhow::Result<Option<PathBuf>> {
     Ok((dir.join("run.json").is_file() || empty || path.join("spans").is_dir()).then_some(dir))
 }
 
-/// Traces that were recorded otherwise.
-fn of_files(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
+/// Traces that were recorded without a load.
+fn of_traces(
+    args: &AnalyzeArgs,
+    import: impl FnOnce() -> anyhow::Result<trace_files::Imported>,
+) -> anyhow::Result<Exit> {
     if args.truth {
         bail!("--truth needs a run folder: only requests that hotspan made have answers with Server-Timing");
     }
     if args.part.is_some() {
-        bail!("--part needs a run folder; --out keeps trace files as one");
+        bail!("--part needs the folder of a run; --out keeps traces as one");
     }
-    let imported = trace_files::import(&args.paths, args.out.as_deref())?;
+    let imported = import()?;
     let means =
         Means { passes: args.partitions, what_if: args.what_if.clone(), ..Means::of(&args.findings)? };
     let mut analyzed = analyze_folder(&imported.dir, &means)?;
@@ -145,8 +160,8 @@ pub fn find_run(path: &Path) -> anyhow::Result<PathBuf> {
 /// How problems are found: by which limits, and with whose word.
 #[derive(Default)]
 pub struct Means {
-    /// By which limits.
-    pub limits: Limits,
+    /// Changes of limits on the command line; they win over those of the scenario.
+    pub settings: Vec<String>,
     /// A database to ask.
     pub database: Option<database::Source>,
     /// How often statements were seen waiting for a lock while the load went on.
@@ -178,7 +193,13 @@ impl Means {
             anyhow::Ok((path.display().to_string(), text))
         };
         let budget = args.budget.as_ref().map(read).transpose()?;
-        Ok(Means { limits, database, budget, outputs: args.outputs.clone(), ..Means::default() })
+        Ok(Means {
+            settings: args.finding.clone(),
+            database,
+            budget,
+            outputs: args.outputs.clone(),
+            ..Means::default()
+        })
     }
 
     /// The limits of the budget.
@@ -190,6 +211,24 @@ impl Means {
             Some((file, text)) => Ok(scenario::budget(text, file, steps)?),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The limits in force for a run, and what could not be understood of its scenario.
+    fn limits(&self, run: &Run) -> (Limits, Option<String>) {
+        let mut limits = Limits::default();
+        let mut problem = None;
+        if !run.sources.from_traces {
+            let read = scenario::findings(&run.scenario).map_err(|error| error.to_string());
+            let set = read.and_then(|rules| set_limits(&mut limits, &rules).map_err(|(_, why)| why));
+            problem = set
+                .err()
+                .map(|why| format!("the limits of findings in the stored scenario are not used: {why}"));
+        }
+        for text in &self.settings {
+            // What cannot be understood was refused at the start.
+            let _ = limits.set(text);
+        }
+        (limits, problem)
     }
 
     /// What the database says, now or when it was asked last; and what it could not say.
@@ -209,6 +248,27 @@ impl Means {
         notes.extend(database::save(dir, &known).err().map(|error| format!("{error:#}")));
         Ok((known, notes))
     }
+}
+
+/// Changes limits as a scenario says; else which rule cannot be kept, and why.
+fn set_limits(limits: &mut Limits, rules: &[FindingRule]) -> Result<(), (Place, String)> {
+    for rule in rules {
+        limits.set_to(&rule.name, &rule.value).map_err(|error| (rule.place, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Refuses a scenario that changes limits which are none, before any load is made.
+///
+/// # Errors
+/// The first such rule, with its place.
+pub fn check_findings(scenario: &Scenario, file: &str) -> anyhow::Result<()> {
+    let set = set_limits(&mut Limits::default(), &scenario.findings);
+    set.map_err(|(place, message)| {
+        let excerpt =
+            scenario.text().lines().nth(place.line.saturating_sub(1)).unwrap_or_default().to_owned();
+        ScenarioError { file: file.to_owned(), place, message, excerpt }.into()
+    })
 }
 
 /// Reads and analyses a run folder.
@@ -242,7 +302,9 @@ impl Analyzed {
         run.warnings.extend(metrics.notes.iter().map(ToString::to_string));
         let (database, notes) = means.evidence(dir, &partial)?;
         run.warnings.extend(notes);
-        let analysis = partial.into_analysis_with(&run, &means.limits, &database, &runtime);
+        let (limits, problem) = means.limits(&run);
+        run.warnings.extend(problem);
+        let analysis = partial.into_analysis_with(&run, &limits, &database, &runtime);
         let (mut limits, problem) = thresholds_of(&run);
         run.warnings.extend(problem);
         limits.extend(means.budget(&run.steps)?);

@@ -164,7 +164,8 @@ pub struct RunArgs {
 /// How problems are found, and what decides.
 #[derive(Debug, Default, Args)]
 pub struct FindingArgs {
-    /// Change a limit of the detectors, e.g. n_plus_one.calls=10; all are in docs/findings.md. Repeatable.
+    /// Change a limit of the detectors, e.g. n_plus_one.calls=10, or switch a kind off (slow_query=off); all are in
+    /// docs/findings.md. Repeatable.
     #[arg(long = "finding", value_name = "LIMIT=VALUE")]
     pub finding: Vec<String>,
     /// Ask the target's database for plans and waits, read-only: postgres://… or sqlite:PATH. Nothing is executed.

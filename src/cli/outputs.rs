@@ -9,11 +9,11 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Formats that stand in a file of their own.
 /// Writes one format of a gate's answer.
-type Write = fn(&Gate) -> String;
+type Writer = fn(&Gate) -> String;
 
-const FORMATS: [(&str, Write); 7] = [
+/// Formats that stand in a file of their own.
+const FORMATS: [(&str, Writer); 7] = [
     ("junit", ci::junit),
     ("comment", |gate| ci::comment(gate, ci::COMMENT_MAX)),
     ("gitlab-metrics", ci::metrics),

@@ -2,7 +2,7 @@
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
 use super::analyst::Analyst;
-use super::analyze::{Analyzed, Means};
+use super::analyze::{Analyzed, Means, check_findings};
 use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
 use super::control::{self, Commands};
 use super::database;
@@ -65,6 +65,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let means = Means::of(&args.findings)?;
     // A fault in it must not come out after the load.
     means.budget(&scenario.steps())?;
+    check_findings(&scenario, &args.what)?;
     let runtime = runtime()?;
     let own = runtime.block_on(async { OwnTelemetry::start() });
     let session = Session::open(&runtime, &args.receive, &args.output)?;

@@ -14,7 +14,7 @@ use crate::record::{
 };
 use crate::wire::files::{self, FileReport, Format, Options};
 use crate::wire::folder::{FolderError, RunReader, RunWriter};
-use crate::wire::otlp::Encoding;
+use crate::wire::otlp::{Encoding, Signal};
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -80,6 +80,43 @@ pub fn import(paths: &[PathBuf], keep: Option<&Path>) -> anyhow::Result<Imported
     }
     run.receiver.spans_stored = stored;
     run.receiver.spans_received = stored;
+    make_exchanges(writer, &mut run)?;
+    Ok(imported)
+}
+
+/// Whether a run folder holds what `hotspan collect` took in: spans, and no load that they could answer.
+pub fn is_collection(reader: &RunReader) -> bool {
+    let run = reader.run();
+    !run.sources.from_traces
+        && run.steps.is_empty()
+        && run.scenario.is_empty()
+        && reader.exchanges().next().is_none()
+        && reader.span_batches().next_batch().is_some()
+}
+
+/// The spans and metrics of a collection in a run folder of their own: below `keep`, or one that goes away with the
+/// result. The collection stays as it is, for it may still be growing.
+pub fn import_collection(reader: &RunReader, keep: Option<&Path>) -> anyhow::Result<Imported> {
+    const UNWRITTEN: &str =
+        "the spans could not be written to the temporary folder; TMPDIR names another, --out keeps them";
+    let from = reader.dir();
+    let name = reader.run().name.clone();
+    let (imported, id) = folder(keep, &name)?;
+    let mut run = describe(&[from.to_owned()], &name, id);
+    let mut writer = RunWriter::create(&imported.dir, &run)?;
+    let mut spans = reader.span_batches();
+    while let Some(batch) = spans.next_batch() {
+        run.receiver.spans_stored += u64::from(batch.spans);
+        writer.append_spans(batch.encoding, batch.bytes, u64::from(batch.spans)).context(UNWRITTEN)?;
+    }
+    run.warnings.extend(spans.notes().iter().map(ToString::to_string));
+    let mut metrics = reader.messages(Signal::Metrics);
+    while let Some(batch) = metrics.next_batch() {
+        let records = u64::from(batch.records);
+        writer.append_message(Signal::Metrics, batch.encoding, batch.bytes, records).context(UNWRITTEN)?;
+    }
+    writer.flush()?;
+    run.receiver.spans_received = run.receiver.spans_stored;
     make_exchanges(writer, &mut run)?;
     Ok(imported)
 }
@@ -434,5 +471,51 @@ fn status(span: &Span<'_>) -> u16 {
 pub fn announce(imported: &Imported) {
     if imported.is_kept() {
         say(&format!("Kept as {}.", imported.dir.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::analyze::{Means, analyze_folder};
+
+    fn message(service: &str, span: u64, parent: u64, kind: u8, name: &str) -> String {
+        format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{service}"}}}}]}},
+            "scopeSpans":[{{"spans":[{{"traceId":"0123456789abcdef0123456789abcdef","spanId":"{span:016x}",
+            "parentSpanId":"{parent:016x}","name":"{name}","kind":{kind},"startTimeUnixNano":"{}",
+            "endTimeUnixNano":"{}"}}]}}]}}]}}"#,
+            1_000_000_000 + span * 1_000_000,
+            1_050_000_000 - span * 1_000_000
+        )
+    }
+
+    #[test]
+    fn a_collection_is_analysed_by_its_root_spans_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("collect");
+        let mut run = describe(std::slice::from_ref(&home), "collect", "c".to_owned());
+        run.sources.from_traces = false;
+        run.state = RunState::Running;
+        let mut writer = RunWriter::create(&home, &run).unwrap();
+        assert!(!is_collection(&RunReader::open(&home).unwrap()), "nothing was collected yet");
+        for text in [message("shop", 1, 0, 2, "GET /cart"), message("shop", 2, 1, 1, "price")] {
+            writer.append_spans(Encoding::Json, text.as_bytes(), 1).unwrap();
+        }
+        writer.flush().unwrap();
+        let reader = RunReader::open(&home).unwrap();
+        assert!(is_collection(&reader));
+        let imported = import_collection(&reader, None).unwrap();
+        let analyzed = analyze_folder(&imported.dir, &Means::default()).unwrap();
+        let report = analyzed.report();
+        assert_eq!((report.run.steps.len(), &*report.run.steps[0].name), (1, "GET /cart"));
+        let telemetry = &report.analysis.telemetry;
+        assert_eq!((telemetry.exchanges, telemetry.joined, telemetry.spans), (1, 1, 2));
+        let made = imported.dir.clone();
+        drop(imported);
+        assert!(!made.exists() && is_collection(&RunReader::open(&home).unwrap()));
+        let kept = import_collection(&reader, Some(dir.path())).unwrap();
+        assert!(kept.is_kept() && kept.dir.starts_with(dir.path()));
+        assert!(!is_collection(&RunReader::open(&kept.dir).unwrap()), "it has exchanges now");
     }
 }

@@ -11,6 +11,7 @@ mod kept_span;
 mod log;
 mod messages;
 mod metric;
+mod partition;
 mod rpc;
 mod run;
 mod sampling;
@@ -28,6 +29,7 @@ pub use kept_span::KeptSpan;
 pub use log::LogLine;
 pub use messages::Messages;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
+pub use partition::Partition;
 pub use rpc::{GRPC_STATUSES, grpc_status_name};
 pub use run::{
     ExportFacts, FetchFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, SourceFacts,

@@ -4,7 +4,7 @@
 //! knows which attributes matter can hand on ids, times and a fingerprint of the rest, and needs to decode the rest only
 //! where its taker has never seen that fingerprint.
 
-use super::{Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId};
+use super::{Partition, Resource, Scope, Span, SpanId, SpanKind, Status, Timestamp, TraceId};
 
 /// A span of which the attributes have not been read.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,9 @@ pub struct BareSpan<'a> {
     pub trace_state: &'a [u8],
     /// Attributes, events and links that the SDK dropped by its own limits.
     pub dropped: u32,
-    /// A 128-bit fingerprint of process, library, kind, name and the attributes that matter.
+    /// A 128-bit fingerprint of process, library, kind, name and all attributes as their bytes came.
+    pub sight: u128,
+    /// The same of the attributes that matter alone; 0 where it was not asked for yet.
     pub print: u128,
 }
 
@@ -35,6 +37,11 @@ pub struct BareSpan<'a> {
 pub trait SpanSink {
     /// Whether [`SpanSink::bare`] is worth a try; where it is not, every span is decoded.
     const TAKES_BARE: bool = false;
+
+    /// The share of the run that it takes: whoever hands spans to several sinks need not offer others.
+    fn partition(&self) -> Partition {
+        Partition::WHOLE
+    }
 
     /// Whether the spans of this trace are wanted at all; others are passed over unread.
     fn wants(&mut self, trace: &TraceId) -> bool;
@@ -50,7 +57,13 @@ pub trait SpanSink {
         true
     }
 
-    /// Takes a span by its fingerprint; false where the rest of it is needed.
+    /// Takes a span that looks exactly like one that [`SpanSink::bare`] took, by [`BareSpan::sight`] alone; false where its
+    /// attributes have to be looked at.
+    fn known(&mut self, _span: &BareSpan<'_>) -> bool {
+        false
+    }
+
+    /// Takes a span by [`BareSpan::print`]; false where the rest of it is needed.
     fn bare(&mut self, _span: &BareSpan<'_>) -> bool {
         false
     }

@@ -52,9 +52,9 @@ pub use threshold::{
     CATEGORIES, Comparison, Condition, Kind, Limit, Metric, Part, Statistic, Subject, Threshold,
 };
 pub use types::{
-    AtEnd, Body, BodyPart, Caching, Data, Endpoint, Expect, Extract, HeaderCheck, Journey, JsonCheck,
-    Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice, Redirects, RowOrder, Sampling,
-    Scenario, Several, Source, Step, Take, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
+    AtEnd, Body, BodyPart, Caching, Data, Endpoint, Expect, Extract, FindingRule, HeaderCheck, Journey,
+    JsonCheck, Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice, Redirects, RowOrder,
+    Sampling, Scenario, Several, Source, Step, Take, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 
@@ -119,6 +119,14 @@ pub fn thresholds(text: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, Scen
 /// The first thing that is wrong, with its place.
 pub fn budget(text: &str, file: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>, ScenarioError> {
     read::budget(text, steps).map_err(|fault| fault.in_file(file, text))
+}
+
+/// Reads only what a scenario that was run before changes about looking for problems.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn findings(text: &str) -> Result<Vec<FindingRule>, ScenarioError> {
+    read::findings(text).map_err(|fault| fault.in_file("the scenario in run.json", text))
 }
 
 /// Reads a length of time as scenarios write it: `500ms`, `1m30s`.

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What the run must reach.
     pub thresholds: Vec<Threshold>,
+    /// What is changed about looking for problems.
+    pub findings: Vec<FindingRule>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// How connections are made and used, by endpoint; see [`Scenario::http_of`].
@@ -71,6 +73,17 @@ impl Scenario {
         let unchecked = all.filter(|(n, e)| e.tls && self.http_of(*n).tls.trust == Trust::Anyone);
         unchecked.map(|(_, endpoint)| endpoint.authority()).collect()
     }
+}
+
+/// A limit of a detector or a kind of findings, and what it is set to. Which there are, only the analysis knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingRule {
+    /// `kind.option`, or a kind.
+    pub name: String,
+    /// A number; `on` or `off` for a kind.
+    pub value: String,
+    /// Where it stands.
+    pub place: super::Place,
 }
 
 /// A host and how to reach it.

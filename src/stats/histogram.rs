@@ -3,7 +3,8 @@
 //! Buckets are those of HdrHistogram (Gil Tene, <https://hdrhistogram.github.io/HdrHistogram/>): exact below a power of
 //! two, then a fixed number of equal buckets per octave. An analysis keeps thousands of histograms at once (several per
 //! contributor), where a dense one of 136 KB would decide how much memory a run needs; so counts sit in small pages that
-//! exist only where something was counted. Count, sum and maximum are exact.
+//! exist only where something was counted. One that has counted much, close together, puts its pages side by side, which is
+//! smaller then and quicker. Count, sum and maximum are exact.
 
 use crate::record::Nanos;
 
@@ -13,18 +14,27 @@ const FINE_BITS: u32 = 11;
 const COARSE_BITS: u32 = 8;
 /// Counts in one page.
 const PAGE: usize = 16;
+/// What a page costs where it stands alone, in pages.
+const ALONE: usize = 2;
+/// Values from which a histogram may put its pages side by side; asked again at every power of two.
+const SETTLED: u64 = 512;
 
 /// Latencies with three (or, where made by [`Histogram::coarse`], two) significant digits. Merging is commutative and
 /// associative to the bit, so results do not depend on how the work was divided.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bits: u32,
-    /// Number of the first page.
-    first: usize,
-    pages: Vec<Option<Box<[u64; PAGE]>>>,
+    counts: Counts,
     n: u64,
     sum: u128,
     max: u64,
+}
+
+/// Counts from the page of number `first` on.
+#[derive(Clone, Debug)]
+enum Counts {
+    Pages { first: usize, pages: Vec<Option<Box<[u64; PAGE]>>> },
+    SideBySide { first: usize, pages: Vec<[u64; PAGE]> },
 }
 
 /// What reports show of a histogram.
@@ -74,7 +84,8 @@ impl Histogram {
     }
 
     fn with_bits(bits: u32) -> Histogram {
-        Histogram { bits, first: 0, pages: Vec::new(), n: 0, sum: 0, max: 0 }
+        let counts = Counts::Pages { first: 0, pages: Vec::new() };
+        Histogram { bits, counts, n: 0, sum: 0, max: 0 }
     }
 
     /// Counts one value.
@@ -87,8 +98,11 @@ impl Histogram {
         if n == 0 {
             return;
         }
-        *self.slot(bucket_of(value.0, self.bits)) += n;
+        *self.counts.slot(bucket_of(value.0, self.bits)) += n;
         self.n += n;
+        if self.n >= SETTLED && self.n.is_power_of_two() {
+            self.counts.settle();
+        }
         self.sum += u128::from(value.0) * u128::from(n);
         self.max = self.max.max(value.0);
     }
@@ -101,7 +115,7 @@ impl Histogram {
             } else {
                 bucket_of(upper_end(bucket, other.bits), self.bits)
             };
-            *self.slot(bucket) += count;
+            *self.counts.slot(bucket) += count;
         }
         self.n += other.n;
         self.sum += other.sum;
@@ -113,7 +127,7 @@ impl Histogram {
     pub fn exchanged(&self, taken: &Histogram, given: &Histogram) -> Histogram {
         let mut out = self.clone();
         for (bucket, count) in taken.buckets() {
-            let slot = out.slot(bucket);
+            let slot = out.counts.slot(bucket);
             *slot = slot.saturating_sub(count);
         }
         out.n = out.n.saturating_sub(taken.n);
@@ -196,7 +210,7 @@ impl Histogram {
             if *bucket > end {
                 return None;
             }
-            let slot = out.slot(*bucket);
+            let slot = out.counts.slot(*bucket);
             *slot = slot.checked_add(*count)?;
             out.n = out.n.checked_add(*count)?;
         }
@@ -205,29 +219,84 @@ impl Histogram {
 
     /// Buckets that hold something, lowest first.
     fn buckets(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        let page_buckets = |(i, page): (usize, &'_ Option<Box<[u64; PAGE]>>)| {
-            let base = (self.first + i) * PAGE;
-            let counts = page.as_ref().map_or([0; PAGE], |p| **p);
-            counts.into_iter().enumerate().filter(|(_, n)| *n > 0).map(move |(j, n)| (base + j, n))
+        let (first, apart, together) = match &self.counts {
+            Counts::Pages { first, pages } => (*first, pages.as_slice(), Default::default()),
+            Counts::SideBySide { first, pages } => (*first, Default::default(), pages.as_slice()),
         };
-        self.pages.iter().enumerate().filter(|(_, p)| p.is_some()).flat_map(page_buckets)
+        let apart = apart.iter().enumerate().filter_map(|(i, page)| Some((i, &**page.as_ref()?)));
+        apart.chain(together.iter().enumerate()).flat_map(move |(i, page)| {
+            let base = (first + i) * PAGE;
+            page.iter().enumerate().filter(|(_, n)| **n > 0).map(move |(j, n)| (base + j, *n))
+        })
     }
+}
 
+impl Counts {
+    #[inline]
     fn slot(&mut self, bucket: usize) -> &mut u64 {
         let page = bucket / PAGE;
-        if self.pages.is_empty() {
-            self.first = page;
-        } else if page < self.first {
-            let missing = self.first - page;
-            self.pages.splice(0..0, std::iter::repeat_with(|| None).take(missing));
-            self.first = page;
+        if let Counts::SideBySide { first, pages } = self
+            && page.wrapping_sub(*first) >= pages.len()
+            && page.abs_diff(*first) > ALONE * pages.len()
+        {
+            self.part();
         }
-        let at = page - self.first;
-        if at >= self.pages.len() {
-            self.pages.resize_with(at + 1, || None);
+        match self {
+            Counts::SideBySide { first, pages } => {
+                let at = reach(first, pages, page, || [0; PAGE]);
+                &mut pages[at][bucket % PAGE]
+            }
+            Counts::Pages { first, pages } => {
+                let at = reach(first, pages, page, || None);
+                &mut pages[at].get_or_insert_with(|| Box::new([0; PAGE]))[bucket % PAGE]
+            }
         }
-        &mut self.pages[at].get_or_insert_with(|| Box::new([0; PAGE]))[bucket % PAGE]
     }
+
+    /// Takes the pages apart again: a value came that lies far from all others.
+    #[cold]
+    fn part(&mut self) {
+        let Counts::SideBySide { first, pages } = self else { return };
+        let apart = pages.drain(..).map(|page| page.iter().any(|n| *n > 0).then(|| Box::new(page))).collect();
+        *self = Counts::Pages { first: *first, pages: apart };
+    }
+
+    /// Puts the pages side by side if that takes no more memory than they do apart.
+    #[cold]
+    fn settle(&mut self) {
+        let Counts::Pages { first, pages } = self else { return };
+        let used = pages.iter().flatten().count();
+        if pages.len() <= ALONE * used {
+            let together = pages.drain(..).map(|page| page.map_or([0; PAGE], |counts| *counts)).collect();
+            *self = Counts::SideBySide { first: *first, pages: together };
+        }
+    }
+}
+
+/// The index of a page in a list that begins with page `first`, which grows at either end where it has to.
+#[inline]
+fn reach<T>(first: &mut usize, pages: &mut Vec<T>, page: usize, empty: impl Fn() -> T) -> usize {
+    let at = page.wrapping_sub(*first);
+    if at < pages.len() {
+        return at;
+    }
+    grow(first, pages, page, empty)
+}
+
+#[cold]
+fn grow<T>(first: &mut usize, pages: &mut Vec<T>, page: usize, empty: impl Fn() -> T) -> usize {
+    if pages.is_empty() {
+        *first = page;
+    } else if page < *first {
+        let missing = *first - page;
+        pages.splice(0..0, std::iter::repeat_with(&empty).take(missing));
+        *first = page;
+    }
+    let at = page - *first;
+    if at >= pages.len() {
+        pages.resize_with(at + 1, empty);
+    }
+    at
 }
 
 fn bucket_of(value: u64, bits: u32) -> usize {
@@ -279,6 +348,30 @@ mod tests {
             assert!((0.0..0.001).contains(&error), "{got} for {ms} ms");
         }
         assert_eq!(Histogram::new().quantiles(), Quantiles::default());
+    }
+
+    #[test]
+    fn pages_side_by_side_count_the_same() {
+        let value = |n: u64| 1_000_000 + n.wrapping_mul(0x9E37_79B9) % 3_000_000;
+        let values: Vec<u64> = (0..5_000).map(value).collect();
+        let mut h = of(&values);
+        assert!(matches!(h.counts, Counts::SideBySide { .. }));
+        let (bits, sum, max, counts) = h.parts();
+        let apart = Histogram::from_parts(bits, sum, max, &counts).unwrap();
+        assert!(matches!(apart.counts, Counts::Pages { .. }));
+        assert_eq!(h, apart);
+        assert_eq!(counts.iter().map(|(_, n)| n).sum::<u64>(), 5_000);
+        assert_eq!((h.quantile(0.5), h.quantile(1.0)), (apart.quantile(0.5), apart.quantile(1.0)));
+        // A little beyond is still side by side; one far away takes them apart.
+        h.record(Nanos(4_500_000));
+        assert!(matches!(h.counts, Counts::SideBySide { .. }));
+        h.record(Nanos(1 << 50));
+        assert!(matches!(h.counts, Counts::Pages { .. }));
+        let all: Vec<u64> = values.iter().copied().chain([4_500_000, 1 << 50]).rev().collect();
+        assert_eq!(h, of(&all));
+        // Far apart they stay pages.
+        let far: Vec<u64> = (0..1_024).map(|n| if n % 2 == 0 { 5 } else { 1 << 40 }).collect();
+        assert!(matches!(of(&far).counts, Counts::Pages { .. }));
     }
 
     #[test]

@@ -135,6 +135,10 @@ impl<'a> Reader<'a> {
                 }
                 _ => {}
             }
+        } else if let (0x85, [1, a, b, c, d, tail @ ..]) = (key, tail) {
+            // Field 16, fixed32: the flags of a span.
+            self.rest = tail;
+            return Ok(Some((16, Field::Fixed32(u32::from_le_bytes([*a, *b, *c, *d])))));
         }
         self.any_field()
     }

@@ -68,7 +68,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if who.category == Category::Transfer {
         evidence.insert("answer_bytes", bytes);
     }
-    let claim = claim(view, who, part).unwrap_or_else(|| Claim::sure(kind));
+    // Where the special kind is not wanted the plain one is told.
+    let special = claim(view, who, part).filter(|claim| view.known.limits.wants(claim.kind));
+    let claim = special.unwrap_or_else(|| Claim::sure(kind));
     Some(view.found(claim, who, part, lost, evidence))
 }
 

@@ -203,6 +203,13 @@ impl Series {
             to: calls.iter().map(|c| c.end).max().unwrap_or(0),
         }
     }
+
+    /// Whether two kinds of calls of one caller took turns: their times overlap by at least half of the shorter.
+    pub fn is_in_one_loop(&self, other: &Series) -> bool {
+        let both = self.to.min(other.to).saturating_sub(self.from.max(other.from));
+        let shorter = (self.to - self.from).min(other.to - other.from);
+        self.caller == other.caller && self.key != other.key && 2 * both >= shorter
+    }
 }
 
 /// Collects by number, in buffers that are used again.
@@ -212,8 +219,8 @@ pub struct Collector {
     loops: BTreeMap<(u16, u32, u32), u64>,
     same: MixedMap<u64, Sameness>,
     hits: MixedMap<u64, (u64, u64)>,
-    instances: BTreeMap<(u16, u32, u32), Histogram>,
-    pieces: BTreeMap<(u16, u32, u32), Pieces>,
+    instances: MixedMap<(u16, u32, u32), Histogram>,
+    pieces: MixedMap<(u16, u32, u32), Pieces>,
     series: Vec<Series>,
     order: Vec<u32>,
     ends: Vec<u64>,
@@ -242,7 +249,7 @@ impl Collector {
         for piece in &blamer.pieces {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
-            if piece.end - piece.start >= LONG && names.who(piece.owner).category == Category::App {
+            if piece.end - piece.start >= LONG && names.category(piece.owner) == Category::App {
                 let pieces = self.pieces.entry((step, node.service, host)).or_default();
                 pieces.add(piece.start, piece.end);
             }
@@ -270,7 +277,7 @@ impl Collector {
         let row = |c: &Call| &rows[nodes[c.node as usize].row as usize];
         let window = |c: &Call| blamer.windows[c.node as usize];
         let key = same[0].key;
-        let category = names.who(key).category;
+        let category = names.category(key);
         let place = u64::from(step) << 32 | u64::from(key);
         let flags = same.iter().fold(0, |f, c| f | row(c).flags);
         if matches!(category, Category::Database | Category::Search | Category::Cache) {
@@ -347,7 +354,7 @@ impl Collector {
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(0..calls.len() as u32);
-        order.sort_unstable_by_key(|i| {
+        order.sort_by_key(|i| {
             let c = &calls[*i as usize];
             (c.caller, c.start, c.end, *i)
         });
@@ -359,7 +366,7 @@ impl Collector {
             let who = blamer.forest.nodes[caller as usize].owner;
             let outside = |c: &&Call| {
                 let node = &blamer.forest.nodes[c.node as usize];
-                node.flags & HOP != 0 || names.who(c.key).category == Category::External
+                node.flags & HOP != 0 || names.category(c.key) == Category::External
             };
             let all = || own.iter().map(|i| &calls[*i as usize]);
             let window = |c: &Call| blamer.windows[c.node as usize];
@@ -368,8 +375,7 @@ impl Collector {
                 (spent, calls.iter().map(|c| window(c)).max().unwrap_or(0))
             };
             let calls_out: Vec<&Call> = all().filter(outside).collect();
-            let queries: Vec<&Call> =
-                all().filter(|c| names.who(c.key).category == Category::Database).collect();
+            let queries: Vec<&Call> = all().filter(|c| names.category(c.key) == Category::Database).collect();
             if queries.len() >= MANY_QUERIES {
                 let (spent, longest) = sum(&queries);
                 let part = self.tables[Pattern::ManyQueries as usize].part(step, who);
@@ -431,15 +437,11 @@ impl Collector {
         }
     }
 
-    /// Which series of the exchange at hand ran in one loop: their times overlap by at least half of the shorter.
+    /// Which series of the exchange at hand ran in one loop.
     pub fn loops(&mut self, step: u16, weight: u64) {
         for (i, a) in self.series.iter().enumerate() {
-            for b in self.series[i + 1..].iter().filter(|b| b.caller == a.caller && b.key != a.key) {
-                let both = a.to.min(b.to).saturating_sub(a.from.max(b.from));
-                let shorter = (a.to - a.from).min(b.to - b.from);
-                if 2 * both >= shorter {
-                    *self.loops.entry((step, a.key.min(b.key), a.key.max(b.key))).or_default() += weight;
-                }
+            for b in self.series[i + 1..].iter().filter(|b| a.is_in_one_loop(b)) {
+                *self.loops.entry((step, a.key.min(b.key), a.key.max(b.key))).or_default() += weight;
             }
         }
     }

@@ -1,5 +1,7 @@
-//! The limits of all detectors: one table of names, defaults and reasons, which a run can change.
+//! The limits of all detectors: one table of names, defaults and reasons, which a run can change. A run can also say which
+//! kinds of findings it does not want to hear of.
 
+use crate::analysis::result::FindingKind;
 use std::fmt;
 
 /// A limit.
@@ -83,11 +85,15 @@ limits! {
 
 /// The values in force.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limits(Vec<f64>);
+pub struct Limits {
+    values: Vec<f64>,
+    /// Kinds that are not looked for.
+    off: Vec<FindingKind>,
+}
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits(LIMITS.iter().map(|l| l.default).collect())
+        Limits { values: LIMITS.iter().map(|l| l.default).collect(), off: Vec::new() }
     }
 }
 
@@ -105,29 +111,58 @@ impl std::error::Error for LimitError {}
 
 impl Limits {
     pub(in crate::analysis) fn get(&self, limit: Limit) -> f64 {
-        self.0[limit as usize]
+        self.values[limit as usize]
     }
 
-    /// Sets one from `kind.option=value`.
+    /// Whether a kind is looked for.
+    pub(in crate::analysis) fn wants(&self, kind: FindingKind) -> bool {
+        !self.off.contains(&kind)
+    }
+
+    /// Sets one from `kind.option=value`, or a kind from `kind=off` or `kind=on`.
     ///
     /// # Errors
-    /// If there is no such limit, or the value is no finite number of at least 0; the message names the nearest one.
+    /// As [`Limits::set_to`], and if there is no `=`.
     pub fn set(&mut self, text: &str) -> Result<(), LimitError> {
         let Some((name, value)) = text.split_once('=').map(|(n, v)| (n.trim(), v.trim())) else {
             return Err(LimitError(format!(
-                "`{text}` is no limit of a finding: expected kind.option=value, as in {}=10",
+                "`{text}` is no limit of a finding: expected kind.option=value, as in {}=10, or kind=off",
                 LIMITS[Limit::SeriesCalls as usize].name
             )));
         };
+        self.set_to(name, value)
+    }
+
+    /// Sets a limit to a number, or a kind to `off` or `on`.
+    ///
+    /// # Errors
+    /// If there is no such limit or kind, or the value is no finite number of at least 0 or no such word; the message names
+    /// the nearest one.
+    pub fn set_to(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
+        if let Some(kind) = FindingKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            self.off.retain(|off| *off != kind);
+            match value {
+                "off" | "false" => self.off.push(kind),
+                "on" | "true" => {}
+                _ => {
+                    return Err(LimitError(format!(
+                        "`{name}` is a kind of findings: expected `off` or `on`, not `{value}`"
+                    )));
+                }
+            }
+            return Ok(());
+        }
         let Some(at) = LIMITS.iter().position(|l| l.name == name) else {
-            let nearest = LIMITS.iter().min_by_key(|l| distance(l.name, name)).map_or("", |l| l.name);
+            let kinds = FindingKind::ALL.into_iter().map(FindingKind::name);
+            let names = LIMITS.iter().map(|l| l.name).chain(kinds);
+            let nearest = names.min_by_key(|known| distance(known, name)).unwrap_or("");
             return Err(LimitError(format!(
-                "there is no limit `{name}`; did you mean `{nearest}`? All are in docs/findings.md"
+                "there is no limit and no kind `{name}`; did you mean `{nearest}`? All are in docs/findings.md"
             )));
         };
         match value.parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => {
-                self.0[at] = number;
+                self.values[at] = number;
                 Ok(())
             }
             _ => Err(LimitError(format!(
@@ -168,6 +203,17 @@ mod tests {
         assert!(error("n_plus_one.calls").contains("expected kind.option=value"));
         assert!(error("n_plus_one.calls=many").contains("calls of one kind in turn"));
         assert!(error("n_plus_one.calls=-1").contains("at least 0"));
+        assert!(error("n_plus_one_querry=off").contains("did you mean `n_plus_one_query`?"));
+        assert!(error("slow_query=5").contains("expected `off` or `on`, not `5`"));
+    }
+
+    #[test]
+    fn kinds_are_switched_off_and_on_again() {
+        let mut limits = Limits::default();
+        limits.set("slow_query = off").unwrap();
+        assert!(!limits.wants(FindingKind::SlowQuery) && limits.wants(FindingKind::AppCpu));
+        limits.set_to("slow_query", "on").unwrap();
+        assert_eq!(limits, Limits::default());
     }
 
     #[test]

@@ -123,11 +123,14 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         ] {
             found.extend(detector(view));
         }
+        // Before they are put under each other: what is not wanted explains nothing away.
+        found.retain(|f| known.limits.wants(f.finding.kind));
         all.extend(merge::under_deeper_causes(found));
     }
     let mut all = merge::over_steps(all, &views);
     runtime::add(&mut all, &views);
     all.extend(evidence_quality::find(&views, steps));
+    all.retain(|f| known.limits.wants(f.finding.kind));
     all.sort_by(Found::worst_first);
     all.truncate(LISTED);
     all

@@ -252,6 +252,12 @@ pub enum Feature {
     Instance(Arc<str>, Arc<str>),
     /// A span of this service and operation had an error status.
     Error(Arc<str>, Arc<str>),
+    /// A process of a service that says this of itself had part in it: service, attribute, value.
+    Process(Arc<str>, Arc<str>, Arc<str>),
+    /// The virtual user that made it.
+    User(u32),
+    /// What was asked for: the URL, with the data in it.
+    Url(Arc<str>),
 }
 
 /// A feature that goes with slow exchanges.

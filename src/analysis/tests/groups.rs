@@ -2,8 +2,8 @@
 
 use crate::analysis::result::{Analysis, Feature};
 use crate::analysis::testing::{Owned, exchange, run, trace};
-use crate::analysis::{Analyzer, Partition};
-use crate::record::{SpanKind, Value};
+use crate::analysis::{Analyzer, Partial, Partition};
+use crate::record::{Attribute, Span, SpanKind, Value};
 use crate::stats::Random;
 
 const MS: u64 = 1_000_000;
@@ -102,4 +102,77 @@ fn very_many_shapes_stay_bounded() {
     let shapes = &analysis.steps[0].shapes;
     assert!(shapes.len() <= 9, "counts fall into powers of two: {}", shapes.len());
     assert_eq!(shapes.iter().map(|s| s.exchanges).sum::<u64>(), 100);
+}
+
+/// A load in shares; of each request its length, user, URL and the version of the service that served it.
+fn served(n: u64, shares: u32, request: impl Fn(u64) -> (u64, u32, String, &'static str)) -> Analysis {
+    let run = run(1);
+    let mut whole: Option<Partial> = None;
+    for index in 0..shares {
+        let mut analyzer = Analyzer::new(&run, Partition { index, of: shares });
+        let requests: Vec<_> = (0..n).map(&request).collect();
+        for (i, (length, user, url, _)) in (0..n).zip(&requests) {
+            let mut one = exchange(i * 100 + 1, i * 1_000 * MS, (i * 1_000 + length) * MS);
+            one.trace_id = trace(i);
+            one.user = *user;
+            one.url = url.as_str().into();
+            analyzer.exchange(&one);
+        }
+        for (i, (length, _, _, version)) in (0..n).zip(&requests) {
+            let (from, to) = (i * 1_000 * MS, (i * 1_000 + length) * MS);
+            let mut server =
+                Owned::new(i * 100 + 2, i * 100 + 1, SpanKind::Server, "shop", "GET /", from, to);
+            server.trace = trace(i);
+            server.lend(|span| {
+                let mut resource = span.resource.clone();
+                resource.attributes.push(Attribute { key: "service.version", value: Value::Str(version) });
+                analyzer.span(&Span { resource: &resource, ..span.clone() });
+            });
+        }
+        let part = analyzer.finish();
+        match &mut whole {
+            None => whole = Some(part),
+            Some(whole) => whole.merge(part),
+        }
+    }
+    whole.unwrap().into_analysis(&run)
+}
+
+#[test]
+fn a_version_a_user_and_data_go_with_slow() {
+    let url = |i: u64| format!("http://shop/products/{}", sway(i * 3 + 1) % 12);
+    let slow_if = |slow: bool, i: u64| 30 + sway(i) + if slow { 80 } else { 0 };
+    let first = |analysis: &Analysis| analysis.steps[0].associations[0].feature.clone();
+    let version = |i: u64| if sway(i * 7 + 2) < 2 { "2.0" } else { "1.9" };
+    let analysis =
+        served(1_500, 1, |i| (slow_if(version(i) == "2.0", i), (i % 5) as u32, url(i), version(i)));
+    assert_eq!(first(&analysis), Feature::Process("shop".into(), "service.version".into(), "2.0".into()));
+    let user = |i: u64| (sway(i * 13 + 5) % 8) as u32;
+    let analysis = served(1_500, 1, |i| (slow_if(user(i) == 3, i), user(i), url(i), "1"));
+    assert_eq!(first(&analysis), Feature::User(3));
+    let analysis = served(1_500, 1, |i| (slow_if(url(i).ends_with("/7"), i), user(i), url(i), "1"));
+    assert_eq!(first(&analysis), Feature::Url("http://shop/products/7".into()));
+    // Each request its own URL: none has support.
+    let own = |i: u64| format!("http://shop/products/{i}");
+    let analysis = served(1_500, 1, |i| (slow_if(user(i) == 3, i), 0, own(i), "1"));
+    assert_eq!(analysis.steps[0].associations, []);
+}
+
+#[test]
+fn urls_are_counted_whole_whatever_the_shares() {
+    // Every other request asks for something of its own: more URLs than are told apart.
+    let hot = |i: u64| i.is_multiple_of(2).then(|| sway(i * 3 + 1) % 12);
+    let url = |i: u64| match hot(i) {
+        Some(product) => format!("http://shop/products/{product}"),
+        None => format!("http://shop/orders/{i}"),
+    };
+    let slow = |i: u64| hot(i).is_some_and(|product| product < 3);
+    let request = |i: u64| (30 + sway(i) + if slow(i) { 80 } else { 0 }, 0, url(i), "1");
+    let of = |shares| served(3_000, shares, request).steps[0].clone();
+    let whole = of(1);
+    assert!(!whole.associations.is_empty());
+    for shares in [2, 3] {
+        let parts = of(shares);
+        assert_eq!((parts.associations, parts.shapes), (whole.associations.clone(), whole.shapes.clone()));
+    }
 }

@@ -4,6 +4,7 @@ mod detectors;
 mod groups;
 mod laws;
 mod pictures;
+mod recall;
 mod results;
 mod sampling;
 mod saturation;

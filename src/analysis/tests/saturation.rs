@@ -34,7 +34,7 @@ fn line(requests: &[Request]) -> Timeline {
         let slice = ticks.exchange(passage, &categories);
         ticks.time(WAIT, slice, r.wait as u64, 1);
         ticks.time(WORK, slice, r.work as u64, 1);
-        ticks.call(WORK, slice, r.work as u64, 1);
+        ticks.calls(WORK, slice, 1, r.work as u64);
     }
     ticks.named(&Names::new("")).into_timeline(9)
 }

@@ -138,7 +138,7 @@ impl Forest {
             let childless = |n: &&u32| self.kids(**n).is_empty();
             let wraps = |n: &&u32| {
                 let node = &self.nodes[**n as usize];
-                node.kind == SpanKind::Internal && names.who(node.owner).category == Category::App
+                node.kind == SpanKind::Internal && names.category(node.owner) == Category::App
             };
             let wrappers: Vec<u32> = kids.iter().filter(childless).filter(wraps).copied().collect();
             if wrappers.is_empty() {

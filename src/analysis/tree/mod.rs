@@ -171,6 +171,11 @@ impl Forest {
         self.kids[index as usize]
     }
 
+    /// Every node but the exchanges: those of one parent one after the other, earliest end first.
+    pub fn by_end(&self) -> impl Iterator<Item = u32> + '_ {
+        self.kids.iter().rev().copied()
+    }
+
     fn plant(&mut self, roots: &[Root]) {
         self.nodes.clear();
         self.roots = roots.len();
@@ -246,6 +251,8 @@ impl Forest {
 
     /// Parents by id. What stays [`NONE`] has no known parent.
     fn link(&mut self, rows: &[Row], roots_are_spans: bool) {
+        // Siblings mostly come together: what was found for the last one is asked for first.
+        let (mut last, mut found) = ((0, NONE), NONE);
         for i in self.roots..self.nodes.len() {
             let node = &self.nodes[i];
             let row = &rows[node.row as usize];
@@ -258,8 +265,14 @@ impl Forest {
                 of_root
             } else if let Some(root) = self.root_of(row.parent_id).or(self.root_of(row.span_id)) {
                 root
+            } else if last == (row.parent_id, row.service) && found != i as u32 {
+                found
             } else {
-                self.find(row.parent_id, row.service, i)
+                let at = self.find(row.parent_id, row.service, i);
+                if at != NONE {
+                    (last, found) = ((row.parent_id, row.service), at);
+                }
+                at
             };
             self.nodes[i].parent = parent;
             if twin {
@@ -347,7 +360,7 @@ impl Forest {
     /// Owner and flags of one node, its entry and its children's entries being known.
     fn own(&mut self, i: u32, names: &mut Names) {
         let node = self.nodes[i as usize];
-        let category = names.who(node.owner).category;
+        let category = names.category(node.owner);
         let called = |k: &&u32| {
             let kid = &self.nodes[**k as usize];
             kid.flags & ENTRY != 0 && kid.kind != SpanKind::Consumer

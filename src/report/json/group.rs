@@ -68,6 +68,9 @@ impl<'a> SlowWithJson<'a> {
             Feature::Connection(which) => ("connection", "", which.to_string()),
             Feature::Instance(service, instance) => ("instance", service, instance.to_string()),
             Feature::Error(service, operation) => ("error", service, operation.to_string()),
+            Feature::Process(service, key, value) => ("process", service, format!("{key}={value}")),
+            Feature::User(user) => ("user", "", user.to_string()),
+            Feature::Url(url) => ("url", "", url.to_string()),
         };
         SlowWithJson {
             kind,

@@ -39,6 +39,11 @@ fn sentence(a: &Association, shapes: &[ShapeResult]) -> Option<Prose> {
         Feature::Error(service, operation) => {
             prose.own("an error in ").name(operation).own(" of ").name(service)
         }
+        Feature::Process(service, key, value) => {
+            prose.name(key).own(" ").name(value).own(" of ").name(service)
+        }
+        Feature::User(user) => prose.own(format!("the data of virtual user {user}")),
+        Feature::Url(url) => prose.own("the data in ").name(url),
     };
     Some(prose.own(format!(
         ": {} of its {} requests are slow, {} of the others; it is in {} of all slow ones.",

@@ -46,9 +46,19 @@ pub fn sentences(s: &Saturation) -> Vec<Prose> {
         .into(),
     }));
     if s.levels.len() > 1 {
-        out.extend(s.doubts.iter().map(|d| Prose::from(format!("Cannot tell: {}", doubt(*d)))));
+        out.extend(doubts(&s.doubts).into_iter().map(|why| Prose::from(format!("Cannot tell: {why}"))));
     }
     out
+}
+
+/// What cannot be told, a sentence each; what has one reason is one.
+fn doubts(all: &[LoadDoubt]) -> Vec<&'static str> {
+    const UNTRIED: [LoadDoubt; 3] = [LoadDoubt::NotReached, LoadDoubt::NoKnee, LoadDoubt::NoGrowth];
+    let untried = UNTRIED.iter().all(|d| all.contains(d));
+    let whole = "throughput kept up with load and latency did not grow with it to the end, so capacity, knee and what \
+                 limits lie beyond what was offered; offer more.";
+    let rest = all.iter().filter(|d| !untried || !UNTRIED.contains(d)).map(|d| doubt(*d));
+    untried.then_some(whole).into_iter().chain(rest).collect()
 }
 
 fn limiting(s: &Saturation) -> Option<Prose> {

@@ -44,6 +44,7 @@ const KEYS: &[&str] = &[
     "targets",
     "steps",
     "thresholds",
+    "findings",
     "headers",
     "vars",
     "secrets",
@@ -257,6 +258,7 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         lifecycle: building.lifecycle,
         steps: building.steps,
         thresholds,
+        findings: finding_rules(&top, source)?,
         timeouts,
         http,
         trace,
@@ -281,6 +283,23 @@ pub(super) fn budget(source: &str, steps: &[StepInfo]) -> Result<Vec<Threshold>,
     let root = yaml::read(source)?;
     let top = Reader::new(&root, "a budget", &["thresholds"])?;
     load::thresholds(top.need("thresholds", "a list such as [latency.p95 < 300ms]")?, source, steps)
+}
+
+/// Reads what a scenario's text changes about looking for problems.
+pub(super) fn findings(source: &str) -> Result<Vec<FindingRule>, Fault> {
+    let root = yaml::read(source)?;
+    finding_rules(&Reader::new(&root, "the scenario", KEYS)?, source)
+}
+
+fn finding_rules(top: &Reader<'_>, source: &str) -> Result<Vec<FindingRule>, Fault> {
+    const WHAT: &str = "limits of findings, such as {n_plus_one.calls: 10, slow_query: off}";
+    let Some(node) = top.get("findings") else { return Ok(Vec::new()) };
+    let rule = |(key, value): &(yaml::Key, Node)| {
+        let name = key.text.clone();
+        let value = value.text(source, &format!("a number, `on` or `off` for `{name}`"))?;
+        Ok(FindingRule { name, value, place: key.place })
+    };
+    entries(node, WHAT)?.iter().map(rule).collect()
 }
 
 /// What grows while journeys are read.

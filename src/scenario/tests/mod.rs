@@ -2,6 +2,7 @@
 
 mod broken;
 mod budget;
+mod findings;
 mod schema;
 
 use super::*;

@@ -322,7 +322,8 @@ impl Segment {
         if size == 0 {
             return Ok(None);
         }
-        let mut file = BufReader::with_capacity(256 << 10, file);
+        // Smaller than most messages: what is beyond it is read to where it is wanted, without a copy.
+        let mut file = BufReader::with_capacity(32 << 10, file);
         let mut header = [0; SEGMENT_HEADER];
         if file.read_exact(&mut header).is_err() {
             return Err((size, "the file ends before its header does"));

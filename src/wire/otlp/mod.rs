@@ -15,6 +15,7 @@ mod scan;
 mod sieve;
 mod signal;
 mod span_form;
+mod split;
 mod value;
 mod walk;
 
@@ -37,6 +38,7 @@ pub use metric_walk::{MAX_BUCKETS, WalkedPoints, for_each_point};
 pub use metrics::{ExemplarFilter, HistogramForm, LoadGauges, MetricsEncoder, Temporality};
 pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use signal::Signal;
+pub use split::split;
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
 pub use walk::{Walked, for_each_span, for_each_span_into, for_each_span_where};
 

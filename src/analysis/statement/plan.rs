@@ -1,0 +1,84 @@
+//! Normal forms for a database that is to plan them, and what they read by.
+
+use super::ends_with_word;
+
+/// A normal form as a statement that a database can plan: each `?` a parameter of its own, `$1`, `$2` … Nothing for what was
+/// cut off, what is no query or change of rows, and what is more than one statement.
+pub fn with_parameters(normal: &str) -> Option<String> {
+    let first = normal.split([' ', '(']).next()?.to_ascii_uppercase();
+    let plain = matches!(first.as_str(), "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "VALUES");
+    if !plain || normal.contains(';') || normal.ends_with('…') {
+        return None;
+    }
+    let (mut out, mut n, mut quote) = (String::with_capacity(normal.len() + 16), 0, None);
+    let mut characters = normal.chars().peekable();
+    while let Some(c) = characters.next() {
+        match (c, quote) {
+            (c, Some(q)) if c == q => quote = None,
+            ('"' | '`', None) => quote = Some(c),
+            ('?', None) if !matches!(characters.peek(), Some('|' | '&')) => {
+                n += 1;
+                let interval = ends_with_word(out.trim_end(), "INTERVAL");
+                if interval {
+                    out.truncate(out.trim_end().len() - "INTERVAL".len());
+                }
+                out.push_str(&format!("${n}"));
+                out.push_str(if interval { "::interval" } else { "" });
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
+    }
+    Some(out)
+}
+
+/// The table that a name stands for in a statement: `term` for `t` in `FROM term t`, or `FROM term AS t`.
+pub fn table_of<'a>(normal: &'a str, alias: &str) -> Option<&'a str> {
+    let words: Vec<&str> =
+        normal.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).collect();
+    let words: Vec<&str> = words.into_iter().filter(|w| !w.is_empty()).collect();
+    let at = words.iter().position(|w| *w == alias)?;
+    let named = |i: usize| words.get(i).copied();
+    let before = |i: usize| at.checked_sub(i).and_then(named);
+    let opens = |w: Option<&str>| {
+        w.is_some_and(|w| ["FROM", "JOIN", "UPDATE", "INTO"].iter().any(|k| w.eq_ignore_ascii_case(k)))
+    };
+    let found = if opens(before(1)) {
+        named(at)
+    } else if before(1).is_some_and(|w| w.eq_ignore_ascii_case("AS")) {
+        before(2)
+    } else {
+        before(1)
+    };
+    found.map(|w| w.trim_matches(['"', '`']))
+}
+
+/// Columns that a statement compares with data, those compared for equality first; at most one that is compared otherwise.
+pub fn compared_columns(normal: &str, is_column: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let upper = normal.to_ascii_uppercase();
+    let Some(from) = upper.find(" WHERE ").filter(|_| upper.len() == normal.len()) else { return Vec::new() };
+    let (mut equal, mut other): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let words: Vec<&str> = normal[from + 7..].split_whitespace().collect();
+    for three in words.windows(3) {
+        let column = three[0].trim_start_matches('(').rsplit('.').next().unwrap_or_default();
+        let column = column.trim_matches(['"', '`']);
+        let list = match three[1] {
+            "=" | "==" => &mut equal,
+            word if word.eq_ignore_ascii_case("IN") => &mut equal,
+            "<" | ">" | "<=" | ">=" => &mut other,
+            word if word.eq_ignore_ascii_case("BETWEEN") => &mut other,
+            _ => continue,
+        };
+        if three[2].trim_start_matches('(').starts_with('?')
+            && is_column(column)
+            && !list.iter().any(|c| c == column)
+        {
+            list.push(column.to_owned());
+        }
+    }
+    other.truncate(1);
+    other.retain(|c| !equal.contains(c));
+    equal.extend(other);
+    equal
+}

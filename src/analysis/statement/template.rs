@@ -1,0 +1,78 @@
+//! URLs and span names without what identifies single things.
+
+use super::shorten;
+
+/// A URL's path with what identifies single things replaced by `{id}`; query, fragment and matrix parameters dropped.
+pub fn path_template(path: &str) -> String {
+    let path = path.split(['?', '#', ';']).next().unwrap_or_default();
+    let segments: Vec<&str> =
+        path.split('/').map(|segment| if identifies(segment) { "{id}" } else { segment }).collect();
+    shorten(segments.join("/"))
+}
+
+/// A span name in which a path, a number or an id may stand; names without any stay as they are.
+pub fn name_template(name: &str) -> String {
+    if !name.bytes().any(|c| c.is_ascii_digit() || matches!(c, b'/' | b'@' | b'%')) {
+        return shorten(name.to_owned());
+    }
+    let words: Vec<String> = name
+        .split(' ')
+        .map(|word| match word {
+            _ if word.contains("://") || word.starts_with("HTTP/") => word.to_owned(),
+            _ if word.contains('/') => path_template(word),
+            _ if identifies(word) => "{id}".to_owned(),
+            _ => word.to_owned(),
+        })
+        .collect();
+    shorten(words.join(" "))
+}
+
+/// Whether a path segment names a single thing: a number, a date, a UUID, a long hexadecimal or random token, an address,
+/// a number with a prefix (`order-42`), a title made into a path (`ten-ways-to-brew-tea`).
+fn identifies(segment: &str) -> bool {
+    let stem = segment.split_once('.').map_or(segment, |(stem, _)| stem);
+    let bytes = stem.as_bytes();
+    let digits = bytes.iter().filter(|c| c.is_ascii_digit()).count();
+    let lower = bytes.iter().filter(|c| c.is_ascii_lowercase()).count();
+    let upper = bytes.iter().filter(|c| c.is_ascii_uppercase()).count();
+    let letters = lower + upper;
+    let hex = bytes.iter().all(|c| c.is_ascii_hexdigit() || *c == b'-');
+    let number = digits > 0
+        && bytes.iter().all(|c| c.is_ascii_digit() || matches!(c, b'-' | b'_' | b',' | b'+' | b':'));
+    number
+        || (hex && digits > 0 && bytes.len() >= 10)
+        || (bytes.len() >= 20 && digits >= 3 && letters >= 3)
+        // Random tokens mix small, capital and digits; words of a path hardly do.
+        || (bytes.len() >= 12 && digits >= 2 && upper >= 2 && lower >= 2 && !stem.contains(['-', '_']))
+        || ends_in_a_number(stem)
+        || is_a_date(bytes)
+        || is_a_title(stem, lower)
+        || segment.contains(['@', '%'])
+}
+
+/// `order-42`, `SKU12345`: letters, then a number; at least four digits where nothing stands between.
+fn ends_in_a_number(stem: &str) -> bool {
+    let rest = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = stem.len() - rest.len();
+    let word = rest.trim_end_matches(['-', '_', ':', '~']);
+    let parted = word.len() < rest.len();
+    !word.is_empty()
+        && word.bytes().any(|c| c.is_ascii_alphabetic())
+        && (digits >= 4 || (parted && digits >= 2))
+}
+
+/// `2024-01-31T10:00:00Z`, `20240131T100000`.
+fn is_a_date(bytes: &[u8]) -> bool {
+    let (date, time) = match bytes.iter().position(|c| matches!(c, b'T' | b't')) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => return false,
+    };
+    let of = |text: &[u8], more: &[u8]| text.iter().all(|c| c.is_ascii_digit() || more.contains(c));
+    date.len() >= 8 && of(date, b"-") && !time.is_empty() && of(time, b":+-Zz")
+}
+
+/// Four words or more joined by hyphens, all small: what a title becomes in a path.
+fn is_a_title(stem: &str, lower: usize) -> bool {
+    let hyphens = stem.bytes().filter(|c| *c == b'-').count();
+    hyphens >= 3 && stem.len() >= 18 && lower + hyphens >= stem.len() - 4 && !stem.contains('_')
+}

@@ -1,0 +1,221 @@
+//! Vectors for every dialect, key, document and path.
+
+use super::*;
+
+#[track_caller]
+fn check(system: &str, cases: &[(&str, &str)]) {
+    for (text, want) in cases {
+        assert_eq!(normalise(system, text), *want, "{system}: {text}");
+    }
+}
+
+#[test]
+fn literals_and_placeholders_of_every_style_are_one() {
+    let want = "SELECT * FROM product WHERE id = ? AND name = ?";
+    for (id, name) in [
+        ("17", "'O''Hara'"),
+        ("$1", "$2"),
+        ("%s", "%s"),
+        ("?", "?2"),
+        (":id", ":name"),
+        ("@p0", "@p1"),
+        ("%(id)s", "%(n)s"),
+        ("-1.5e-3", "N'x'"),
+        ("0xFF", "E'a\\'b'"),
+        ("$$a'b$$", "$q$it's$q$"),
+    ] {
+        let text = format!("SELECT *\n\tFROM product -- by id\nWHERE id = {id} /* 2 */ AND name = {name};");
+        assert_eq!(normalise("postgresql", &text), want, "{text}");
+    }
+}
+
+#[test]
+fn lists_are_cut_to_one_value() {
+    check(
+        "postgresql",
+        &[
+            ("SELECT a FROM t WHERE id IN ( 1, 2,3 , 4 )", "SELECT a FROM t WHERE id IN (?)"),
+            ("SELECT a FROM t WHERE id in ($1,$2)", "SELECT a FROM t WHERE id in (?)"),
+            ("SELECT a FROM t WHERE id = ANY(ARRAY[1,2])", "SELECT a FROM t WHERE id = ANY(ARRAY[?])"),
+            ("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y'), (3,'z')", "INSERT INTO t (a, b) VALUES (?, ?)"),
+            ("SELECT f(1, 2), (SELECT 3)", "SELECT f(?, ?), (SELECT ?)"),
+            (
+                "SELECT a FROM t WHERE id IN ($1::INTEGER, $2::INTEGER)",
+                "SELECT a FROM t WHERE id IN (?::INTEGER)",
+            ),
+            (
+                "SELECT a FROM t WHERE (a, b) IN ((1, 2), (3, 4), (5, 6))",
+                "SELECT a FROM t WHERE (a, b) IN ((?, ?))",
+            ),
+            (
+                "SELECT a FROM t WHERE id IN (SELECT b FROM u)",
+                "SELECT a FROM t WHERE id IN (SELECT b FROM u)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn identifiers_stay_and_operators_are_no_signs() {
+    check(
+        "postgresql",
+        &[
+            ("SELECT \"Order\".\"2nd\" FROM \"Order\"", "SELECT \"Order\".\"2nd\" FROM \"Order\""),
+            (
+                "SELECT c3po, a::int8 FROM t2 WHERE a-1 > b - 2 LIMIT -1",
+                "SELECT c3po, a::int8 FROM t2 WHERE a-? > b - ? LIMIT ?",
+            ),
+            ("SELECT x ?| y, arr[1] FROM größe", "SELECT x ?| y, arr[?] FROM größe"),
+        ],
+    );
+    check(
+        "mysql",
+        &[
+            (
+                "SELECT `a b` FROM t WHERE n = \"se'cret\" AND m = 'it\\'s' # done",
+                "SELECT `a b` FROM t WHERE n = ? AND m = ?",
+            ),
+            ("SELECT @@version, _utf8'x', @u", "SELECT @@version, ?, ?"),
+        ],
+    );
+    check(
+        "microsoft.sql_server",
+        &[
+            ("SELECT [Order 1] FROM [t] WHERE a = 1", "SELECT [Order 1] FROM [t] WHERE a = ?"),
+            ("SELECT [a]]b] FROM #tmp WHERE c = @p0", "SELECT [a]]b] FROM #tmp WHERE c = ?"),
+        ],
+    );
+    check(
+        "oracle.db",
+        &[
+            ("SELECT /*+ INDEX(t i) */ a FROM t WHERE b = :1", "SELECT a FROM t WHERE b = ?"),
+            ("SELECT a FROM t WHERE b = q'[it's]' AND c = nq'{x}'", "SELECT a FROM t WHERE b = ? AND c = ?"),
+        ],
+    );
+    check(
+        "postgresql",
+        &[
+            ("SELECT /* a /* b */ c */ x FROM \"a\"\"b\"", "SELECT x FROM \"a\"\"b\""),
+            ("SELECT x /*traceparent='00-1'*/ FROM t", "SELECT x FROM t"),
+        ],
+    );
+}
+
+#[test]
+fn data_that_is_cut_off_is_data_still() {
+    check(
+        "sqlite",
+        &[
+            ("SELECT a FROM t WHERE b = 'secre", "SELECT a FROM t WHERE b = ?"),
+            ("SELECT a /* not closed", "SELECT a"),
+            ("SELECT \"a", "SELECT \"a"),
+            ("", ""),
+            ("'", "?"),
+        ],
+    );
+    let long = format!("SELECT {}", "column_é, ".repeat(500));
+    let name = normalise("sqlite", &long);
+    assert!(name.len() <= LONGEST + 3 && name.ends_with('…'), "{}", name.len());
+}
+
+#[test]
+fn keys_and_documents() {
+    check(
+        "redis",
+        &[
+            ("GET user:123", "GET user:?"),
+            ("set session:abc \"secret value\"", "SET session:?"),
+            ("AUTH hunter2", "AUTH"),
+            ("MGET a:1\nMGET a:2\nDEL b", "MGET a:?; DEL b"),
+            ("GET 12345", "GET ?"),
+            ("", ""),
+        ],
+    );
+    check(
+        "mongodb",
+        &[(
+            r#"{"find": "users", "filter": {"age": {"$gt": 30}, "tags": ["a", "b"]}}"#,
+            r#"{"find":?, "filter":{"age":{"$gt":?}, "tags":[?]}}"#,
+        )],
+    );
+}
+
+#[test]
+fn paths_are_templates() {
+    for (path, want) in [
+        ("/products/42?x=1", "/products/{id}"),
+        ("/u/7d5a9b0e-3f7c-4b6e-9f7a-0a1b2c3d4e5f/orders", "/u/{id}/orders"),
+        ("/static/app.js", "/static/app.js"),
+        ("/api/v1/users/deadbeef01", "/api/v1/users/{id}"),
+        ("/by-mail/a@b.example", "/by-mail/{id}"),
+        ("/2024-01-31/report", "/{id}/report"),
+        ("/image/17.png", "/image/{id}"),
+        ("/orders/order-42;jsessionid=1", "/orders/{id}"),
+        ("/sku/SKU12345", "/sku/{id}"),
+        ("/blog/ten-ways-to-brew-green-tea", "/blog/{id}"),
+        ("/at/2024-01-31T10:00:00Z", "/at/{id}"),
+        ("/t/V1StGXR8Z5jdHi6B", "/t/{id}"),
+        ("/api/v2/oauth2/forgot-my-password", "/api/v2/oauth2/forgot-my-password"),
+        ("/files/x509/utf8", "/files/x509/utf8"),
+    ] {
+        assert_eq!(path_template(path), want);
+    }
+    for (name, want) in [
+        ("GET /products/42", "GET /products/{id}"),
+        ("get user 42", "get user {id}"),
+        ("render", "render"),
+        ("HTTP/1.1 GET", "HTTP/1.1 GET"),
+        ("grpc.Shop/GetProduct", "grpc.Shop/GetProduct"),
+    ] {
+        assert_eq!(name_template(name), want);
+    }
+}
+
+#[test]
+fn a_normal_form_can_be_planned() {
+    for (normal, want) in [
+        (
+            "SELECT a FROM t WHERE b = ? AND c IN (?) LIMIT ?",
+            Some("SELECT a FROM t WHERE b = $1 AND c IN ($2) LIMIT $3"),
+        ),
+        (
+            "SELECT a FROM \"w?y\" WHERE x ?| y AND z = ?::INTEGER",
+            Some("SELECT a FROM \"w?y\" WHERE x ?| y AND z = $1::INTEGER"),
+        ),
+        (
+            "SELECT a FROM t WHERE b > now() - INTERVAL ?",
+            Some("SELECT a FROM t WHERE b > now() - $1::interval"),
+        ),
+        ("SELECT a, column_…", None),
+        ("BEGIN", None),
+        ("DROP TABLE t", None),
+        ("SELECT ?; DELETE FROM t", None),
+    ] {
+        assert_eq!(with_parameters(normal).as_deref(), want, "{normal}");
+    }
+    assert_eq!(table_of("SELECT t.n FROM term t WHERE t.w = ?", "t"), Some("term"));
+    assert_eq!(table_of("SELECT n FROM a JOIN \"b\" AS x ON a.i = x.i", "x"), Some("b"));
+    assert_eq!(table_of("SELECT n FROM term WHERE w = ?", "term"), Some("term"));
+    let columns =
+        compared_columns("SELECT a FROM t WHERE t.at > ? AND (t.b = ? OR c IN (?)) AND d = e.d", &|w| {
+            w != "x"
+        });
+    assert_eq!(columns, ["b", "c", "at"]);
+}
+
+proptest::proptest! {
+    /// A literal never comes through, whatever stands around it.
+    #[test]
+    fn no_literal_data_in_the_output(before in "[ -~]{0,20}", secret in "[a-z]{12}") {
+        let before = before.replace(['\'', '"', '`', '$', '[', '\\'], " ").replace("--", " ").replace("/*", " ");
+        let out = normalise("sqlite", &format!("{before} '{secret}'"));
+        proptest::prop_assert!(!out.contains(&secret), "{}", out);
+    }
+
+    #[test]
+    fn normalising_again_changes_nothing(text in "[a-c(),= '1?-]{0,30}") {
+        let once = normalise("postgresql", &text);
+        let again = normalise("postgresql", &once);
+        proptest::prop_assert_eq!(&normalise("postgresql", &again), &again);
+    }
+}

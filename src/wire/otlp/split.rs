@@ -1,0 +1,222 @@
+//! One OTLP trace message → one for each share of its traces, spans copied as they are.
+//!
+//! Whoever reads a message last has its bytes at hand: dividing it there costs a copy, and each of those who decode the
+//! shares looks at its own spans alone.
+
+use super::walk::next_message;
+use crate::record::TraceId;
+use crate::wire::protobuf::{DecodeError, Field, Malformed, Reader, close_message, open_message};
+
+/// What of a share is begun: the message of a process, and of a library within it.
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    resource: Option<usize>,
+    scope: Option<usize>,
+}
+
+/// Divides a message. `share` gives the number of the share that a trace belongs to, `None` for those that nobody wants; spans
+/// without a valid trace id go to the first. The shares are messages by themselves, empty where they have no span; where the
+/// message is malformed they hold what stood before the fault.
+pub fn split(
+    bytes: &[u8],
+    share: &mut impl FnMut(&TraceId) -> Option<usize>,
+    out: &mut [Vec<u8>],
+) -> Result<(), DecodeError> {
+    out.iter_mut().for_each(Vec::clear);
+    let mut begun = vec![Begun::default(); out.len()];
+    let divided = divide(bytes, share, out, &mut begun);
+    // What a fault left open.
+    close(out, &mut begun, |b| &mut b.scope);
+    close(out, &mut begun, |b| &mut b.resource);
+    divided
+}
+
+fn divide(
+    bytes: &[u8],
+    share: &mut impl FnMut(&TraceId) -> Option<usize>,
+    out: &mut [Vec<u8>],
+    begun: &mut [Begun],
+) -> Result<(), DecodeError> {
+    let mut message = Reader::new(bytes);
+    while let Some(resource_spans) = next_message(&mut message, 1)? {
+        let mut fields = resource_spans;
+        while let Some(scope_spans) = next_message(&mut fields, 2)? {
+            let mut spans = scope_spans;
+            loop {
+                let (before, at) = (spans.rest(), spans.offset());
+                match spans.next_field()? {
+                    None => break,
+                    Some((2, Field::Bytes(span))) => {
+                        let to = match trace_id(span) {
+                            Some(id) => share(&id),
+                            None => Some(0),
+                        };
+                        if let Some(to) = to
+                            && let (Some(out), Some(begun)) = (out.get_mut(to), begun.get_mut(to))
+                        {
+                            begin(out, begun, resource_spans, scope_spans)?;
+                            out.extend_from_slice(&before[..before.len() - spans.rest().len()]);
+                        }
+                    }
+                    Some((2, _)) => return spans.error(at, Malformed::UnexpectedWireType),
+                    Some(_) => {}
+                }
+            }
+            close(out, begun, |b| &mut b.scope);
+        }
+        close(out, begun, |b| &mut b.resource);
+    }
+    Ok(())
+}
+
+/// The first trace id of a span that can be read so far.
+#[inline]
+fn trace_id(mut span: Reader<'_>) -> Option<TraceId> {
+    loop {
+        match span.next_field() {
+            Ok(Some((1, Field::Bytes(id)))) => return TraceId::from_bytes(id.rest()).ok(),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+#[inline]
+fn begin(
+    out: &mut Vec<u8>,
+    begun: &mut Begun,
+    resource_spans: Reader<'_>,
+    scope_spans: Reader<'_>,
+) -> Result<(), DecodeError> {
+    if begun.resource.is_none() {
+        begun.resource = Some(open_message(out, 1));
+        copy_others(out, resource_spans)?;
+    }
+    if begun.scope.is_none() {
+        begun.scope = Some(open_message(out, 2));
+        copy_others(out, scope_spans)?;
+    }
+    Ok(())
+}
+
+/// Copies all fields of a `ResourceSpans` or `ScopeSpans` but its list, which is field 2 of both.
+fn copy_others(out: &mut Vec<u8>, mut fields: Reader<'_>) -> Result<(), DecodeError> {
+    loop {
+        let before = fields.rest();
+        match fields.next_field()? {
+            None => return Ok(()),
+            Some((2, _)) => {}
+            Some(_) => out.extend_from_slice(&before[..before.len() - fields.rest().len()]),
+        }
+    }
+}
+
+fn close(out: &mut [Vec<u8>], begun: &mut [Begun], which: fn(&mut Begun) -> &mut Option<usize>) {
+    for (out, begun) in out.iter_mut().zip(begun) {
+        if let Some(start) = which(begun).take() {
+            close_message(out, start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::otlp::for_each_span;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message;
+
+    fn message() -> Vec<u8> {
+        let name = |n: u64| any_value::Value::StringValue(format!("service {n}"));
+        let resource_spans = (0..3u64)
+            .map(|r| ResourceSpans {
+                resource: Some(Resource {
+                    attributes: vec![KeyValue {
+                        key: "service.name".into(),
+                        value: Some(AnyValue { value: Some(name(r)) }),
+                        ..KeyValue::default()
+                    }],
+                    ..Resource::default()
+                }),
+                scope_spans: (0..2u64)
+                    .map(|s| ScopeSpans {
+                        scope: Some(InstrumentationScope {
+                            name: format!("scope {s}"),
+                            ..Default::default()
+                        }),
+                        spans: (0..7u64)
+                            .map(|n| Span {
+                                trace_id: vec![(r * 5 + n) as u8 + 1; 16],
+                                span_id: (r * 100 + s * 10 + n + 1).to_be_bytes().to_vec(),
+                                name: format!("span {n}"),
+                                ..Span::default()
+                            })
+                            .collect(),
+                        ..ScopeSpans::default()
+                    })
+                    .collect(),
+                schema_url: "schema".into(),
+            })
+            .collect();
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+
+    /// What spans say, in order.
+    fn said(bytes: &[u8]) -> Vec<(u8, String)> {
+        let mut out = Vec::new();
+        for_each_span(bytes, &mut |span| {
+            let process = span.resource.service_name();
+            let text = format!("{process}/{}/{} {:?}", span.scope.name, span.name, span.span_id);
+            out.push((span.trace_id.0[0], text));
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn every_span_is_in_its_share_with_its_process_and_library() {
+        let bytes = message();
+        let whole = said(&bytes);
+        assert_eq!(whole.len(), 42);
+        let mut out = vec![b"left over".to_vec(); 3];
+        // Every fourth trace is wanted by nobody.
+        let mut share = |id: &TraceId| (id.0[0] % 4 != 0).then_some(usize::from(id.0[0] % 3));
+        split(&bytes, &mut share, &mut out).unwrap();
+        for (index, part) in out.iter().enumerate() {
+            let wanted = |s: &&(u8, String)| share(&TraceId([s.0; 16])) == Some(index);
+            let want: Vec<_> = whole.iter().filter(wanted).cloned().collect();
+            assert!(want.len() > 5);
+            assert_eq!(said(part), want);
+        }
+        split(&bytes, &mut |_| None, &mut out).unwrap();
+        assert!(out.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn of_a_malformed_message_the_shares_hold_what_stood_before_the_fault() {
+        let bytes = message();
+        let mut out = vec![Vec::new(); 2];
+        let mut share = |id: &TraceId| Some(usize::from(id.0[0] % 2));
+        let whole = said(&bytes);
+        for end in 0..bytes.len() {
+            let cut = split(&bytes[..end], &mut share, &mut out);
+            let read: Vec<_> = out.iter().flat_map(|part| said(part)).collect();
+            assert!(read.iter().all(|span| whole.contains(span)), "{end}");
+            assert!(
+                cut.is_err() || read.len().is_multiple_of(14),
+                "{end}: a process is whole or the cut is told"
+            );
+        }
+        // A span whose trace id is not valid is the first share's to count.
+        let spans = vec![Span { span_id: vec![1; 8], ..Span::default() }];
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        let bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        split(&bytes, &mut share, &mut out).unwrap();
+        assert_eq!(for_each_span(&out[0], &mut |_| ()).unwrap().invalid, 1);
+        assert!(out[1].is_empty());
+    }
+}
