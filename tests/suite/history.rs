@@ -169,7 +169,7 @@ fn labelled_histories_of_firefox() {
             .iter()
             .map(|run| (run[2].as_i64().unwrap(), run[3].as_f64().unwrap()))
             .collect();
-        runs.sort_by(|a, b| a.0.cmp(&b.0));
+        runs.sort_by_key(|run| run.0);
         let series: Vec<f64> = runs.iter().map(|(_, value)| value.ln()).collect();
         let found: Vec<usize> =
             changes(&series, Sensitivity::default()).points.iter().map(|p| p.at).collect();
@@ -198,7 +198,7 @@ fn runs_of_one_commit_of_rocksdb_do_not_change() {
             let series: Vec<Vec<Option<f64>>> = by_test
                 .into_values()
                 .map(|mut runs| {
-                    runs.sort_by(|a, b| a.0.cmp(&b.0));
+                    runs.sort_by_key(|run| run.0);
                     runs.into_iter().map(|(_, value)| Some(value)).collect()
                 })
                 .collect();

@@ -126,7 +126,7 @@ fn served(n: u64, shares: u32, request: impl Fn(u64) -> (u64, u32, String, &'sta
             server.lend(|span| {
                 let mut resource = span.resource.clone();
                 resource.attributes.push(Attribute { key: "service.version", value: Value::Str(version) });
-                analyzer.span(&Span { resource: &resource, ..span.clone() });
+                analyzer.span(&Span { resource: &resource, ..*span });
             });
         }
         let part = analyzer.finish();
