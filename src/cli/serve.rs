@@ -326,8 +326,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("runs");
         fs::create_dir_all(root.join("20261128T1-shop")).unwrap();
-        let run = r#"{"format": "hotspan.run/1", "id": "20261128T1-shop", "name": "shop"}"#;
-        fs::write(root.join("20261128T1-shop/run.json"), run).unwrap();
+        let run = json!({
+            "format": "hotspan.run/1", "id": "20261128T1-shop", "name": "shop", "state": "complete",
+            "started_at_unix_ns": 1_795_532_592_250_000_000_u64, "ended_at_unix_ns": 1_795_532_622_250_000_000_u64,
+        })
+        .to_string();
+        fs::write(root.join("20261128T1-shop/run.json"), &run).unwrap();
         fs::create_dir_all(dir.path().join("secret")).unwrap();
         fs::write(dir.path().join("secret/run.json"), run).unwrap();
         fs::write(dir.path().join("secret/report.html"), "secret").unwrap();

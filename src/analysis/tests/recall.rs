@@ -143,7 +143,7 @@ fn conditions_of_sentry_for_databases() {
         case(
             "m+n+1 of three rounds",
             &[K::SlowQuery],
-            walks(90.0, |_, w| {
+            walks(62.0, |_, w| {
                 for _ in 0..3 {
                     w.query(10.0, AUTHOR);
                     w.query(9.0, REVIEW);

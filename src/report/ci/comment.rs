@@ -95,7 +95,7 @@ fn at_level(gate: &Gate, level: Level) -> String {
             .facts
             .iter()
             .take(12)
-            .map(|(name, value)| format!("{} {}", escape(&line(name, 40)), code(&line(value, 120), false)))
+            .map(|(name, value)| format!("{} {}", inline(name, 40), code(&line(value, 120), false)))
             .collect();
         if !facts.is_empty() {
             let _ = writeln!(out, "{}\n", facts.join(" · "));

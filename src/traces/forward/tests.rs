@@ -147,7 +147,8 @@ async fn busy_peers_are_asked_again_and_what_they_refuse_is_not() {
         n if n % 5 == 0 => status(400, ""),
         _ => status(200, ""),
     });
-    let forwarder = Forwarder::start(&ForwardConfig::new(&format!("http://{address}"))).unwrap();
+    // With a path: a port that happens to end in 4317 would otherwise mean gRPC.
+    let forwarder = Forwarder::start(&ForwardConfig::new(&format!("http://{address}/collector"))).unwrap();
     let began = Instant::now();
     offer(&forwarder, 0..40);
     let end = forwarder.finish(LONG).await;
@@ -164,7 +165,7 @@ async fn busy_peers_are_asked_again_and_what_they_refuse_is_not() {
 async fn a_peer_that_takes_connections_and_never_answers_costs_the_sender_nothing() {
     let half_open = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("http://{}", half_open.local_addr().unwrap());
+    let url = format!("http://{}/collector", half_open.local_addr().unwrap());
     let forwarder = Forwarder::start(&on_disk(&url, folder.path(), 1 << 20)).unwrap();
     let near = ReceiverConfig { forward: Some(forwarder.handle()), ..config() };
     let (near, seen) = receiver_with(near, |_| STORED);
