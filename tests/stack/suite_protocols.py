@@ -152,10 +152,14 @@ def relay(a: socket.socket, b: socket.socket) -> None:
             if not ready:
                 return
             for each in ready:
-                data = each.recv(65536)
-                if not data:
+                # A client that is done may reset what it no longer reads.
+                try:
+                    data = each.recv(65536)
+                    if not data:
+                        return
+                    (b if each is a else a).sendall(data)
+                except (ConnectionResetError, BrokenPipeError):
                     return
-                (b if each is a else a).sendall(data)
 
 
 def answer_of(peer: socket.socket) -> bytes:
