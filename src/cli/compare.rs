@@ -76,6 +76,12 @@ pub fn write_files(dir: &Path, comparison: &Comparison) -> anyhow::Result<()> {
 fn side(paths: &[PathBuf], side: &str) -> anyhow::Result<Vec<RunSummary>> {
     let mut runs = Vec::new();
     for path in paths {
+        if path.as_os_str().as_encoded_bytes().starts_with(b"-") && !path.exists() {
+            bail!(
+                "{side}: there is no run {}; options stand before `--`, what follows it are the runs of head",
+                path.display()
+            );
+        }
         if path.is_file() {
             runs.push(of_file(path)?);
             continue;

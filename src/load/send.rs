@@ -1,28 +1,25 @@
 //! One exchange: from a step made ready to the complete record of what came of it.
 
+mod over;
+mod redirect;
+
+use self::redirect::redirected;
 use super::cache::Found;
 use super::check::{Answer, KEPT_BODY, Measured, look};
-use super::connection::{Connection, Http2};
-use super::content::{Content, length};
+use super::connection::Connection;
 use super::decode::{Bounds, decode};
 use super::flight::Ended;
-use super::http1::{Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request};
-use super::plan::{CallPlan, Made, StepPlan, head_size};
+use super::plan::{CallPlan, Made, StepPlan};
 use super::pool::Slot;
 use super::render::Scope;
 use super::seat::Seat;
 use super::thread::Thread;
-use super::words::{chain, of_exchange};
 use crate::record::{
-    Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp,
-    TraceContext, TraceId,
+    Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp, TraceId,
 };
-use crate::scenario::{Caching, Endpoint, Redirects, Scenario, masked_url};
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, COOKIE, HeaderName, HeaderValue, LOCATION};
-use http::uri::PathAndQuery;
+use crate::scenario::{Caching, Redirects};
+use http::header::{CONTENT_ENCODING, COOKIE, HeaderName};
 use http::{HeaderMap, Method};
-use hyper::body::{Body as _, Incoming};
 use rand::rngs::SmallRng;
 use serde_json::Value;
 use std::cell::Cell;
@@ -520,239 +517,6 @@ impl Attempt<'_> {
             (Connection::Http2(connection), _) => self.over_http2(seat, connection, made, exchange).await,
         }
     }
-
-    /// Notes that the request is sent now, and begins its time limit.
-    pub fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
-        // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
-        let sent = match exchange.connection_reused && self.plan.fixed && !self.waited.get() {
-            true => self.start,
-            false => self.thread.clock.now(),
-        };
-        exchange.phases.sent = Some(sent);
-        seat.flight.begin(sent + self.first_limit());
-    }
-
-    /// How long to wait for the first byte.
-    fn first_limit(&self) -> Nanos {
-        self.first_byte.map_or(self.timeout, |first| first.min(self.timeout))
-    }
-
-    fn traceparent(exchange: &Exchange) -> [u8; TraceContext::LEN] {
-        let Exchange { trace_id, span_id, sampled, .. } = *exchange;
-        TraceContext { trace_id, span_id, sampled }.traceparent()
-    }
-
-    /// The request as hyper and [`write_request`] take it.
-    pub fn request(
-        &self,
-        seat: &Seat,
-        made: &Made,
-        exchange: &Exchange,
-        http2: bool,
-    ) -> http::Request<Bytes> {
-        let traceparent = HeaderValue::from_bytes(&Self::traceparent(exchange))
-            .unwrap_or_else(|_| HeaderValue::from_static(""));
-        let mut request =
-            self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2);
-        if exchange.sampled {
-            // What is not sampled must not tell a threshold: nobody is to count it.
-            let state = match exchange.threshold {
-                Threshold::ALWAYS => HeaderValue::from_static("ot=th:0"),
-                threshold => HeaderValue::try_from(threshold.to_string())
-                    .unwrap_or_else(|_| HeaderValue::from_static("")),
-            };
-            request.headers_mut().insert(TRACESTATE, state);
-        }
-        request
-    }
-
-    async fn over_http1(
-        &self,
-        seat: &mut Seat,
-        mut connection: Box<Http1>,
-        made: &Made,
-        exchange: &mut Exchange,
-    ) -> Tried {
-        let thread = self.thread;
-        let keep = if self.plan.keeps_body || self.plan.decodes { KEPT_BODY } else { 0 };
-        let most = self.plan.most_body;
-        let mut seen = Seen { body: Body { keep, most, ..Body::default() }, ..Seen::default() };
-        self.leaves(seat, exchange);
-        let started = self.start_http1(seat, &mut connection, made, exchange, &mut seen);
-        let answered = match started {
-            Ok(outgoing) => {
-                let outgoing =
-                    if made.more.is_empty() { outgoing } else { outgoing.followed_by(made.more.clone()) };
-                let asked = if *self.method == Method::HEAD { Asked::Head } else { Asked::Ordinary };
-                let fields = if self.plan.keeps_fields { Fields::All } else { Fields::Few };
-                let sent = exchange.phases.sent.filter(|_| self.first_byte.is_some());
-                let limits = (&seat.flight, sent.map(|sent| sent + self.timeout));
-                connection.finish(outgoing, (asked, fields), limits, &thread.clock, &mut seen).await
-            }
-            Err(unsent) => Err(unsent),
-        };
-        seat.flight.finish();
-        exchange.bytes_sent = seen.written;
-        exchange.bytes_received = seen.body.received;
-        exchange.phases.first_byte = seen.status.and(seen.first_byte);
-        if seen.leftovers {
-            thread.count(|c| c.leftovers += 1);
-        }
-        match answered {
-            Ok(head) => {
-                exchange.phases.end = seen.last_byte.unwrap_or_else(|| thread.clock.now());
-                exchange.server_timing = thread.unseen(head.server_timing);
-                seat.cookies.keep(&head.headers, &exchange.url);
-                seat.connections.give(made.endpoint(self.plan), Connection::Http1(connection), &thread.pool);
-                Tried::Answered(Answer { status: head.status, headers: head.headers, body: seen.body.kept })
-            }
-            Err(why) => self.unanswered(why, &seen, exchange),
-        }
-    }
-
-    fn start_http1(
-        &self,
-        seat: &Seat,
-        connection: &mut Http1,
-        made: &Made,
-        exchange: &Exchange,
-        seen: &mut Seen,
-    ) -> Result<Outgoing, NoAnswer> {
-        let thread = self.thread;
-        if self.plan.fixed && !self.redirected && seat.cookies.is_empty() {
-            let mut prepared = thread.prepared.borrow_mut();
-            if let Some(slots) = prepared.get_mut(usize::from(self.id.0)) {
-                // One for those that are sampled, whose `tracestate` changes when the threshold does, and one for the others.
-                let slot = &mut slots[usize::from(exchange.sampled)];
-                let threshold = if exchange.sampled { exchange.threshold } else { Threshold::ALWAYS };
-                if slot.as_ref().is_none_or(|(of, _)| *of != threshold) {
-                    let made = Prepared::new(&self.request(seat, made, exchange, false));
-                    *slot = made.map(|made| (threshold, made));
-                }
-                if let Some((_, prepared)) = slot {
-                    let (head, body) = prepared.with(&Self::traceparent(exchange));
-                    return connection.start(head, body, seen);
-                }
-            }
-        }
-        let mut head = thread.scratch.request.borrow_mut();
-        head.clear();
-        let body = write_request(&self.request(seat, made, exchange, false), &mut head);
-        connection.start(&head, body, seen)
-    }
-
-    fn unanswered(&self, why: NoAnswer, seen: &Seen, exchange: &mut Exchange) -> Tried {
-        let (fault, unsent) = match why {
-            NoAnswer::Fault(fault) => (fault, false),
-            NoAnswer::Unsent(fault) => (fault, true),
-            NoAnswer::Ended(ended) => {
-                let (class, words) = self.cut_short(ended, seen.status.is_some());
-                (Fault { class, words: words.into() }, false)
-            }
-        };
-        // Twice the same request is only for those that mean the same twice, unless the first never left.
-        let silent = seen.first_byte.is_none() && fault.class == FailureClass::Reset;
-        if exchange.connection_reused && (unsent || silent && self.plan.idempotent) {
-            return Tried::Stale;
-        }
-        if unsent {
-            exchange.phases.sent = None;
-        }
-        Tried::Failed(self.thread.words.borrow_mut().failure(fault.class, &fault.words), seen.status)
-    }
-
-    pub fn cut_short(&self, ended: Ended, head_seen: bool) -> (FailureClass, String) {
-        match (ended, head_seen) {
-            (Ended::Cancelled, _) => (FailureClass::Cancelled, "the run was stopped".to_string()),
-            (Ended::TimedOut, false) => {
-                (FailureClass::Timeout, format!("no answer within {}", self.first_limit()))
-            }
-            (Ended::TimedOut, true) => {
-                (FailureClass::Timeout, format!("no end of the answer within {}", self.timeout))
-            }
-        }
-    }
-
-    async fn over_http2(
-        &self,
-        seat: &mut Seat,
-        mut connection: Http2,
-        made: &Made,
-        exchange: &mut Exchange,
-    ) -> Tried {
-        let request = self.request(seat, made, exchange, true);
-        exchange.bytes_sent = head_size(&request) + length(request.body(), &made.more);
-        self.leaves(seat, exchange);
-        connection.carries(exchange.phases.sent.unwrap_or(self.start));
-        let request = request.map(|first| Content::new(first, made.more.clone()).into());
-        let answer = connection.send(request, &seat.flight).await;
-        let tried = match answer {
-            Ok(Ok(response)) => self.receive(seat, response, exchange).await,
-            Ok(Err(mut error)) => {
-                let unsent = error.take_message().is_some();
-                let class = of_exchange(error.error(), false);
-                let stale = exchange.connection_reused
-                    && class == FailureClass::Reset
-                    && (unsent || self.plan.idempotent);
-                if unsent && !stale {
-                    exchange.phases.sent = None;
-                    exchange.bytes_sent = 0;
-                }
-                match stale {
-                    true => Tried::Stale,
-                    false => self.failed((class, chain(error.error())), None),
-                }
-            }
-            Err(ended) => self.failed(self.cut_short(ended, false), None),
-        };
-        seat.flight.finish();
-        // Other exchanges use this connection: it is given back whatever came of this one.
-        connection.was_used(self.thread.clock.told());
-        seat.connections.give(made.endpoint(self.plan), Connection::Http2(connection), &self.thread.pool);
-        tried
-    }
-
-    pub fn failed(&self, (class, words): (FailureClass, String), status: Option<u16>) -> Tried {
-        Tried::Failed(self.thread.words.borrow_mut().failure(class, &words), status)
-    }
-
-    /// Takes an answer of HTTP/2.
-    async fn receive(
-        &self,
-        seat: &mut Seat,
-        response: http::Response<Incoming>,
-        exchange: &mut Exchange,
-    ) -> Tried {
-        let thread = self.thread;
-        let first_byte = thread.clock.now();
-        exchange.phases.first_byte = Some(first_byte);
-        exchange.phases.end = first_byte;
-        let (head, incoming) = response.into_parts();
-        let status = head.status.as_u16();
-        exchange.server_timing = thread.unseen(server_timing(&head.headers));
-        let keep = if self.plan.keeps_body || self.plan.decodes { KEPT_BODY } else { 0 };
-        seat.flight.begin(exchange.phases.sent.unwrap_or(first_byte) + self.timeout);
-        let most = self.plan.most_body;
-        let mut body = Body { keep, most, ..Body::default() };
-        if !incoming.is_end_stream() {
-            let read = Http2::read(incoming, &mut body, &seat.flight).await;
-            exchange.bytes_received = body.received;
-            exchange.phases.end = thread.clock.now();
-            match read {
-                Ok(Ok(())) if body.received > body.most => {
-                    let fault = body.too_large();
-                    return self.failed((fault.class, fault.words.into_owned()), Some(status));
-                }
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    return self.failed((of_exchange(&error, true), chain(&error)), Some(status));
-                }
-                Err(ended) => return self.failed(self.cut_short(ended, true), Some(status)),
-            }
-        }
-        seat.cookies.keep(&head.headers, &exchange.url);
-        Tried::Answered(Answer { status, headers: head.headers, body: body.kept })
-    }
 }
 
 /// The exchange's outcome, and the answer if there is one.
@@ -784,43 +548,4 @@ pub fn server_timing(headers: &HeaderMap) -> Option<Arc<str>> {
         text.truncate(end);
     }
     Some(text.into())
-}
-
-/// Where an answer points to, if that is a host of the scenario; and whether it is to be got rather than sent again (RFC 9110,
-/// section 15.4: 303 always, 301 and 302 after a POST as browsers do).
-fn redirected(
-    scenario: &Scenario,
-    plan: &StepPlan,
-    made: &Made,
-    method: &Method,
-    answer: &Answer,
-) -> Option<(Made, bool)> {
-    if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-        return None;
-    }
-    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
-    // The shown URL may be masked: what counts for resolving is the path that was really sent.
-    let shown = url::Url::parse(&made.url).ok()?;
-    let base = shown.join(made.path.as_str()).ok()?;
-    let mut next = base.join(location).ok()?;
-    let endpoint = endpoint_of(scenario, &next)?;
-    next.set_fragment(None);
-    let path = &next[url::Position::BeforePath..];
-    let path = PathAndQuery::try_from(path).ok()?;
-    let as_get = answer.status == 303 && method != Method::HEAD
-        || matches!(answer.status, 301 | 302) && method == Method::POST;
-    let url = masked_url(next.as_str()).into();
-    Some((plan.redirected(made, (scenario, endpoint), (path, url), !as_get)?, as_get))
-}
-
-/// The endpoint of a URL, if the scenario names it: nobody else is loaded, whoever points there.
-fn endpoint_of(scenario: &Scenario, url: &url::Url) -> Option<usize> {
-    let tls = match url.scheme() {
-        "http" => false,
-        "https" => true,
-        _ => return None,
-    };
-    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_string();
-    let wanted = Endpoint { tls, host, port: url.port_or_known_default()? };
-    scenario.endpoints.iter().position(|endpoint| *endpoint == wanted)
 }

@@ -84,13 +84,13 @@ class Shops:
         wait_for_port(port, process, seconds=120)
         return process, f"http://{HOST}:{port}"
 
-    def gate(self, name: str, seed: int, *more, env=None):
+    def gate(self, name: str, seed: int, *more, pairs=PAIRS, env=None):
         out = self.suite.folder / name
         let_pass = [part for reason in ALLOW if reason for part in ("--allow", reason)]
         ran = self.suite.hotspan(
-            "ci", self.scenario, "--out", out, "--seed", seed, "--pairs", PAIRS, "--max-pairs", PAIRS, "--warm-up", "2s",
+            "ci", self.scenario, "--out", out, "--seed", seed, "--pairs", pairs, "--max-pairs", pairs, "--warm-up", "2s",
             "--otlp-grpc", f"{HOST}:{self.grpc}", "--otlp-http", f"{HOST}:{self.http}", *let_pass, *more,
-            env=env, timeout=(SECONDS + 40) * 4 * PAIRS + 120,
+            env=env, timeout=(SECONDS + 40) * 4 * pairs + 120,
         )  # fmt: skip
         document = out / "compare.json"
         return ran, json.loads(document.read_text()) if document.exists() else None
@@ -163,19 +163,20 @@ def commands(suite: Suite, shops: Shops) -> None:
 
     ran, result = shops.gate(
         "commands", 1, "--base-command", shop(CHARGE_MS), "--head-command", shop(2 * CHARGE_MS),
-        "--ready", f"{target}/products/1", "--base-url", target, "--head-url", target, "--pairs", "2", "--max-pairs", "2",
-        env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
+        "--ready", f"{target}/products/1", "--base-url", target, "--head-url", target,
+        pairs=2, env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
     )  # fmt: skip
     suite.check("commands: exit 99, and the payment is named", ran.code == 99 and names_the_charge(result or {"operations": [], "steps": []}), str(ran))
     out = suite.folder / "commands"
-    again = suite.hotspan("compare", out / "base", "--", out / "head", "--format", "json", *[p for r in ALLOW for p in ("--allow", r)])
+    let_pass = [part for reason in ALLOW if reason for part in ("--allow", reason)]
+    again = suite.hotspan("compare", "--format", "json", *let_pass, out / "base", "--", out / "head")
     suite.check("commands: compare of the folders gives a verdict", again.code in (0, 99), str(again))
     document = json.loads(again.out)
     suite.check("commands: compare sees that the sides took turns", document["design"]["interleaved"], str(document["design"]))
     files = [out / side / run / "report.json" for side in ("base", "head") for run in sorted(os.listdir(out / side))[:1]]
-    single = suite.hotspan("compare", files[0], "--", files[1], *[p for r in ALLOW for p in ("--allow", r)])
+    single = suite.hotspan("compare", *let_pass, files[0], "--", files[1])
     suite.check("one report each: no verdict on times, exit 0", single.code == 0 and "One run on each side" in single.out, str(single))
-    strict = suite.hotspan("compare", files[0], "--", files[1], "--strict", *[p for r in ALLOW for p in ("--allow", r)])
+    strict = suite.hotspan("compare", "--strict", *let_pass, files[0], "--", files[1])
     suite.check("one report each, --strict: exit 3", strict.code == 3, str(strict))
     same = suite.hotspan("compare", files[0], "--", files[0])
     suite.check("a run against itself is refused: exit 3", same.code == 3 and "both sides" in same.text, str(same))
@@ -184,6 +185,8 @@ def commands(suite: Suite, shops: Shops) -> None:
     other = suite.folder / "elsewhere.json"
     other.write_text(json.dumps(elsewhere))
     refused = suite.hotspan("compare", files[0], "--", other)
+    behind = suite.hotspan("compare", files[0], "--", files[1], "--strict")
+    suite.check("options behind the runs: exit 1, and where they stand", behind.code == 1 and "before `--`" in behind.err, str(behind))
     suite.check("another machine is refused: exit 3", refused.code == 3 and "different machines" in refused.text, str(refused))
 
 
@@ -192,7 +195,7 @@ def wrong_calls(suite: Suite, shops: Shops) -> None:
     ready = f"http://{HOST}:{port}/"
     broken = suite.hotspan(
         "ci", shops.scenario, "--out", suite.folder / "broken", "--base-command", "echo no such database; exit 3",
-        "--head-command", "true", "--ready", ready,
+        "--head-command", "echo no such database; exit 3", "--ready", ready,
     )  # fmt: skip
     suite.check("a service that does not start: exit 1, with its words", broken.code == 1 and "no such database" in broken.err, str(broken))
     nothing = suite.hotspan("ci", shops.scenario, "--out", suite.folder / "nothing")
