@@ -153,17 +153,25 @@ class Receiver:
             connection.close()
 
     def raw(self, data: bytes, seconds: float = 10.0) -> bytes:
-        """What comes back on a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.http), timeout=seconds) as stream:
-            try:
-                stream.sendall(data)
-                stream.shutdown(socket.SHUT_WR)
+        """What comes back on a connection of its own.
+
+        A server that has answered and closes while bytes are still on their way resets the connection, and its answer may be
+        lost with them: that is asked again, a few times."""
+        for _ in range(6):
+            with socket.create_connection(("127.0.0.1", self.http), timeout=seconds) as stream:
                 answer = b""
-                while more := stream.recv(65536):
-                    answer += more
+                try:
+                    stream.sendall(data)
+                    stream.shutdown(socket.SHUT_WR)
+                    while more := stream.recv(65536):
+                        answer += more
+                except (ConnectionResetError, BrokenPipeError):
+                    if not answer:
+                        continue
+                except OSError:
+                    pass
                 return answer
-            except OSError:
-                return b""
+        return b""
 
     def served(self) -> bool:
         """A good request is answered well."""
