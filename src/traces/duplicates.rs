@@ -6,18 +6,18 @@
 
 use crate::wire::otlp::SpanKey;
 
-/// Spans of a generation; two are kept.
-const GENERATION: usize = 1 << 20;
-const FIRST_SLOTS: usize = 1 << 12;
 /// Spans that are looked up together.
 const CHUNK: usize = 32;
+/// Spans of a generation; two are kept. A little less than what fills half of the slots, so that they never double for the
+/// last few.
+const GENERATION: usize = (1 << 20) - CHUNK;
+const FIRST_SLOTS: usize = 1 << 12;
 
 /// Remembers spans.
 #[derive(Debug)]
 pub struct Duplicates {
     seed: u64,
-    young: Table,
-    old: Table,
+    table: Table,
     generation: usize,
 }
 
@@ -29,32 +29,32 @@ impl Default for Duplicates {
 
 impl Duplicates {
     fn with_generation(generation: usize) -> Duplicates {
-        Duplicates { seed: rand::random(), young: Table::default(), old: Table::default(), generation }
+        Duplicates { seed: rand::random(), table: Table::default(), generation }
     }
 
     /// Whether a span has come before.
     pub fn contains(&self, span: &SpanKey) -> bool {
         let print = self.print(span);
-        self.young.contains(print) || self.old.contains(print)
+        self.table.contains(Lane::Young, print) || self.table.contains(Lane::Old, print)
     }
 
     /// Remembers spans and gives how many had come before (in this list too).
     pub fn remember(&mut self, spans: &[SpanKey]) -> u64 {
         let mut before = 0;
         for chunk in spans.chunks(CHUNK) {
-            // The tables are larger than the caches. Looked up one after another, each span would wait for memory on its
+            // The table is larger than the caches. Looked up one after another, each span would wait for memory on its
             // own; looked at together, their slots are fetched at once.
             let mut found = [(0, true); CHUNK];
             for (found, span) in found.iter_mut().zip(chunk) {
                 let print = self.print(span);
-                *found = (print, self.old.may_contain(print) | self.young.may_contain(print));
+                *found = (print, self.table.may_contain(print));
             }
             for (print, known) in found.into_iter().take(chunk.len()) {
-                before += u64::from(known && self.old.contains(print) || !self.young.insert(print));
+                before +=
+                    u64::from(known && self.table.contains(Lane::Old, print) || !self.table.insert(print));
             }
-            if self.young.len >= self.generation {
-                std::mem::swap(&mut self.young, &mut self.old);
-                self.young.clear();
+            if self.table.young_len >= self.generation {
+                self.table.turn();
             }
         }
         before
@@ -80,59 +80,87 @@ impl Duplicates {
     }
 }
 
-/// A set of numbers other than 0 with open addressing.
+/// Which of the two generations.
+#[derive(Clone, Copy, Debug)]
+enum Lane {
+    Young,
+    Old,
+}
+
+/// Two sets of numbers other than 0 with open addressing, side by side: where a number belongs is the same place in both, so
+/// that one look at memory finds it in either.
 #[derive(Debug, Default)]
 struct Table {
-    slots: Vec<u64>,
-    len: usize,
+    slots: Vec<[u64; 2]>,
+    /// Which side of a slot is the young generation's: 0 or 1.
+    young: usize,
+    young_len: usize,
 }
 
 impl Table {
-    /// The slot that holds the number, or the free one where it belongs.
-    fn slot(&self, print: u64) -> Option<usize> {
+    fn side(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Young => self.young,
+            Lane::Old => 1 - self.young,
+        }
+    }
+
+    /// The slot that holds the number on that side, or the free one where it belongs.
+    fn slot(&self, side: usize, print: u64) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = print as usize & mask;
         // At most half of the slots are taken, so this ends.
-        while self.slots[at] != 0 && self.slots[at] != print {
+        while self.slots[at][side] != 0 && self.slots[at][side] != print {
             at = (at + 1) & mask;
         }
         Some(at)
     }
 
-    /// False where the number is certainly not there: its first slot is free.
+    /// False where the number is certainly not there: its first slot is free on both sides.
     fn may_contain(&self, print: u64) -> bool {
         let at = print as usize & self.slots.len().wrapping_sub(1);
-        self.slots.get(at).is_some_and(|slot| *slot != 0)
+        self.slots.get(at).is_some_and(|slot| slot[0] | slot[1] != 0)
     }
 
-    fn contains(&self, print: u64) -> bool {
-        self.slot(print).is_some_and(|at| self.slots[at] == print)
+    fn contains(&self, lane: Lane, print: u64) -> bool {
+        let side = self.side(lane);
+        self.slot(side, print).is_some_and(|at| self.slots[at][side] == print)
     }
 
-    /// False where it was there already.
+    /// Adds to the young ones; false where it was there already.
     fn insert(&mut self, print: u64) -> bool {
-        if self.len * 2 >= self.slots.len() {
-            let more = (self.slots.len() * 2).max(FIRST_SLOTS);
-            let slots = std::mem::replace(&mut self.slots, vec![0; more]);
-            for print in slots.into_iter().filter(|print| *print != 0) {
-                if let Some(at) = self.slot(print) {
-                    self.slots[at] = print;
-                }
-            }
+        if self.young_len * 2 >= self.slots.len() {
+            self.grow();
         }
-        match self.slot(print) {
-            Some(at) if self.slots[at] == 0 => {
-                self.slots[at] = print;
-                self.len += 1;
+        let side = self.young;
+        match self.slot(side, print) {
+            Some(at) if self.slots[at][side] == 0 => {
+                self.slots[at][side] = print;
+                self.young_len += 1;
                 true
             }
             _ => false,
         }
     }
 
-    fn clear(&mut self) {
-        self.slots.fill(0);
-        self.len = 0;
+    fn grow(&mut self) {
+        let more = (self.slots.len() * 2).max(FIRST_SLOTS);
+        let slots = std::mem::replace(&mut self.slots, vec![[0; 2]; more]);
+        for slot in slots {
+            for (side, print) in slot.into_iter().enumerate().filter(|(_, print)| *print != 0) {
+                if let Some(at) = self.slot(side, print) {
+                    self.slots[at][side] = print;
+                }
+            }
+        }
+    }
+
+    /// The young ones are the old ones now; those that were old are forgotten.
+    fn turn(&mut self) {
+        self.young = 1 - self.young;
+        self.young_len = 0;
+        let side = self.young;
+        self.slots.iter_mut().for_each(|slot| slot[side] = 0);
     }
 }
 
@@ -164,7 +192,7 @@ mod tests {
             assert_eq!(duplicates.remember(&next), 0);
         }
         assert!(!duplicates.contains(&span(0)) && duplicates.contains(&span(99_999)));
-        assert!(duplicates.young.slots.len() <= 4_096 && duplicates.old.slots.len() <= 4_096);
+        assert!(duplicates.table.slots.len() <= 4_096);
     }
 
     #[test]
