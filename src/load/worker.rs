@@ -123,6 +123,7 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
 
     if may_nap(&thread) {
         thread.dialer.stamps.set(true);
+        thread.scratch.naps.replace(Some(thread.timer.clone()));
         thread.timer.nap(NAP);
     }
     if thread.followed.is_followed() {

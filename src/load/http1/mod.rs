@@ -26,6 +26,7 @@ use super::flight::{Ended, Flight};
 use super::pool::Slot;
 use super::stamp::Room;
 use super::stream::{Idle, Stream};
+use super::timer::Timer;
 use crate::record::{Nanos, Timestamp};
 use crate::scenario::KeepAlive;
 use bytes::{Buf, Bytes};
@@ -46,6 +47,8 @@ pub struct Scratch {
     read: RefCell<(Box<[u8]>, Room)>,
     /// Where requests are put together that are not the same each time.
     pub request: RefCell<Vec<u8>>,
+    /// The thread's timer where the thread may nap: a connection that is used otherwise ends that.
+    pub naps: RefCell<Option<Timer>>,
 }
 
 impl Scratch {
@@ -54,6 +57,7 @@ impl Scratch {
         Rc::new(Scratch {
             read: RefCell::new((vec![0; READ].into(), Room::new())),
             request: RefCell::default(),
+            naps: RefCell::default(),
         })
     }
 }
@@ -143,6 +147,10 @@ impl Http1 {
 
     /// What carries its bytes, to be used otherwise.
     pub fn into_stream(self) -> Stream {
+        if let Some(timer) = &*self.scratch.naps.borrow() {
+            // Nobody says when its bytes come, and they may be waited for.
+            timer.stay_awake();
+        }
         self.stream
     }
 
