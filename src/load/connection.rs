@@ -26,6 +26,8 @@ pub struct Dialer {
     timeout: Nanos,
     clock: Rc<ThreadClock>,
     scratch: Rc<Scratch>,
+    /// Whether the kernel is to note when bytes come.
+    pub stamps: Cell<bool>,
 }
 
 impl Dialer {
@@ -33,7 +35,8 @@ impl Dialer {
     pub fn new(scenario: &Scenario, tls: &[Tls], clock: Rc<ThreadClock>, scratch: Rc<Scratch>) -> Dialer {
         let route = |(index, tls): (usize, &Tls)| Route::new(scenario, index, tls.clone(), &clock, &scratch);
         let routes = tls.iter().enumerate().filter_map(route).collect();
-        Dialer { routes, timeout: scenario.timeouts.connect, clock, scratch }
+        let timeout = scenario.timeouts.connect;
+        Dialer { routes, timeout, clock, scratch, stamps: Cell::new(false) }
     }
 
     /// A new connection; fills in the phases that it passes.
@@ -73,6 +76,7 @@ impl Dialer {
         phases: &mut Phases,
     ) -> Result<Connection, (FailureClass, String)> {
         let (stream, speaks_http2) = route.open(flight, limit, stage, phases).await?;
+        let stream = if self.stamps.get() && !speaks_http2 { stream.stamped() } else { stream };
         let keep_alive = route.options().keep_alive;
         if !speaks_http2 {
             return Ok(Connection::Http1(Box::new(
@@ -131,6 +135,11 @@ impl Connection {
             Connection::Http1(_) => Protocol::Http1,
             Connection::Http2(_) => Protocol::Http2,
         }
+    }
+
+    /// Whether the kernel notes when its bytes come.
+    pub fn is_stamped(&self) -> bool {
+        matches!(self, Connection::Http1(connection) if connection.is_stamped())
     }
 
     /// Whether another request can go over it now, as far as is known. A peer that closed it meanwhile is noticed when the

@@ -32,6 +32,7 @@ mod sampling;
 mod schedule;
 mod seat;
 mod send;
+mod stamp;
 mod stream;
 mod target;
 #[cfg(test)]

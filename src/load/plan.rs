@@ -6,8 +6,8 @@ use super::render::{Scope, render};
 use super::websocket::TalkPlan;
 use crate::record::Nanos;
 use crate::scenario::{
-    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Scenario, Secrets, Source, Step, Template,
-    Until, is_secret, masked_url,
+    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Proxy, Scenario, Secrets, Source, Step,
+    Template, Until, is_secret, masked_url,
 };
 use bytes::Bytes;
 use http::header::{
@@ -85,8 +85,8 @@ impl Origin {
         let endpoint = scenario.endpoints.get(index).ok_or("a step without an endpoint")?;
         let authority = endpoint.authority();
         let proxy = scenario.http_of(index).absolute_through(endpoint);
-        let mut proxy_authorization = match proxy.and_then(|proxy| proxy.authorization.as_deref()) {
-            Some(text) => Some(header_value(text)?),
+        let mut proxy_authorization = match proxy.and_then(Proxy::authorization) {
+            Some(text) => Some(header_value(&text)?),
             None => None,
         };
         if let Some(value) = &mut proxy_authorization {

@@ -9,7 +9,8 @@ use super::tls::Tls;
 use super::words::{chain, of_connect};
 use crate::record::{FailureClass, Phases, Timestamp};
 use crate::scenario::{
-    AddressOrder, DnsCache, Endpoint, Family, HttpOptions, ProtocolChoice, Proxy, Scenario, Timeouts,
+    AddressOrder, DnsCache, Endpoint, Family, HttpOptions, ProtocolChoice, Proxy, ProxyKind, Scenario,
+    Timeouts,
 };
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
@@ -46,8 +47,8 @@ pub struct Route {
     tls: Tls,
     /// The name that is asked for and verified.
     name: Option<ServerName<'static>>,
-    /// What the name stood for when it was last asked, and since when.
-    addresses: RefCell<Option<(Timestamp, Rc<[SocketAddr]>)>>,
+    /// What names stood for when they were last asked, and since when: the peer's, the proxy's.
+    addresses: RefCell<Vec<(String, Timestamp, Rc<[SocketAddr]>)>>,
     /// Which of the local addresses, and which of the peer's, is next.
     turns: (Cell<usize>, Cell<usize>),
     scratch: Rc<Scratch>,
@@ -186,7 +187,12 @@ impl Route {
         if self.options.absolute_through(&self.endpoint).is_some() {
             return Ok(transport);
         }
-        self.tunnel(proxy, transport, flight).await
+        match (proxy.kind, transport) {
+            (ProxyKind::Socks5 { names }, Transport::Tcp(stream)) => {
+                self.through_socks(proxy, names, stream, phases).await
+            }
+            (_, transport) => self.tunnel(proxy, transport, flight).await,
+        }
     }
 
     /// A TCP connection to a peer of that name.
@@ -238,11 +244,12 @@ impl Route {
             DnsCache::Once => true,
             DnsCache::For(length) => self.clock.now() < since + length,
         };
-        if let Some((_, kept)) = self.addresses.borrow().as_ref().filter(|(since, _)| is_fresh(*since)) {
+        let host = &peer.host;
+        let is_kept = |(name, since, _): &&(String, Timestamp, _)| name == host && is_fresh(*since);
+        if let Some((.., kept)) = self.addresses.borrow().iter().find(is_kept) {
             return Ok(Rc::clone(kept));
         }
         stage.set(Stage::Resolving);
-        let host = &peer.host;
         let found = tokio::net::lookup_host((host.as_str(), peer.port)).await;
         let found = found.map_err(|e| (FailureClass::Dns, format!("{host}: {e}")))?;
         let (family, which) = match self.options.dns.family {
@@ -258,7 +265,9 @@ impl Route {
             return Err((FailureClass::Dns, format!("{host}: the name has no address{which}")));
         }
         if self.options.dns.cache != DnsCache::Never {
-            self.addresses.replace(Some((now, Rc::clone(&found))));
+            let mut addresses = self.addresses.borrow_mut();
+            addresses.retain(|(name, ..)| name != host);
+            addresses.push((host.clone(), now, Rc::clone(&found)));
         }
         Ok(found)
     }
@@ -280,6 +289,48 @@ impl Route {
         })
     }
 
+    /// Lets a SOCKS proxy connect to the endpoint (RFC 1928), by its name or by an address that is found here.
+    async fn through_socks(
+        &self,
+        proxy: &Proxy,
+        names: bool,
+        stream: TcpStream,
+        phases: &mut Phases,
+    ) -> Result<Transport, Unopened> {
+        use tokio_socks::tcp::Socks5Stream;
+        let (at, peer) = (proxy.authority(), &self.endpoint);
+        let literal = peer.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, peer.port));
+        let known = self.options.resolved(peer).or(literal);
+        let address = match known {
+            None if !names => self.addresses_of(peer, &Cell::default(), phases).await?.first().copied(),
+            known => known,
+        };
+        let to = match address {
+            Some(address) => tokio_socks::TargetAddr::Ip(address),
+            None => tokio_socks::TargetAddr::Domain(peer.host.as_str().into(), peer.port),
+        };
+        let shown = peer.authority();
+        let opened = match &proxy.login {
+            Some((user, password)) => {
+                Socks5Stream::connect_with_password_and_socket(stream, to, user, password).await
+            }
+            None => Socks5Stream::connect_with_socket(stream, to).await,
+        };
+        opened.map(|stream| Transport::Tcp(stream.into_inner())).map_err(|error| {
+            use tokio_socks::Error;
+            let words = match error {
+                Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+                    "the proxy wants to know who asks: set `user` and `password` under `proxy`".to_string()
+                }
+                Error::PasswordAuthFailure(_) => "the proxy knows no such user and password".to_string(),
+                Error::ConnectionRefused => format!("{shown} refuses the proxy's connection"),
+                Error::HostUnreachable => format!("the proxy cannot reach {shown}"),
+                error => format!("the proxy opens no way to {shown}: {error}"),
+            };
+            (FailureClass::Connect, format!("{at}: {words}"))
+        })
+    }
+
     /// Lets the proxy connect to the endpoint and hand on bytes (RFC 9110, section 9.3.6).
     async fn tunnel(
         &self,
@@ -295,7 +346,7 @@ impl Route {
         };
         let to = format!("{host}:{}", self.endpoint.port);
         let mut head = format!("CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n");
-        if let Some(authorization) = &proxy.authorization {
+        if let Some(authorization) = proxy.authorization() {
             head.push_str(&format!("proxy-authorization: {authorization}\r\n"));
         }
         head.push_str("\r\n");

@@ -184,6 +184,8 @@ pub async fn step(
             }
             exchange.followed = true;
             record(thread, exchange);
+            // The next request must not wait until the thread wakes for something else.
+            thread.timer.stay_awake();
             elsewhere = Some(next);
             attempt.redirected = true;
             attempt.method = if as_get { &get } else { attempt.method };
@@ -480,15 +482,20 @@ impl Attempt<'_> {
             }
         }
         let phases = &mut exchange.phases;
-        let connection =
-            match self.thread.dialer.dial(endpoint, slot, &seat.flight, phases, &self.thread.words).await {
-                Ok(connection) => connection,
-                Err(failure) => {
-                    (phases.sent, exchange.bytes_sent) = (None, 0);
-                    return ended(Tried::Failed(failure, None), exchange);
-                }
-            };
+        let listening = self.thread.timer.listening();
+        let dialed = self.thread.dialer.dial(endpoint, slot, &seat.flight, phases, &self.thread.words).await;
+        drop(listening);
+        let connection = match dialed {
+            Ok(connection) => connection,
+            Err(failure) => {
+                (phases.sent, exchange.bytes_sent) = (None, 0);
+                return ended(Tried::Failed(failure, None), exchange);
+            }
+        };
         self.thread.count(|c| c.connections += 1);
+        if !connection.is_stamped() {
+            self.thread.timer.stay_awake();
+        }
         seat.connections.opened(endpoint, &connection, &self.thread.pool);
         let tried = self.over(seat, connection, made, exchange).await;
         ended(tried, exchange)

@@ -1,9 +1,11 @@
 //! What carries bytes to a peer: TCP or a UNIX socket, through a proxy or not, with TLS or without.
 
+use super::stamp::{self, Room};
+use crate::record::Nanos;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -13,6 +15,8 @@ use tokio_rustls::client::TlsStream;
 pub enum Stream {
     /// TCP alone.
     Plain(TcpStream),
+    /// TCP alone, whose bytes the kernel stamps when they come.
+    Stamped(TcpStream),
     /// Whatever else carries bytes as they are.
     Other(Transport),
     /// TLS. Boxed: a session is several kilobytes.
@@ -49,7 +53,7 @@ impl Stream {
     /// The stream, where it is another.
     pub fn into_transport(self) -> Result<Transport, Stream> {
         match self {
-            Stream::Plain(stream) => Ok(Transport::Tcp(stream)),
+            Stream::Plain(stream) | Stream::Stamped(stream) => Ok(Transport::Tcp(stream)),
             Stream::Other(transport) => Ok(transport),
             other => Err(other),
         }
@@ -68,11 +72,50 @@ pub enum Idle {
 }
 
 impl Stream {
+    /// With the kernel's note of when bytes come, where there can be one.
+    pub fn stamped(self) -> Stream {
+        match self {
+            Stream::Plain(stream) if stamp::ask_for(&stream) => Stream::Stamped(stream),
+            other => other,
+        }
+    }
+
+    /// Reads what has come, with the time since then where that is known.
+    pub fn poll_come(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+        room: &mut Room,
+    ) -> Poll<io::Result<(usize, Option<Nanos>)>> {
+        let Stream::Stamped(stream) = self else {
+            let mut buffer = ReadBuf::new(into);
+            let read = ready!(Pin::new(self).poll_read(cx, &mut buffer));
+            return Poll::Ready(read.map(|()| (buffer.filled().len(), None)));
+        };
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_io(Interest::READABLE, || stamp::read(stream, into, room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok((length, age)) => {
+                    if 0 < length && length < into.len() {
+                        // All was read that there was; what comes later is told of anew. Without this word the next look
+                        // would be a call to the system that finds nothing.
+                        let _ = stream.try_io(Interest::READABLE, || {
+                            Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
+                        });
+                    }
+                    return Poll::Ready(Ok((length, age)));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
     /// What the peer has done meanwhile. Costs no call to the system unless the system has told of something.
     pub fn idle(&mut self) -> Idle {
         let mut bytes = [0; 64];
         let seen = match self {
-            Stream::Plain(stream) => match stream.try_read(&mut bytes) {
+            Stream::Plain(stream) | Stream::Stamped(stream) => match stream.try_read(&mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Idle::Quiet,
                 seen => seen,
             },
@@ -171,7 +214,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Plain(stream) | Stream::Stamped(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Other(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             #[cfg(test)]
@@ -183,7 +226,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Plain(stream) | Stream::Stamped(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(test)]
@@ -197,7 +240,9 @@ impl AsyncWrite for Stream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Plain(stream) | Stream::Stamped(stream) => {
+                Pin::new(stream).poll_write_vectored(cx, parts)
+            }
             Stream::Other(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             #[cfg(test)]
@@ -207,7 +252,7 @@ impl AsyncWrite for Stream {
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Plain(stream) | Stream::Stamped(stream) => stream.is_write_vectored(),
             Stream::Other(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
             #[cfg(test)]
@@ -217,7 +262,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Plain(stream) | Stream::Stamped(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Other(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(test)]
@@ -227,7 +272,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Plain(stream) | Stream::Stamped(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Other(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(test)]

@@ -105,7 +105,7 @@ fn shown(scenario: &Scenario, index: usize) -> String {
     match (&options.unix, options.proxies.to(endpoint)) {
         (Some(path), _) => format!("{} ({})", endpoint.origin(), path.display()),
         (None, Some(proxy)) => {
-            format!("{} (through the proxy {})", endpoint.origin(), proxy.endpoint.origin())
+            format!("{} (through the proxy {})", endpoint.origin(), proxy.origin())
         }
         (None, None) => endpoint.origin(),
     }

@@ -1,8 +1,12 @@
 //! Waits until exact moments. The runtime's own timer is a millisecond coarse and late, which would be blamed on the
 //! generator; here an alarm of the system (timerfd, measured 0.02 ms late at the median) serves a heap of sleepers.
+//!
+//! Where nobody needs to be woken by a socket, because the kernel notes when answers come ([`super::stamp`]), the thread
+//! may also *nap* until the next moment: one wake-up per moment instead of one more per answer. A wake-up costs more than
+//! all else that is done for a request.
 
 use super::clock::{Clock, ThreadClock};
-use crate::record::Timestamp;
+use crate::record::{Nanos, Timestamp};
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,6 +35,10 @@ struct Inner {
     entered: Cell<u64>,
     /// Once set, nobody sleeps any more.
     hurried: Cell<bool>,
+    /// The longest nap; zero where the thread must hear its sockets.
+    nap: Cell<Nanos>,
+    /// How many keep the thread from napping just now.
+    listeners: Cell<u32>,
 }
 
 /// Sleepers are ordered by their time, then by who came first.
@@ -109,6 +117,8 @@ impl Timer {
             armed: Cell::new(u64::MAX),
             entered: Cell::new(0),
             hurried: Cell::new(false),
+            nap: Cell::new(Nanos::ZERO),
+            listeners: Cell::new(0),
         };
         Ok(Timer { inner: Rc::new(inner) })
     }
@@ -139,10 +149,36 @@ impl Timer {
         }
     }
 
+    /// From now on the thread sleeps without an ear for its sockets where the next moment is no farther than `longest`.
+    pub fn nap(&self, longest: Nanos) {
+        #[cfg(target_os = "linux")]
+        {
+            // What the system adds to every sleep so that wake-ups meet is 0.05 ms, of this thread alone.
+            let exact = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+            if exact.is_ok() {
+                self.inner.nap.set(longest);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = longest;
+    }
+
+    /// No more naps: what sockets have to say is needed at once.
+    pub fn stay_awake(&self) {
+        self.inner.nap.set(Nanos::ZERO);
+    }
+
+    /// No naps for as long as what it gives is kept.
+    pub fn listening(&self) -> Listening {
+        self.inner.listeners.set(self.inner.listeners.get() + 1);
+        Listening { timer: Rc::clone(&self.inner) }
+    }
+
     /// Wakes sleepers for ever.
     pub async fn drive(self) {
         loop {
-            if self.inner.alarm.rings().await.is_err() {
+            let napped = self.inner.take_nap();
+            if !napped && self.inner.alarm.rings().await.is_err() {
                 // The alarm is gone: nobody may sleep for ever because of that.
                 self.hurry();
                 return;
@@ -151,9 +187,26 @@ impl Timer {
             // they have had their turn: once per moment and not twice.
             self.inner.armed.set(0);
             self.inner.wake_due();
+            if self.inner.nap.get() > Nanos::ZERO {
+                // Everybody's turn, then a look at the sockets, then the turn of those who wait for them.
+                tokio::task::yield_now().await;
+            }
             next_turn().await;
-            self.inner.arm_next();
+            if !self.inner.can_nap() {
+                self.inner.arm_next();
+            }
         }
+    }
+}
+
+/// See [`Timer::listening`].
+pub struct Listening {
+    timer: Rc<Inner>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.timer.listeners.set(self.timer.listeners.get().saturating_sub(1));
     }
 }
 
@@ -196,6 +249,34 @@ impl Inner {
                 entry.wake();
             }
         }
+    }
+
+    /// How long until the next moment, if it is near enough to sleep through.
+    fn near(&self) -> Option<Nanos> {
+        let longest = self.nap.get();
+        if longest == Nanos::ZERO || self.listeners.get() > 0 {
+            return None;
+        }
+        let at = self.sleepers.borrow().peek().map(|Reverse(entry)| entry.at)?;
+        let left = Nanos(at.saturating_sub(self.clock.now().0));
+        (left <= longest).then_some(left)
+    }
+
+    fn can_nap(&self) -> bool {
+        self.near().is_some()
+    }
+
+    /// Sleeps until the next moment, if it is near; whether it was.
+    fn take_nap(&self) -> bool {
+        let Some(left) = self.near() else { return false };
+        #[cfg(target_os = "linux")]
+        if left > Nanos::ZERO {
+            use rustix::thread::{ClockId, clock_nanosleep_relative};
+            let request = rustix::time::Timespec { tv_sec: 0, tv_nsec: left.0.min(999_999_999) as _ };
+            // Woken early by a signal, nobody is due and the rest is slept.
+            let _ = clock_nanosleep_relative(ClockId::Monotonic, &request);
+        }
+        true
     }
 
     fn arm_next(&self) {
@@ -377,6 +458,34 @@ mod tests {
     #[test]
     fn the_best_alarm_keeps_order() {
         run(Timer::best, sleepers_wake_in_order_and_never_early);
+    }
+
+    #[test]
+    fn naps_keep_order() {
+        let napping = |clock| {
+            let timer = Timer::best(clock)?;
+            timer.nap(Nanos::from_millis(5));
+            Ok(timer)
+        };
+        run(napping, sleepers_wake_in_order_and_never_early);
+    }
+
+    #[test]
+    fn nobody_naps_who_listens() {
+        run(Timer::best, async |timer: Timer, clock: Clock| {
+            let sleeper = tokio::task::spawn_local(timer.sleep_until(clock.now() + Nanos::from_millis(900)));
+            tokio::task::yield_now().await;
+            assert!(!timer.inner.can_nap());
+            timer.nap(Nanos::from_millis(1_000));
+            assert!(timer.inner.can_nap() || !cfg!(target_os = "linux"));
+            let listening = timer.listening();
+            assert!(!timer.inner.can_nap());
+            drop(listening);
+            timer.nap(Nanos::from_millis(1));
+            assert!(!timer.inner.can_nap(), "the next moment is too far");
+            timer.stay_awake();
+            sleeper.abort();
+        });
     }
 
     #[test]

@@ -583,6 +583,10 @@ impl Open {
     fn note_waiting(&self) {
         let waiting = (self.queue.borrow().len() + self.thread.pool.waiting()) as u64;
         self.thread.count(|c| c.waiting = waiting);
+        if waiting > 0 {
+            // Who waits for a connection must have it as soon as its answer has come.
+            self.thread.timer.stay_awake();
+        }
     }
 
     /// The load is over: what has not begun does not begin.

@@ -122,6 +122,8 @@ async fn talk(
 ) -> (Tried, Vec<CheckFailure>) {
     let thread = attempt.thread;
     let endpoint = attempt.plan.endpoint;
+    // What comes over it is waited for: nobody may sleep through it.
+    thread.timer.stay_awake();
     let dialed = thread.dialer.dial(endpoint, None, &seat.flight, &mut exchange.phases, &thread.words).await;
     let stream = match dialed {
         Ok(Connection::Http1(connection)) => connection.into_stream(),

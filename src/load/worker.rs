@@ -18,7 +18,7 @@ use super::tls::Tls;
 use super::walk::{Open, followed_user, user};
 use super::words::Words;
 use crate::record::{Exchange, Nanos, Timestamp};
-use crate::scenario::{KeepAlive, Sampling, Scenario, Sharing};
+use crate::scenario::{KeepAlive, Op, Sampling, Scenario, Sharing};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -26,6 +26,9 @@ use std::sync::{Arc, mpsc};
 
 /// How often counters are published and exchanges handed on.
 const PUBLISH: Nanos = Nanos::from_millis(50);
+/// The longest that a thread sleeps without an ear for its sockets, where it may: more than a thousand wake-ups per second
+/// are what is worth sparing.
+const NAP: Nanos = Nanos::from_millis(1);
 /// How often a load that can be changed is looked at.
 const SLICE: Nanos = Nanos::from_millis(20);
 /// A pause has no end of its own; this is far enough.
@@ -118,6 +121,11 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
         stage_clock,
     ));
 
+    if may_nap(&thread) {
+        thread.dialer.stamps.set(true);
+        thread.scratch.naps.replace(Some(thread.timer.clone()));
+        thread.timer.nap(NAP);
+    }
     if thread.followed.is_followed() {
         tokio::task::spawn_local(follow(Rc::clone(&thread), (setup.index as u32, setup.threads as u32)));
     }
@@ -158,6 +166,18 @@ async fn load(setup: Setup, timer: Timer, plans: Vec<StepPlan>, begin: Timestamp
     let counts = *thread.counts.borrow();
     counts.publish(&mut published.borrow_mut(), &setup.live);
     counts
+}
+
+/// Whether nothing follows upon an answer, so that it may be read a little after it has come: arrivals of one request each,
+/// over connections of which the kernel tells when their bytes came.
+fn may_nap(thread: &Thread) -> bool {
+    let (scenario, schedule) = (&thread.scenario, &thread.schedule);
+    let single = scenario.journeys.iter().all(|j| matches!(j.flow[..], [Op::Step(_)]));
+    // Whoever gets a connection that is not stamped keeps the thread awake: see `Attempt::attempts`.
+    let plain = scenario.endpoints.iter().all(|e| !e.tls);
+    let open = schedule.streams.iter().all(|s| s.users.most() == 0 && !s.arrivals.is_empty());
+    let lifecycle = &scenario.lifecycle;
+    open && single && plain && lifecycle.on_start.is_none() && lifecycle.on_stop.is_none()
 }
 
 /// What everything on one thread shares.

@@ -293,6 +293,9 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
     if let Some(text) = wording::at_p95(slow) {
         let _ = write!(words, " {text}.");
     }
+    if let Some(text) = wording::conversation(step) {
+        let _ = write!(words, " {}.", text.replacen('m', "M", 1));
+    }
     doc.paragraph(&words.replace(NBSP, " "));
     let (shown, rest) = step.shown();
     let tail_share = |share: Option<f64>| share.map(|s| escape(&percent(s))).unwrap_or_default();

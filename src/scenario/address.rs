@@ -9,8 +9,8 @@ pub(super) struct Address {
     pub endpoint: Endpoint,
     /// Path and query as written, at least `/`.
     pub path: String,
-    /// `Authorization` that the URL's user info stands for.
-    pub authorization: Option<String>,
+    /// User and password that the URL has.
+    pub login: Option<(String, String)>,
 }
 
 impl Address {
@@ -40,7 +40,13 @@ impl Address {
             path.push('?');
             path.push_str(query);
         }
-        Ok(Address { endpoint: Endpoint { tls, host, port }, path, authorization: basic(&url) })
+        Ok(Address { endpoint: Endpoint { tls, host, port }, path, login: login(&url) })
+    }
+
+    /// `Authorization` that the URL's user info stands for.
+    pub fn authorization(&self) -> Option<String> {
+        let (user, password) = self.login.as_ref()?;
+        Some(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))
     }
 
     /// The path without its last slash: what a step's path is appended to.
@@ -49,7 +55,7 @@ impl Address {
     }
 }
 
-fn basic(url: &Url) -> Option<String> {
+fn login(url: &Url) -> Option<(String, String)> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
@@ -61,8 +67,7 @@ fn basic(url: &Url) -> Option<String> {
             .map(|(_, v)| v.into_owned())
             .unwrap_or_default()
     };
-    let plain = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
-    Some(format!("Basic {}", base64(plain.as_bytes())))
+    Some((decoded(url.username()), decoded(url.password().unwrap_or_default())))
 }
 
 /// Base64 with padding (RFC 4648, section 4).
@@ -117,7 +122,7 @@ mod tests {
         let address = Address::parse("https://me:p%40w@example.org/api/?x=1").unwrap();
         assert_eq!(address.endpoint, Endpoint { tls: true, host: "example.org".into(), port: 443 });
         assert_eq!(
-            (address.path.as_str(), address.authorization.as_deref()),
+            (address.path.as_str(), address.authorization().as_deref()),
             ("/api/?x=1", Some("Basic bWU6cEB3"))
         );
         let address = Address::parse("http://[::1]:8080").unwrap();

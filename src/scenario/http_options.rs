@@ -1,7 +1,7 @@
 //! What `http:` says of connections: which protocol, how long they live, where they go and come from, through what, and what an
 //! answer may cost.
 
-use super::proxy::{Proxies, Proxy};
+use super::proxy::{Proxies, Proxy, ProxyKind};
 use super::types::{Endpoint, ProtocolChoice, Trust};
 use crate::record::{Nanos, Timestamp};
 use bytes::Bytes;
@@ -281,7 +281,7 @@ impl HttpOptions {
         if endpoint.tls || prior || self.unix.is_some() {
             return None;
         }
-        self.proxies.to(endpoint).filter(|proxy| !proxy.tunnel)
+        self.proxies.to(endpoint).filter(|proxy| proxy.kind == ProxyKind::Http { tunnel: false })
     }
 
     /// What `accept-encoding` says, where something is asked for.

@@ -40,7 +40,7 @@ pub use http_options::{
     TlsVersion,
 };
 pub use mask::{MASK, is_secret, masked_url};
-pub use proxy::{Proxies, Proxy};
+pub use proxy::{Proxies, Proxy, ProxyKind};
 pub use quantity::Rate;
 pub use secret::Secrets;
 pub use shape::{CurvePoint, LoadPlan, SearchPlan, Spacing, Stage};

@@ -1,5 +1,6 @@
 //! What stands between hotspan and a target: proxies, and the hosts that are reached without one.
 
+use super::address::base64;
 use super::types::Endpoint;
 use std::fmt;
 use std::net::IpAddr;
@@ -15,21 +16,59 @@ pub struct Proxies {
     pub bypass: Vec<Bypass>,
 }
 
-/// A proxy of HTTP.
+/// A proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// Where it is, and whether TLS is spoken to it.
     pub endpoint: Endpoint,
-    /// `proxy-authorization`, if it wants one.
-    pub authorization: Option<String>,
-    /// Whether targets without TLS are reached through a tunnel (CONNECT), too.
-    pub tunnel: bool,
+    /// What it speaks.
+    pub kind: ProxyKind,
+    /// User and password, if it wants to know who asks.
+    pub login: Option<(String, String)>,
+}
+
+/// What a proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// HTTP: whole URLs, or a tunnel (CONNECT).
+    Http {
+        /// Whether targets without TLS are reached through a tunnel, too.
+        tunnel: bool,
+    },
+    /// SOCKS, version 5 (RFC 1928).
+    Socks5 {
+        /// Whether the proxy finds the addresses of names (`socks5h`).
+        names: bool,
+    },
+}
+
+impl Proxy {
+    /// `proxy-authorization` of a proxy of HTTP, if it wants one.
+    pub fn authorization(&self) -> Option<String> {
+        let (user, password) = self.login.as_ref()?;
+        Some(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))
+    }
+
+    /// Where it is, as it is named in messages: without who asks.
+    pub fn origin(&self) -> String {
+        match self.kind {
+            ProxyKind::Http { .. } => self.endpoint.origin(),
+            ProxyKind::Socks5 { names: false } => format!("socks5://{}", self.authority()),
+            ProxyKind::Socks5 { names: true } => format!("socks5h://{}", self.authority()),
+        }
+    }
+
+    /// Host and port, the latter always.
+    pub fn authority(&self) -> String {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 impl fmt::Debug for Proxy {
     /// What it is told in confidence is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.endpoint.origin())
+        f.write_str(&self.origin())
     }
 }
 
@@ -159,11 +198,13 @@ mod tests {
     fn a_proxy_does_not_show_its_password() {
         let proxy = Proxy {
             endpoint: endpoint("proxy", 3128),
-            authorization: Some("Basic c2VjcmV0".into()),
-            tunnel: false,
+            kind: ProxyKind::Http { tunnel: false },
+            login: Some(("me".into(), "secret".into())),
         };
+        assert_eq!(proxy.authorization().as_deref(), Some("Basic bWU6c2VjcmV0"));
         let proxies = Proxies { http: Some(proxy), ..Proxies::default() };
-        assert!(!format!("{proxies:?}").contains("c2Vj"));
+        let shown = format!("{proxies:?}");
+        assert!(shown.contains("http://proxy:3128") && !shown.contains("secret"), "{shown}");
         assert!(proxies.to(&endpoint("h", 80)).is_some());
         assert!(proxies.to(&Endpoint { tls: true, ..endpoint("h", 443) }).is_none());
     }

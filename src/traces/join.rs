@@ -1,7 +1,8 @@
 //! Which traced exchanges have a server span, kept while both sides arrive in any order.
 //!
 //! An exchange counts as joined when a span whose parent is exactly its client span has come. That is stricter than the
-//! analysis (which can also join by trace alone) and cheap: eight bytes per exchange that still waits.
+//! analysis (which can also join by trace alone) and cheap: eight bytes per exchange that still waits, and nothing but a
+//! list of them for as long as no spans come.
 
 use crate::record::{SpanId, SpanKind, Timestamp, TraceId};
 use crate::wire::otlp::ScanResult;
@@ -11,8 +12,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Parents remembered in each of two generations, for spans that come before their exchange is recorded. Most spans'
 /// parents are no exchanges at all, so old ones are forgotten.
 const EARLY_MAX: usize = 1 << 19;
-/// Exchanges that wait, in each of two generations. Where spans come, they come within seconds; where none come, a run of any
-/// length must not fill the memory with what waits for them. What is forgotten counts as not joined.
+/// Exchanges that wait, in each of two generations and once more among the fresh. Where spans come, they come within seconds;
+/// where none come, a run of any length must not fill the memory with what waits for them. What is forgotten counts as not
+/// joined.
 const PENDING_MAX: usize = 1 << 19;
 /// Processes told apart; more are taken for one.
 const SENDERS_MAX: usize = 4_096;
@@ -22,6 +24,8 @@ const FULL_BATCH: u64 = 512;
 /// Counts traced exchanges and those whose server span has come.
 #[derive(Debug, Default)]
 pub struct JoinTracker {
+    /// Exchanges since spans came last, not yet in `pending`: only spans make it worth the look-ups.
+    fresh: Vec<u64>,
     pending: Generations,
     early: Generations,
     traced: u64,
@@ -116,6 +120,16 @@ impl JoinTracker {
         if self.early.remove(key) {
             self.joined += 1;
         } else {
+            if self.fresh.len() >= PENDING_MAX {
+                self.sort_in();
+            }
+            self.fresh.push(key);
+        }
+    }
+
+    /// Makes the exchanges since the last spans ready for look-ups.
+    fn sort_in(&mut self) {
+        for key in self.fresh.drain(..) {
             self.pending.insert(key, PENDING_MAX);
         }
     }
@@ -126,6 +140,7 @@ impl JoinTracker {
             return;
         }
         self.last_arrival = self.last_arrival.max(Some(at));
+        self.sort_in();
         for sender in &scan.senders {
             if sender.spans > 0
                 && (self.senders.len() < SENDERS_MAX || self.senders.contains_key(&sender.resource))
@@ -158,7 +173,7 @@ impl JoinTracker {
 
     /// Traced exchanges whose server span has not come, as far as they are remembered.
     pub fn pending(&self) -> u64 {
-        self.pending.len() as u64
+        (self.pending.len() + self.fresh.len()) as u64
     }
 
     /// When spans came last.
@@ -195,12 +210,12 @@ mod tests {
     fn what_never_joins_is_forgotten_in_the_end() {
         let mut tracker = JoinTracker::new();
         let id = |n: u64| SpanId((n + 1).to_be_bytes());
-        let all = 3 * PENDING_MAX as u64;
+        let all = 4 * PENDING_MAX as u64 + 7;
         for n in 0..all {
             tracker.sent(TraceId([1; 16]), id(n));
         }
         assert_eq!(tracker.traced(), all);
-        assert!(tracker.pending() <= 2 * PENDING_MAX as u64, "{}", tracker.pending());
+        assert!(tracker.pending() <= 3 * PENDING_MAX as u64, "{}", tracker.pending());
         let mut span = server(1, SpanKind::Server);
         span.keys[0].parent_id = Some(id(all - 1));
         tracker.spans(&span, Timestamp(1));

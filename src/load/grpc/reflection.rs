@@ -1,5 +1,6 @@
 //! Asks services what their messages look like: server reflection, version 1, or v1alpha where that is all there is. Once,
-//! before any load.
+//! before any load. Questions carry the metadata of the steps that need the answer, as far as it is the same each time: who
+//! may call may also ask.
 
 use super::frames::{self, Came, Frames};
 use super::{GRPC_MESSAGE, GRPC_STATUS, status_in, words_in};
@@ -9,9 +10,9 @@ use crate::load::timer::Timer;
 use crate::load::worker::{Setup, keep_time, thread_of};
 use crate::load::{StopLevel, thread::Thread};
 use crate::record::Phases;
-use crate::scenario::{Call, Scenario};
+use crate::scenario::{Call, Scenario, Template};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, TE};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use prost::Message;
@@ -120,17 +121,19 @@ fn on_thread(setup: &Setup) -> Result<Arc<Scenario>, String> {
 
 /// Asks each endpoint about all services that steps call there.
 async fn ask_all(thread: &Thread, scenario: &mut Scenario) -> Result<(), String> {
-    let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    let mut wanted: BTreeMap<usize, (BTreeSet<String>, HeaderMap)> = BTreeMap::new();
     for step in &scenario.steps {
         if let Call::Grpc(rpc) = &step.call
             && rpc.types.is_none()
         {
-            wanted.entry(step.endpoint).or_default().insert(rpc.service.clone());
+            let (services, metadata) = wanted.entry(step.endpoint).or_default();
+            services.insert(rpc.service.clone());
+            add_fixed(&step.headers, metadata);
         }
     }
-    for (endpoint, services) in wanted {
+    for (endpoint, (services, metadata)) in wanted {
         let origin = scenario.endpoints[endpoint].origin();
-        let pool = ask(thread, endpoint, &origin, &services).await?;
+        let pool = ask(thread, endpoint, &origin, &services, metadata).await?;
         for step in scenario.steps.iter_mut().filter(|step| step.endpoint == endpoint) {
             if let Call::Grpc(rpc) = &mut step.call
                 && rpc.types.is_none()
@@ -140,6 +143,18 @@ async fn ask_all(thread: &Thread, scenario: &mut Scenario) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Adds what is the same in each request; of several values the first.
+fn add_fixed(headers: &[(HeaderName, Template)], metadata: &mut HeaderMap) {
+    for (name, value) in headers {
+        let revealed = value.revealed();
+        let Some(value) = revealed.as_static() else { continue };
+        if let (false, Ok(mut value)) = (metadata.contains_key(name), HeaderValue::from_str(value)) {
+            value.set_sensitive(true);
+            metadata.insert(name.clone(), value);
+        }
+    }
 }
 
 fn method(
@@ -162,6 +177,7 @@ struct Peer<'a> {
     origin: &'a str,
     connection: Http2,
     version: &'static str,
+    metadata: HeaderMap,
 }
 
 async fn ask(
@@ -169,6 +185,7 @@ async fn ask(
     endpoint: usize,
     origin: &str,
     services: &BTreeSet<String>,
+    metadata: HeaderMap,
 ) -> Result<DescriptorPool, String> {
     let flight = thread.flights.slot();
     let mut phases = Phases::default();
@@ -178,7 +195,7 @@ async fn ask(
         Ok(Connection::Http1(_)) => return Err(format!("{origin} does not speak HTTP/2, which gRPC needs")),
         Err(failure) => return Err(format!("{origin} cannot be asked for its methods: {}", failure.message)),
     };
-    let mut peer = Peer { thread, origin, connection, version: VERSIONS[0] };
+    let mut peer = Peer { thread, origin, connection, version: VERSIONS[0], metadata };
     let mut files: BTreeMap<String, FileDescriptorProto> = BTreeMap::new();
     for service in services {
         match peer.question(Asked::Symbol(service.clone())).await? {
@@ -295,6 +312,7 @@ impl Peer<'_> {
         let mut request = Request::new(Outgoing::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.parse().map_err(|e| format!("{uri}: {e}"))?;
+        *request.headers_mut() = self.metadata.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         Ok(request)

@@ -1,6 +1,7 @@
 //! Whole runs against a gRPC server of tonic's, whose codec hands bytes through: what is sent and answered is known to the
 //! byte.
 
+use super::super::tests::tls::acceptor;
 use super::super::tests::{Ran, run_text};
 use super::super::{LoadError, LoadOptions, start, stop_channel};
 use super::message::RpcPlan;
@@ -63,6 +64,8 @@ type Log = Arc<Mutex<Vec<(String, HeaderMap)>>>;
 struct Server {
     address: SocketAddr,
     log: Log,
+    /// What questions of reflection carried.
+    asked: Log,
     _stop: oneshot::Sender<()>,
 }
 
@@ -163,25 +166,32 @@ fn reflected(path: &str, body: &[u8], versions: &[&str]) -> Option<Vec<u8>> {
 }
 
 fn server(versions: &'static [&'static str]) -> Server {
+    server_over(versions, None)
+}
+
+fn server_over(versions: &'static [&'static str], tls: Option<tokio_rustls::TlsAcceptor>) -> Server {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let log = Log::default();
-    let seen = Arc::clone(&log);
+    let asked = Log::default();
+    let (seen, questions) = (Arc::clone(&log), Arc::clone(&asked));
     let (stop, stopped) = oneshot::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let accept = async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                let seen = Arc::clone(&seen);
+                let (seen, questions) = (Arc::clone(&seen), Arc::clone(&questions));
+                let tls = tls.clone();
                 let service = service_fn(move |request: http::Request<Incoming>| {
-                    let seen = Arc::clone(&seen);
+                    let (seen, questions) = (Arc::clone(&seen), Arc::clone(&questions));
                     async move {
                         let (head, body) = request.into_parts();
                         let path = head.uri.path().to_string();
                         let (out, mut frames) = mpsc::unbounded_channel();
                         if path.contains("reflection") {
+                            questions.lock().unwrap().push((path.clone(), head.headers.clone()));
                             let bytes = body.collect().await.unwrap().to_bytes();
                             match reflected(&path, &bytes, versions) {
                                 Some(reply) => {
@@ -204,9 +214,14 @@ fn server(versions: &'static [&'static str]) -> Server {
                     }
                 });
                 tokio::spawn(async move {
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let _ = match tls {
+                        None => http2.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => {
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            http2.serve_connection(TokioIo::new(stream), service).await
+                        }
+                    };
                 });
             }
         };
@@ -214,7 +229,7 @@ fn server(versions: &'static [&'static str]) -> Server {
             tokio::select! { () = accept => {}, _ = stopped => {} }
         });
     });
-    Server { address, log, _stop: stop }
+    Server { address, log, asked, _stop: stop }
 }
 
 /// Walks the steps once.
@@ -357,6 +372,29 @@ fn services_that_describe_themselves_need_no_files() {
         assert!(!ran.exchanges.is_empty());
         assert!(ran.exchanges.iter().all(|e| e.outcome == Outcome::Answered(0) && checks(e).is_empty()));
     }
+}
+
+#[test]
+fn calls_and_questions_go_over_tls_and_say_who_asks() {
+    let server = server_over(&["v1"], Some(acceptor(&[b"h2"])));
+    let text = format!(
+        "target: https://me:pw@{}\ninsecure: true\nload: {{users: 1, for: 100ms}}\nheaders: {{x-all: a}}\nsteps:\n  - {{grpc: shop.v1.Catalog/Watch, message: {{id: a}}, metadata: {{x-tenant: blue, x-changes: '{{{{ pick(1, 9) }}}}'}}}}\n",
+        server.address
+    );
+    let ran = run_text(parsed(&text));
+    assert!(!ran.exchanges.is_empty());
+    for exchange in &ran.exchanges {
+        assert_eq!((&exchange.outcome, exchange.protocol), (&Outcome::Answered(0), Protocol::Http2));
+    }
+    assert!(ran.exchanges[0].phases.tls_done.is_some());
+    let asked = server.asked.lock().unwrap();
+    let (_, metadata) = &asked[0];
+    let value = |name: &str| metadata.get(name).map(|v| v.to_str().unwrap().to_string());
+    assert_eq!((value("x-all").as_deref(), value("x-tenant").as_deref()), (Some("a"), Some("blue")));
+    assert_eq!(value("authorization").as_deref(), Some("Basic bWU6cHc="));
+    assert_eq!(value("x-changes"), None);
+    let (_, metadata) = &server.log.lock().unwrap()[0];
+    assert_eq!(metadata["x-all"], "a");
 }
 
 fn refusal(server: &Server, step: &str) -> String {

@@ -24,8 +24,10 @@ use super::clock::ThreadClock;
 use super::content::More;
 use super::flight::{Ended, Flight};
 use super::pool::Slot;
+use super::stamp::Room;
 use super::stream::{Idle, Stream};
-use crate::record::Timestamp;
+use super::timer::Timer;
+use crate::record::{Nanos, Timestamp};
 use crate::scenario::KeepAlive;
 use bytes::{Buf, Bytes};
 use parser::Parser;
@@ -35,22 +37,28 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 /// What is read at once. The whole thread has one such buffer.
 const READ: usize = 32 << 10;
 
 /// What all connections of a thread use in turn, never while they wait.
 pub struct Scratch {
-    read: RefCell<Box<[u8]>>,
+    read: RefCell<(Box<[u8]>, Room)>,
     /// Where requests are put together that are not the same each time.
     pub request: RefCell<Vec<u8>>,
+    /// The thread's timer where the thread may nap: a connection that is used otherwise ends that.
+    pub naps: RefCell<Option<Timer>>,
 }
 
 impl Scratch {
     /// Of one thread.
     pub fn new() -> Rc<Scratch> {
-        Rc::new(Scratch { read: RefCell::new(vec![0; READ].into()), request: RefCell::default() })
+        Rc::new(Scratch {
+            read: RefCell::new((vec![0; READ].into(), Room::new())),
+            request: RefCell::default(),
+            naps: RefCell::default(),
+        })
     }
 }
 
@@ -72,6 +80,8 @@ pub struct Http1 {
 pub struct Seen {
     /// Bytes of the request that were written.
     pub written: u64,
+    /// When the request was sent: nothing of its answer came before.
+    pub sent: Option<Timestamp>,
     /// When the first byte of the final answer came.
     pub first_byte: Option<Timestamp>,
     /// When the last byte came.
@@ -82,6 +92,8 @@ pub struct Seen {
     pub status: Option<u16>,
     /// Whether bytes came that belong to no answer.
     pub leftovers: bool,
+    /// Whether the request left in pieces, or the answer came in pieces.
+    pub in_pieces: bool,
 }
 
 /// Why there is no whole answer.
@@ -118,6 +130,11 @@ impl Http1 {
         self
     }
 
+    /// Whether the kernel notes when its bytes come.
+    pub fn is_stamped(&self) -> bool {
+        matches!(self.stream, Stream::Stamped(_))
+    }
+
     /// Whether another exchange can go over it now, as far as is known.
     pub fn is_usable(&self, now: Timestamp) -> bool {
         self.usable && self.may_live(now)
@@ -130,6 +147,10 @@ impl Http1 {
 
     /// What carries its bytes, to be used otherwise.
     pub fn into_stream(self) -> Stream {
+        if let Some(timer) = &*self.scratch.naps.borrow() {
+            // Nobody says when its bytes come, and they may be waited for.
+            timer.stay_awake();
+        }
         self.stream
     }
 
@@ -187,6 +208,7 @@ impl Http1 {
         let mut parser = Parser::new(expected.0, expected.1);
         let ended = poll_fn(|cx| {
             outgoing.write(&mut self.stream, cx, None, seen);
+            seen.in_pieces |= !outgoing.is_done();
             let silent = seen.first_byte.is_none();
             let read = self.read(&mut parser, clock, cx, seen);
             if let (true, Some(_), Some(whole)) = (silent, seen.first_byte, whole) {
@@ -225,19 +247,22 @@ impl Http1 {
     ) -> Poll<Result<End, Fault>> {
         loop {
             let mut scratch = self.scratch.read.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let read = match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(read) => read,
+            let (buffer, room) = &mut *scratch;
+            let (length, age) = match self.stream.poll_come(cx, buffer, room) {
+                Poll::Pending => {
+                    seen.in_pieces |= seen.last_byte.is_some();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(come)) => come,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(Fault::of_socket(&error, parser.seen().is_some())));
+                }
             };
-            if let Err(error) = read {
-                return Poll::Ready(Err(Fault::of_socket(&error, parser.seen().is_some())));
-            }
-            let bytes = buffer.filled();
+            let bytes = &buffer[..length];
             if bytes.is_empty() {
                 return Poll::Ready(parser.end().map(|()| End::Closed));
             }
-            let now = clock.now();
+            let now = came(clock.now(), age, seen.sent);
             seen.last_byte = Some(now);
             let interim = parser.interim();
             let begun = if parser.is_silent() { Some(now) } else { seen.first_byte };
@@ -257,6 +282,14 @@ impl Http1 {
                 return Poll::Ready(Ok(if seen.leftovers { End::Talks } else { End::Clean }));
             }
         }
+    }
+}
+
+/// When bytes came that are read now.
+fn came(now: Timestamp, age: Option<Nanos>, sent: Option<Timestamp>) -> Timestamp {
+    match age {
+        Some(age) => Timestamp(now.0.saturating_sub(age.0)).max(sent.unwrap_or(now)),
+        None => now,
     }
 }
 

@@ -74,6 +74,7 @@ impl Attempt<'_> {
         let most = self.plan.most_body;
         let mut seen = Seen { body: Body { keep, most, ..Body::default() }, ..Seen::default() };
         self.leaves(seat, exchange);
+        seen.sent = exchange.phases.sent;
         let started = self.start_http1(seat, &mut connection, made, exchange, &mut seen);
         let answered = match started {
             Ok(outgoing) => {
@@ -93,6 +94,10 @@ impl Attempt<'_> {
         exchange.phases.first_byte = seen.status.and(seen.first_byte);
         if seen.leftovers {
             thread.count(|c| c.leftovers += 1);
+        }
+        if seen.in_pieces {
+            // The next piece must not wait until the thread wakes for something else.
+            thread.timer.stay_awake();
         }
         match answered {
             Ok(head) => {

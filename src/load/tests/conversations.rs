@@ -5,7 +5,7 @@ use super::*;
 use crate::record::{FailureClass, Messages, Outcome, Protocol};
 use futures_util::{SinkExt as _, StreamExt as _};
 use std::sync::Mutex;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -18,7 +18,7 @@ fn server() -> (Server, Log) {
     (raw(move |stream, _| talk(stream, Arc::clone(&seen))), log)
 }
 
-async fn talk(stream: TcpStream, log: Log) {
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, log: Log) {
     #[allow(clippy::result_large_err, reason = "the library's own callback")]
     let accept = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         log.lock().unwrap().push((request.uri().clone(), request.headers().clone()));
@@ -212,4 +212,34 @@ fn many_users_talk_at_once_and_stop_in_time() {
         assert_eq!(exchange.outcome, Outcome::Answered(101));
         assert_eq!(messages(exchange).round_trips, 3);
     }
+}
+
+#[test]
+fn a_conversation_over_tls() {
+    let (log, acceptor) = (Log::default(), super::tls::acceptor(&[b"http/1.1"]));
+    let seen = Arc::clone(&log);
+    let server = raw(move |stream, _| {
+        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                talk(stream, seen).await;
+            }
+        }
+    });
+    let ran = run(
+        &server,
+        "target: https://TARGET\ninsecure: true\nload: {rate: 20/m, for: 2900ms}\nsteps:\n  - {ws: /chat, script: [{send: hello}, {expect: {match: re hello}}, ping]}\n",
+    );
+    let exchange = &ran.exchanges[0];
+    assert_eq!((&exchange.outcome, checks(exchange)), (&Outcome::Answered(101), vec![]));
+    assert!(exchange.phases.tls_done.is_some());
+    assert!(log.lock().unwrap()[0].1.contains_key("traceparent"));
+    // A server that chooses HTTP/2 has no conversation to offer.
+    let chooses = super::tls::secure(&[b"h2"]);
+    let ran = run(
+        &chooses,
+        "target: https://TARGET\ninsecure: true\nload: {rate: 20/m, for: 2900ms}\nsteps: [{ws: /chat, script: [ping]}]\n",
+    );
+    let Outcome::Failed { failure, .. } = &ran.exchanges[0].outcome else { panic!("{:?}", ran.exchanges[0]) };
+    assert_eq!(failure.class, FailureClass::Tls);
 }

@@ -12,7 +12,7 @@ mod protocols;
 mod proxies;
 mod requests;
 mod server;
-mod tls;
+pub mod tls;
 
 use super::*;
 use crate::record::Exchange;

@@ -177,3 +177,34 @@ fn a_reader_that_is_gone_ends_the_load() {
     let (_stopper, stop) = stop_channel();
     start(LoadOptions::new(scenario, sink, stop)).unwrap().join();
 }
+
+#[test]
+fn answers_that_come_while_the_thread_naps_are_read_whole() {
+    // At this rate the thread hears its sockets only when it wakes for an arrival; answers in pieces end that.
+    for pieces in [1, 2] {
+        let server = raw(move |mut stream, _| async move {
+            let mut text = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                text.push(byte);
+                if !text.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                text.clear();
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                let (first, rest) = answer.split_at(if pieces == 1 { answer.len() } else { 30 });
+                let _ = stream.write_all(first).await;
+                if !rest.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                    let _ = stream.write_all(rest).await;
+                }
+            }
+        });
+        let yaml = "target: http://TARGET\nload: {rate: 2000/s, for: 150ms}\nsteps: [GET /]\n";
+        let ran = run(&server, yaml);
+        assert_eq!(ran.exchanges.len(), 300);
+        for exchange in &ran.exchanges {
+            assert_eq!((&exchange.outcome, exchange.bytes_received), (&Outcome::Answered(200), 2));
+            assert!(exchange.phases.first_byte.is_some());
+        }
+    }
+}

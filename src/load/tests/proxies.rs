@@ -51,6 +51,103 @@ fn proxy(wants_password: bool) -> (Server, Heads) {
     (server, heads)
 }
 
+/// A SOCKS proxy of version 5; with a password it wants `me` and `pw`. `seen` are the addresses that it was asked for.
+fn socks(wants_password: bool) -> (Server, Heads) {
+    let heads = Heads::default();
+    let seen = Arc::clone(&heads);
+    let server = raw(move |mut stream, _| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let _ = speak_socks(&mut stream, wants_password, &seen).await;
+        }
+    });
+    (server, heads)
+}
+
+async fn speak_socks(stream: &mut TcpStream, wants_password: bool, seen: &Heads) -> std::io::Result<()> {
+    assert_eq!(stream.read_u8().await?, 5);
+    let mut methods = vec![0; usize::from(stream.read_u8().await?)];
+    stream.read_exact(&mut methods).await?;
+    let method = if wants_password { 2 } else { 0 };
+    if !methods.contains(&method) {
+        return stream.write_all(&[5, 255]).await;
+    }
+    stream.write_all(&[5, method]).await?;
+    if wants_password {
+        let mut login = [0; 7];
+        stream.read_exact(&mut login).await?;
+        let knows = login == *b"\x01\x02me\x02pw";
+        stream.write_all(&[1, u8::from(!knows)]).await?;
+        if !knows {
+            return Ok(());
+        }
+    }
+    let mut asked = [0; 4];
+    stream.read_exact(&mut asked).await?;
+    let host = match asked[3] {
+        1 => std::net::Ipv4Addr::from(stream.read_u32().await?).to_string(),
+        3 => {
+            let mut name = vec![0; usize::from(stream.read_u8().await?)];
+            stream.read_exact(&mut name).await?;
+            String::from_utf8(name).unwrap()
+        }
+        other => panic!("address type {other}"),
+    };
+    let to = format!("{host}:{}", stream.read_u16().await?);
+    seen.lock().unwrap().push(to.clone());
+    let Ok(mut peer) = TcpStream::connect(to).await else {
+        return stream.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]).await;
+    };
+    stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    tokio::io::copy_bidirectional(stream, &mut peer).await.map(drop)
+}
+
+#[test]
+fn a_socks_proxy_is_asked_for_names_or_addresses() {
+    for (scheme, login, named) in [("socks5", "", false), ("socks5h", "", true), ("socks5h", "me:pw@", true)]
+    {
+        for (target, more, protocol) in
+            [("http", "", Protocol::Http1), ("https", "http2: true\n", Protocol::Http2)]
+        {
+            let server = match target {
+                "https" => secure(&[b"h2", b"http/1.1"]),
+                _ => friendly(|_| ok("ok")).0,
+            };
+            let (proxy, asked) = socks(!login.is_empty());
+            let port = server.address.port();
+            let text = format!(
+                "target: {target}://localhost:{port}\ninsecure: true\n{more}{LOAD}http: {{dns: {{family: ipv4}}, proxy: '{scheme}://{login}{}'}}\n",
+                proxy.address
+            );
+            let ran = run(&server, &text);
+            assert!(all_answered(&ran), "{text}: {:?}", ran.exchanges);
+            assert!(ran.exchanges.iter().all(|e| e.protocol == protocol && !e.url.contains("me")));
+            let host = if named { "localhost" } else { "127.0.0.1" };
+            assert_eq!(asked.lock().unwrap()[0], format!("{host}:{port}"));
+            let opened = ran.exchanges.iter().find(|e| !e.connection_reused).unwrap();
+            assert_eq!(opened.phases.resolved.is_some(), !named);
+        }
+    }
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_is_named() {
+    let server = friendly(|_| ok("ok")).0;
+    let (proxy, _asked) = socks(true);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (target, login, said) in [
+        (server.address, "", "wants to know who asks"),
+        (server.address, "me:no@", "no such user and password"),
+        (nobody, "me:pw@", "refuses the proxy's connection"),
+    ] {
+        let text =
+            format!("target: http://{target}\n{LOAD}http: {{proxy: 'socks5://{login}{}'}}\n", proxy.address);
+        let (class, words) = failure(&run(&server, &text));
+        assert_eq!(class, FailureClass::Connect, "{words}");
+        assert!(words.contains(said) && words.contains(&proxy.address.to_string()), "{words}");
+    }
+}
+
 async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

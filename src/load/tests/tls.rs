@@ -30,7 +30,7 @@ buIWhEDjt/eU2NvlQwG7rrqJNzBPWJzQnTWU+4GOZ5IxByzib076b+rs\n\
 -----END PRIVATE KEY-----\n\
 ";
 
-pub fn secure(protocols: &[&[u8]]) -> Server {
+pub fn acceptor(protocols: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
     let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -38,7 +38,11 @@ pub fn secure(protocols: &[&[u8]]) -> Server {
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
+pub fn secure(protocols: &[&[u8]]) -> Server {
+    let acceptor = acceptor(protocols);
     raw(move |stream, number| {
         let acceptor = acceptor.clone();
         async move {

@@ -114,7 +114,9 @@ impl Words {
         });
         let steps = view.steps.iter().map(|step| {
             let tails = step.tails.iter().filter_map(|tail| wording::main_excess(step, tail));
-            let slow = tails.chain(wording::group::slow_with(step)).map(Sentence::new).collect();
+            let said = wording::conversation(step).map(|words| Prose::new().own(words));
+            let slow = said.into_iter().chain(tails).chain(wording::group::slow_with(step));
+            let slow = slow.map(Sentence::new).collect();
             let labels = step.contributors.iter().take(LABELS);
             StepWords {
                 name: view.step_name(step.result.step),

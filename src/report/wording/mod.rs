@@ -139,6 +139,34 @@ pub fn at_p95(slow: u64) -> Option<String> {
     (slow > 0).then(|| format!("“at p95” is the share of the latency of the {n} between p90 and p99"))
 }
 
+/// What was said within a step's requests, where they are more than a question and its answer.
+pub fn conversation(step: &StepView) -> Option<String> {
+    let messages = step.result.messages.as_ref().filter(|m| m.exchanges > 0)?;
+    let each = |n: u64| number::calls(n as f64 / messages.exchanges as f64);
+    let mut words =
+        format!("messages per request: {} sent, {} received", each(messages.sent), each(messages.received));
+    if !messages.first.is_empty() {
+        let first = messages.first.quantiles();
+        words.push_str(&format!(
+            "; the first came after {} (p50), {} (p95)",
+            number::nanos(first.p50),
+            number::nanos(first.p95)
+        ));
+    }
+    if messages.received > messages.exchanges {
+        words.push_str(&format!("; longest gap between two {}", number::nanos(messages.longest_gap)));
+    }
+    if let Some((count, mean, longest)) = messages.round_trips {
+        words.push_str(&format!(
+            "; {} with a mean of {}, the longest {}",
+            number::counted(count, "round trip", "round trips"),
+            number::nanos(mean),
+            number::nanos(longest)
+        ));
+    }
+    Some(words)
+}
+
 /// Why a request was chosen to be looked at.
 pub fn role(role: ExemplarRole) -> &'static str {
     match role {

@@ -226,3 +226,37 @@ fn verdicts_have_names_of_their_own() {
     let names: BTreeSet<&str> = sample::all().iter().map(|s| verdict::name(&s.analysis.verdict)).collect();
     assert_eq!(names.len(), 6);
 }
+
+#[test]
+fn what_was_said_is_told_where_it_is_more_than_an_answer() {
+    let mut sample = sample::bottleneck();
+    let mut first = crate::stats::Histogram::new();
+    (0..100).for_each(|_| first.record(Nanos(12_000_000)));
+    sample.analysis.steps[1].messages = Some(crate::analysis::result::MessageResult {
+        exchanges: 100,
+        sent: 150,
+        received: 500,
+        first,
+        longest_gap: Nanos(31_000_000),
+        round_trips: Some((150, Nanos(10_000_000), Nanos(29_000_000))),
+    });
+    let report = sample.report();
+    let view = View::new(&report);
+    let id = report_step(&view, 1);
+    let text = super::conversation(id).unwrap().replace('\u{a0}', " ");
+    assert_eq!(
+        text,
+        "messages per request: 1.5 sent, 5 received; the first came after 12.0 ms (p50), 12.0 ms (p95); longest gap between two 31.0 ms; 150 round trips with a mean of 10.0 ms, the longest 29.0 ms"
+    );
+    for format in
+        [crate::report::terminal(&report, crate::report::Style::default()), crate::report::markdown(&report)]
+    {
+        let flat = format.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        assert!(flat.contains("messages per request: 1.5 sent, 5 received"), "{format}");
+    }
+}
+
+/// The view of one step, whatever the order in which steps are shown.
+fn report_step<'a>(view: &'a View<'a>, index: u16) -> &'a crate::report::view::StepView<'a> {
+    view.steps.iter().find(|s| s.result.step == crate::record::StepId(index)).unwrap()
+}

@@ -1,16 +1,21 @@
 //! `proxy:` under `http:`.
 
-use super::super::address::{Address, base64};
+use super::super::address::Address;
 use super::super::error::Fault;
 use super::super::mask::Kind;
-use super::super::proxy::{Bypass, Proxies, Proxy};
+use super::super::proxy::{Bypass, Proxies, Proxy, ProxyKind};
 use super::super::template::Names;
 use super::super::yaml::{Node, Reader, Value};
 use super::{Context, step};
 
 /// The keys of `proxy:`.
 pub(super) const PROXY_KEYS: &[&str] = &["url", "user", "password", "no_proxy", "tunnel"];
-const WHAT: &str = "the URL of a proxy such as http://127.0.0.1:3128, env, or none";
+/// The port of SOCKS, where none is said.
+const SOCKS_PORT: u16 = 1080;
+/// Most bytes of a user's name or password (RFC 1929).
+const SOCKS_LOGIN: usize = 255;
+const WHAT: &str =
+    "the URL of a proxy such as http://127.0.0.1:3128 or socks5h://127.0.0.1:1080, env, or none";
 
 /// Reads `proxy:`: a URL, `env`, `none`, or a mapping.
 pub(super) fn proxies(node: &Node, names: &Names, context: &Context) -> Result<Proxies, Fault> {
@@ -33,13 +38,20 @@ pub(super) fn proxies(node: &Node, names: &Names, context: &Context) -> Result<P
             step::fixed_text(node, &typed, names, context, "who asks a proxy")
         };
         let password = reader.get("password").map(&part).transpose()?.unwrap_or_default();
-        let plain = format!("{}:{password}", part(user)?);
-        proxy.authorization = Some(format!("Basic {}", base64(plain.as_bytes())));
+        proxy.login = Some((part(user)?, password));
     } else if let Some(key) = reader.key("password") {
         return Err(Fault::new(key.place, "a `password` goes with a `user`"));
     }
     if let Some(node) = reader.get("tunnel") {
-        proxy.tunnel = node.flag()?;
+        match &mut proxy.kind {
+            ProxyKind::Http { tunnel } => *tunnel = node.flag()?,
+            ProxyKind::Socks5 { .. } => {
+                return Err(Fault::new(
+                    node.place,
+                    "a SOCKS proxy does nothing but tunnel: leave `tunnel` out",
+                ));
+            }
+        }
     }
     let mut bypass = Vec::new();
     if let Some(node) = reader.get("no_proxy") {
@@ -61,11 +73,38 @@ fn at(node: &Node, names: &Names, context: &Context) -> Result<Proxy, Fault> {
 }
 
 fn parse(text: &str) -> Result<Proxy, String> {
-    let address = Address::parse(text)?;
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let kind = match scheme.to_ascii_lowercase().as_str() {
+        "socks5" => ProxyKind::Socks5 { names: false },
+        "socks5h" => ProxyKind::Socks5 { names: true },
+        "socks" | "socks4" | "socks4a" => {
+            return Err(format!(
+                "`{scheme}` is a protocol of proxies that hotspan does not speak: it speaks http, https, socks5 and socks5h"
+            ));
+        }
+        _ => ProxyKind::Http { tunnel: false },
+    };
+    let address = match kind {
+        ProxyKind::Http { .. } => Address::parse(text)?,
+        ProxyKind::Socks5 { .. } => {
+            let port_is_lacking = url::Url::parse(text).is_ok_and(|url| url.port().is_none());
+            let mut address = Address::parse(&format!("http://{rest}"))?;
+            if port_is_lacking {
+                address.endpoint.port = SOCKS_PORT;
+            }
+            address
+        }
+    };
     if address.path != "/" {
         return Err("a proxy has a host and a port, and no path".to_string());
     }
-    Ok(Proxy { endpoint: address.endpoint, authorization: address.authorization, tunnel: false })
+    let login = address.login;
+    if let (ProxyKind::Socks5 { .. }, Some((user, password))) = (kind, &login)
+        && (user.len() > SOCKS_LOGIN || password.len() > SOCKS_LOGIN)
+    {
+        return Err(format!("SOCKS has room for {SOCKS_LOGIN} bytes of a user's name and of a password"));
+    }
+    Ok(Proxy { endpoint: address.endpoint, kind, login })
 }
 
 /// As curl reads them: `http_proxy` (in small letters alone, because CGI sets the other from a request's header),
@@ -85,7 +124,9 @@ fn from_environment(node: &Node, context: &Context) -> Result<Proxies, Fault> {
             // The value may hold a password: it is not repeated.
             Fault::new(
                 node.place,
-                format!("the environment variable {name} (or all_proxy) is no URL of an HTTP proxy"),
+                format!(
+                    "the environment variable {name} (or all_proxy) is no URL of a proxy of HTTP or SOCKS 5"
+                ),
             )
         })
     };
@@ -115,7 +156,7 @@ mod tests {
 
     fn to(proxies: &Proxies, tls: bool, host: &str) -> String {
         let endpoint = Endpoint { tls, host: host.to_string(), port: if tls { 443 } else { 80 } };
-        proxies.to(&endpoint).map(|p| p.endpoint.origin()).unwrap_or_default()
+        proxies.to(&endpoint).map(Proxy::origin).unwrap_or_default()
     }
 
     #[test]
@@ -125,7 +166,8 @@ mod tests {
         assert_eq!(to(&proxies, false, "b.example"), "http://p:3128");
         assert_eq!((to(&proxies, true, "x.a.example"), to(&proxies, true, "10.1.1.1")), Default::default());
         let proxy = proxies.http.unwrap();
-        assert_eq!((proxy.authorization.as_deref(), proxy.tunnel), (Some("Basic bWU6d29yZA=="), true));
+        assert_eq!(proxy.authorization().as_deref(), Some("Basic bWU6d29yZA=="));
+        assert_eq!(proxy.kind, ProxyKind::Http { tunnel: true });
         assert!(!text.contains("word\"") && text.contains("***"), "{text}");
         let (proxies, text) = read("'https://me:pw@p:3129'", &[]).unwrap();
         assert_eq!(to(&proxies, true, "h"), "https://p:3129");
@@ -149,10 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn socks_has_a_port_and_a_login_of_its_own() {
+        let (proxies, text) = read("'socks5h://me:p%40w@p'", &[]).unwrap();
+        let proxy = proxies.https.unwrap();
+        assert_eq!(
+            (proxy.origin().as_str(), proxy.kind),
+            ("socks5h://p:1080", ProxyKind::Socks5 { names: true })
+        );
+        assert_eq!(proxy.login, Some(("me".to_string(), "p@w".to_string())));
+        assert!(!text.contains("p%40w"), "{text}");
+        let (proxies, _) = read("env", &[("all_proxy", "socks5://[::1]:80")]).unwrap();
+        assert_eq!(to(&proxies, false, "h"), "socks5://[::1]:80");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (proxy, said) in [
             ("p:3128", "with its scheme"),
-            ("'socks5://p:1080'", "not HTTP"),
+            ("'socks4://p:1080'", "does not speak"),
+            ("'ftp://p:1080'", "not HTTP"),
+            ("{url: 'socks5://p', tunnel: true}", "leave `tunnel` out"),
+            ("'socks5://p/x'", "no path"),
             ("'http://p:3128/x'", "no path"),
             ("{user: me}", "needs `url`"),
             ("{url: 'http://p', password: x}", "goes with a `user`"),
@@ -162,7 +221,7 @@ mod tests {
             let error = read(proxy, &[]).expect_err(proxy);
             assert!(error.contains(said) && error.contains("t.yaml:4"), "{proxy}: {error}");
         }
-        let error = read("env", &[("https_proxy", "socks5://me:secret@p")]).unwrap_err();
+        let error = read("env", &[("https_proxy", "socks4://me:secret@p")]).unwrap_err();
         assert!(error.contains("https_proxy") && !error.contains("secret"), "{error}");
     }
 }

@@ -56,8 +56,8 @@ pub fn read(
     }
     for target in &mut targets {
         let says_who = target.headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION);
-        if let Some(authorization) = target.address.authorization.as_ref().filter(|_| !says_who) {
-            target.headers.push((http::header::AUTHORIZATION, Template::text(authorization)));
+        if let Some(authorization) = target.address.authorization().filter(|_| !says_who) {
+            target.headers.push((http::header::AUTHORIZATION, Template::text(&authorization)));
         }
     }
     Ok(targets)

@@ -10,6 +10,7 @@ use crate::load::clock::Clock;
 use crate::load::flight::Flights;
 use std::collections::VecDeque;
 use std::pin::pin;
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A peer that sends pieces one after the other, whatever it is sent.
 pub struct Script {
