@@ -31,6 +31,7 @@ pub fn markdown(report: &Report) -> String {
     steps(&view, &mut doc);
     failures(&view, &mut doc);
     checks(&view, &mut doc);
+    conversations(&view, &mut doc);
     for step in view.detailed() {
         detail(step, &view, &mut doc);
     }
@@ -281,6 +282,16 @@ fn checks(view: &View, doc: &mut Document) {
     }
 }
 
+/// What was said within the requests of steps that are more than a question and its answer.
+fn conversations(view: &View, doc: &mut Document) {
+    let all = wording::conversations(view);
+    if !all.is_empty() {
+        doc.paragraph("## Messages");
+        all.iter().for_each(|sentence| doc.item(&inline(sentence, false)));
+        doc.end_list();
+    }
+}
+
 fn detail(step: &StepView, view: &View, doc: &mut Document) {
     doc.paragraph(&format!("## Where the time of {} goes", cell(&view.step_name(step.result.step))));
     let slow = step.result.bands[Band::Slow as usize].exchanges;
@@ -292,9 +303,6 @@ fn detail(step: &StepView, view: &View, doc: &mut Document) {
     );
     if let Some(text) = wording::at_p95(slow) {
         let _ = write!(words, " {text}.");
-    }
-    if let Some(text) = wording::conversation(step) {
-        let _ = write!(words, " {}.", text.replacen('m', "M", 1));
     }
     doc.paragraph(&words.replace(NBSP, " "));
     let (shown, rest) = step.shown();

@@ -137,7 +137,15 @@ fn thresholds_decide_the_exit_status() {
     let address = target();
     let gate = |name: &str, thresholds: &str| {
         let path = scenario(dir.path(), address, &format!("thresholds: [{thresholds}]\n"));
-        run_scenario(&path, &dir.path().join(name), &[])
+        // On a machine that is busy with other tests the load may be late, and says so instead of a verdict.
+        for _ in 0..5 {
+            let _ = std::fs::remove_dir_all(dir.path().join(name));
+            let ran = run_scenario(&path, &dir.path().join(name), &[]);
+            if !ran.out.contains("The load generator was late") {
+                return ran;
+            }
+        }
+        panic!("this machine is too busy to send 50 requests in a second");
     };
     assert_eq!(gate("holds", "'exchanges >= 50', 'error_rate == 0%'").code, Some(0));
     let failed = gate("fails", "'exchanges < 50'");

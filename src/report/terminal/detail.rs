@@ -30,9 +30,6 @@ pub fn section(step: &StepView, view: &View, screen: &mut Screen) {
     if let Some(text) = wording::at_p95(slow) {
         screen.prose(Row::of("  ", Paint::Plain), &text.into(), Paint::Dim);
     }
-    if let Some(text) = wording::conversation(step) {
-        screen.prose(Row::of("  ", Paint::Plain), &text.into(), Paint::Plain);
-    }
     tail(step, screen);
 }
 

@@ -38,6 +38,7 @@ fn draw(report: &Report, style: Style) -> Screen {
     steps::section(&view, &mut screen);
     steps::failures(&view, &mut screen);
     steps::checks(&view, &mut screen);
+    steps::conversations(&view, &mut screen);
     for step in view.detailed() {
         detail::section(step, &view, &mut screen);
     }

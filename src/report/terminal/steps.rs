@@ -159,3 +159,15 @@ pub fn failures(view: &View, screen: &mut Screen) {
         }
     }
 }
+
+/// What was said within requests that are more than a question and its answer.
+pub fn conversations(view: &View, screen: &mut Screen) {
+    let all = wording::conversations(view);
+    if all.is_empty() {
+        return;
+    }
+    screen.heading("MESSAGES", &Prose::new());
+    for sentence in all {
+        screen.prose(Row::of("  ", Paint::Plain), &sentence, Paint::Plain);
+    }
+}

@@ -139,6 +139,15 @@ pub fn at_p95(slow: u64) -> Option<String> {
     (slow > 0).then(|| format!("“at p95” is the share of the latency of the {n} between p90 and p99"))
 }
 
+/// What was said within the requests of each step that is more than a question and its answer.
+pub fn conversations(view: &View) -> Vec<Prose> {
+    let of = |step: &StepView| {
+        let words = conversation(step)?;
+        Some(Prose::new().short_name(&view.step_name(step.result.step), 48).own(format!(": {words}")))
+    };
+    view.steps.iter().filter_map(of).collect()
+}
+
 /// What was said within a step's requests, where they are more than a question and its answer.
 pub fn conversation(step: &StepView) -> Option<String> {
     let messages = step.result.messages.as_ref().filter(|m| m.exchanges > 0)?;
