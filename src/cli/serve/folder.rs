@@ -24,11 +24,14 @@ const NOTES_MAX: u64 = 256 << 10;
 /// When a file was changed, and its length: whether it is the one that was read.
 pub type Stamp = (SystemTime, u64);
 
+/// What reports say, by run.
+type Results = HashMap<String, (Stamp, Option<RunResult>)>;
+
 /// A folder of run folders.
 pub struct Folder {
     root: PathBuf,
     /// What reports say, by run: they are long, and read once.
-    results: Mutex<HashMap<String, (Stamp, Option<RunResult>)>>,
+    results: Mutex<Results>,
     trend: Trend,
     traces: Traces,
 }
