@@ -10,7 +10,7 @@ import path from "node:path";
 const require = createRequire(path.join(process.env.HOTSPAN_STACK_PAGES ?? ".", "package.json"));
 const puppeteer = require("puppeteer-core");
 const [base, token, out] = process.argv.slice(2);
-const PICTURES = [{ name: "serve-live", path: "/live", theme: "light", height: 1180 }];
+const PICTURES = [{ name: "serve-live", path: "/live", theme: "light", height: 1112 }];
 
 fs.mkdirSync(out, { recursive: true });
 const browser = await puppeteer.launch({
