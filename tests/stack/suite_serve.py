@@ -360,7 +360,7 @@ def main() -> int:
         looks = []
         for name, path in opened.items():
             variants = [("light", "desktop"), ("dark", "phone")] if name.startswith("hostile") else [(t, s) for t in ("light", "dark") for s in ("desktop", "phone")]
-            looks += [{"name": f"{name}-{theme}-{size}", "path": path, "theme": theme, "size": size, "axe": theme == "light" or size == "desktop", "shots": SHOTS or None} for theme, size in variants]
+            looks += [{"name": f"{name}-{theme}-{size}", "path": path, "theme": theme, "size": size, "axe": (theme == "light") == (size == "desktop"), "shots": SHOTS or None} for theme, size in variants]
         task = {"base": f"http://{HOST}:{port}", "token": TOKEN, "looks": looks, "use": {"runs": runs, "scenario": "shop.yaml", "shots": SHOTS or None}}
         seen = browse(suite, task)
         check_looks(suite, seen["looks"])
