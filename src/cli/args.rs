@@ -61,7 +61,7 @@ pub enum Command {
     Import(ImportArgs),
     /// Start a shop with a fault, put load on it, and report: works on a bare machine.
     Demo(DemoArgs),
-    /// The runs of a folder as web pages on this machine: list, search, reports, tags and notes.
+    /// The runs of a folder as web pages: list, reports, comparisons, trends, traces; with --scenarios also runs, started and watched.
     Serve(ServeArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),
@@ -143,6 +143,9 @@ pub struct RunArgs {
     /// Let the load be changed while it runs, over HTTP at this address of this machine (port 0: any); prints address and token.
     #[arg(long, value_name = "ADDR", conflicts_with = "find_capacity")]
     pub control: Option<SocketAddr>,
+    /// Standard input is the scenario and stands for this file: what it names must lie in that file's folder.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub scenario_as: Option<PathBuf>,
     /// A public host that is yours to load; private addresses and this machine need no such word.
     #[arg(long, value_name = "HOST")]
     pub i_own: Vec<String>,
@@ -289,7 +292,7 @@ impl std::fmt::Debug for Source {
     }
 }
 
-fn parse_source(text: &str) -> Result<Source, String> {
+pub fn parse_source(text: &str) -> Result<Source, String> {
     match text {
         "receiver" => Ok(Source::Receiver),
         "none" => Ok(Source::None),

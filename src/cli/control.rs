@@ -7,6 +7,7 @@
 
 use crate::load::{Change, Clock, Controller, LiveCounters, ONE, Schedule, Stopper};
 use crate::record::{LoadChange, Timestamp};
+use crate::ui::Follower;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
@@ -72,12 +73,21 @@ pub struct Endpoint {
     pub token: String,
 }
 
+/// What may be looked at.
+pub struct Looks {
+    pub counters: Arc<LiveCounters>,
+    /// Name of the run folder.
+    pub run: String,
+    /// All that the live screen shows.
+    pub follower: Follower,
+}
+
 struct Service {
     address: SocketAddr,
     token: String,
     asks: mpsc::Sender<Asked>,
     controller: Controller,
-    counters: Arc<LiveCounters>,
+    looks: Looks,
 }
 
 /// Opens the endpoint.
@@ -88,7 +98,7 @@ pub fn open(
     runtime: &Runtime,
     address: SocketAddr,
     commands: &Commands,
-    counters: Arc<LiveCounters>,
+    looks: Looks,
 ) -> anyhow::Result<Endpoint> {
     if !address.ip().is_loopback() {
         bail!("--control {address}: the load can be changed from this machine only; use 127.0.0.1 or [::1]");
@@ -99,7 +109,7 @@ pub fn open(
     let address = listener.local_addr()?;
     let token: String = (0..2).map(|_| format!("{:016x}", rand::random::<u64>())).collect();
     let (asks, controller) = (commands.asks.clone(), commands.controller.clone());
-    let service = Arc::new(Service { address, token: token.clone(), asks, controller, counters });
+    let service = Arc::new(Service { address, token: token.clone(), asks, controller, looks });
     runtime.spawn(serve(listener, service));
     Ok(Endpoint { address, token })
 }
@@ -148,10 +158,11 @@ impl Service {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/load") => said(StatusCode::OK, &self.state()),
             (&Method::POST, "/load") => self.change(request).await,
+            (&Method::GET, "/live") => self.live().await,
             (_, "/load") => {
                 refused(StatusCode::METHOD_NOT_ALLOWED, "GET tells how the load stands, POST changes it")
             }
-            _ => refused(StatusCode::NOT_FOUND, "there is /load alone"),
+            _ => refused(StatusCode::NOT_FOUND, "there are /load and /live"),
         }
     }
 
@@ -204,11 +215,21 @@ impl Service {
         }
     }
 
+    /// All that the live screen shows, for whoever draws it elsewhere.
+    async fn live(&self) -> Response<Full<Bytes>> {
+        let follower = self.looks.follower.clone();
+        let look = tokio::task::spawn_blocking(move || follower.snapshot(PATIENCE)).await;
+        match look {
+            Ok(Some(look)) => said(StatusCode::OK, &json!({ "run": self.looks.run, "look": look })),
+            _ => refused(StatusCode::SERVICE_UNAVAILABLE, "what is shown cannot be told now; ask again"),
+        }
+    }
+
     fn state(&self) -> Value {
         let timeline = self.controller.timeline();
         let last = timeline.pieces().last().copied();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
-        let c = &self.counters;
+        let c = &self.looks.counters;
         json!({
             "factor": last.map_or(1.0, |piece| f64::from(piece.factor) / f64::from(ONE)),
             "paused": last.is_some_and(|piece| !piece.moving),
@@ -328,8 +349,9 @@ mod tests {
         let (asks, asked) = mpsc::channel();
         let address = SocketAddr::from(([127, 0, 0, 1], 4711));
         let (controller, _signal) = control_channel(ONE);
-        let counters = Arc::default();
-        (Service { address, token: "t0ken".into(), asks, controller, counters }, asked)
+        let follower = Follower::start(crate::ui::Setup::default()).unwrap();
+        let looks = Looks { counters: Arc::default(), run: "r".into(), follower };
+        (Service { address, token: "t0ken".into(), asks, controller, looks }, asked)
     }
 
     fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {

@@ -135,10 +135,12 @@ impl LoadWatch<'_> {
             if progress.feed().is_some() {
                 progress.tell(Update::Load(self.look(handle)));
                 progress.tell(Update::Spans(screen::spans(self.live, self.receiver)));
+            }
+            if progress.has_screen() {
                 continue;
             }
             rate.update(self.counters.done.load(Relaxed));
-            progress.tick(&self.line(began.elapsed(), rate.per_second));
+            progress.line(&self.line(began.elapsed(), rate.per_second));
         }
         progress.clear();
         aborted.or_else(|| self.live.broken.lock().unwrap_or_else(PoisonError::into_inner).take())

@@ -4,6 +4,7 @@
 mod analyst;
 mod analyze;
 mod args;
+mod beside;
 mod ci;
 mod collect;
 mod compare;

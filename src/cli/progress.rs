@@ -2,7 +2,7 @@
 //! load runs on a terminal, the live screen.
 
 use super::args::OutputArgs;
-use crate::ui::{Feed, Look, Screen, Setup, Update, Wish};
+use crate::ui::{Feed, Follower, Look, Screen, Setup, Update, Wish};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ pub struct Progress {
     last_line: Option<Instant>,
     drawn: bool,
     screen: Option<Screen>,
+    follower: Option<Follower>,
 }
 
 impl Progress {
@@ -42,7 +43,7 @@ impl Progress {
             (_, false, true) => Mode::Redraw,
             _ => Mode::Lines,
         };
-        Progress { mode, last_line: None, drawn: false, screen: None }
+        Progress { mode, last_line: None, drawn: false, screen: None, follower: None }
     }
 
     /// Whether there can be a live screen: standard error and output are a terminal that this process may draw on.
@@ -63,9 +64,23 @@ impl Progress {
         self.screen = None;
     }
 
-    /// A way to tell the live screen, if there is one.
+    /// Lets somebody else look, too.
+    pub fn follow(&mut self, follower: Follower) {
+        self.follower = Some(follower);
+    }
+
+    /// Whether there is a live screen: then there is no line.
+    pub fn has_screen(&self) -> bool {
+        self.screen.is_some()
+    }
+
+    /// A way to tell the live screen and who else looks, if there is anybody.
     pub fn feed(&self) -> Option<Feed> {
-        self.screen.as_ref().map(Screen::feed)
+        match (&self.screen, &self.follower) {
+            (Some(screen), Some(follower)) => Some(screen.feed().and(&follower.feed())),
+            (Some(screen), None) => Some(screen.feed()),
+            (None, follower) => follower.as_ref().map(Follower::feed),
+        }
     }
 
     /// What the user of the live screen wants.
@@ -73,18 +88,23 @@ impl Progress {
         self.screen.as_ref()?.wish()
     }
 
-    /// Tells the live screen, if there is one. What finds no place is told again soon enough.
+    /// Tells whoever looks. What finds no place is told again soon enough.
     pub fn tell(&self, update: Update) {
-        if let Some(screen) = &self.screen {
-            let _ = screen.feed().tell(update);
+        if let Some(feed) = self.feed() {
+            let _ = feed.tell(update);
         }
     }
 
     /// Shows the line, if it is time to.
     pub fn tick(&mut self, line: &str) {
-        if self.screen.is_some() {
-            return self.tell(Update::Status(line.to_owned()));
+        self.tell(Update::Status(line.to_owned()));
+        if self.screen.is_none() {
+            self.line(line);
         }
+    }
+
+    /// The same for the line alone: who looks knows it better.
+    pub fn line(&mut self, line: &str) {
         match self.mode {
             Mode::Silent => {}
             Mode::Redraw => {
@@ -103,8 +123,9 @@ impl Progress {
 
     /// A line that stays: something that happened once.
     pub fn note(&mut self, line: &str) {
+        self.tell(Update::Note(line.to_owned()));
         if self.screen.is_some() {
-            return self.tell(Update::Note(line.to_owned()));
+            return;
         }
         if self.mode != Mode::Silent {
             self.clear();

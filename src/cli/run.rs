@@ -4,7 +4,8 @@
 use super::analyst::Analyst;
 use super::analyze::{Analyzed, Means, check_findings};
 use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
-use super::control::{self, Commands};
+use super::beside::Beside;
+use super::control::{self, Commands, Looks};
 use super::database;
 use super::events;
 use super::exit::{Exit, say};
@@ -29,9 +30,10 @@ use crate::traces::{
     Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
     ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
 };
-use crate::ui::{Look, Update, Wish};
+use crate::ui::{Follower, Look, Update, Wish};
 use crate::wire::folder::{GeneratorWriter, RunWriter};
 use anyhow::{Context, bail};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -179,6 +181,10 @@ fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
     if for_url {
         bail!("--users, --rate and --duration go with a URL; a scenario file says its load under `load:`");
     }
+    if let Some(path) = &args.scenario_as {
+        let text = std::io::read_to_string(std::io::stdin()).context("cannot read the scenario")?;
+        return Ok(Beside::of(path)?.parse(&text)?);
+    }
     let text = std::fs::read_to_string(&args.what).with_context(|| {
         format!(
             "cannot read the scenario {}; name a file, or a URL that begins with http:// or https://",
@@ -190,10 +196,7 @@ fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
             .with_context(|| format!("--target: {} has no line that begins with `target:`", args.what))?,
         None => text,
     };
-    let surroundings = Surroundings {
-        environment: Arc::new(std::env::vars_os().filter_map(text_pair).collect()),
-        ..Surroundings::default()
-    };
+    let surroundings = Surroundings { environment: environment(), ..Surroundings::default() };
     Ok(scenario::parse_with(&text, &args.what, &surroundings)?)
 }
 
@@ -214,6 +217,11 @@ fn with_target(text: &str, target: &str) -> Option<String> {
         text.lines().map(|l| if is_target(l) { line.as_str() } else { l }).collect::<Vec<_>>().join("\n")
             + "\n"
     })
+}
+
+/// The variables of this process that are text.
+pub fn environment() -> Arc<BTreeMap<String, String>> {
+    Arc::new(std::env::vars_os().filter_map(text_pair).collect())
 }
 
 fn text_pair((key, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
@@ -311,7 +319,8 @@ impl<'a> Session<'a> {
         let mut underway =
             Underway { interrupts: Interrupts::listen(runtime), progress: Progress::new(output), run, dir };
         underway.announce(receiver.as_ref(), output.quiet);
-        let watched = underway.progress.can_have_screen();
+        let screened = underway.progress.can_have_screen();
+        let watched = screened || plan.control.is_some();
         let analyst = receiver.as_ref().map(|_| Analyst::start(&underway.run, watched)).transpose();
         let analyst = analyst.context("cannot start the analyst's thread")?;
 
@@ -349,10 +358,14 @@ impl<'a> Session<'a> {
         let factor = scenario.load.search.as_ref().map_or(ONE, Searcher::first_factor);
         let (controller, followed) = load::control_channel(factor);
         let schedule = Arc::new(Schedule::of(&scenario, plan.seed));
-        let by_hand = plan.control.is_some() || watched && scenario.load.search.is_none();
+        let by_hand = plan.control.is_some() || screened && scenario.load.search.is_none();
         let commands = by_hand.then(|| Commands::new(schedule.clone(), controller.clone(), plan.most_factor));
         if let (Some(address), Some(commands)) = (plan.control, &commands) {
-            let endpoint = control::open(runtime, address, commands, counters.clone())?;
+            let setup = screen::setup(&scenario, &underway.run.target, receiver.is_some(), true);
+            let follower = Follower::start(setup).context("cannot start the follower's thread")?;
+            underway.progress.follow(follower.clone());
+            let looks = Looks { counters: counters.clone(), run: underway.run.id.clone(), follower };
+            let endpoint = control::open(runtime, address, commands, looks)?;
             say(&format!(
                 "The load can be changed at http://{}/load with Authorization: Bearer {}",
                 endpoint.address, endpoint.token

@@ -35,7 +35,8 @@ fn parse_trace(text: &str) -> anyhow::Result<TraceId> {
         .map_err(|_| anyhow::anyhow!("--trace {text}: a trace id is 32 hexadecimal digits"))
 }
 
-fn object(span: &Span<'_>) -> Json {
+/// A span as it came.
+pub fn object(span: &Span<'_>) -> Json {
     let hex = |id: Option<SpanId>| id.map_or_else(String::new, |id| id.to_string());
     json!({
         "trace_id": span.trace_id.to_string(),

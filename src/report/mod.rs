@@ -43,8 +43,8 @@ use crate::analysis::result::Analysis;
 use crate::record::Run;
 
 pub use export::{csv, folded, hdr_log, junit, openmetrics, speedscope};
-pub use html::html;
-pub use json::{comparison as comparison_json, json, safe_json};
+pub use html::{html, script as page_script, style as page_style, trace as trace_json};
+pub use json::{comparison as comparison_json, embedded as embedded_json, json, safe_json};
 pub use markdown::{comparison as comparison_markdown, markdown};
 pub use read::{ReadError, summary};
 pub use run_gate::run_gate;

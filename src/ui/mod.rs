@@ -10,18 +10,21 @@
 mod canvas;
 mod chart;
 mod draw;
+mod follower;
 mod keys;
 mod model;
 #[cfg(test)]
 mod sample;
 mod screen;
 mod series;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod web;
 
 pub use canvas::Look;
 pub use draw::draw;
+pub use follower::Follower;
 pub use keys::{View, Wish};
 pub use model::{LoadLook, Model, Setup, SpanCounts, StageInfo, StepBlame, StepSum, Update};
 pub use screen::{Feed, Screen};

@@ -30,17 +30,37 @@ const PATIENCE: Duration = Duration::from_secs(2);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
-/// A way to tell the screen. Sending never waits.
+/// A way to tell the screen, and others who look. Sending never waits.
 #[derive(Clone, Debug)]
-pub struct Feed(SyncSender<Update>);
+pub struct Feed {
+    screen: SyncSender<Update>,
+    also: Option<SyncSender<Update>>,
+}
 
 impl Feed {
+    /// A way to one that looks.
+    pub(super) fn to(screen: SyncSender<Update>) -> Feed {
+        Feed { screen, also: None }
+    }
+
+    /// This one, and another beside it.
+    #[must_use]
+    pub fn and(self, other: &Feed) -> Feed {
+        Feed { also: Some(other.screen.clone()), ..self }
+    }
+
     /// Tells the screen, or gives the update back where it has no place for it; nothing comes back from a closed screen.
+    /// Others hear what the screen took, once.
     pub fn tell(&self, update: Update) -> Option<Update> {
-        match self.0.try_send(update) {
-            Err(TrySendError::Full(update)) => Some(update),
-            _ => None,
+        let also = self.also.as_ref().map(|also| (also, update.clone()));
+        if let Err(TrySendError::Full(update)) = self.screen.try_send(update) {
+            return Some(update);
         }
+        if let Some((also, update)) = also {
+            // They show the last seconds alone; what found no place is told again soon enough.
+            let _ = also.try_send(update);
+        }
+        None
     }
 }
 
@@ -71,7 +91,7 @@ impl Screen {
                 let _ = wish.send(made);
             });
         })?;
-        Ok(Screen { feed: Feed(sender), wishes, over, thread: Some(thread) })
+        Ok(Screen { feed: Feed::to(sender), wishes, over, thread: Some(thread) })
     }
 
     /// A way to tell it.

@@ -1,7 +1,7 @@
 //! `hotspan history`: runs appended to a file or a branch, what changed in them, and a gate on recent changes.
 
 mod args;
-mod entry;
+pub mod entry;
 mod gate;
 mod show;
 mod store;

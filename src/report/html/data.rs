@@ -174,12 +174,9 @@ impl<'a> Pictures<'a> {
                 out
             })
             .collect();
-        let text = |o: &&'a Contributor| -> [&'a str; 5] {
-            [o.category.name(), &o.service, &o.system, &o.name, &o.code]
-        };
         let slices = &timeline.slices;
         Pictures {
-            owners: owners.list.iter().map(text).collect(),
+            owners: owners.list.iter().map(owner_text).collect(),
             started_ms: ms(timeline.start.0 as f64 / 1e6),
             slice_ms: rounded(width, 1e6),
             load: LoadCourse {
@@ -214,6 +211,20 @@ impl<'a> Pictures<'a> {
             total_ms: nanos(analysis.categories.total()),
         }
     }
+}
+
+/// One request alone, of a run that began at `start`, with its owners.
+pub fn trace(tree: &TraceTree, start: Timestamp) -> serde_json::Value {
+    let mut owners = Owners::default();
+    let json = Tree::new(tree, start, &mut owners);
+    let owners: Vec<[&str; 5]> = owners.list.iter().map(owner_text).collect();
+    // Plain structs of numbers and strings: nothing in them can fail.
+    serde_json::json!({ "tree": json, "owners": owners })
+}
+
+/// Category, service, system, name and code.
+fn owner_text<'a>(o: &&'a Contributor) -> [&'a str; 5] {
+    [o.category.name(), &o.service, &o.system, &o.name, &o.code]
 }
 
 impl StepJson {

@@ -11,15 +11,23 @@ mod tests;
 mod words;
 
 use super::{Report, json, markdown};
+use crate::analysis::result::TraceTree;
+use crate::record::Timestamp;
 use crate::report::text;
 use crate::report::view::View;
 use ring::digest::{SHA256, digest};
 
-/// The parts of the page's script, in order; one function around all of them.
-const SCRIPTS: [&str; 14] = [
-    include_str!("page/base.js"),
+/// Elements, numbers, charts and the waterfall: what the local web pages share with the report.
+const SHARED: [&str; 4] = [
+    include_str!("page/kit.js"),
     include_str!("page/format.js"),
     include_str!("page/charts.js"),
+    include_str!("page/waterfall.js"),
+];
+/// The parts of the page's script, in order; one function around all of them.
+const SCRIPTS: [&str; 13] = [
+    include_str!("page/base.js"),
+    include_str!("page/course.js"),
     include_str!("page/summary.js"),
     include_str!("page/findings.js"),
     include_str!("page/blame.js"),
@@ -36,11 +44,26 @@ const UPLOT: &str = include_str!("vendor/uPlot.iife.min.js");
 const STYLES: [&str; 2] = [include_str!("vendor/uPlot.min.css"), include_str!("page/style.css")];
 const BODY: &str = include_str!("page/body.html");
 
+/// The style of the report's page, for pages that look like it.
+pub fn style() -> String {
+    STYLES.join("\n")
+}
+
+/// A script for a page that looks like the report: the chart library, and one function around the shared parts and `more`.
+pub fn script(more: &[&str]) -> String {
+    format!("{UPLOT}\n(function () {{\n\"use strict\";\n{}\n{}\n}})();\n", SHARED.join("\n"), more.join("\n"))
+}
+
+/// A request of a run that began at `start`, with its spans as the waterfall takes them and the owners that it names, as JSON.
+pub fn trace(tree: &TraceTree, start: Timestamp) -> serde_json::Value {
+    data::trace(tree, start)
+}
+
 /// The report as a page: the same bytes for the same report.
 pub fn html(report: &Report) -> String {
     let view = View::new(report);
-    let style = STYLES.join("\n");
-    let script = format!("{UPLOT}\n(function () {{\n\"use strict\";\n{}\n}})();\n", SCRIPTS.join("\n"));
+    let style = style();
+    let script = script(&SCRIPTS);
     let policy = format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; img-src data: blob:; base-uri 'none'; form-action 'none'",
         hash_source(&script),

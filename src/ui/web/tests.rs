@@ -1,6 +1,7 @@
 //! Pages and refusals.
 
 use super::*;
+use crate::record::{RunState, Timestamp};
 use std::cell::RefCell;
 
 #[derive(Default)]
@@ -26,6 +27,64 @@ impl RunStore for Fake {
         self.kept.borrow_mut().push((id.into(), notes.clone()));
         Ok(())
     }
+    fn compare(&self, base: &[String], head: &[String], allow: &[String]) -> Result<Value, String> {
+        Ok(json!({"comparison": {"sides": [base, head], "allow": allow}, "allowable": []}))
+    }
+    fn trend(&self, of: &TrendOf) -> Result<Value, String> {
+        Ok(json!({"of": format!("{of:?}")}))
+    }
+    fn traces(&self, _: &str, wanted: &Wanted) -> Result<Value, String> {
+        Ok(json!({"wanted": format!("{wanted:?}")}))
+    }
+    fn trace(&self, _: &str, trace: &str) -> Result<Value, String> {
+        Ok(json!({ "trace": trace }))
+    }
+    fn scenario(&self, id: &str) -> Option<String> {
+        (id == "20261124T1-shop").then(|| HOSTILE.into())
+    }
+}
+
+/// Ends a script element, if it may.
+const HOSTILE: &str = "</script><script>alert(1)</script>";
+
+#[derive(Default)]
+struct FakeRunner(RefCell<Vec<String>>);
+
+impl Runner for FakeRunner {
+    fn scenarios(&self) -> Vec<String> {
+        vec!["shop.yaml".into()]
+    }
+    fn scenario(&self, name: &str) -> Result<String, String> {
+        if name == "shop.yaml" { Ok(HOSTILE.into()) } else { Err("There is no such scenario.".into()) }
+    }
+    fn check(&self, name: &str, text: &str) -> Value {
+        json!({"ok": {"name": name, "text": text}})
+    }
+    fn start(&self, name: &str, _: &str) -> Result<(), Value> {
+        self.0.borrow_mut().push(format!("start {name}"));
+        if name == "busy.yaml" { Err(json!({"error": {"message": "a run is under way"}})) } else { Ok(()) }
+    }
+    fn state(&self) -> Value {
+        json!({"state": "running", "said": [HOSTILE]})
+    }
+    fn change(&self, change: Change) -> Result<Value, String> {
+        self.0.borrow_mut().push(format!("{change:?}"));
+        Ok(json!({"done": "so"}))
+    }
+}
+
+fn door() -> Door {
+    Door {
+        hosts: vec!["127.0.0.1:7700".into(), "localhost:7700".into()],
+        csrf: "c5rf".into(),
+        session: "s3ss10n".into(),
+        cookie: "hotspan_7700".into(),
+        ..Door::default()
+    }
+}
+
+fn ask(asked: &Asked, store: &Fake) -> Answer {
+    answer(asked, Site { door: &door(), store, runner: None })
 }
 
 fn run(id: &str, name: &str, tags: &[&str]) -> RunRow {
@@ -41,6 +100,7 @@ fn run(id: &str, name: &str, tags: &[&str]) -> RunRow {
             exchanges: 1_234,
             errors: 5,
             p95_ms: 76.2,
+            categories: vec![("database".into(), 0.9), ("app".into(), 0.1)],
             thresholds: (3, 1),
         }),
         has_page: true,
@@ -55,13 +115,9 @@ fn fake() -> Fake {
     }
 }
 
-fn hosts() -> Vec<String> {
-    vec!["127.0.0.1:7700".into(), "localhost:7700".into()]
-}
-
 fn get(target: &str, store: &Fake) -> (u16, String) {
     let asked = Asked { method: "GET", target, host: "127.0.0.1:7700", ..Asked::default() };
-    let answer = answer(&asked, &hosts(), store);
+    let answer = ask(&asked, store);
     (answer.status, String::from_utf8(answer.body).unwrap())
 }
 
@@ -100,10 +156,11 @@ fn only_its_own_name_and_its_own_pages_reach_it() {
         host: "127.0.0.1:7700",
         origin: Some("http://127.0.0.1:7700"),
         content_type: Some(form),
-        body: b"tags=a+b%2Ca&text=x%0D%0Ay",
+        cookie: None,
+        body: b"csrf=c5rf&tags=a+b%2Ca&text=x%0D%0Ay",
     };
-    let status = |asked: &Asked| answer(asked, &hosts(), &store).status;
-    let done = answer(&own, &hosts(), &store);
+    let status = |asked: &Asked| ask(asked, &store).status;
+    let done = ask(&own, &store);
     assert_eq!((done.status, done.location.as_deref()), (303, Some("/runs/20261124T1-shop")));
     let kept = Notes { tags: vec!["a".into(), "b".into()], text: "x\ny".into() };
     assert_eq!(store.kept.borrow().as_slice(), [("20261124T1-shop".to_owned(), kept)]);
@@ -119,7 +176,10 @@ fn only_its_own_name_and_its_own_pages_reach_it() {
         (405, Asked { method: "GET", ..own.clone() }),
         (405, Asked { method: "DELETE", ..own.clone() }),
         (404, Asked { target: "/runs/other/notes", ..own.clone() }),
-        (400, Asked { body: b"state=x", ..own.clone() }),
+        (403, Asked { body: b"tags=a", ..own.clone() }),
+        (403, Asked { body: b"csrf=c5r&tags=a", ..own.clone() }),
+        (403, Asked { body: b"csrf=&tags=a", ..own.clone() }),
+        (400, Asked { body: b"csrf=c5rf&state=x", ..own.clone() }),
         (421, Asked { method: "GET", target: "/", host: "rebound.example:7700", ..Asked::default() }),
     ];
     for (wanted, asked) in refusals {
@@ -150,19 +210,163 @@ fn no_path_leaves_the_runs() {
 }
 
 #[test]
-fn pages_run_no_script_and_reports_reach_nothing() {
+fn pages_run_their_own_script_alone_and_reports_reach_nothing() {
     let store = fake();
-    let policy = |target: &str| {
+    let of = |target: &str| {
         let asked = Asked { method: "GET", target, host: "localhost:7700", ..Asked::default() };
-        answer(&asked, &hosts(), &store).policy
+        ask(&asked, &store)
     };
-    for page in ["/", "/runs/20261124T1-shop", "/nothing", "/style.css", "/runs/20261124T1-shop/report.md"] {
-        let policy = policy(page);
-        assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{page}: {policy}");
+    for page in [
+        "/",
+        "/runs/20261124T1-shop",
+        "/runs/20261124T1-shop/traces",
+        "/compare?base=20261124T1-shop&head=20261123T1-pay",
+        "/trend",
+        "/nothing",
+        "/style.css",
+        "/app.js",
+        "/runs/20261124T1-shop/report.md",
+    ] {
+        let policy = of(page).policy;
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+            "{page}: {policy}"
+        );
+        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{page}: {policy}");
+        let html = String::from_utf8(of(page).body).unwrap();
+        for inline in [" style=\"", " onclick=", "<script>"] {
+            assert!(!html.contains(inline) || page.ends_with("js"), "{page} has {inline}");
+        }
     }
-    let report = policy("/runs/20261124T1-shop/report");
+    let report = of("/runs/20261124T1-shop/report").policy;
     assert!(report.starts_with("sandbox") && !report.contains("allow-same-origin"), "{report}");
     assert!(report.contains("connect-src 'none'") && report.contains("form-action 'none'"), "{report}");
+}
+
+#[test]
+fn a_token_is_asked_for() {
+    let store = fake();
+    let closed = Door { token: Some("a-token-of-the-user".into()), ..door() };
+    let runner = FakeRunner::default();
+    let site = Site { door: &closed, store: &store, runner: Some(&runner) };
+    let get = Asked { method: "GET", target: "/", host: "127.0.0.1:7700", ..Asked::default() };
+    let to_enter = answer(&get, site);
+    assert_eq!((to_enter.status, to_enter.location.as_deref()), (303, Some("/enter")));
+    assert_eq!(answer(&Asked { target: "/live/state", ..get.clone() }, site).status, 401);
+    for open in ["/enter", "/style.css", "/app.js"] {
+        assert_eq!(answer(&Asked { target: open, ..get.clone() }, site).status, 200, "{open}");
+    }
+    let post = Asked {
+        method: "POST",
+        target: "/enter",
+        origin: Some("http://127.0.0.1:7700"),
+        content_type: Some("application/x-www-form-urlencoded"),
+        body: b"token=a-token-of-the-user",
+        ..get.clone()
+    };
+    let cookie = answer(&post, site).cookie.unwrap();
+    assert_eq!(cookie, "hotspan_7700=s3ss10n; Path=/; HttpOnly; SameSite=Strict");
+    assert_eq!(answer(&Asked { body: b"token=wrong", ..post.clone() }, site).status, 401);
+    assert_eq!(answer(&Asked { origin: Some("http://evil.example"), ..post.clone() }, site).status, 403);
+    let with = cookie.split(';').next();
+    assert_eq!(answer(&Asked { cookie: with, ..get }, site).status, 200);
+    let start = Asked { target: "/start", body: b"csrf=c5rf&scenario=shop.yaml&text=x", ..post };
+    assert_eq!(answer(&start, site).status, 401, "without the cookie the word of a form is not enough");
+    assert_eq!(answer(&Asked { cookie: with, ..start }, site).status, 200);
+    assert_eq!(runner.0.borrow().as_slice(), ["start shop.yaml"]);
+}
+
+#[test]
+fn a_run_is_started_and_changed_by_its_own_forms_alone() {
+    let store = fake();
+    let runner = FakeRunner::default();
+    let door = door();
+    let site = Site { door: &door, store: &store, runner: Some(&runner) };
+    let own = Asked {
+        method: "POST",
+        target: "/live/change",
+        host: "127.0.0.1:7700",
+        origin: Some("http://127.0.0.1:7700"),
+        content_type: Some("application/x-www-form-urlencoded"),
+        cookie: None,
+        body: b"csrf=c5rf&change=factor&factor=1.5",
+    };
+    assert_eq!(answer(&own, site).status, 200);
+    assert_eq!(answer(&Asked { body: b"csrf=c5rf&change=stop", ..own.clone() }, site).status, 200);
+    assert_eq!(runner.0.borrow().as_slice(), ["Factor(1.5)", "Stop"]);
+    for (wanted, asked) in [
+        (403, Asked { origin: Some("http://evil.example"), ..own.clone() }),
+        (403, Asked { origin: Some("null"), ..own.clone() }),
+        (403, Asked { origin: None, ..own.clone() }),
+        (
+            421,
+            Asked {
+                host: "rebound.example:7700",
+                origin: Some("http://rebound.example:7700"),
+                ..own.clone()
+            },
+        ),
+        (403, Asked { body: b"change=stop", ..own.clone() }),
+        (415, Asked { content_type: Some("application/json"), ..own.clone() }),
+        (405, Asked { method: "GET", ..own.clone() }),
+        (405, Asked { method: "PUT", ..own.clone() }),
+        (400, Asked { body: b"csrf=c5rf&change=factor&factor=inf", ..own.clone() }),
+        (400, Asked { body: b"csrf=c5rf&change=factor&factor=-1", ..own.clone() }),
+        (400, Asked { body: b"csrf=c5rf&change=explode", ..own.clone() }),
+        (409, Asked { target: "/start", body: b"csrf=c5rf&scenario=busy.yaml", ..own.clone() }),
+        (403, Asked { target: "/start", body: b"scenario=shop.yaml", ..own.clone() }),
+        (403, Asked { target: "/check", body: b"scenario=shop.yaml", ..own.clone() }),
+    ] {
+        assert_eq!(answer(&asked, site).status, wanted, "{asked:?}");
+    }
+    let long = vec![b'x'; BODY_MAX + 1];
+    assert_eq!(answer(&Asked { body: &long, ..own.clone() }, site).status, 413);
+    assert_eq!(runner.0.borrow().len(), 3, "nothing that was refused was done: {:?}", runner.0.borrow());
+    let without = Site { runner: None, ..site };
+    for target in ["/start", "/live", "/live/state"] {
+        let asked = Asked { method: "GET", target, host: "127.0.0.1:7700", ..Asked::default() };
+        assert_eq!(answer(&asked, without).status, 404, "{target}");
+    }
+    assert_eq!(answer(&own, without).status, 404);
+}
+
+#[test]
+fn what_is_asked_for_is_understood() {
+    let store = fake();
+    let page = |target: &str| get(target, &store);
+    let (status, both) = page("/compare?base=20261124T1-shop&head=20261123T1-pay&allow=telemetry");
+    assert!(status == 200 && both.contains("\"allow\":[\"telemetry\"]"), "{both}");
+    assert_eq!(page("/compare?base=20261124T1-shop").0, 400);
+    assert_eq!(page("/compare?base=20261124T1-shop&head=..%2fsecret").0, 404);
+    let run = "/runs/20261124T1-shop/traces";
+    let (_, traces) =
+        page(&format!("{run}?step=2&status=5xx&min_ms=1.5&service=shop&text=SELECT+1&order=time&page=3"));
+    for part in ["step: Some(2)", "Class(5)", "Nanos(1500000)", "by_time: true", "page: 3", "SELECT 1"] {
+        assert!(traces.contains(part), "{part} is not in {traces}");
+    }
+    for bad in ["step=x", "status=slow", "min_ms=x", "min_ms=-1", "min_ms=NaN", "page=-1"] {
+        assert_eq!(page(&format!("{run}?{bad}")).0, 400, "{bad}");
+    }
+    assert_eq!(page(&format!("{run}/{}", "0a".repeat(16))).0, 200);
+    for bad in ["x", "..", &"0g".repeat(16)] {
+        assert_eq!(page(&format!("{run}/{bad}")).0, 404, "{bad}");
+    }
+    assert!(page("/trend").1.contains("First"));
+    assert!(page("/trend?scenario=s&journey=j&step=n").1.contains("Step(\\\"s\\\", \\\"j\\\", \\\"n\\\")"));
+    assert!(page("/trend?scenario=s&service=a&operation=o&span=client").1.contains("Operation("));
+}
+
+#[test]
+fn data_of_scripts_does_not_leave_its_element() {
+    let store = fake();
+    let (runner, door) = (FakeRunner::default(), door());
+    let site = Site { door: &door, store: &store, runner: Some(&runner) };
+    for target in ["/start?scenario=shop.yaml", "/start?run=20261124T1-shop", "/live"] {
+        let asked = Asked { method: "GET", target, host: "127.0.0.1:7700", ..Asked::default() };
+        let page = String::from_utf8(answer(&asked, site).body).unwrap();
+        assert_eq!(page.matches("<script").count(), 2, "{target}: {page}");
+        assert!(page.contains("\\u003c/script\\u003e"), "{target}: {page}");
+    }
 }
 
 #[test]
@@ -185,7 +389,7 @@ fn hostile_texts_stay_text() {
         let query: String = hostile.bytes().map(|byte| format!("%{byte:02x}")).collect();
         for target in ["/".to_owned(), format!("/?q={query}"), "/runs/20261124T1-shop".to_owned()] {
             let (_, page) = get(&target, &store);
-            for bad in ["<script", "<img", "onfocus='", "\u{202e}", "\u{0}", "\u{1b}", "href=\"javascript"] {
+            for bad in ["<script>", "<img", "onfocus='", "\u{202e}", "\u{0}", "\u{1b}", "href=\"javascript"] {
                 assert!(!page.contains(bad), "{hostile:?} leaves {bad:?} in {target}: {page}");
             }
             assert_eq!(
@@ -193,7 +397,8 @@ fn hostile_texts_stay_text() {
                 usize::from(target.starts_with("/runs")),
                 "{hostile:?}"
             );
-            assert_eq!(page.matches("</title>").count(), 1);
+            // The page's own, and one for each bar.
+            assert_eq!(page.matches("</title>").count(), 1 + page.matches("<svg").count());
         }
     }
 }
