@@ -1,7 +1,7 @@
 //! `hotspan analyze`: a run folder in, the report out. `hotspan run` ends with exactly this, so the same folder always
 //! gives the same report.
 
-use super::args::{AnalyzeArgs, FindingArgs, PrintArgs};
+use super::args::{AnalyzeArgs, FindingArgs, PrintArgs, SearchArgs};
 use super::database;
 use super::exit::{self, Exit, say};
 use super::fetch::{self, Fetcher};
@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::report::render;
 use super::thresholds;
 use super::trace_files;
+use super::trace_search;
 use super::truth::Truth;
 use crate::analysis::plans::DatabaseEvidence;
 use crate::analysis::result::{Analysis, Note, Verdict};
@@ -55,12 +56,22 @@ pub struct Analyzed {
 /// Runs the command.
 pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
     let fetcher = Fetcher::new(&args.traces_from, &args.traces_header, POLL, args.wait)?;
+    if args.paths.is_empty() {
+        let Some(fetcher) = fetcher else {
+            bail!(
+                "name a run folder or trace files, or where to search with --traces-from, e.g. jaeger:http://127.0.0.1:16686"
+            );
+        };
+        return of_traces(args, || trace_search::find(&fetcher, &args.search, args.out.as_deref()));
+    }
     let Some(dir) = run_folder(&args.paths)? else {
         if fetcher.is_some() {
             bail!(
-                "--traces-from fetches the traces of a run: name its run folder, or trace files without --traces-from"
+                "--traces-from fetches the traces of a run, or searches with no folder and no files: name the run's folder, or \
+                 trace files without --traces-from"
             );
         }
+        no_search(&args.search)?;
         return of_traces(args, || trace_files::import(&args.paths, args.out.as_deref()));
     };
     if let Some(reader) = RunReader::open(&dir).ok().filter(trace_files::is_collection) {
@@ -83,7 +94,12 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Passed);
     }
     if let Some(fetcher) = fetcher {
-        fetch::fetch_again(&fetcher, &dir, &mut Progress::with(false, false))?;
+        if !trace_search::resume(&fetcher, &args.search, &dir)? {
+            no_search(&args.search)?;
+            fetch::fetch_again(&fetcher, &dir, &mut Progress::with(false, false))?;
+        }
+    } else {
+        no_search(&args.search)?;
     }
     let means =
         Means { passes: args.partitions, what_if: args.what_if.clone(), ..Means::of(&args.findings)? };
@@ -95,6 +111,16 @@ pub fn run(args: &AnalyzeArgs) -> anyhow::Result<Exit> {
     analyzed.write_files()?;
     analyzed.print(&args.print)?;
     Ok(analyzed.exit(args.strict))
+}
+
+/// Refuses what only a search can keep.
+fn no_search(args: &SearchArgs) -> anyhow::Result<()> {
+    if *args != SearchArgs::default() {
+        bail!(
+            "--service, --operation, --last and the like are for a search: --traces-from with no run folder and no files"
+        );
+    }
+    Ok(())
 }
 
 /// The run folder that the arguments mean; `None` where they mean trace files.

@@ -1,8 +1,10 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
 mod comparing;
+mod searching;
 
 pub use self::comparing::{CiArgs, CompareArgs, CompareFormat};
+pub use self::searching::SearchArgs;
 use super::manual::{CompletionsArgs, ManArgs};
 use super::serve::ServeArgs;
 use super::trace_link;
@@ -410,6 +412,8 @@ Examples:
   hotspan analyze traces.json                       traces that were recorded otherwise: no load run needed
   hotspan analyze collector/ --out runs             all files of a Collector's file exporter, kept as a run folder
   hotspan analyze download.json --format markdown
+  hotspan analyze --traces-from jaeger:http://127.0.0.1:16686 --service shop --last 15m
+  hotspan analyze --traces-from tempo:http://127.0.0.1:3200 --traceql '{ status = error }' --out runs
 
 Trace files are known by what is in them, not by their names: OTLP (JSON, JSON lines, protobuf), files of the Collector's
 file exporter, Jaeger and Zipkin JSON, answers of Tempo, tables of spans (ClickHouse's otel_traces as CSV, TSV or JSON
@@ -417,9 +421,10 @@ rows), each plain or as gzip or zstd. The root span of each trace stands for the
 pub struct AnalyzeArgs {
     /// A run folder, e.g. runs/20261124T101500Z-shop (a folder of runs means the newest in it), or files and folders with
     /// traces.
-    #[arg(value_name = "RUN|FILES", required = true)]
+    #[arg(value_name = "RUN|FILES", required_unless_present = "traces_from")]
     pub paths: Vec<PathBuf>,
     /// For a run folder: fetch the traces that are missing from jaeger:URL, tempo:URL, zipkin:URL, clickhouse:URL or file:PATH.
+    /// Without one: search there for traces, whose root spans stand for the requests.
     #[arg(long, value_name = "SOURCE", value_parser = parse_source, default_value = "none", hide_default_value = true)]
     pub traces_from: Source,
     /// Header of every request to that source, e.g. 'X-Scope-OrgID: team-a'; can be given more than once.
@@ -428,9 +433,11 @@ pub struct AnalyzeArgs {
     /// Longest wait for late traces.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub wait: Duration,
-    /// For trace files: keep what was read as a run folder below this one, with the report in it.
+    /// For trace files and searches: keep what was read as a run folder below this one, with the report in it.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub search: SearchArgs,
     #[command(flatten)]
     pub print: PrintArgs,
     #[command(flatten)]

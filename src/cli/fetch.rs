@@ -2,9 +2,10 @@
 
 use super::args::Source;
 use super::exit::say;
+use super::live::Interrupts;
 use super::progress::Progress;
 use crate::record::{FetchFacts, Nanos, Run, SpanKind, Timestamp, TraceId};
-use crate::traces::{FetchPlan, FetchProgress, FetchSink, TraceSource, Wanted, fetch};
+use crate::traces::{Backend, FetchDoing, FetchPlan, FetchProgress, FetchSink, TraceSource, Wanted, fetch};
 use crate::wire::files::{self, Options};
 use crate::wire::folder::{RunReader, RunWriter};
 use crate::wire::otlp::{self, Encoding};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// What ended a minute ago has long been exported.
-const SETTLED_AFTER: Nanos = Nanos::from_millis(60_000);
+pub(super) const SETTLED_AFTER: Nanos = Nanos::from_millis(60_000);
 /// Length of the progress bar.
 const BAR: u64 = 24;
 
@@ -49,6 +50,32 @@ impl Fetcher {
         }
     }
 
+    /// The backend that is asked, where it is one.
+    pub fn backend(&self) -> Option<&Backend> {
+        match &self.source {
+            TraceSource::Backend(backend) => Some(backend),
+            TraceSource::Files(_) => None,
+        }
+    }
+
+    /// The path of files, where they are the source.
+    pub fn files(&self) -> Option<&Path> {
+        match &self.source {
+            TraceSource::Files(path) => Some(path),
+            TraceSource::Backend(_) => None,
+        }
+    }
+
+    /// Between two rounds of asking.
+    pub fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// How long late traces are waited for.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Fetches what is missing of the run in a folder. The writer has everything of the run's, flushed.
     pub fn fetch_into(
         &self,
@@ -75,8 +102,10 @@ impl Fetcher {
                     deadline: self.deadline,
                     settled_after: SETTLED_AFTER,
                     wanted,
+                    have: HashMap::new(),
+                    search: None,
                 };
-                runtime.block_on(fetch(backend, &plan, &mut sink))
+                runtime.block_on(fetch(backend, &plan, &mut sink)).facts
             }
             TraceSource::Files(path) => self.read_files(path, &wanted, &mut sink)?,
         };
@@ -101,8 +130,8 @@ impl Fetcher {
             let spans: u64 = seen.values().sum();
             let settled = wanted.iter().map(|w| w.ended).max().unwrap_or_default();
             let late = super::host::now().since(settled) > SETTLED_AFTER;
-            let progress =
-                FetchProgress { asked: ids.len() as u64, found: seen.len() as u64, spans, waiting: true };
+            let (asked, found) = (ids.len() as u64, seen.len() as u64);
+            let progress = FetchProgress { asked, found, spans, doing: FetchDoing::Waiting };
             let stop = sink.progress(progress);
             if late || stop || before == Some(spans) || began.elapsed() + self.pause > self.deadline {
                 break;
@@ -178,11 +207,11 @@ fn missing(dir: &Path) -> anyhow::Result<Vec<Wanted>> {
 }
 
 /// Where fetched spans go.
-struct Into<'a> {
-    writer: &'a mut RunWriter,
-    progress: &'a mut Progress,
-    interrupted: &'a dyn Fn() -> bool,
-    source: String,
+pub(super) struct Into<'a> {
+    pub writer: &'a mut RunWriter,
+    pub progress: &'a mut Progress,
+    pub interrupted: &'a dyn Fn() -> bool,
+    pub source: String,
 }
 
 impl FetchSink for Into<'_> {
@@ -191,14 +220,16 @@ impl FetchSink for Into<'_> {
     }
 
     fn progress(&mut self, progress: FetchProgress) -> bool {
-        let FetchProgress { asked, found, spans, waiting } = progress;
-        let doing = if waiting { "waiting for late traces in" } else { "fetching from" };
-        let line = format!(
-            "{doing} {} [{}] {found} of {asked} traces, {spans} spans … (Ctrl-C to go on with these)",
-            self.source,
-            bar(found, asked)
-        );
-        self.progress.tick(&line);
+        let FetchProgress { asked, found, spans, doing } = progress;
+        let (source, bar) = (&self.source, bar(found, asked));
+        let doing = match doing {
+            FetchDoing::Searching => format!("searching {source}: {asked} traces"),
+            FetchDoing::Getting => format!("fetching from {source} [{bar}] {found} of {asked} traces"),
+            FetchDoing::Waiting => {
+                format!("waiting for late traces in {source} [{bar}] {found} of {asked} traces")
+            }
+        };
+        self.progress.tick(&format!("{doing}, {spans} spans … (Ctrl-C to go on with these)"));
         (self.interrupted)()
     }
 }
@@ -220,8 +251,10 @@ pub fn fetch_again(fetcher: &Fetcher, dir: &Path, progress: &mut Progress) -> an
         .build()
         .context("cannot start the runtime for fetching")?;
     crate::traces::install_crypto_provider();
+    let interrupts = Interrupts::listen(&runtime);
     let mut writer = RunWriter::reopen(dir)?;
-    let facts = fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &|| false)?;
+    let stop = || interrupts.count() > 0;
+    let facts = fetcher.fetch_into(&runtime, &mut writer, &mut run, progress, &stop)?;
     say(&match facts.asked {
         0 => format!("No trace is missing: {} was not asked.", facts.source),
         _ => format!(

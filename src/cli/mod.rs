@@ -38,6 +38,7 @@ mod spans;
 mod thresholds;
 mod trace_files;
 mod trace_link;
+mod trace_search;
 mod truth;
 mod watch;
 

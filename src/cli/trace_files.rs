@@ -44,6 +44,11 @@ impl Drop for Imported {
 }
 
 impl Imported {
+    /// Nothing came of it: the folder goes away.
+    pub fn discard(&mut self) {
+        self.temporary = true;
+    }
+
     /// Whether the folder is kept.
     pub fn is_kept(&self) -> bool {
         !self.temporary
@@ -74,7 +79,7 @@ pub fn import(paths: &[PathBuf], keep: Option<&Path>) -> anyhow::Result<Imported
         options.splits = Arc::new(outcome.splits);
     };
     if stored == 0 {
-        imported.temporary = true;
+        imported.discard();
         let why = run.warnings.first().map(|w| format!("; {w}")).unwrap_or_default();
         bail!("no span was found in {}{why}", names(paths));
     }
@@ -138,7 +143,7 @@ fn name_of(paths: &[PathBuf]) -> String {
     paths.first().and_then(stem).filter(|s| !s.is_empty()).unwrap_or_else(|| "traces".to_owned())
 }
 
-fn folder(keep: Option<&Path>, name: &str) -> anyhow::Result<(Imported, String)> {
+pub(super) fn folder(keep: Option<&Path>, name: &str) -> anyhow::Result<(Imported, String)> {
     let now = host::now();
     let base = format!("{}-{}", host::compact_utc(now), super::run::slug(name));
     let (parent, temporary) = match keep {
@@ -158,7 +163,7 @@ fn folder(keep: Option<&Path>, name: &str) -> anyhow::Result<(Imported, String)>
     bail!("{} has a hundred folders of this second; name another with --out", parent.display())
 }
 
-fn describe(paths: &[PathBuf], name: &str, id: String) -> Run {
+pub(super) fn describe(paths: &[PathBuf], name: &str, id: String) -> Run {
     Run {
         id,
         name: name.to_owned(),
@@ -262,7 +267,7 @@ struct Row {
 }
 
 /// Finds the requests, gives them steps and writes them, in passes over the folder.
-fn make_exchanges(mut writer: RunWriter, run: &mut Run) -> anyhow::Result<()> {
+pub(super) fn make_exchanges(mut writer: RunWriter, run: &mut Run) -> anyhow::Result<()> {
     let reader = RunReader::open(writer.dir())?;
     let of = u32::try_from(run.receiver.spans_stored.div_ceil(SPANS_PER_PASS).max(1)).unwrap_or(u32::MAX);
     let (mut rows, mut labels) = (Vec::new(), Labels::default());

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod clock;
+mod direct;
 mod duplicates;
 mod environment;
 mod exporter;
@@ -24,9 +25,13 @@ mod wait;
 mod tests;
 
 pub use crate::wire::otlp::Signal;
+pub use direct::DirectSender;
 pub use environment::{Compression, Endpoint, ExportConfig, Transport};
 pub use exporter::{ExportError, ExportHandle, Exporter};
-pub use fetch::{Backend, FetchPlan, FetchProgress, FetchSink, TraceSource, Wanted, fetch};
+pub use fetch::{
+    Backend, FetchDoing, FetchPlan, FetchProgress, FetchSink, Fetched, SearchEnd, Stretch, TraceSearch,
+    TraceSource, Wanted, fetch,
+};
 pub use forward::{ForwardConfig, ForwardEnd, ForwardError, ForwardHandle, Forwarder};
 pub use join::JoinTracker;
 pub use keep::Keeper;

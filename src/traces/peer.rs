@@ -298,7 +298,7 @@ fn gzip(message: &[u8]) -> Bytes {
 
 /// Passes messages through as bytes.
 #[derive(Clone, Copy, Debug)]
-struct BytesCodec;
+pub(super) struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Bytes;

@@ -187,10 +187,10 @@ make_jaeger() {
 need_senders() {
     need_go || return 1
     local name tool
-    for tool in node npm java javac mvn; do
-        command -v "$tool" >/dev/null || { say "no $tool: install Node.js with npm, and a JDK with Maven"; return 1; }
+    for tool in node npm java javac mvn cargo; do
+        command -v "$tool" >/dev/null || { say "no $tool: install Node.js with npm, a JDK with Maven, and Rust"; return 1; }
     done
-    name=senders-$({ cat "$here"/senders/*/*.*; go version; node --version; javac -version; } 2>&1 | sha256sum | cut -c1-12)
+    name=senders-$({ cat "$here"/senders/*/*.* "$here"/senders/rust/src/*; go version; node --version; javac -version; rustc --version; } 2>&1 | sha256sum | cut -c1-12)
     build_into "$name" make_senders || return 1
     export HOTSPAN_SENDERS=$cache/$name
 }
@@ -203,6 +203,8 @@ make_senders() {
     cp -R "$here/senders/java" "$1/java" || return 1
     (cd "$1/java" && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory=jars &&
         javac -cp 'jars/*' -d classes Send.java) || return 1
+    (cd "$here/senders/rust" && cargo build --quiet --locked --jobs "$go_jobs" --target-dir "$1/source/rust") || return 1
+    cp "$1/source/rust/debug/sender" "$1/sender-rust" && strip --strip-debug "$1/sender-rust"
 }
 
 # Reads compose files as Docker Compose does.

@@ -127,14 +127,14 @@ SPAN = {
 
 
 class Receiver:
-    def __init__(self, suite: Suite):
+    def __init__(self, suite: Suite, name: str = "collect", before: tuple = ()):
         self.suite = suite
         self.grpc, self.http = free_ports(2)
-        self.out = suite.folder / "runs"
+        self.out = suite.folder / f"runs-{name}"
         self.process = suite.start(
-            "collect",
+            name,
             [
-                hotspan_binary(), "collect", "--otlp-grpc", f"127.0.0.1:{self.grpc}", "--otlp-http", f"127.0.0.1:{self.http}",
+                *before, hotspan_binary(), "collect", "--otlp-grpc", f"127.0.0.1:{self.grpc}", "--otlp-http", f"127.0.0.1:{self.http}",
                 "--out", self.out, "--quiet", "--format", "json",
             ],
             env=clean_environment(),
@@ -533,8 +533,56 @@ def grpc_answers(receiver: Receiver) -> None:
     suite.check("gRPC: the next request is served", receiver.served())
 
 
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def few_descriptors(suite: Suite) -> None:
+    """A receiver with 48 file descriptors, and 300 connections that say nothing: who is connected is served, the rest waits
+    without the receiver spinning, and is served when there is room."""
+    receiver = Receiver(suite, "few", ("prlimit", "--nofile=48:48"))
+    body = request(*(span(span_id=struct.pack(">Q", 5_000_000 + n)) for n in range(10)))
+    kept = http.client.HTTPConnection("127.0.0.1", receiver.http, timeout=20)
+
+    def batch() -> int:
+        kept.request("POST", TRACES, body=body, headers=PROTOBUF)
+        answer = kept.getresponse()
+        answer.read()
+        return answer.status
+
+    suite.check("few descriptors: the first is served", batch() == 200)
+    silent = [socket.create_connection(("127.0.0.1", receiver.http), timeout=20) for _ in range(100)]
+    silent += [socket.create_connection(("127.0.0.1", receiver.grpc), timeout=20) for _ in range(100)]
+    # Connections that come and go meanwhile.
+    for _ in range(100):
+        socket.create_connection(("127.0.0.1", receiver.http), timeout=20).close()
+    began, spent = time.monotonic(), cpu_seconds(receiver.process.pid)
+    answers = []
+    while time.monotonic() - began < 3:
+        answers.append(batch())
+        time.sleep(0.02)
+    share = (cpu_seconds(receiver.process.pid) - spent) / (time.monotonic() - began)
+    suite.check("few descriptors: who is connected is served all the while", set(answers) == {200}, str(set(answers)))
+    suite.check("few descriptors: waiting costs no processor", share < 0.5, f"{share:.2f} of a core")
+    descriptors = len(os.listdir(f"/proc/{receiver.process.pid}/fd"))
+    suite.check("few descriptors: some stay free for the receiver's own files", descriptors <= 46, str(descriptors))
+    for stream in silent:
+        stream.close()
+    suite.check("few descriptors: with room again, new connections are served", all(receiver.served() for _ in range(20)))
+    kept.close()
+    os.kill(receiver.process.pid, signal.SIGINT)
+    receiver.process.wait(30)
+    log = suite.log("few", 60)
+    ledger = json.loads(log[log.index("{") :])["spans"]
+    stored = 10 + receiver.good
+    suite.check("few descriptors: every span is accounted for", (ledger["stored"], ledger["unknown"], ledger["dropped"]) == (stored, 0, 0), log)
+
+
 def main() -> int:
     with Suite("bad_otlp") as suite:
+        with suite.case("few_descriptors"):
+            few_descriptors(suite)
         receiver = Receiver(suite)
         # Bodies that stop: begun first, looked at last, for the receiver's patience is 30 s.
         head = b"POST /v1/traces HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-protobuf\r\n"

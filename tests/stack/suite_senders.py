@@ -1,23 +1,28 @@
-"""The OpenTelemetry SDKs of Python, Node.js, Java and Go against hotspan's receiver: every protocol, plain and gzip. Each
+"""The OpenTelemetry SDKs of Python, Node.js, Java, Go and Rust (and Ruby where it is installed) against hotspan's receiver: every protocol, plain and gzip. Each
 sends the same spans at fixed times (`senders/`); what hotspan reads of them must be what was sent, field by field, and what
-a real Collector reads of the same bytes. Ends with the interoperability table.
+a real Collector reads of the same bytes. Ends with the interoperability table; HOTSPAN_SENDERS_TABLE=docs/traces.md writes it
+there, between its two marks.
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from harness import HERE, HOST, Suite, clean_environment, free_ports, hotspan_binary, run_folder, wait_for_port
 from servers import Collector, exporter, until
 
 T0, MS = 1_700_000_000_000_000_000, 1_000_000
-LANGUAGES = ("Python", "Node.js", "Java", "Go")
+LANGUAGES = ("Python", "Node.js", "Java", "Go", "Rust", "Ruby")
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 ENCODINGS = ("none", "gzip")
 # What each SDK has no exporter for.
-ABSENT = {("Python", "http/json"), ("Java", "http/json"), ("Go", "http/json")}
+ABSENT = {
+    ("Python", "http/json"), ("Java", "http/json"), ("Go", "http/json"), ("Ruby", "http/json"), ("Ruby", "grpc"),
+}  # fmt: skip
 CALLER, STATE = "00f067aa0ba902b7", "vendor=x,other=y"
 
 
@@ -28,7 +33,17 @@ def command(language: str) -> list:
         "Node.js": ["node", f"{folder}/node/send.mjs"],
         "Java": ["java", "-cp", f"{folder}/java/jars/*:{folder}/java/classes", "Send"],
         "Go": [f"{folder}/sender", "send"],
+        "Rust": [f"{folder}/sender-rust"],
+        "Ruby": ["ruby", HERE / "senders" / "send.rb"],
     }[language]
+
+
+def installed(language: str) -> bool:
+    """Whether the SDK is here. Ruby's comes from no registry that the suites install from: see docs/stack.md."""
+    if language != "Ruby":
+        return True
+    probe = ["ruby", "-e", 'require "opentelemetry/sdk"; require "opentelemetry/exporter/otlp"']
+    return shutil.which("ruby") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def service_of(language: str, protocol: str, encoding: str) -> str:
@@ -163,13 +178,34 @@ def as_the_collector_reads(lines: list) -> dict:
     return result
 
 
+def cell(cells: dict, language: str, protocol: str, encoding: str) -> str:
+    if (language, protocol) in ABSENT:
+        return "no exporter"
+    return cells.get((language, protocol, encoding), "not installed")
+
+
 def table(cells: dict) -> None:
     print("    interoperability: spans as sent, read by hotspan, field by field")
-    head = [f"{protocol} {encoding}" for protocol in PROTOCOLS for encoding in ENCODINGS]
-    print(f"    {'sender':<10}" + "".join(f"{each:>21}" for each in head))
+    columns = [(protocol, encoding) for protocol in PROTOCOLS for encoding in ENCODINGS]
+    print(f"    {'sender':<10}" + "".join(f"{f'{p} {e}':>21}" for p, e in columns))
     for language in LANGUAGES:
-        row = [cells.get((language, protocol, encoding), "no exporter") for protocol in PROTOCOLS for encoding in ENCODINGS]
-        print(f"    {language:<10}" + "".join(f"{each:>21}" for each in row))
+        print(f"    {language:<10}" + "".join(f"{cell(cells, language, p, e):>21}" for p, e in columns))
+    if path := os.environ.get("HOTSPAN_SENDERS_TABLE"):
+        write_table(Path(path), cells, columns)
+
+
+def write_table(path: Path, cells: dict, columns: list) -> None:
+    """Puts the table between its marks in a page; a sender that is not installed here keeps the row that it has."""
+    begin, end = "<!-- interoperability -->", "<!-- /interoperability -->"
+    before, rest = path.read_text().split(begin, 1)
+    old, after = rest.split(end, 1)
+    rows = {line.split("|")[1].strip(): line for line in old.splitlines() if line.startswith("| ")}
+    lines = ["| sender | " + " | ".join(f"{p}, {e}" for p, e in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for language in LANGUAGES:
+        texts = [cell(cells, language, p, e) for p, e in columns]
+        row = f"| {language} | " + " | ".join(texts) + " |"
+        lines.append(rows.get(language, row) if "not installed" in texts else row)
+    path.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
 
 
 def main() -> int:
@@ -184,7 +220,10 @@ def main() -> int:
             },
         )  # fmt: skip
         cells, through = {}, []
-        tried = [(l, p, e) for l in LANGUAGES for p in PROTOCOLS for e in ENCODINGS if (l, p) not in ABSENT]
+        here = [language for language in LANGUAGES if installed(language)]
+        for language in set(LANGUAGES) - set(here):
+            print(f"    {language}: its SDK is not installed here; `cargo test` reads what it sent once (tests/payloads)")
+        tried = [(l, p, e) for l in here for p in PROTOCOLS for e in ENCODINGS if (l, p) not in ABSENT]
         for language, protocol, encoding in tried:
             with suite.case(service_of(language, protocol, encoding)):
                 port = receiver.grpc if protocol == "grpc" else receiver.http

@@ -1,11 +1,14 @@
 """Traces fetched from a real Jaeger after the load, and read from what it answers: `--traces-from` for a run and for a run
-folder afterwards, `hotspan analyze` on the API's answer with no load run, and links in the report.
+folder afterwards, over HTTP and over gRPC, a search with no run at all, `hotspan analyze` on the API's answer, and links in the
+report.
 
 The service is a few lines that continue the trace and export OTLP/JSON to Jaeger late, as an SDK's batch processor does.
 """
 
 import json
 import sys
+import time
+import urllib.request
 
 from harness import HOST, Suite, free_ports, read_report, run_folder, wait_for_port
 from servers import Jaeger, get, until
@@ -102,6 +105,69 @@ def fetched_afterwards(suite: Suite, jaeger: Jaeger, target: str) -> None:
     suite.check("secrets of the source are not shown", "secret" not in wrong.text, str(wrong))
 
 
+def fetched_over_grpc(suite: Suite, jaeger: Jaeger, target: str) -> None:
+    out = suite.folder / "grpc"
+    source = f"jaeger=grpc://{HOST}:{jaeger.query_grpc_port}"
+    ran = suite.hotspan("run", f"{target}/basket", "--rate", RATE, "--duration", "2s", "--out", out, "--traces-from", source, "--quiet-period", "2s")
+    report = read_report(run_folder(out))
+    facts = report["telemetry"]["fetched"]
+    print(f"    {facts}")
+    suite.check("run --traces-from jaeger=grpc:// finds every trace", ran.code == 0 and facts["asked"] == facts["found"] == report["load"]["sent"], str(ran))
+    suite.check("every request is joined over gRPC", report["telemetry"]["coverage"] == 1.0, str(report["telemetry"]["coverage"]))
+    wrong = suite.hotspan("analyze", "--traces-from", f"jaeger:grpc://{HOST}:{jaeger.query_port}")
+    suite.check("gRPC at the port of HTTP is an error that says what to do", wrong.code == 1 and "gRPC on port 16685" in wrong.err, str(wrong))
+
+
+def searched(suite: Suite, jaeger: Jaeger, total: int) -> None:
+    """No run folder: the service's traces by a search, over both APIs, whole and cut off, and gone on with."""
+    for name, source in (("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")):
+        ran = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop", "--max-traces", "100000", "--format", "json")
+        suite.check(f"{name}: a search needs no run folder", ran.code == 0, str(ran)[:2000])
+        report = json.loads(ran.out)
+        step = report["steps"][0]
+        suite.check(f"{name}: every trace is a request of the service", (step["journey"], step["name"], step["exchanges"]) == ("late-shop", "GET /basket", total), f"{total}: {str(step)[:200]}")
+        suite.check(f"{name}: with both of its spans", report["telemetry"]["spans"] == 2 * total, str(report["telemetry"]["spans"]))
+        suite.check(f"{name}: the database has most of the time", database_share(report) > 0.4, str(report["verdict"]))
+        out = suite.folder / f"search-{name}"
+        few = suite.hotspan("analyze", "--traces-from", source, "--max-traces", "25", "--out", out)
+        suite.check(f"{name}: as many as are wanted, and it says that there are more", few.code == 0 and "more traces than the 25" in few.text, str(few)[:2000])
+        folder = run_folder(out)
+        suite.check(f"{name}: they are kept", read_report(folder)["steps"][0]["exchanges"] == 25, str(few)[:500])
+        more = suite.hotspan("analyze", folder, "--traces-from", source, "--max-traces", "60")
+        suite.check(f"{name}: naming the folder goes on", more.code == 0 and 25 <= read_report(folder)["load"]["sent"] <= 60, str(more)[:2000])
+        none = suite.hotspan("analyze", "--traces-from", source, "--service", "shp")
+        suite.check(f"{name}: an unknown service is named with those that there are", none.code == 1 and "no traces of a service shp; it has spans of:" in none.err and "late-shop" in none.err, str(none))
+        old = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop", "--from", "2020-01-01", "--to", "2020-01-02")
+        suite.check(f"{name}: another time has none, and it says so", old.code == 1 and "has no such traces in that time" in old.err, str(old))
+        slow = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop", "--min-duration", "1h")
+        suite.check(f"{name}: nothing was so slow", slow.code == 1 and "has no such traces" in slow.err, str(slow))
+        one = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop", "--operation", "SELECT basket", "--max-traces", "10", "--format", "json")
+        suite.check(f"{name}: by the name of a span within", one.code == 0 and json.loads(one.out)["steps"][0]["exchanges"] == 10, str(one)[:500])
+
+
+def searched_in_pieces(suite: Suite, jaeger: Jaeger) -> None:
+    """5,000 traces of the past, sent to Jaeger directly: more than one answer holds."""
+    count, hour = 5_000, 3_600 * 10**9
+    start = (time.time_ns() // hour - 3) * hour
+    for first in range(0, count, 500):
+        spans = [
+            {"traceId": f"{0xBEEF << 64 | n + 1:032x}", "spanId": f"{n + 1:016x}", "name": "GET /past", "kind": 2,
+             "startTimeUnixNano": str(start + n * hour // count), "endTimeUnixNano": str(start + n * hour // count + 30_000_000 * (n % 7 + 1))}
+            for n in range(first, first + 500)
+        ]  # fmt: skip
+        resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "past"}}]}
+        body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
+        post = urllib.request.Request(f"http://{HOST}:{jaeger.http_port}/v1/traces", body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(post, timeout=20).read()
+    window = ["--from", str(start // 10**9 - 60), "--to", str(start // 10**9 + 3_720)]
+    for name, source in (("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")):
+        ran = suite.hotspan("analyze", "--traces-from", source, "--service", "past", *window, "--max-traces", "100000", "--format", "json")
+        report = json.loads(ran.out)
+        facts = report["telemetry"]["fetched"]
+        print(f"    {facts}")
+        suite.check(f"{name}: 5,000 traces come in pieces, none is lost", facts["found"] == report["load"]["sent"] == count, str(facts))
+
+
 def read_as_files(suite: Suite, jaeger: Jaeger) -> None:
     window = "query.start_time_min=2020-01-01T00:00:00Z&query.start_time_max=2100-01-01T00:00:00Z"
     answer = get(f"{jaeger.url}/api/v3/traces?query.service_name=late-shop&{window}&query.num_traces=50&query.raw_traces=true")
@@ -127,8 +193,15 @@ def main() -> int:
             fetched_by_the_run(suite, jaeger, target)
         with suite.case("fetched afterwards"):
             fetched_afterwards(suite, jaeger, target)
+        with suite.case("fetched over gRPC"):
+            fetched_over_grpc(suite, jaeger, target)
         with suite.case("files"):
             read_as_files(suite, jaeger)
+        total = sum(read_report(run_folder(suite.folder / name))["load"]["sent"] for name in ("fetched", "afterwards", "grpc"))
+        with suite.case("searched"):
+            searched(suite, jaeger, total)
+        with suite.case("searched in pieces"):
+            searched_in_pieces(suite, jaeger)
     return suite.finish()
 
 

@@ -11,3 +11,4 @@ mod corpus_sql;
 mod corpus_traces;
 mod history;
 mod import_rules;
+mod payloads;

@@ -2,6 +2,7 @@
 //! backend answers in one of their formats.
 
 use super::client::{Answer, Ask, Client, Refusal};
+use super::grpc;
 use super::source::{Backend, Kind};
 use crate::record::{Timestamp, TraceId, date_of_day};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -24,7 +25,7 @@ const OLD: u8 = 2;
 /// Ids that are asked for together.
 pub(super) fn ids_per_request(kind: Kind) -> usize {
     match kind {
-        Kind::Jaeger | Kind::Tempo => SINGLE,
+        Kind::Jaeger | Kind::JaegerGrpc | Kind::Tempo => SINGLE,
         Kind::Zipkin => ZIPKIN_IDS,
         Kind::ClickHouse => CLICKHOUSE_IDS,
     }
@@ -57,6 +58,10 @@ pub(super) async fn by_id(
 ) -> (Answer, u64) {
     match backend.kind {
         Kind::Jaeger => jaeger(client, backend, dialect, ids).await,
+        Kind::JaegerGrpc => match ids.first() {
+            Some(id) => (client.ask(backend, &grpc::get_trace(*id)).await, 1),
+            None => (Answer { result: Err(Refusal::NotFound), retries: 0 }, 0),
+        },
         Kind::Tempo => tempo(client, backend, dialect, ids, period).await,
         Kind::Zipkin => zipkin(client, backend, dialect, ids).await,
         Kind::ClickHouse => (client.ask(backend, &clickhouse(backend, ids)).await, 1),
@@ -144,6 +149,25 @@ async fn zipkin(client: &Client, backend: &Backend, dialect: &Dialect, ids: &[Tr
 
 /// A query for spans by trace id. The table is sorted by service, so ids are looked up in its index of ids and times first.
 fn clickhouse(backend: &Backend, ids: &[TraceId]) -> Ask {
+    let (spans, index) = (table_name(backend, ""), table_name(backend, "_trace_id_ts"));
+    let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+    let list = list.join(",");
+    let query = format!(
+        "SELECT toUnixTimestamp64Nano(Timestamp) AS StartTimeUnixNano, TraceId, SpanId, ParentSpanId, TraceState, SpanName, \
+         toString(SpanKind) AS SpanKind, ServiceName, ResourceAttributes, ScopeName, ScopeVersion, SpanAttributes, Duration, \
+         toString(StatusCode) AS StatusCode, StatusMessage, \
+         arrayMap(t -> toUnixTimestamp64Nano(t), Events.Timestamp) AS EventsTimestamp, Events.Name AS EventsName, \
+         Events.Attributes AS EventsAttributes, Links.TraceId AS LinksTraceId, Links.SpanId AS LinksSpanId \
+         FROM {spans} WHERE TraceId IN ({list}) \
+         AND Timestamp >= (SELECT min(Start) FROM {index} WHERE TraceId IN ({list})) \
+         AND Timestamp <= (SELECT max(End) + INTERVAL 1 SECOND FROM {index} WHERE TraceId IN ({list})) \
+         FORMAT JSONEachRow"
+    );
+    Ask { path: "/".into(), body: Some(query.into_bytes()), accept: "*/*" }
+}
+
+/// A table of ClickHouse by the name that the source's URL gives to that of spans, and an ending.
+pub(super) fn table_name(backend: &Backend, end: &str) -> String {
     let name = |text: &str| {
         let plain = text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
         if plain && !text.is_empty() {
@@ -154,21 +178,7 @@ fn clickhouse(backend: &Backend, ids: &[TraceId]) -> Ask {
     };
     let database = backend.option("database").map(|d| name(d) + ".").unwrap_or_default();
     let table = backend.option("table").unwrap_or("otel_traces");
-    let (spans, index) = (name(table), name(&format!("{table}_trace_id_ts")));
-    let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-    let list = list.join(",");
-    let query = format!(
-        "SELECT toUnixTimestamp64Nano(Timestamp) AS StartTimeUnixNano, TraceId, SpanId, ParentSpanId, TraceState, SpanName, \
-         toString(SpanKind) AS SpanKind, ServiceName, ResourceAttributes, ScopeName, ScopeVersion, SpanAttributes, Duration, \
-         toString(StatusCode) AS StatusCode, StatusMessage, \
-         arrayMap(t -> toUnixTimestamp64Nano(t), Events.Timestamp) AS EventsTimestamp, Events.Name AS EventsName, \
-         Events.Attributes AS EventsAttributes, Links.TraceId AS LinksTraceId, Links.SpanId AS LinksSpanId \
-         FROM {database}{spans} WHERE TraceId IN ({list}) \
-         AND Timestamp >= (SELECT min(Start) FROM {database}{index} WHERE TraceId IN ({list})) \
-         AND Timestamp <= (SELECT max(End) + INTERVAL 1 SECOND FROM {database}{index} WHERE TraceId IN ({list})) \
-         FORMAT JSONEachRow"
-    );
-    Ask { path: "/".into(), body: Some(query), accept: "*/*" }
+    database + &name(&format!("{table}{end}"))
 }
 
 /// How a backend writes the names of its parameters: Jaeger until 2.x knew the second form alone.
@@ -176,6 +186,8 @@ fn clickhouse(backend: &Backend, ids: &[TraceId]) -> Ask {
 pub(super) enum Names {
     Camel,
     Snake,
+    /// Those of the API before it.
+    V1,
 }
 
 /// Whether one request can give all traces that carry the run's id, and how many it gives at most.
@@ -187,6 +199,17 @@ pub(super) fn search(
     depth: usize,
     names: Names,
 ) -> Option<Ask> {
+    if backend.kind == Kind::JaegerGrpc {
+        return Some(grpc::find_traces(&grpc::Find {
+            service,
+            operation: None,
+            attributes: &[("hotspan.run.id", run_id)],
+            period: window,
+            at_least: None,
+            at_most: None,
+            depth,
+        }));
+    }
     if backend.kind != Kind::Jaeger {
         return None;
     }
@@ -195,7 +218,9 @@ pub(super) fn search(
     let (from, to) = (coded(&rfc3339(window.from)), coded(&rfc3339(window.to)));
     let [service_name, from_name, to_name, depth_name, raw] = match names {
         Names::Camel => ["serviceName", "startTimeMin", "startTimeMax", "searchDepth", "rawTraces"],
-        Names::Snake => ["service_name", "start_time_min", "start_time_max", "num_traces", "raw_traces"],
+        Names::Snake | Names::V1 => {
+            ["service_name", "start_time_min", "start_time_max", "num_traces", "raw_traces"]
+        }
     };
     Some(Ask::get(format!(
         "/api/v3/traces?query.{service_name}={}&query.{from_name}={from}&query.{to_name}={to}\
@@ -205,7 +230,7 @@ pub(super) fn search(
 }
 
 /// `2026-11-24T15:03:12.250000000Z`.
-fn rfc3339(at: Timestamp) -> String {
+pub(super) fn rfc3339(at: Timestamp) -> String {
     let (seconds, nanos) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date_of_day(days);

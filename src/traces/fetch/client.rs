@@ -1,7 +1,9 @@
 //! One request to a backend: bounded in time and size, made again with growing pauses while the backend is busy.
 
-use super::source::Backend;
+use super::grpc::Channel;
+use super::source::{Backend, Kind};
 use crate::traces::http_date::retry_after;
+use crate::traces::peer::chain;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
@@ -12,17 +14,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause, also where the backend asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Longest time for one try.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer is not larger than this.
-const BODY_MAX: usize = 256 << 20;
+pub(super) const BODY_MAX: usize = 256 << 20;
 
 /// A request as a backend wants it.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
-    /// Path and query below the base, with a slash in front.
+    /// Path and query below the base, with a slash in front; over gRPC the method.
     pub path: String,
-    /// Body of a POST; a GET without.
-    pub body: Option<String>,
+    /// Body of a POST, or a message of gRPC; a GET without.
+    pub body: Option<Vec<u8>>,
     pub accept: &'static str,
 }
 
@@ -46,6 +48,8 @@ pub(super) enum Refusal {
     NotFound,
     /// 401 or 403: nothing will ever come.
     Forbidden(String),
+    /// The answer is larger than is taken: ask for less at once.
+    TooLarge,
     /// Anything else, after the last try.
     Failed(String),
 }
@@ -54,30 +58,41 @@ pub(super) enum Refusal {
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
+    /// For backends that are asked over gRPC.
+    grpc: Option<Channel>,
     pause: Duration,
 }
 
 impl Client {
-    pub fn new() -> Result<Client, String> {
+    /// Connections are opened with the first request. Must be called within a tokio runtime.
+    pub fn new(backend: &Backend) -> Result<Client, String> {
         crate::traces::install_crypto_provider();
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .user_agent("hotspan")
             .build()
             .map_err(|error| format!("the HTTP client could not be made: {error}"))?;
-        Ok(Client { http, pause: FIRST_PAUSE })
+        let grpc = match backend.kind {
+            Kind::JaegerGrpc => Some(Channel::to(backend)?),
+            _ => None,
+        };
+        Ok(Client { http, grpc, pause: FIRST_PAUSE })
     }
 
     #[cfg(test)]
-    pub fn impatient() -> Client {
-        Client { pause: Duration::from_millis(2), ..Client::new().unwrap() }
+    pub fn impatient(backend: &Backend) -> Client {
+        Client { pause: Duration::from_millis(2), ..Client::new(backend).unwrap() }
     }
 
     /// Makes a request until it is answered, refused for good, or has failed often enough.
     pub async fn ask(&self, backend: &Backend, ask: &Ask) -> Answer {
         let mut retries = 0;
         loop {
-            let (why, wanted) = match self.once(backend, ask).await {
+            let once = match &self.grpc {
+                Some(channel) => channel.once(backend, ask).await,
+                None => self.once(backend, ask).await,
+            };
+            let (why, wanted) = match once {
                 Once::Done(result) => return Answer { result, retries },
                 Once::Later(why, wanted) => (why, wanted),
             };
@@ -114,10 +129,7 @@ impl Client {
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => body.extend_from_slice(&chunk),
-                Ok(Some(_)) => {
-                    let why = format!("an answer is larger than {} MiB", BODY_MAX >> 20);
-                    return Once::Done(Err(Refusal::Failed(why)));
-                }
+                Ok(Some(_)) => return Once::Done(Err(Refusal::TooLarge)),
                 Ok(None) => break,
                 Err(error) => return Once::Later(chain(&error.without_url()), None),
             }
@@ -133,8 +145,11 @@ impl Client {
     }
 }
 
-enum Once {
+/// What came of one try.
+pub(super) enum Once {
+    /// An answer, or a refusal that another try would not change.
     Done(Result<Vec<u8>, Refusal>),
+    /// Why not now, and when the backend wants to be asked again.
     Later(String, Option<Duration>),
 }
 
@@ -143,19 +158,4 @@ fn said(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() { String::new() } else { format!(": {}", words.join(" ")) }
-}
-
-/// An error with its causes, without what they repeat.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -1,12 +1,18 @@
 //! Traces fetched from where they are stored: Jaeger, Tempo, Zipkin, ClickHouse.
 //!
-//! The ids are known, for hotspan made them: so nothing is searched for that can be asked for by id, what is missing is
-//! known, and a fetch that was stopped goes on where it was. Requests run side by side up to a bound that a backend of
+//! The ids of a run are known, for hotspan made them: so nothing is searched for that can be asked for by id, what is missing is
+//! known, and a fetch that was stopped goes on where it was. Without a run they are found by a search ([`TraceSearch`]). Requests run side by side up to a bound that a backend of
 //! ordinary size carries. Traces come late: they are asked for again until two rounds give the same or a deadline passes.
 
 mod backend;
 mod client;
+mod grpc;
+mod queries;
+mod search;
 mod source;
+
+#[cfg(test)]
+mod search_tests;
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +20,9 @@ mod tests;
 use crate::record::{FetchFacts, Nanos, Timestamp, TraceId};
 use crate::wire::files::{self, Options};
 use crate::wire::otlp;
-use backend::{Dialect, Period};
+use backend::{Dialect, Names, Period};
 use client::{Answer, Client, Refusal};
+pub use search::{SearchEnd, Stretch, TraceSearch};
 pub use source::{Backend, TraceSource};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,8 +51,12 @@ pub struct Wanted {
 /// What to fetch and how long to try.
 #[derive(Clone, Debug)]
 pub struct FetchPlan {
-    /// The traces of the run, each once.
+    /// The traces of the run, each once; of a search those that an earlier one has found and could not get.
     pub wanted: Vec<Wanted>,
+    /// Traces that an earlier search has got, with the number of their spans.
+    pub have: HashMap<TraceId, u64>,
+    /// Traces to look for.
+    pub search: Option<TraceSearch>,
     /// The run's id, which hotspan's own client spans carry; absent where they were not exported.
     pub run_id: Option<String>,
     /// The run's time.
@@ -71,8 +82,31 @@ pub struct FetchProgress {
     pub found: u64,
     /// Spans that have come.
     pub spans: u64,
-    /// Whether it waits for late traces now.
-    pub waiting: bool,
+    /// What it does now.
+    pub doing: FetchDoing,
+}
+
+/// What a fetch does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FetchDoing {
+    /// Looks for traces.
+    Searching,
+    /// Gets those that are known.
+    #[default]
+    Getting,
+    /// Waits for late ones.
+    Waiting,
+}
+
+/// What a fetch gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The account.
+    pub facts: FetchFacts,
+    /// Traces of which nothing came, in the order of their time.
+    pub missing: Vec<Wanted>,
+    /// How the search ended, if there was one.
+    pub search: SearchEnd,
 }
 
 /// What takes in what comes, and hears how it goes.
@@ -84,14 +118,18 @@ pub trait FetchSink {
 }
 
 /// Fetches traces. Never fails as a whole: the facts tell what came and why the rest did not.
-pub async fn fetch(backend: &Backend, plan: &FetchPlan, sink: &mut dyn FetchSink) -> FetchFacts {
-    match Client::new() {
+pub async fn fetch(backend: &Backend, plan: &FetchPlan, sink: &mut dyn FetchSink) -> Fetched {
+    match Client::new(backend) {
         Ok(client) => fetch_with(client, backend, plan, sink).await,
-        Err(problem) => FetchFacts {
-            source: backend.shown().to_owned(),
-            asked: plan.wanted.len() as u64,
-            problem: Some(problem),
-            ..FetchFacts::default()
+        Err(problem) => Fetched {
+            facts: FetchFacts {
+                source: backend.shown().to_owned(),
+                asked: plan.wanted.len() as u64,
+                problem: Some(problem),
+                ..FetchFacts::default()
+            },
+            missing: plan.wanted.clone(),
+            search: SearchEnd { failed: true, ..SearchEnd::default() },
         },
     }
 }
@@ -101,7 +139,7 @@ async fn fetch_with(
     backend: &Backend,
     plan: &FetchPlan,
     sink: &mut dyn FetchSink,
-) -> FetchFacts {
+) -> Fetched {
     let began = Instant::now();
     let mut fetch = Fetch {
         client,
@@ -113,17 +151,33 @@ async fn fetch_with(
             .wanted
             .iter()
             .map(|w| (w.trace, State { ended: w.ended, spans: 0, settled: false }))
+            .chain(
+                plan.have
+                    .iter()
+                    .map(|(id, n)| (*id, State { ended: Timestamp(0), spans: *n, settled: true })),
+            )
             .collect(),
         facts: FetchFacts {
             source: backend.shown().to_owned(),
-            asked: plan.wanted.len() as u64,
+            asked: (plan.wanted.len() + plan.have.len()) as u64,
+            found: plan.have.len() as u64,
             ..FetchFacts::default()
         },
         stopped: false,
+        end: SearchEnd::default(),
+        names: Names::Camel,
+        depth_max: search::DEPTH_MAX,
     };
+    if let Some(search) = &plan.search {
+        fetch.find(search).await;
+    }
     fetch.rounds(began).await;
     fetch.facts.took = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    fetch.facts
+    let gone = fetch.traces.iter().filter(|(_, state)| state.spans == 0);
+    let mut missing: Vec<Wanted> =
+        gone.map(|(id, state)| Wanted { trace: *id, ended: state.ended }).collect();
+    missing.sort_unstable_by_key(|w| (w.ended, w.trace));
+    Fetched { facts: fetch.facts, missing, search: fetch.end }
 }
 
 /// What is known of one trace.
@@ -145,12 +199,26 @@ struct Fetch<'f> {
     traces: HashMap<TraceId, State>,
     facts: FetchFacts,
     stopped: bool,
+    /// How the search went.
+    end: SearchEnd,
+    /// How the backend writes the names of its parameters, as far as is known.
+    names: Names,
+    /// Traces that it looks for at once at most, as far as is known.
+    depth_max: usize,
 }
 
-/// The spans of one answer: OTLP messages, and spans by trace.
+/// What one answer has of a trace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    spans: u64,
+    /// When its last span began.
+    last: Timestamp,
+}
+
+/// The spans of one answer: OTLP messages, and what there is of each trace.
 struct Decoded {
     messages: Vec<(Vec<u8>, u64)>,
-    spans: HashMap<TraceId, u64>,
+    spans: HashMap<TraceId, Seen>,
 }
 
 impl Fetch<'_> {
@@ -165,7 +233,9 @@ impl Fetch<'_> {
             let changed = self.round(period, Timestamp(asked_at)).await | std::mem::take(&mut first);
             let open = self.traces.values().any(|t| !t.settled);
             // The first round has nothing to agree with, unless all that it asked for is old.
-            let late = asked_at.saturating_sub(self.plan.to.0) > self.plan.settled_after.0;
+            let last = self.traces.values().filter(|t| !t.settled).map(|t| t.ended).max();
+            let last = if self.plan.search.is_some() { last.unwrap_or_default() } else { self.plan.to };
+            let late = asked_at.saturating_sub(last.0) > self.plan.settled_after.0;
             let agreed = !changed || late;
             if self.stopped || !open || agreed || began.elapsed() + self.plan.pause > self.plan.deadline {
                 return;
@@ -174,9 +244,9 @@ impl Fetch<'_> {
         }
     }
 
-    fn progress(&mut self, waiting: bool) {
+    fn progress(&mut self, doing: FetchDoing) {
         let FetchFacts { asked, found, spans, .. } = self.facts;
-        self.stopped |= self.sink.progress(FetchProgress { asked, found, spans, waiting });
+        self.stopped |= self.sink.progress(FetchProgress { asked, found, spans, doing });
     }
 
     async fn pause(&mut self) {
@@ -184,7 +254,7 @@ impl Fetch<'_> {
         while !self.stopped && Instant::now() < until {
             let step = (until - Instant::now()).min(Duration::from_millis(100));
             tokio::time::sleep(step).await;
-            self.progress(true);
+            self.progress(FetchDoing::Waiting);
         }
     }
 
@@ -223,13 +293,13 @@ impl Fetch<'_> {
                     self.facts.problem = Some(problem);
                 }
             }
-            self.progress(false);
+            self.progress(FetchDoing::Getting);
         }
         changed
     }
 
-    /// Hands on what an answer holds; its spans by trace, `None` where nothing was found.
-    fn take(&mut self, answer: Answer) -> Result<Option<HashMap<TraceId, u64>>, String> {
+    /// Hands on what an answer holds; what there is of each trace, `None` where nothing was found.
+    fn take(&mut self, answer: Answer) -> Result<Option<HashMap<TraceId, Seen>>, String> {
         let body = match answer.result {
             Ok(body) => body,
             Err(Refusal::NotFound) => return Ok(None),
@@ -237,12 +307,21 @@ impl Fetch<'_> {
                 self.stopped = true;
                 return Err(format!("{why}; give credentials with --traces-header or in the URL"));
             }
+            Err(Refusal::TooLarge) => {
+                return Err(format!("an answer is larger than {} MiB", client::BODY_MAX >> 20));
+            }
             Err(Refusal::Failed(why)) => return Err(why),
         };
         let decoded = decode(body)?;
-        // What was there before came before: only answers that have grown are kept again, and the analysis counts each
-        // span once.
-        let grown = decoded.spans.iter().any(|(id, n)| self.traces.get(id).is_some_and(|t| *n > t.spans));
+        self.keep(&decoded)?;
+        Ok(Some(decoded.spans))
+    }
+
+    /// Hands on the messages of an answer in which something is new. What was there before came before: only answers that
+    /// have grown are kept again, and the analysis counts each span once.
+    fn keep(&mut self, decoded: &Decoded) -> Result<(), String> {
+        let grown =
+            decoded.spans.iter().any(|(id, seen)| self.traces.get(id).is_some_and(|t| seen.spans > t.spans));
         if grown {
             for (bytes, spans) in &decoded.messages {
                 if let Err(problem) = self.sink.message(bytes, *spans) {
@@ -252,20 +331,22 @@ impl Fetch<'_> {
                 self.facts.spans += spans;
             }
         }
-        Ok(Some(decoded.spans))
+        Ok(())
     }
 
     /// Keeps count of what came for these ids; whether that is more than before.
-    fn count(&mut self, ids: &[TraceId], spans: &HashMap<TraceId, u64>, asked_at: Timestamp) -> bool {
+    fn count(&mut self, ids: &[TraceId], seen: &HashMap<TraceId, Seen>, asked_at: Timestamp) -> bool {
         let mut changed = false;
         for id in ids {
-            let (Some(state), Some(n)) = (self.traces.get_mut(id), spans.get(id)) else { continue };
+            let (Some(state), Some(Seen { spans, .. })) = (self.traces.get_mut(id), seen.get(id)) else {
+                continue;
+            };
             self.facts.found += u64::from(state.spans == 0);
             // The same twice, or long since over: complete.
             let old = asked_at.since(state.ended) > self.plan.settled_after;
-            state.settled = old || (*n == state.spans);
-            changed |= *n > state.spans;
-            state.spans = state.spans.max(*n);
+            state.settled = old || (*spans == state.spans);
+            changed |= *spans > state.spans;
+            state.spans = state.spans.max(*spans);
         }
         changed
     }
@@ -298,7 +379,7 @@ impl Fetch<'_> {
             }
             let ids: Vec<TraceId> = spans.keys().copied().collect();
             self.count(&ids, &spans, self.plan.now);
-            self.progress(false);
+            self.progress(FetchDoing::Getting);
             if self.stopped {
                 return;
             }
@@ -310,7 +391,11 @@ impl Fetch<'_> {
 fn decode(body: Vec<u8>) -> Result<Decoded, String> {
     let mut decoded = Decoded { messages: Vec::new(), spans: HashMap::new() };
     let report = files::read_bytes(body, &Options::default(), &mut |message, spans| {
-        let keys = otlp::scan(message, &mut |key| *decoded.spans.entry(key.trace_id).or_default() += 1);
+        let keys = otlp::scan(message, &mut |key| {
+            let seen: &mut Seen = decoded.spans.entry(key.trace_id).or_default();
+            seen.spans += 1;
+            seen.last = seen.last.max(key.start);
+        });
         if keys.is_ok() {
             decoded.messages.push((message.to_vec(), spans));
         }

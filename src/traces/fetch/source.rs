@@ -33,6 +33,8 @@ pub struct Backend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Jaeger,
+    /// Jaeger's query API over gRPC.
+    JaegerGrpc,
     Tempo,
     Zipkin,
     ClickHouse,
@@ -46,8 +48,9 @@ const KINDS: [(&str, Kind, &str); 4] = [
 ];
 
 impl TraceSource {
-    /// `jaeger:URL`, `tempo:URL`, `zipkin:URL`, `clickhouse:URL` (also with `+` for the colon), or `file:PATH`; `headers` are
-    /// `name: value` or `name=value` texts for every request. Errors say what is expected and never repeat a secret.
+    /// `jaeger:URL`, `tempo:URL`, `zipkin:URL`, `clickhouse:URL` (also with `+` or `=` for the colon), or `file:PATH`;
+    /// `headers` are `name: value` or `name=value` texts for every request. Errors say what is expected and never repeat a
+    /// secret.
     pub fn parse(text: &str, headers: &[String]) -> Result<TraceSource, String> {
         if let Some(path) = text.strip_prefix("file:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -58,7 +61,7 @@ impl TraceSource {
         }
         let found = KINDS.iter().find_map(|(name, kind, example)| {
             let rest = text.strip_prefix(name)?;
-            let url = rest.strip_prefix(':').or_else(|| rest.strip_prefix('+'))?;
+            let url = rest.strip_prefix([':', '+', '='])?;
             Some((*name, *kind, *example, url))
         });
         let Some((name, kind, example, url)) = found else {
@@ -72,8 +75,16 @@ impl TraceSource {
         // `jaeger://host:16686` means http.
         let url = url.strip_prefix("//").map_or_else(|| url.to_owned(), |rest| format!("http://{rest}"));
         let parsed = Url::parse(&url).map_err(|error| wrong(&format!("the URL cannot be read ({error})")))?;
-        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-            return Err(wrong("an http or https URL with a host is expected"));
+        let kind = match (kind, parsed.scheme()) {
+            (Kind::Jaeger, "grpc" | "grpcs") => Kind::JaegerGrpc,
+            (kind, "http" | "https") => kind,
+            (Kind::Jaeger, _) => {
+                return Err(wrong("an http, https, grpc or grpcs URL with a host is expected"));
+            }
+            _ => return Err(wrong("an http or https URL with a host is expected")),
+        };
+        if !parsed.has_host() {
+            return Err(wrong("a URL with a host is expected"));
         }
         Ok(TraceSource::Backend(Backend {
             kind,
@@ -106,7 +117,36 @@ impl Backend {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn shown(&self) -> &str {
+    /// What the kind of backend is called.
+    pub fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Jaeger | Kind::JaegerGrpc => "jaeger",
+            Kind::Tempo => "tempo",
+            Kind::Zipkin => "zipkin",
+            Kind::ClickHouse => "clickhouse",
+        }
+    }
+
+    /// Whether it is searched with TraceQL.
+    pub fn has_traceql(&self) -> bool {
+        self.kind == Kind::Tempo
+    }
+
+    /// Where the API for queries usually is, for advice.
+    pub fn query_api(&self) -> &'static str {
+        match self.kind {
+            Kind::Jaeger => "HTTP on port 16686, or jaeger:grpc://HOST:16685",
+            Kind::JaegerGrpc => "gRPC on port 16685, or jaeger:http://HOST:16686",
+            Kind::Tempo => "HTTP on port 3200",
+            Kind::Zipkin => "HTTP on port 9411",
+            Kind::ClickHouse => {
+                "HTTP on port 8123, with ?database= and ?table= where they are not default and otel_traces"
+            }
+        }
+    }
+
+    /// For people and reports: no secrets.
+    pub fn shown(&self) -> &str {
         &self.shown
     }
 }
@@ -196,6 +236,8 @@ mod tests {
             ("tempo:https://t/tempo/api", Kind::Tempo, "https://t/tempo"),
             ("zipkin:http://[::1]:9411/api/v2", Kind::Zipkin, "http://[::1]:9411"),
             ("clickhouse:http://c:8123/?database=otel", Kind::ClickHouse, "http://c:8123"),
+            ("jaeger=grpc://h:16685", Kind::JaegerGrpc, "grpc://h:16685"),
+            ("jaeger:grpcs://h:443/", Kind::JaegerGrpc, "grpcs://h:443"),
         ] {
             let got = backend(text, &[]);
             assert_eq!((got.kind, got.base.as_str()), (kind, base), "{text}");
@@ -229,8 +271,9 @@ mod tests {
             ("jaeger", "expected receiver"),
             (
                 "jaeger:h:16686",
-                "an http or https URL with a host is expected; e.g. jaeger:http://127.0.0.1:16686",
+                "an http, https, grpc or grpcs URL with a host is expected; e.g. jaeger:http://127.0.0.1:16686",
             ),
+            ("tempo:grpc://h:3200", "an http or https URL with a host is expected"),
             ("tempo:ftp://user:secret@x", "http or https"),
             ("file:", "needs a path"),
         ] {

@@ -11,16 +11,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// A request as the server saw it.
-struct Seen {
-    path: String,
-    head: String,
-    body: String,
+pub(super) struct Seen {
+    pub path: String,
+    pub head: String,
+    pub body: String,
 }
 
 type Reply = (u16, &'static str, Vec<u8>);
 
 /// Serves every request on a connection of its own; the base URL.
-async fn serve(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> String {
+pub(super) async fn serve(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
@@ -63,18 +63,18 @@ async fn serve(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Strin
     base
 }
 
-fn id(n: u64) -> TraceId {
+pub(super) fn id(n: u64) -> TraceId {
     TraceId((u128::from(n) | 0xAB << 120).to_be_bytes())
 }
 
 /// The trace that a path names, by its number.
-fn number(path: &str) -> Option<u64> {
+pub(super) fn number(path: &str) -> Option<u64> {
     let hex = path.split('?').next()?.rsplit('/').next()?;
     let id = TraceId::from_hex(hex).ok()?;
     Some(u128::from_be_bytes(id.0) as u64)
 }
 
-fn otlp_json(n: u64, spans: u64) -> serde_json::Value {
+pub(super) fn otlp_json(n: u64, spans: u64) -> serde_json::Value {
     let span = |s: u64| {
         json!({"traceId": id(n).to_string(), "spanId": format!("{:016x}", s + 1), "parentSpanId": "00000000000000ff",
                "name": "GET /", "kind": 2, "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000001000000"})
@@ -82,11 +82,13 @@ fn otlp_json(n: u64, spans: u64) -> serde_json::Value {
     json!({"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": (0..spans).map(span).collect::<Vec<_>>()}]}]})
 }
 
-fn plan(count: u64) -> FetchPlan {
+pub(super) fn plan(count: u64) -> FetchPlan {
     let ended = Timestamp(1_700_000_010_000_000_000);
     FetchPlan {
         wanted: (1..=count).map(|n| Wanted { trace: id(n), ended }).collect(),
         run_id: None,
+        have: HashMap::new(),
+        search: None,
         from: Timestamp(1_700_000_000_000_000_000),
         to: ended,
         // Long after the run, so that one round is enough.
@@ -99,8 +101,8 @@ fn plan(count: u64) -> FetchPlan {
 
 /// Keeps what comes.
 #[derive(Default)]
-struct Kept {
-    spans: BTreeSet<(TraceId, SpanId)>,
+pub(super) struct Kept {
+    pub spans: BTreeSet<(TraceId, SpanId)>,
     last: FetchProgress,
     stop_after: Option<u64>,
     calls: u64,
@@ -129,7 +131,7 @@ async fn run(source: &str, headers: &[&str], plan: &FetchPlan) -> (FetchFacts, K
     let headers: Vec<String> = headers.iter().map(|h| (*h).to_owned()).collect();
     let TraceSource::Backend(backend) = TraceSource::parse(source, &headers).unwrap() else { panic!() };
     let mut kept = Kept::default();
-    let facts = fetch_with(Client::impatient(), &backend, plan, &mut kept).await;
+    let facts = fetch_with(Client::impatient(&backend), &backend, plan, &mut kept).await.facts;
     assert_eq!(facts.found, facts.asked - missing(plan, &kept), "found and missing are what was asked for");
     (facts, kept)
 }
@@ -165,8 +167,20 @@ async fn jaeger_by_id_with_busy_answers_and_missing_traces() {
     let (facts, kept) = run(&format!("jaeger:{base}"), &[], &plan).await;
     assert_eq!((facts.asked, facts.found, facts.spans), (200, 180, 360));
     assert_eq!((facts.retries, facts.requests, facts.problem), (2, 202, None));
-    assert_eq!((kept.spans.len(), kept.last.found, kept.last.waiting), (360, 180, false));
+    assert_eq!((kept.spans.len(), kept.last.found, kept.last.doing), (360, 180, FetchDoing::Getting));
     assert_eq!(facts.source, format!("jaeger:{base}"));
+}
+
+/// What `/api/traces` of Jaeger answers.
+pub(super) fn answer_of_v1(numbers: &[u64]) -> Vec<u8> {
+    let trace = |n: &u64| {
+        let trace = id(*n).to_string();
+        let span = json!({"traceID": trace, "spanID": "1", "operationName": "o", "references": [], "startTime": 1_700_000_000_000_000u64,
+                          "duration": 5, "tags": [], "logs": [], "processID": "p1"});
+        json!({"traceID": trace, "spans": [span], "processes": {"p1": {"serviceName": "s", "tags": []}}})
+    };
+    let data: Vec<_> = numbers.iter().map(trace).collect();
+    json!({"data": data, "total": 0, "limit": 0, "offset": 0, "errors": null}).to_string().into_bytes()
 }
 
 #[tokio::test]
@@ -177,12 +191,7 @@ async fn an_older_jaeger_is_asked_in_its_way() {
         }
         assert!(seen.path.starts_with("/api/traces/") && seen.path.ends_with("?raw=true"), "{}", seen.path);
         let n = number(&seen.path).unwrap();
-        let trace = id(n).to_string();
-        let span = json!({"traceID": trace, "spanID": "1", "operationName": "o", "references": [], "startTime": 1_700_000_000_000_000u64,
-                          "duration": 5, "tags": [], "logs": [], "processID": "p1"});
-        let body = json!({"data": [{"traceID": trace, "spans": [span], "processes": {"p1": {"serviceName": "s", "tags": []}}}],
-                          "total": 0, "limit": 0, "offset": 0, "errors": null});
-        (200, "", body.to_string().into_bytes())
+        (200, "", answer_of_v1(&[n]))
     })
     .await;
     let (facts, _) = run(&format!("jaeger+{base}"), &[], &plan(40)).await;
@@ -192,7 +201,7 @@ async fn an_older_jaeger_is_asked_in_its_way() {
 }
 
 /// A `TraceByIDResponse`: the trace within a field of its own.
-fn tempo_answer(n: u64) -> Vec<u8> {
+pub(super) fn tempo_answer(n: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let trace = open_message(&mut out, 1);
     let resource_spans = open_message(&mut out, 1);
@@ -256,7 +265,7 @@ async fn an_older_tempo_answers_json_with_batches() {
     assert_eq!((facts.found, facts.spans, facts.problem), (20, 20, None));
 }
 
-fn zipkin_trace(hex: &str) -> serde_json::Value {
+pub(super) fn zipkin_trace(hex: &str) -> serde_json::Value {
     json!([{"traceId": hex, "id": "00000000000000aa", "name": "get", "timestamp": 5, "duration": 3}])
 }
 
@@ -373,7 +382,7 @@ async fn the_user_can_stop_it() {
         panic!()
     };
     let mut kept = Kept { stop_after: Some(5), ..Kept::default() };
-    let facts = fetch_with(Client::impatient(), &backend, &plan(400), &mut kept).await;
+    let facts = fetch_with(Client::impatient(&backend), &backend, &plan(400), &mut kept).await.facts;
     assert!((5..60).contains(&facts.found), "{}", facts.found);
 }
 

@@ -24,6 +24,9 @@ use tokio_rustls::TlsAcceptor;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request.
 const HEAD: usize = 64 << 10;
+/// Connections that may wait to be accepted.
+#[cfg(unix)]
+const WAITING: i32 = 1_024;
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -35,6 +38,9 @@ pub(super) fn bind(
     let Some(address) = address else { return Ok(None) };
     let listen = || -> io::Result<_> {
         let listener = TcpListener::bind(address)?;
+        // The standard library lets 128 wait, and a peer that finds no place is not told.
+        #[cfg(unix)]
+        rustix::net::listen(&listener, WAITING)?;
         listener.set_nonblocking(true)?;
         let bound = listener.local_addr()?;
         Ok((tokio::net::TcpListener::from_std(listener)?, bound))

@@ -39,6 +39,8 @@ use tokio::task::JoinSet;
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1_024;
+/// Connections at once where the system gives very few file descriptors.
+const CONNECTIONS_MIN: usize = 4;
 /// A peer that sends nothing for this long is not waited for any longer.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long connections may take to end their requests when the receiver stops.
@@ -195,6 +197,32 @@ pub struct Receiver {
     listeners: JoinSet<()>,
 }
 
+/// Connections at once where there are so many file descriptors. Half of them stay free: without one the files of the run
+/// could not be written, and then no span could be stored.
+fn places(descriptors: Option<u64>) -> usize {
+    let half = descriptors.map_or(CONNECTIONS, |n| usize::try_from(n / 2).unwrap_or(CONNECTIONS));
+    half.clamp(CONNECTIONS_MIN, CONNECTIONS)
+}
+
+/// File descriptors that this process may have, after asking for as many as it is allowed to; `None` where there is no
+/// limit.
+fn file_descriptors() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        None
+    }
+}
+
 impl Receiver {
     /// Binds and starts on the current tokio runtime. Messages go into `sink`; while it is full, senders wait.
     pub fn start(config: ReceiverConfig, sink: mpsc::Sender<Incoming>) -> Result<Receiver, ListenError> {
@@ -224,7 +252,7 @@ impl Receiver {
         let connections = Connections {
             service,
             tls: config.tls.map(|tls| tls.acceptor()),
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            permits: Arc::new(Semaphore::new(places(file_descriptors()))),
             stopped,
         };
         for (listener, _) in [grpc, http].into_iter().flatten() {

@@ -559,3 +559,9 @@ async fn web_pages_may_send_only_from_named_origins() {
     assert_eq!(post(&receiver, "/v1/traces", &[PROTOBUF, asking[0]], body).await.status, 403);
     assert!(seen.lock().unwrap().is_empty());
 }
+
+#[test]
+fn half_of_the_file_descriptors_stay_free() {
+    let limits = [None, Some(1 << 20), Some(1_024), Some(64), Some(3), Some(u64::MAX)];
+    assert_eq!(limits.map(super::places), [1_024, 1_024, 512, 32, 4, 1_024]);
+}

@@ -127,12 +127,36 @@ fn scan_scope(
     }
 }
 
+/// The fields of a span that are of bytes.
+const SHORT: u16 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 9 | 1 << 11 | 1 << 13 | 1 << 15;
+
 fn scan_span(mut reader: Reader<'_>) -> Result<Option<SpanKey>, DecodeError> {
     let mut trace_id: Option<&[u8]> = None;
     let (mut span_id, mut parent_id): (&[u8], &[u8]) = (&[], &[]);
     let mut kind = SpanKind::Unspecified;
     let mut start = Timestamp(0);
     loop {
+        if let Some((number, bytes)) = reader.next_short(SHORT) {
+            match number {
+                1 => trace_id = trace_id.or(Some(bytes.rest())),
+                2 => span_id = bytes.rest(),
+                4 => parent_id = bytes.rest(),
+                9 => check_attribute(bytes, 0)?,
+                11 => check_event(bytes)?,
+                13 => check_link(bytes)?,
+                15 => check_status(bytes)?,
+                // Name and trace state.
+                _ => {}
+            }
+            continue;
+        }
+        if let Some(at) = reader.next_fixed64(7) {
+            start = Timestamp(at);
+            continue;
+        }
+        if reader.next_fixed64(8).is_some() {
+            continue;
+        }
         let at = reader.offset();
         let Some((number, field)) = reader.next_field()? else { break };
         match (number, field) {
