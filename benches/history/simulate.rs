@@ -2,7 +2,9 @@
 //!
 //!     cargo bench --bench history -- calibrate           the table in src/stats/changepoint/critical.rs
 //!     cargo bench --bench history -- table               false alarms and power, as in docs/history.md
-//!     cargo bench --bench history -- time                1,000 series of 300 runs
+//!     cargo bench --bench history -- drift               histories of many series whose machine drifts
+//!     cargo bench --bench history -- recorded FILE.csv   the same with recorded runs of one commit (see worlds.rs)
+//!     cargo bench --bench history -- time                1,000 series of 300 runs, and a comparison of 200 operations
 //!     cargo bench --bench history -- series KIND N HOW_MANY STEP RUNS      such series, a JSON array a line
 //!     cargo bench --bench history -- detect [EFFECT]     series from standard input, a JSON array a line: changes found
 //!
@@ -15,6 +17,8 @@
     clippy::panic,
     reason = "a program to measure with"
 )]
+
+mod worlds;
 
 use hotspan::stats::Random;
 use hotspan::stats::changepoint::{Sensitivity, changes, statistic};
@@ -30,7 +34,15 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("calibrate") => calibrate(number(1).unwrap_or(1.0)),
         Some("table") => table(number(1).unwrap_or(2_000.0) as usize),
-        Some("time") => time(),
+        Some("drift") => worlds::drifting(number(1).unwrap_or(1_000.0) as usize),
+        Some("recorded") => {
+            let file = arguments.get(1).expect("a CSV file");
+            worlds::recorded(file, &["usec_op", "p99_us"], number(2).unwrap_or(1_000.0) as usize);
+        }
+        Some("time") => {
+            time();
+            worlds::compared();
+        }
         Some("series") => {
             let kind = arguments.get(1).expect("a kind");
             let (n, count) = (number(2).unwrap() as usize, number(3).unwrap() as usize);
@@ -47,7 +59,7 @@ fn main() {
             }
         }
         Some("detect") => detect(number(1).unwrap_or(0.0)),
-        _ => println!("say calibrate, table, time, series or detect"),
+        _ => println!("say calibrate, table, drift, recorded, time, series or detect"),
     }
 }
 
@@ -70,17 +82,35 @@ fn noise(kind: &str, n: usize, random: &mut Random) -> Vec<f64> {
         "outliers" => {
             (0..n).map(|_| random.normal() + if random.uniform() < 0.05 { 8.0 } else { 0.0 }).collect()
         }
+        // A machine that drifts, and noise of each run besides: what is most of the memory of recorded series.
+        "drift" | "some drift" => {
+            let part: f64 = if kind == "drift" { 0.7 } else { 0.4 };
+            let machine = process(0.9, n, random, false);
+            machine.iter().map(|m| part.sqrt() * m + (1.0 - part).sqrt() * random.normal()).collect()
+        }
         other => {
             let memory: f64 = other.strip_prefix("ar").and_then(|m| m.parse().ok()).expect("a kind of noise");
-            let mut last = random.normal();
-            (0..n)
-                .map(|_| {
-                    last = memory * last + (1.0 - memory * memory).sqrt() * random.normal();
-                    last
-                })
-                .collect()
+            process(memory, n, random, false)
         }
     }
+}
+
+/// A process of first order with deviation 1; its innovations are normal, or Student's with five degrees of freedom.
+fn process(memory: f64, n: usize, random: &mut Random, tails: bool) -> Vec<f64> {
+    let mut innovation = || {
+        if !tails {
+            return random.normal();
+        }
+        let chi: f64 = (0..5).map(|_| random.normal().powi(2)).sum::<f64>() / 5.0;
+        random.normal() / chi.sqrt() / (5f64 / 3.0).sqrt()
+    };
+    let mut last = innovation();
+    (0..n)
+        .map(|_| {
+            last = memory * last + (1.0 - memory * memory).sqrt() * innovation();
+            last
+        })
+        .collect()
 }
 
 /// With a step of so many deviations in the last runs.
@@ -91,20 +121,24 @@ fn stepped(kind: &str, n: usize, step: f64, runs: usize, random: &mut Random) ->
 }
 
 /// Memories of the simulated series, as often as they are taken to occur.
-const PRIOR: [f64; 12] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8];
+const PRIOR: [f64; 12] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9];
+/// Classes of estimated memory in the table: none, up to 0.1, up to 0.2, …, above 0.9.
+const CLASSES: usize = 11;
 
 fn calibrate(scale: f64) {
     const LEVELS: [f64; 8] = [0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001];
     for (length, thousands) in
         [(12, 600), (16, 600), (24, 600), (36, 500), (60, 400), (100, 300), (180, 150), (300, 90), (600, 40)]
     {
-        let mut bins: Vec<Vec<f64>> = vec![Vec::new(); 8];
+        let mut bins: Vec<Vec<f64>> = vec![Vec::new(); CLASSES];
         let mut random = Random::new(1_000 + length as u64);
         for i in 0..(f64::from(thousands) * 1_000.0 * scale) as usize {
             let memory = PRIOR[i % PRIOR.len()];
-            let series = noise(&format!("ar{memory}"), length, &mut random);
+            // Every other one with tails as runs have them.
+            let tails = (i / PRIOR.len()) % 2 == 1;
+            let series = process(memory, length, &mut random, tails);
             let (t, found) = statistic(&series).expect("long enough");
-            bins[((found * 10.0).ceil() as usize).min(7)].push(t);
+            bins[((found * 10.0).ceil() as usize).min(CLASSES - 1)].push(t);
         }
         println!("    // {length}");
         println!("    [");
@@ -135,7 +169,7 @@ fn table(series: usize) {
     let sensitivity = Sensitivity { effect: 0.0, ..Sensitivity::default() };
     println!("False alarms: series without a change in which one was found, per cent of {series}");
     println!("| noise | n = 30 | 60 | 100 | 300 |\n|---|---:|---:|---:|---:|");
-    for kind in KINDS.iter().chain(&["ar0.9"]) {
+    for kind in KINDS.iter().chain(&["ar0.9", "drift", "some drift"]) {
         let mut random = Random::new(31);
         let cells: Vec<String> = [30, 60, 100, 300]
             .into_iter()
@@ -202,7 +236,8 @@ fn detect(effect: f64) {
         let at: Vec<usize> = found.points.iter().map(|p| p.at).collect();
         println!(
             "{}",
-            serde_json::json!({"at": at, "p": found.p, "memory": found.memory, "shift": found.points.iter().map(|p| p.shift()).collect::<Vec<_>>()})
+            serde_json::json!({"at": at, "p": found.p, "memory": found.memory,
+                "shift": found.points.iter().map(|p| [p.low, p.shift(), p.high]).collect::<Vec<_>>()})
         );
     }
 }

@@ -7,12 +7,14 @@
 mod service;
 
 use super::args::CiArgs;
-use super::compare::{exit_of, of_folder, render, write_files};
+use super::compare::{difference, exit_of, of_folder, render, write_files};
 use super::exit::{self, Exit, say};
 use super::host;
 use super::live::Interrupts;
+use super::outputs::write_compared;
 use super::run::runtime;
 use crate::compare::{Comparison, Design, RunSummary, Settings, Status, compare};
+use crate::report;
 use crate::stats::Random;
 use crate::traces::install_crypto_provider;
 use anyhow::{Context, bail};
@@ -75,9 +77,12 @@ pub fn run(args: &CiArgs) -> anyhow::Result<Exit> {
     match bench.verdict() {
         Ok(comparison) => {
             write_files(&bench.out, &comparison)?;
-            exit::print(&render(&comparison, args.format, args.color))?;
+            exit::print(&render(&comparison, args.judge.format, args.judge.color))?;
             say(&format!("hotspan: runs, compare.json and compare.md are in {}", bench.out.display()));
-            Ok(exit_of(&comparison, args.strict))
+            let gate = report::compare_gate(&comparison, args.judge.strict);
+            let [base, head] = &bench.sides;
+            write_compared(&args.judge.write, &gate, &|| difference(base, head))?;
+            Ok(exit_of(&comparison, args.judge.strict))
         }
         Err(_) if bench.interrupted() => Ok(Exit::Interrupted),
         Err(error) => Err(error),
@@ -151,11 +156,11 @@ impl Bench<'_> {
         // More than the planned pairs are a second look at the same question, each at half of the level.
         let looks = if self.sides[0].len() - from > self.args.pairs as usize { 2.0 } else { 1.0 };
         let settings = Settings {
-            min_effect: self.args.min_effect,
+            min_effect: self.args.judge.min_effect,
             false_discovery: usual.false_discovery / looks,
             ..usual
         };
-        let allowed: Vec<&str> = self.args.allow.iter().map(String::as_str).collect();
+        let allowed: Vec<&str> = self.args.judge.allow.iter().map(String::as_str).collect();
         let [base, head] = &self.sides;
         compare(&base[from..], &head[from..], Design::Paired, settings, &allowed)
     }

@@ -3,9 +3,10 @@
 use super::analyze::{Means, analyze_folder};
 use super::args::{ColorChoice, CompareArgs, CompareFormat};
 use super::exit::{self, Exit, say};
+use super::outputs::write_compared;
 use super::report::style;
 use crate::compare::{Comparison, Design, RunSummary, Settings, Status, compare, design_of};
-use crate::report::{self, ReadError};
+use crate::report::{self, Difference, Paths, ReadError};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
@@ -18,14 +19,35 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Exit> {
         (_, true) => Design::Unpaired,
         _ => design_of(&base, &head),
     };
-    let settings = Settings { min_effect: args.min_effect, ..Settings::default() };
-    let allowed: Vec<&str> = args.allow.iter().map(String::as_str).collect();
+    let judge = &args.judge;
+    let settings = Settings { min_effect: judge.min_effect, ..Settings::default() };
+    let allowed: Vec<&str> = judge.allow.iter().map(String::as_str).collect();
     let comparison = compare(&base, &head, design, settings, &allowed);
     if let Some(dir) = &args.out {
         write_files(dir, &comparison)?;
     }
-    exit::print(&render(&comparison, args.format, args.color))?;
-    Ok(exit_of(&comparison, args.strict))
+    exit::print(&render(&comparison, judge.format, judge.color))?;
+    let gate = report::compare_gate(&comparison, judge.strict);
+    write_compared(&judge.write, &gate, &|| difference(&base, &head))?;
+    Ok(exit_of(&comparison, judge.strict))
+}
+
+/// Where the difference of the means is: by the paths of spans where run folders have them, else by contributors.
+pub fn difference(base: &[RunSummary], head: &[RunSummary]) -> anyhow::Result<Difference> {
+    let folder =
+        |run: &RunSummary| Some(PathBuf::from(&run.source)).filter(|dir| dir.join("run.json").is_file());
+    let spans = base.iter().chain(head).all(|run| folder(run).is_some());
+    let paths = |runs: &[RunSummary]| -> anyhow::Result<Vec<Paths>> {
+        let of = |run: &RunSummary| match folder(run).filter(|_| spans) {
+            Some(dir) => {
+                let analyzed = analyze_folder(&dir, &Means::default()).with_context(|| run.source.clone())?;
+                Ok(Paths::of_report(&analyzed.report()))
+            }
+            None => Ok(Paths::of_summary(run)),
+        };
+        runs.iter().map(of).collect()
+    };
+    Ok(Difference::new(&paths(base)?, &paths(head)?))
 }
 
 /// The comparison in a format.

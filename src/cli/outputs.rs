@@ -1,6 +1,7 @@
 //! `--write FORMAT=FILE`: a gate in the formats of continuous integration. Each file appears whole or not at all.
 
 use super::exit;
+use crate::report::Difference;
 use crate::report::ci;
 use crate::report::gate::Gate;
 use anyhow::Context;
@@ -68,6 +69,57 @@ fn parse(text: &str) -> Result<Output, String> {
     }
 }
 
+/// One output of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// Of its gate.
+    Gate(Output),
+    /// The difference as a picture.
+    Flame(PathBuf),
+    /// The difference as stacks with two weights.
+    Folded(PathBuf),
+}
+
+/// What `--write` of comparisons takes.
+pub fn parse_compared(text: &str) -> Result<Compared, String> {
+    let file = |name: &str| {
+        text.strip_prefix(name)?.strip_prefix('=').filter(|file| !file.is_empty()).map(PathBuf::from)
+    };
+    if let Some(file) = file("flame") {
+        return Ok(Compared::Flame(file));
+    }
+    if let Some(file) = file("folded") {
+        return Ok(Compared::Folded(file));
+    }
+    match text.split('=').next() {
+        Some(name @ ("flame" | "folded")) => Err(format!("say where: {name}=FILE")),
+        _ => parse(text)
+            .map(Compared::Gate)
+            .map_err(|why| why.replace("FORMAT=FILE with one of", "FORMAT=FILE with one of flame, folded,")),
+    }
+}
+
+/// Writes all that was asked of a comparison. `difference` is looked at only where it is needed: it may mean reading all spans.
+pub fn write_compared(
+    outputs: &[Compared],
+    gate: &Gate,
+    difference: &dyn Fn() -> anyhow::Result<Difference>,
+) -> anyhow::Result<()> {
+    let write = |path: &Path, text: String| {
+        whole(path, &text).with_context(|| format!("cannot write the difference to {}", path.display()))
+    };
+    let drawn = |output: &&Compared| !matches!(output, Compared::Gate(_));
+    let difference = outputs.iter().find(drawn).map(|_| difference()).transpose()?.unwrap_or_default();
+    for output in outputs {
+        match output {
+            Compared::Gate(output) => OutputFiles { write: vec![output.clone()] }.write(gate)?,
+            Compared::Flame(path) => write(path, difference.svg())?,
+            Compared::Folded(path) => write(path, difference.folded())?,
+        }
+    }
+    Ok(())
+}
+
 impl OutputFiles {
     /// Whether nothing was asked for.
     pub fn is_empty(&self) -> bool {
@@ -84,7 +136,7 @@ impl OutputFiles {
                         .with_context(|| format!("cannot write {name} to {}", path.display()))?;
                 }
                 Output::GitHub => {
-                    exit::print(&ci::annotations(gate))?;
+                    exit::print_commands(&ci::annotations(gate))?;
                     if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|p| !p.is_empty()) {
                         add_summary(Path::new(&path), gate)?;
                     }
@@ -139,6 +191,24 @@ mod tests {
         ] {
             assert!(parse(text).unwrap_err().contains(want), "{text}");
         }
+    }
+
+    #[test]
+    fn comparisons_have_pictures_too() {
+        assert_eq!(parse_compared("flame=a.svg"), Ok(Compared::Flame("a.svg".into())));
+        assert_eq!(parse_compared("folded=a"), Ok(Compared::Folded("a".into())));
+        assert_eq!(parse_compared("github"), Ok(Compared::Gate(Output::GitHub)));
+        for (text, want) in
+            [("flame", "flame=FILE"), ("folded=", "folded=FILE"), ("html=x", "flame, folded,")]
+        {
+            assert!(parse_compared(text).unwrap_err().contains(want), "{text}");
+        }
+        assert!(parse("flame=a.svg").is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/a.svg");
+        let outputs = [Compared::Flame(path.clone())];
+        write_compared(&outputs, &Gate::default(), &|| Ok(Difference::default())).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("<svg "));
     }
 
     #[test]

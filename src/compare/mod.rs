@@ -7,6 +7,7 @@
 mod attribution;
 mod confirm;
 mod contrast;
+mod identity;
 mod outcome;
 mod settings;
 mod structure;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use attribution::{Attribution, AttributionPart, ServiceChange};
 pub use contrast::Design;
+pub use identity::steady_name;
 pub use outcome::{
     Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
 };

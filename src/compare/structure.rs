@@ -13,7 +13,7 @@ const TIMES: f64 = 2.0;
 const MORE: f64 = 2.0;
 /// Less change in the number of calls than this is not worth a line.
 const WORTH_A_LINE: f64 = 0.5;
-/// An operation with fewer spans in a run may be missing in the next by chance.
+/// What occurs less often in a run may be missing or more in the next by chance.
 const SPANS_MIN: u64 = 10;
 /// So much more of a step's exchanges fail, at least.
 const ERRORS_MORE: f64 = 0.01;
@@ -93,8 +93,10 @@ fn calls_of(runs: &[RunSummary], keys: &BTreeSet<(Arc<str>, ContributorKey)>) ->
     for step in runs.iter().flat_map(|run| &run.steps).filter(|step| step.exchanges > 0) {
         let calls: BTreeMap<&ContributorKey, f64> =
             step.contributors.iter().map(|c| (&c.key, c.calls_per_exchange)).collect();
+        // Where not all contributors are listed, one that is missing may only be small: that is not known.
+        let missing = if step.others_mean_ms > 0.0 { f64::NAN } else { 0.0 };
         for key in keys.iter().filter(|key| key.0 == step.name) {
-            out.entry(key.clone()).or_default().push(calls.get(&key.1).copied().unwrap_or(0.0));
+            out.entry(key.clone()).or_default().push(calls.get(&key.1).copied().unwrap_or(missing));
         }
     }
     out
@@ -114,11 +116,18 @@ fn calls(base: &[RunSummary], head: &[RunSummary]) -> Vec<StructureChange> {
             (&k.0, &k.1.category, &k.1.service, &k.1.system)
                 == (&key.0, &key.1.category, &key.1.service, &key.1.system)
         };
-        all.iter().filter(|(k, _)| same(k)).map(|(_, v)| mean(v.iter().copied())).sum::<f64>()
+        let known = |v: &[f64]| mean(v.iter().copied().filter(|calls| !calls.is_nan()));
+        all.iter().filter(|(k, _)| same(k)).map(|(_, v)| known(v)).sum::<f64>()
     };
+    // Of few exchanges, chance says how many calls they make.
+    let seldom: BTreeSet<Arc<str>> =
+        steps().filter(|step| step.exchanges < SPANS_MIN).map(|step| step.name.clone()).collect();
     let mut out = Vec::new();
     for key in keys {
         let (Some(b), Some(h)) = (before.get(&key), after.get(&key)) else { continue };
+        if b.iter().chain(h).any(|calls| calls.is_nan()) {
+            continue;
+        }
         let sides = Sides { base: mean(b.iter().copied()), head: mean(h.iter().copied()) };
         let most = |v: &[f64]| v.iter().copied().fold(0.0, f64::max);
         let least = |v: &[f64]| v.iter().copied().fold(f64::INFINITY, f64::min);
@@ -129,7 +138,8 @@ fn calls(base: &[RunSummary], head: &[RunSummary]) -> Vec<StructureChange> {
             continue;
         }
         let much = least(h) >= TIMES * most(b) && least(h) >= most(b) + MORE;
-        let alarm = much && of_kind(&after, &key) >= of_kind(&before, &key) + MORE;
+        let alarm =
+            much && !seldom.contains(&key.0) && of_kind(&after, &key) >= of_kind(&before, &key) + MORE;
         out.push(StructureChange {
             kind: if more { StructureKind::MoreCalls } else { StructureKind::FewerCalls },
             step: key.0,
@@ -144,20 +154,27 @@ fn calls(base: &[RunSummary], head: &[RunSummary]) -> Vec<StructureChange> {
 }
 
 fn failures(base: &[RunSummary], head: &[RunSummary]) -> Vec<StructureChange> {
-    let mut counts: BTreeMap<Arc<str>, [(u64, u64); 2]> = BTreeMap::new();
+    type Runs = [Vec<(u64, u64)>; 2];
+    let mut counts: BTreeMap<Arc<str>, Runs> = BTreeMap::new();
     for (side, runs) in [(0, base), (1, head)] {
         for step in runs.iter().flat_map(|run| &run.steps) {
-            let count = &mut counts.entry(step.name.clone()).or_default()[side];
-            *count = (count.0 + step.errors, count.1 + step.exchanges);
+            counts.entry(step.name.clone()).or_default()[side].push((step.errors, step.exchanges));
         }
     }
-    let change = |(step, [b, h]): (Arc<str>, [(u64, u64); 2])| {
-        let share = |(failed, all): (u64, u64)| failed as f64 / all.max(1) as f64;
+    let share = |(failed, all): (u64, u64)| failed as f64 / all.max(1) as f64;
+    let change = |(step, runs): (Arc<str>, Runs)| {
+        let sum =
+            |side: &Vec<(u64, u64)>| side.iter().fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        let [b, h] = [sum(&runs[0]), sum(&runs[1])];
+        // The run is the sample: one bad run is no change, most runs worse than every run of base are.
+        let most = runs[0].iter().map(|run| share(*run)).fold(0.0, f64::max);
+        let worse = runs[1].iter().filter(|run| share(**run) > most).count();
         let calls = Sides { base: share(b), head: share(h) };
         let both = (b.0 + h.0) as f64 / (b.1 + h.1).max(1) as f64;
         let error = (both * (1.0 - both) * (1.0 / b.1.max(1) as f64 + 1.0 / h.1.max(1) as f64)).sqrt();
         let more = calls.head - calls.base;
-        let alarm = b.1 > 0 && more >= ERRORS_MORE && more >= ERRORS_SIGMA * error;
+        let alarm =
+            b.1 > 0 && more >= ERRORS_MORE && more >= ERRORS_SIGMA * error && 2 * worse > runs[1].len();
         let empty: Arc<str> = Arc::from("");
         alarm.then(|| StructureChange {
             kind: StructureKind::MoreErrors,

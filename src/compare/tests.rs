@@ -270,3 +270,124 @@ fn sides_that_took_turns_are_pairs() {
     assert_eq!(design(&[1, 3], &[2]), Design::Unpaired);
     assert_eq!(design(&[4, 1], &[2, 3]), Design::Unpaired, "the caller must sort them");
 }
+
+fn operation(name: &str, calls: u64) -> OperationSummary {
+    let times = Times { n: calls, mean: 2.0, p50: 2.0, p95: 3.0, p99: 4.0 };
+    OperationSummary {
+        key: OperationKey { service: "shop".into(), name: name.into(), kind: "client".into() },
+        category: "external".into(),
+        calls,
+        exchanges: calls,
+        own: times,
+        own_total_ms: 2.0 * calls as f64,
+        duration: times,
+        ..OperationSummary::default()
+    }
+}
+
+/// Runs whose one call has, in each, a name of its own.
+fn runs_that_call(names: &[&str]) -> Vec<RunSummary> {
+    let each = |(i, name): (usize, &&str)| {
+        let calls = vec![contributor("app", "POST /pay", 1.0, 30.0), contributor("external", name, 3.0, 6.0)];
+        let operations = vec![operation("POST /pay", 1_000), operation(name, 3_000)];
+        RunSummary { operations, ..run(&i.to_string(), calls) }
+    };
+    names.iter().enumerate().map(each).collect()
+}
+
+#[test]
+fn names_with_parts_that_change_from_run_to_run_are_no_structure() {
+    for (base, head) in [
+        (
+            ["127.0.0.1:43817 GET /tax", "127.0.0.1:40001 GET /tax"],
+            ["127.0.0.1:51234 GET /tax", "127.0.0.1:33333 GET /tax"],
+        ),
+        (["10.1.0.4:8080", "10.1.0.9:8080"], ["10.1.3.1:8080", "10.1.3.7:8080"]),
+        (["pay-7d9f8b6c54-x2k4p", "pay-7d9f8b6c54-x2k4p"], ["pay-58c7d4bb6f-9q2wz", "pay-58c7d4bb6f-9q2wz"]),
+        (["GET /tax/8f3a9c20", "GET /tax/17"], ["GET /tax/9920aa01", "GET /tax/18"]),
+        (["SELECT temp_20261127", "SELECT temp_20261128"], ["SELECT temp_20261129", "SELECT temp_20261130"]),
+    ] {
+        let c =
+            compare(&runs_that_call(&base), &runs_that_call(&head), Design::Paired, Settings::default(), &[]);
+        assert_eq!((c.structure.as_slice(), c.operations.len()), (&[][..], 2), "{base:?} {head:?}");
+        let part = c.steps[0].attribution.parts.iter().find(|p| &*p.key.category == "external").unwrap();
+        assert!(part.key.name.contains('*') && part.change_ms == 0.0, "{part:?}");
+    }
+}
+
+#[test]
+fn a_new_peer_is_new_whatever_it_is_called() {
+    let mut head = runs_that_call(&["10.1.0.4:8080", "10.1.0.4:8080"]);
+    let base = head.clone();
+    for run in &mut head {
+        run.operations.push(operation("10.1.0.5:9090", 3_000));
+        run.steps[0].contributors.push(contributor("external", "10.1.0.5:9090", 3.0, 1.0));
+    }
+    let c = compare(&base, &head, Design::Paired, Settings::default(), &[]);
+    let found: Vec<_> = c.structure.iter().map(|s| (s.kind, &*s.name, s.alarm)).collect();
+    assert_eq!(
+        found,
+        [(StructureKind::MoreCalls, "*:9090", true), (StructureKind::New, "*:9090", false)],
+        "{found:?}"
+    );
+    assert!(
+        c.operations.iter().any(|op| &*op.key.name == "10.1.0.4:8080"),
+        "a name that all runs have stays"
+    );
+}
+
+#[test]
+fn many_names_of_one_operation_are_added_up() {
+    let mut base = runs_that_call(&["GET /a/1"]);
+    base[0].operations.push(operation("GET /a/2", 1_000));
+    let c = compare(&base, &runs_that_call(&["GET /a/3"]), Design::Paired, Settings::default(), &[]);
+    let op = c.operations.iter().find(|op| &*op.key.name == "GET /a/*").unwrap();
+    assert_eq!((op.calls_per_exchange.base, op.calls_per_exchange.head), (1.0, 1.0));
+    assert_eq!((op.mean_ms_per_exchange.base, op.mean_ms_per_exchange.head), (8.0, 6.0));
+}
+
+#[test]
+fn one_bad_run_is_no_change_of_failures() {
+    let with = |errors: [u64; 5]| -> Vec<RunSummary> {
+        let each = |(i, errors): (usize, u64)| {
+            let mut run = run(&i.to_string(), vec![contributor("app", "POST /pay", 1.0, 30.0)]);
+            run.steps[0].errors = errors;
+            run
+        };
+        errors.into_iter().enumerate().map(each).collect()
+    };
+    let alarms = |head| {
+        let c = compare(&with([0, 2, 0, 1, 0]), &with(head), Design::Paired, Settings::default(), &[]);
+        c.structure.iter().filter(|s| s.kind == StructureKind::MoreErrors).count()
+    };
+    assert_eq!([alarms([0, 0, 150, 0, 0]), alarms([20, 30, 25, 0, 31]), alarms([3, 3, 3, 3, 3])], [0, 1, 0]);
+}
+
+#[test]
+fn what_is_not_listed_is_not_gone_and_few_requests_prove_nothing() {
+    let few = |calls| {
+        vec![contributor("app", "POST /pay", 1.0, 30.0), contributor("database", "SELECT", calls, 6.0)]
+    };
+    let mut base = run("b", vec![contributor("app", "POST /pay", 1.0, 30.0)]);
+    base.steps[0].others_mean_ms = 0.5;
+    let pair = |b: &RunSummary, h: &RunSummary| {
+        compare(from_ref(b), from_ref(h), Design::Paired, Settings::default(), &[]).structure
+    };
+    assert_eq!(pair(&base, &run("h", few(3.0))), []);
+    let (mut base, mut head) = (run("b", few(1.0)), run("h", few(9.0)));
+    assert!(pair(&base, &head)[0].alarm);
+    (base.steps[0].exchanges, head.steps[0].exchanges) = (3, 3);
+    assert!(!pair(&base, &head)[0].alarm);
+}
+
+#[test]
+fn two_runs_of_one_second_are_two_runs() {
+    let one = run("20261128T192045Z-shop", vec![contributor("app", "POST /pay", 1.0, 30.0)]);
+    let refused = |head: &RunSummary| {
+        let c = compare(from_ref(&one), from_ref(head), Design::Paired, Settings::default(), &[]);
+        c.reasons.iter().map(Reason::name).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&one), ["same-run"]);
+    let at_once = RunSummary { started_at: crate::record::Timestamp(7_000_000), ..one.clone() };
+    assert!(refused(&at_once).is_empty());
+}

@@ -180,8 +180,12 @@ pub(super) fn reasons(base: &[RunSummary], head: &[RunSummary], design: Design) 
         return vec![Reason::NoRuns { side: side.0 }];
     }
     let mut out = Vec::new();
-    let ids: BTreeSet<&str> = base.iter().map(|run| run.id.as_str()).filter(|id| !id.is_empty()).collect();
-    if let Some(run) = head.iter().find(|run| ids.contains(run.id.as_str())) {
+    // An id has seconds; two runs that are made at once have the same, and started at different milliseconds or with another count.
+    let same = |run: &RunSummary| {
+        (run.id.clone(), run.started_at, run.telemetry.exchanges, run.telemetry.spans_received)
+    };
+    let known: BTreeSet<_> = base.iter().filter(|run| !run.id.is_empty()).map(same).collect();
+    if let Some(run) = head.iter().find(|run| known.contains(&same(run))) {
         out.push(Reason::SameRun { run: run.id.clone() });
     }
     if design == Design::Paired && base.len() != head.len() {

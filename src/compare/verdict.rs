@@ -5,6 +5,7 @@
 
 use super::attribution::{ServiceChange, attribution, services};
 use super::contrast::{Design, Estimate, Row, Tables, common_factor, moderated};
+use super::identity;
 use super::outcome::{
     Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
 };
@@ -69,6 +70,8 @@ pub fn compare(
     settings: Settings,
     allowed: &[&str],
 ) -> Comparison {
+    let renamed = identity::aligned(base, head);
+    let (base, head) = renamed.as_ref().map_or((base, head), |(base, head)| (base, head));
     let all = reasons(base, head, design);
     let (allowed, reasons): (Vec<Reason>, Vec<Reason>) =
         all.into_iter().partition(|reason| allowed.contains(&reason.name()));

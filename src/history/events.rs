@@ -3,7 +3,8 @@
 use super::line::Entry;
 use super::series::{Group, Measure, Series, SeriesKey};
 use crate::stats::changepoint::{
-    ChangePoint, Changes, CommonFactor, FEWEST, Sensitivity, changes, common_factor,
+    ChangePoint, Changes, CommonFactor, FEWEST, Memory, Sensitivity, changes, changes_with, common_factor,
+    shared_memory,
 };
 
 /// Probability that a history without any change shows one, whatever the number of its series.
@@ -93,21 +94,26 @@ pub fn find(group: &Group, effect: f64) -> Findings {
     let rows: Vec<(Vec<usize>, Vec<f64>)> = (group.series.iter().zip(&scaled))
         .map(|(series, row)| without(row, &common, series.key.measure.is_time()))
         .collect();
+    // Machines drift, and that is in all times; counts and shares of failures have nothing to do with it.
+    let drift = shared_memory(
+        (group.series.iter().zip(&rows))
+            .filter(|(series, _)| series.key.measure.is_time())
+            .map(|(_, (_, values))| values.as_slice()),
+    );
+    let least = |series: &Series| if series.key.measure.is_time() { drift } else { Memory::default() };
     let minimum = (1.0 + effect).ln();
     let quiet = Sensitivity { alpha: 0.0, effect: minimum };
-    let mut smallest: Vec<f64> = rows
-        .iter()
-        .filter(|(_, values)| values.len() >= FEWEST)
-        .map(|(_, values)| changes(values, quiet).p)
+    let mut smallest: Vec<f64> = (group.series.iter().zip(&rows))
+        .filter(|(_, (_, values))| values.len() >= FEWEST)
+        .map(|(series, (_, values))| changes_with(values, quiet, least(series)).p)
         .collect();
     let whole_p = if common.is_known() { Some(changes(&common.by_run, quiet).p) } else { None };
     smallest.extend(whole_p);
     let alpha = step_up(&mut smallest, FALSE_ALARM);
     let sensitivity = Sensitivity { alpha, effect: minimum };
-    let series: Vec<Found> = rows
-        .iter()
-        .map(|(places, values)| {
-            let mut found = changes(values, sensitivity);
+    let series: Vec<Found> = (group.series.iter().zip(&rows))
+        .map(|(series, (places, values))| {
+            let mut found = changes_with(values, sensitivity, least(series));
             found.points.iter_mut().for_each(|point| to_places(point, places));
             Found { changes: found }
         })

@@ -44,7 +44,7 @@ fn of(base: &[RunSummary], head: &[RunSummary]) -> Comparison {
 }
 
 /// Head asks the database more often, and one operation is slower.
-fn slower() -> Comparison {
+pub(super) fn slower() -> Comparison {
     let (base, mut head) = sides(5);
     for run in &mut head {
         let op = &mut run.operations[4];

@@ -26,6 +26,8 @@ pub struct Gate {
     pub facts: Vec<(String, String)>,
     /// Longer texts, folded where a format can fold: title and lines.
     pub details: Vec<(String, Vec<String>)>,
+    /// How long it took to measure, in seconds; 0 where that says nothing.
+    pub seconds: f64,
     /// A file of the repository that stands for checks without a place in the code: the scenario or the budget.
     pub file: Option<String>,
 }
@@ -240,7 +242,14 @@ impl Gate {
 
     /// Checks that are worth a reader's time, worst first: what failed, what could not be told, what became better.
     pub fn worst(&self) -> Vec<&Check> {
-        let mut checks: Vec<&Check> = self.checks.iter().filter(|c| c.outcome != Outcome::Passed).collect();
+        // Hundreds of operations that changed by less than could be seen are nobody's news.
+        let unseen = |c: &&Check| {
+            c.kind == CheckKind::Operation
+                && c.outcome == Outcome::CannotTell
+                && self.verdict != GateVerdict::CannotTell
+        };
+        let notable = |c: &&Check| c.outcome != Outcome::Passed && !unseen(c);
+        let mut checks: Vec<&Check> = self.checks.iter().filter(notable).collect();
         checks.sort_by(|a, b| {
             (a.outcome.cmp(&b.outcome))
                 .then_with(|| b.weight.total_cmp(&a.weight))

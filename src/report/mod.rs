@@ -10,6 +10,8 @@
 
 mod checks;
 pub mod ci;
+mod compare_gate;
+mod difference;
 mod export;
 pub mod gate;
 mod html;
@@ -42,12 +44,14 @@ mod schema_tests;
 use crate::analysis::result::Analysis;
 use crate::record::Run;
 
-pub use export::{csv, folded, hdr_log, junit, openmetrics, speedscope};
+pub use compare_gate::compare_gate;
+pub use difference::{Difference, Paths};
+pub use export::{csv, folded, hdr_log, openmetrics, speedscope};
 pub use html::{html, script as page_script, style as page_style, trace as trace_json};
 pub use json::{comparison as comparison_json, embedded as embedded_json, json, safe_json};
 pub use markdown::{comparison as comparison_markdown, markdown};
 pub use read::{ReadError, summary};
-pub use run_gate::run_gate;
+pub use run_gate::{junit, run_gate};
 pub use terminal::{comparison as comparison_terminal, terminal};
 pub use text::clean;
 

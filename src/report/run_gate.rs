@@ -3,6 +3,11 @@
 use super::gate::{Check, CheckKind, Figures, Gate, GateVerdict, Location, Outcome};
 use super::{Report, ThresholdResult, headline, text};
 
+/// A report's thresholds as test results.
+pub fn junit(report: &Report) -> String {
+    super::ci::junit(&run_gate(report, None, None))
+}
+
 /// The gate that a report's thresholds are. `doubt` is why the result cannot carry a verdict, if it cannot; `file` stands for
 /// thresholds without a place in the code.
 pub fn run_gate(report: &Report, doubt: Option<&str>, file: Option<&str>) -> Gate {
@@ -12,7 +17,12 @@ pub fn run_gate(report: &Report, doubt: Option<&str>, file: Option<&str>) -> Gat
         title: format!("Thresholds of {}", run.name),
         checks: report.thresholds.iter().map(|threshold| check(threshold, doubt.is_some())).collect(),
         file: file.map(str::to_owned),
-        facts: vec![("run".to_owned(), run.id.clone()), ("target".to_owned(), run.target.clone())],
+        facts: vec![
+            ("run".to_owned(), run.id.clone()),
+            ("target".to_owned(), run.target.clone()),
+            ("hotspan".to_owned(), run.hotspan_version.clone()),
+        ],
+        seconds: super::view::View::new(report).seconds,
         details: vec![("Why".to_owned(), vec![headline(report)])],
         ..Gate::default()
     };

@@ -5,6 +5,7 @@ for a charge (HOTSPAN_DEMO_CHARGE_MS), or the product list has an N+1, or nothin
 versions itself.
 
     HOTSPAN_GATE_TRIALS=20 HOTSPAN_GATE_UNCHANGED=40 tests/stack/run gate      all trials of docs/compare.md: some hours
+    HOTSPAN_GATE_SHORT=1 tests/stack/run gate        what needs no quiet machine, within two minutes: for each change
     HOTSPAN_GATE_SECONDS=8 HOTSPAN_GATE_PAIRS=5 HOTSPAN_GATE_ALLOW=…           length of a run, pairs, what to let pass
 
 By default one trial of 20 %, of the N+1 and of no change. With many trials: the slower call must be named in 18 of 20 at 20 % and
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from harness import HOST, Suite, free_ports, hotspan_binary, wait_for_port
 
+SHORT = bool(os.environ.get("HOTSPAN_GATE_SHORT"))
 TRIALS = int(os.environ.get("HOTSPAN_GATE_TRIALS", "1"))
 UNCHANGED = int(os.environ.get("HOTSPAN_GATE_UNCHANGED", "1"))
 SECONDS = int(os.environ.get("HOTSPAN_GATE_SECONDS", "8"))
@@ -153,6 +155,32 @@ def trials(suite: Suite, shops: Shops, rows: list) -> None:
     suite.stop(base)
 
 
+def duet(suite: Suite, shops: Shops) -> None:
+    """Both sides at once, each with receivers of its own: counts of calls do not depend on the machine."""
+    free = free_ports(1)[0]
+    receivers = [f"{HOST}:{free}", f"{HOST}:{free + 1}"]
+    urls, shops_of = [], []
+    for side, fault, grpc in (("base", "none", free), ("head", "n_plus_one", free + 10)):
+        (port,) = free_ports(1)
+        environment = dict(shops.environment(CHARGE_MS), OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{HOST}:{grpc}")
+        process = suite.start(f"duet-{side}", [hotspan_binary(), "demo", "--serve", f"{HOST}:{port}", "--fault", fault], env=environment)
+        wait_for_port(port, process, seconds=120)
+        urls.append(f"http://{HOST}:{port}")
+        shops_of.append(process)
+    out = suite.folder / "duet"
+    let_pass = [part for reason in ALLOW if reason for part in ("--allow", reason)]
+    ran = suite.hotspan(
+        "ci", shops.scenario, "--duet", "--out", out, "--pairs", 1, "--max-pairs", 1, "--warm-up", "1s", "--no-confirm",
+        "--otlp-grpc", receivers[0], "--otlp-http", receivers[1], "--base-url", urls[0], "--head-url", urls[1], *let_pass,
+        timeout=(SECONDS + 40) * 4,
+    )  # fmt: skip
+    document = out / "compare.json"
+    alarms = [each for each in json.loads(document.read_text())["structure"] if each["alarm"]] if document.exists() else []
+    suite.check("duet: an N+1 is named, exit 99", ran.code == 99 and any("review" in each["name"] for each in alarms), str(ran))
+    for process in shops_of:
+        suite.stop(process)
+
+
 def commands(suite: Suite, shops: Shops) -> None:
     """`ci` starts and ends both versions by itself; the folders that it leaves are compared again by `compare`."""
     (port,) = free_ports(1)
@@ -206,9 +234,12 @@ def main() -> int:
     rows: list = []
     with Suite("gate") as suite:
         shops = Shops(suite)
-        for name, part in [("wrong calls", lambda: wrong_calls(suite, shops)), ("commands", lambda: commands(suite, shops)), ("trials", lambda: trials(suite, shops, rows))]:
+        parts = {"wrong calls": wrong_calls, "commands": commands, "duet": duet}
+        if not SHORT:
+            parts["trials"] = lambda suite, shops: trials(suite, shops, rows)
+        for name, part in parts.items():
             with suite.case(name):
-                part()
+                part(suite, shops)
         print("\n| head has | trials | result |\n|---|---|---|", *rows, sep="\n", flush=True)
         return suite.finish()
 

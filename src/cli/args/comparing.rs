@@ -2,6 +2,7 @@
 
 use super::{ColorChoice, ShapeArgs, parse_duration};
 use crate::cli::compare::parse_effect;
+use crate::cli::outputs::{Compared, parse_compared};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,31 @@ pub enum CompareFormat {
     Markdown,
     /// compare.json.
     Json,
+}
+
+/// How two sides are judged, and where the answer goes.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// Changes smaller than this do not count.
+    #[arg(long, value_name = "SHARE", value_parser = parse_effect, default_value = "5%")]
+    pub min_effect: f64,
+    /// Compare although the runs differ in this: incomplete, load-not-delivered, generator-bound, scenario, load, machine,
+    /// coverage, sampling or spans-lost. Repeatable.
+    #[arg(long, value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(crate::compare::Reason::ALLOWABLE), hide_possible_values = true)]
+    pub allow: Vec<String>,
+    /// Format of the comparison on standard output.
+    #[arg(long, value_enum, default_value_t = CompareFormat::Terminal)]
+    pub format: CompareFormat,
+    /// Colour.
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    /// Exit with 3 where it cannot be told whether something changed.
+    #[arg(long)]
+    pub strict: bool,
+    /// Write the answer for CI, as `hotspan run` does (junit=FILE, comment=FILE, gitlab-metrics=FILE, code-quality=FILE, sarif=FILE,
+    /// openmetrics=FILE, json=FILE, github), or the difference as a flame graph: flame=FILE.svg, folded=FILE. Repeatable.
+    #[arg(long = "write", value_name = "FORMAT=FILE", value_parser = parse_compared)]
+    pub write: Vec<Compared>,
 }
 
 #[derive(Debug, Args)]
@@ -40,25 +66,11 @@ pub struct CompareArgs {
     /// The sides are two sets of runs.
     #[arg(long)]
     pub unpaired: bool,
-    /// Changes smaller than this do not count.
-    #[arg(long, value_name = "SHARE", value_parser = parse_effect, default_value = "5%")]
-    pub min_effect: f64,
-    /// Compare although the runs differ in this: incomplete, load-not-delivered, generator-bound, scenario, load, machine,
-    /// coverage, sampling or spans-lost. Repeatable.
-    #[arg(long, value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(crate::compare::Reason::ALLOWABLE), hide_possible_values = true)]
-    pub allow: Vec<String>,
     /// Write compare.json and compare.md into this folder.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Format of the comparison on standard output.
-    #[arg(long, value_enum, default_value_t = CompareFormat::Terminal)]
-    pub format: CompareFormat,
-    /// Colour.
-    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
-    pub color: ColorChoice,
-    /// Exit with 3 where it cannot be told whether something changed.
-    #[arg(long)]
-    pub strict: bool,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -121,24 +133,11 @@ pub struct CiArgs {
     /// Seed of the order and of the load; the two runs of a pair have the same.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Changes smaller than this do not count.
-    #[arg(long, value_name = "SHARE", value_parser = parse_effect, default_value = "5%")]
-    pub min_effect: f64,
-    /// Compare although the runs differ in this; as for `hotspan compare`. Repeatable.
-    #[arg(long, value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(crate::compare::Reason::ALLOWABLE), hide_possible_values = true)]
-    pub allow: Vec<String>,
     /// New folder for runs, logs, compare.json and compare.md [default: runs/TIME-ci].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Format of the comparison on standard output.
-    #[arg(long, value_enum, default_value_t = CompareFormat::Terminal)]
-    pub format: CompareFormat,
-    /// Colour.
-    #[arg(long, value_enum, default_value_t = ColorChoice::Auto)]
-    pub color: ColorChoice,
-    /// Exit with 3 where it cannot be told whether something changed.
-    #[arg(long)]
-    pub strict: bool,
+    #[command(flatten)]
+    pub judge: JudgeArgs,
     /// No progress; the comparison is printed all the same.
     #[arg(long, short)]
     pub quiet: bool,

@@ -1,7 +1,7 @@
 //! Workflow commands of GitHub Actions: one line for each thing that failed, shown at its place in the code where that is
 //! known. GitHub shows ten errors and ten warnings of a step and drops the rest, so the last one says what was left out.
 
-use super::super::gate::{Check, Gate, GateVerdict, Outcome};
+use super::super::gate::{Check, CheckKind, Gate, GateVerdict, Outcome};
 use super::{line, place};
 use std::fmt::Write;
 
@@ -13,7 +13,11 @@ pub fn annotations(gate: &Gate) -> String {
     let mut out = String::new();
     let worst = gate.worst();
     let of = |outcome| worst.iter().copied().filter(|c| c.outcome == outcome).collect::<Vec<&Check>>();
-    let (failed, doubtful) = (of(Outcome::Failed), of(Outcome::CannotTell));
+    // A comparison tells what it cannot tell by its smallest detectable change; hundreds of operations are no warnings.
+    let compared = |check: &&Check| matches!(check.kind, CheckKind::Step | CheckKind::Operation);
+    let failed = of(Outcome::Failed);
+    let doubtful: Vec<&Check> =
+        of(Outcome::CannotTell).into_iter().filter(|check| !compared(check)).collect();
     let spare = usize::from(gate.verdict == GateVerdict::CannotTell);
     if spare > 0 {
         let message =

@@ -18,13 +18,14 @@ pub fn junit(gate: &Gate) -> String {
     let name = attribute(&line(&gate.title, 200));
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let errors = usize::from(undecided);
+    let seconds = gate.seconds;
     let _ = writeln!(
         out,
-        "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"0\">"
+        "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.3}\">"
     );
     let _ = writeln!(
         out,
-        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"0\">"
+        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.3}\">"
     );
     if !gate.facts.is_empty() {
         out.push_str("    <properties>\n");
@@ -43,6 +44,11 @@ pub fn junit(gate: &Gate) -> String {
         );
     }
     gate.checks.iter().for_each(|check| testcase(check, &mut out));
+    let said: Vec<String> =
+        gate.details.iter().flat_map(|(_, lines)| lines).map(|text| line(text, 2_000)).collect();
+    if !said.is_empty() {
+        let _ = writeln!(out, "    <system-out>{}</system-out>", body(&said.join("\n")));
+    }
     out.push_str("  </testsuite>\n</testsuites>\n");
     out
 }
@@ -77,7 +83,9 @@ fn testcase(check: &Check, out: &mut String) {
         Outcome::CannotTell | Outcome::Accepted => {
             let _ = writeln!(out, ">\n      <skipped message=\"{message}\"/>\n    </testcase>");
         }
-        Outcome::Improved | Outcome::Passed => out.push_str("/>\n"),
+        Outcome::Improved | Outcome::Passed => {
+            let _ = writeln!(out, ">\n      <system-out>{message}</system-out>\n    </testcase>");
+        }
     }
 }
 

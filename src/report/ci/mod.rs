@@ -21,7 +21,8 @@ pub use comment::{COMMENT_MAX, SUMMARY_MAX, comment, marker};
 pub use gitlab::{code_quality, metrics};
 pub use json::json;
 pub use junit::junit;
-pub use openmetrics::openmetrics;
+pub(super) use openmetrics::{family, label};
+pub use openmetrics::{openmetrics, openmetrics_families};
 pub use sarif::sarif;
 
 use super::gate::{Check, Gate, Location};

@@ -20,7 +20,16 @@ pub fn openmetrics(gate: &Gate) -> String {
     write(gate, Values::Whole)
 }
 
+/// The same, to stand before or behind families of another source, which end the text.
+pub fn openmetrics_families(gate: &Gate) -> String {
+    families(gate, Values::Whole)
+}
+
 pub(super) fn write(gate: &Gate, values: Values) -> String {
+    families(gate, values) + "# EOF\n"
+}
+
+fn families(gate: &Gate, values: Values) -> String {
     let mut out = String::new();
     family(&mut out, "hotspan_gate_passed", "1 where the gate passed, 0 where it failed or cannot tell.", "");
     let _ = writeln!(
@@ -47,7 +56,6 @@ pub(super) fn write(gate: &Gate, values: Values) -> String {
     ] {
         numbers(gate, unit, name, suffix, values, &mut out);
     }
-    out.push_str("# EOF\n");
     out
 }
 
@@ -75,7 +83,8 @@ fn numbers(gate: &Gate, unit: Option<Unit>, name: &str, suffix: &str, values: Va
     }
 }
 
-fn family(out: &mut String, name: &str, help: &str, unit: &str) {
+/// The lines before a family of gauges.
+pub fn family(out: &mut String, name: &str, help: &str, unit: &str) {
     let _ = writeln!(out, "# TYPE {name} gauge");
     if !unit.is_empty() {
         let _ = writeln!(out, "# UNIT {name} {unit}");
@@ -93,7 +102,7 @@ fn labels(check: &Check) -> String {
 }
 
 /// A label's value: hazards as visible escapes, then what the format itself escapes.
-fn label(foreign: &str) -> String {
+pub fn label(foreign: &str) -> String {
     text::clean(foreign).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -36,6 +36,7 @@ pub fn of(text: &str) -> Gate {
             .map(|o| check(CheckKind::Operation, o, 0.0)),
     );
     Gate {
+        seconds: 12.5,
         id: text.to_owned(),
         title: text.to_owned(),
         verdict: GateVerdict::Failed,

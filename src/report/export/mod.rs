@@ -5,7 +5,6 @@
 
 mod csv;
 mod hdr;
-mod junit;
 mod openmetrics;
 mod stacks;
 #[cfg(test)]
@@ -13,6 +12,6 @@ mod tests;
 
 pub use csv::csv;
 pub use hdr::hdr_log;
-pub use junit::junit;
 pub use openmetrics::openmetrics;
+pub(in crate::report) use stacks::stacks_of;
 pub use stacks::{folded, speedscope};

@@ -3,6 +3,7 @@
 //! Weights are microseconds that clients waited, all requests of a step together.
 
 use crate::analysis::result::FlameNode;
+use crate::record::{Nanos, StepId};
 use crate::report::Report;
 use crate::report::text;
 use crate::report::view::View;
@@ -96,6 +97,26 @@ pub fn speedscope(report: &Report) -> String {
         exporter: format!("hotspan {}", report.run.hotspan_version),
     };
     crate::report::json::embedded(&file) + "\n"
+}
+
+/// Each path of each step with something of its own: the step, its exchanges, the frames from the step down, and the time.
+pub fn stacks_of(report: &Report, f: &mut dyn FnMut(&str, u64, Vec<String>, Nanos)) {
+    let view = View::new(report);
+    for step in &view.steps {
+        let name = view.step_name(step.result.step);
+        each_node(&view, step.result.step, &mut |nodes, at| {
+            let frames = stack(nodes, at).into_iter().map(|i| frame(&nodes[i], &name)).collect();
+            f(&text::clean(&name), step.result.exchanges, frames, nodes[at].own);
+        });
+    }
+}
+
+fn each_node(view: &View, step: StepId, f: &mut dyn FnMut(&[FlameNode], usize)) {
+    if let Some(picture) = view.analysis().pictures.steps.get(usize::from(step.0)) {
+        (0..picture.flame.len())
+            .filter(|at| picture.flame[*at].own.0 > 0)
+            .for_each(|at| f(&picture.flame, at));
+    }
 }
 
 fn each_step(view: &View, f: &mut dyn FnMut(&str, &[FlameNode])) {

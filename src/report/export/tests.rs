@@ -3,6 +3,7 @@
 use super::*;
 use crate::analysis::result::{Category, Contributor, FlameNode, Pictures, StepPicture};
 use crate::record::Nanos;
+use crate::report::junit;
 use crate::report::sample::{self, Sample};
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -130,7 +131,7 @@ fn foreign_text_stays_in_its_place() {
         assert_eq!(metrics.lines().filter(|line| *line == "# EOF").count(), 1, "{text:?}");
         for line in metrics.lines().filter(|l| !l.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(value.parse::<f64>().is_ok() && name.starts_with("hotspan_report_"), "{line}");
+            assert!(value.parse::<f64>().is_ok() && name.starts_with("hotspan_"), "{line}");
         }
         assert!(metrics.ends_with("\n# EOF\n"));
     }

@@ -3,13 +3,15 @@
 
 /// Deviations from the local level that a value keeps.
 const REACH: f64 = 2.0;
-/// Values that say where the series is at a place, on both sides of it.
-const AROUND: usize = 7;
-/// The same to one side.
-const ASIDE: usize = 5;
+/// A value further off than this says less the further off it is,
+const DOUBTED: f64 = 4.0;
+/// and one as far off as this says nothing: it is taken to be where the series is.
+const WILD: f64 = 7.0;
+/// Values that say where the series is at a place: on both sides of it, before it, and after it. A level of six is most of them.
+const AROUND: usize = 11;
 
-/// Each value drawn to within [`REACH`] deviations of where the series is at its place: the range of the medians around, before
-/// and after it. A step therefore stays a step; the last three values of a series can be one.
+/// Each value drawn to within [`REACH`] deviations of where the series is at its place: the range of the middles around, before
+/// and after it. A step therefore stays a step; the last three values of a series can be one if they agree.
 pub fn winsorise(values: &[f64]) -> Vec<f64> {
     let n = values.len();
     if n < AROUND {
@@ -18,7 +20,7 @@ pub fn winsorise(values: &[f64]) -> Vec<f64> {
     let around: Vec<f64> = (0..n)
         .map(|i| {
             let from = i.saturating_sub(AROUND / 2).min(n - AROUND);
-            middle(&values[from..from + AROUND])
+            Sorted::new(&values[from..from + AROUND]).middle()
         })
         .collect();
     let mut off: Vec<f64> = values.iter().zip(&around).map(|(value, level)| (value - level).abs()).collect();
@@ -30,29 +32,69 @@ pub fn winsorise(values: &[f64]) -> Vec<f64> {
     let scale = if typical > 0.0 { typical } else { off[n * 9 / 10] };
     (0..n)
         .map(|i| {
-            let back = middle(&values[(i + 1).saturating_sub(ASIDE)..(i + 1).max(3)]);
-            let from = i.min(n - 3);
-            let ahead = middle(&values[from..(from + ASIDE).min(n)]);
-            let low = back.min(ahead).min(around[i]) - REACH * scale;
-            let high = back.max(ahead).max(around[i]) + REACH * scale;
-            values[i].clamp(low, high)
+            let back = Sorted::new(&values[(i + 1).saturating_sub(AROUND)..(i + 1).max(AROUND)]);
+            let ahead = Sorted::new(&values[i.min(n - 3)..(i + AROUND).min(n)]);
+            let low = back.low().min(ahead.low()).min(around[i]);
+            let high = back.high().max(ahead.high()).max(around[i]);
+            let level = values[i].clamp(low, high);
+            level + drawn((values[i] - level) / scale) * scale
         })
         .collect()
 }
 
-/// Median of at most seven values; of an even number the mean of the two in the middle.
-fn middle(values: &[f64]) -> f64 {
-    let mut sorted = [0.0; AROUND];
-    let n = values.len().min(AROUND);
-    for (i, &value) in values[..n].iter().enumerate() {
-        let mut at = i;
-        while at > 0 && sorted[at - 1] > value {
-            sorted[at] = sorted[at - 1];
-            at -= 1;
+/// How far a value that is so many deviations off is taken to be off (Hampel's three-part function).
+fn drawn(off: f64) -> f64 {
+    let far = off.abs();
+    let kept =
+        if far <= DOUBTED { far.min(REACH) } else { REACH * ((WILD - far) / (WILD - DOUBTED)).max(0.0) };
+    // Where all are equal the scale is zero, and so is what is off.
+    if kept.is_nan() { 0.0 } else { kept.copysign(off) }
+}
+
+/// At most [`AROUND`] values in order.
+struct Sorted {
+    values: [f64; AROUND],
+    len: usize,
+}
+
+impl Sorted {
+    fn new(values: &[f64]) -> Sorted {
+        let len = values.len().min(AROUND);
+        let mut sorted = [0.0; AROUND];
+        for (i, &value) in values[..len].iter().enumerate() {
+            let mut at = i;
+            while at > 0 && sorted[at - 1] > value {
+                sorted[at] = sorted[at - 1];
+                at -= 1;
+            }
+            sorted[at] = value;
         }
-        sorted[at] = value;
+        Sorted { values: sorted, len }
     }
-    if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
+
+    /// The median; of an even number the upper one.
+    fn middle(&self) -> f64 {
+        self.values[self.len / 2]
+    }
+
+    /// How many must agree on a level: most, and of few all but one, or all.
+    fn most(&self) -> usize {
+        match self.len {
+            0..=3 => self.len,
+            4..=6 => self.len / 2 + 1,
+            len => len.div_ceil(2),
+        }
+    }
+
+    /// The highest level that most are at or above.
+    fn high(&self) -> f64 {
+        self.values[self.len - self.most()]
+    }
+
+    /// The lowest level that most are at or below.
+    fn low(&self) -> f64 {
+        self.values[self.most() - 1]
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +124,9 @@ mod tests {
     fn equal_values_stay() {
         assert_eq!(winsorise(&[5.0; 30]), [5.0; 30]);
         assert_eq!(winsorise(&[1.0, 2.0]), [1.0, 2.0]);
-        assert_eq!(middle(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(middle(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        let few = Sorted::new(&[3.0, 1.0, 2.0]);
+        assert_eq!((few.low(), few.middle(), few.high()), (3.0, 2.0, 1.0));
+        let more = Sorted::new(&[9.0, 1.0, 9.0, 1.0, 1.0, 9.0, 1.0]);
+        assert_eq!((more.low(), more.middle(), more.high()), (1.0, 1.0, 1.0));
     }
 }
