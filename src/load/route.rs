@@ -24,6 +24,9 @@ use tokio_rustls::TlsConnector;
 /// Why there is no connection: the class of the phase that it failed in, and words.
 pub type Unopened = (FailureClass, String);
 
+/// What a name stood for, and since when.
+type Resolved = (String, Timestamp, Rc<[SocketAddr]>);
+
 /// What is done for a connection right now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -48,7 +51,7 @@ pub struct Route {
     /// The name that is asked for and verified.
     name: Option<ServerName<'static>>,
     /// What names stood for when they were last asked, and since when: the peer's, the proxy's.
-    addresses: RefCell<Vec<(String, Timestamp, Rc<[SocketAddr]>)>>,
+    addresses: RefCell<Vec<Resolved>>,
     /// Which of the local addresses, and which of the peer's, is next.
     turns: (Cell<usize>, Cell<usize>),
     scratch: Rc<Scratch>,
@@ -245,7 +248,7 @@ impl Route {
             DnsCache::For(length) => self.clock.now() < since + length,
         };
         let host = &peer.host;
-        let is_kept = |(name, since, _): &&(String, Timestamp, _)| name == host && is_fresh(*since);
+        let is_kept = |(name, since, _): &&Resolved| name == host && is_fresh(*since);
         if let Some((.., kept)) = self.addresses.borrow().iter().find(is_kept) {
             return Ok(Rc::clone(kept));
         }

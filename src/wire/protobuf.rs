@@ -412,7 +412,8 @@ mod tests {
         const ALL: u16 = 0xfffe;
         let mut long = vec![0x4a, 0x80, 0x01];
         long.extend([7; 128]);
-        let cases: [(&[u8], u16, Option<(u32, usize)>); 9] = [
+        type Case<'a> = (&'a [u8], u16, Option<(u32, usize)>);
+        let cases: [Case; 9] = [
             (&[0x0a, 2, 1, 2, 9], ALL, Some((1, 2))),
             (&[0x7a, 0], ALL, Some((15, 0))),
             (&long, ALL, Some((9, 128))),

@@ -100,7 +100,7 @@ pub fn speedscope(report: &Report) -> String {
 }
 
 /// Each path of each step with something of its own: the step, its exchanges, the frames from the step down, and the time.
-pub fn stacks_of(report: &Report, f: &mut dyn FnMut(&str, u64, Vec<String>, Nanos)) {
+pub fn stacks_of(report: &Report, f: &mut impl FnMut(&str, u64, Vec<String>, Nanos)) {
     let view = View::new(report);
     for step in &view.steps {
         let name = view.step_name(step.result.step);

@@ -54,6 +54,7 @@ pub fn p_value(length: usize, memory: f64, t: f64) -> f64 {
 
 /// By length, class of memory and level.
 #[rustfmt::skip]
+#[allow(clippy::approx_constant, reason = "a simulated value near 3.14 is not π")]
 const TABLE: [[[f32; 8]; MEMORIES]; 9] = [
     // 12
     [
