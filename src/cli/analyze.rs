@@ -28,8 +28,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Spans that one pass over a folder keeps in memory: with about 75 bytes each, three quarters of a gibibyte.
-const SPANS_PER_PASS: u64 = 10_000_000;
+/// What one pass over a folder may keep in memory, about.
+const BYTES_PER_PASS: u64 = 850 << 20;
+/// What a pass keeps of a span, and of an exchange with its place in the table of traces while that table grows.
+const BYTES_PER_SPAN: u64 = 75;
+const BYTES_PER_EXCHANGE: u64 = 250;
 /// Fewer spans than this are not worth another thread.
 const SPANS_PER_SHARE: u64 = 100_000;
 /// More threads than this only pass over each other's spans.
@@ -349,11 +352,12 @@ fn trace_cost(reader: &RunReader, run: &Run) -> Option<TraceCost> {
     costs.finish()
 }
 
-/// One pass for each [`SPANS_PER_PASS`] of a part.
-fn passes(run: &Run, parts: u32) -> u32 {
-    let spans = run.receiver.spans_stored / u64::from(parts.max(1));
-    let for_memory = spans.div_ceil(SPANS_PER_PASS).max(1);
-    u32::try_from(for_memory).unwrap_or(u32::MAX)
+/// One pass for each [`BYTES_PER_PASS`] of a part: a run without server spans has its exchanges to keep all the same.
+fn passes(spans: u64, exchanges: u64, parts: u32) -> u32 {
+    let spans = spans.saturating_mul(BYTES_PER_SPAN);
+    let exchanges = exchanges.saturating_mul(BYTES_PER_EXCHANGE);
+    let bytes = spans.saturating_add(exchanges) / u64::from(parts.max(1));
+    u32::try_from(bytes.div_ceil(BYTES_PER_PASS).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Shares that are worked on at once: one for each core, one where there is little to share.
@@ -380,7 +384,9 @@ pub fn analyze_part(
     means: &Means,
 ) -> anyhow::Result<(Partial, Vec<String>)> {
     let (mut whole, mut notes): (Option<Partial>, Vec<String>) = (None, Vec::new());
-    let passes = means.passes.unwrap_or_else(|| passes(run, part.of)).max(1);
+    let exchanges = run.load.offered.max(run.load.sent);
+    let needed = || passes(run.receiver.spans_stored, exchanges, part.of);
+    let passes = means.passes.unwrap_or_else(needed).max(1);
     let at_once = at_once(run);
     let shares = passes.checked_mul(at_once).and_then(|n| n.checked_mul(part.of));
     let of = shares.context("a run cannot be divided into so many parts")?;
@@ -570,4 +576,19 @@ fn truth(dir: &Path) -> anyhow::Result<String> {
     let mut truth = Truth::default();
     analyzer.finish_each(&mut |number, blame| truth.add(&exchanges[number], blame));
     Ok(serde_json::to_string_pretty(&truth.finish(&run))? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_for_exchanges_as_well_as_for_spans() {
+        assert_eq!(passes(0, 0, 1), 1);
+        assert_eq!(passes(10_000_000, 400_000, 1), 1);
+        assert_eq!(passes(20_000_000, 800_000, 1), 2);
+        // Ten million requests to a service that sends no spans.
+        assert_eq!(passes(0, 10_000_000, 1), 3);
+        assert_eq!(passes(0, 10_000_000, 3), 1);
+    }
 }
