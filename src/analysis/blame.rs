@@ -6,7 +6,7 @@
 
 use super::names::{NONE, Names, own};
 use super::path::Walk;
-use super::row::{self, Asked, Opened, QUEUED, RESEND, Row, THROTTLED};
+use super::row::{self, Asked, ERROR, Opened, QUEUED, RESEND, Row, THROTTLED};
 use super::tree::{Forest, OFF, Root, SPLIT};
 use crate::record::SpanKind;
 use std::collections::BTreeMap;
@@ -104,6 +104,7 @@ impl Blamer {
     /// Finds own time that is not the span's: queues that an attribute tells of, waits before a request is sent again.
     fn share_out(&mut self, rows: &[Row], queued: &[(u32, u64)], names: &mut Names) {
         self.shares.clear();
+        // Parents of calls that were refused or failed, or that say that they were sent again.
         let mut resent_under = Vec::new();
         for i in self.forest.roots..self.forest.nodes.len() {
             let node = self.forest.nodes[i];
@@ -115,7 +116,9 @@ impl Blamer {
                 let to = node.start.saturating_add(time).min(node.end);
                 self.shares.push(Share { node: i as u32, from: node.start, to, owner });
             }
-            if row.flags & RESEND != 0 && node.parent >= self.forest.roots as u32 {
+            let again = row.flags & (RESEND | THROTTLED) != 0
+                || (row.flags & ERROR != 0 && names.is_a_request(node.owner));
+            if again && node.kind != SpanKind::Server && node.parent >= self.forest.roots as u32 {
                 resent_under.push(node.parent);
             }
         }
@@ -138,32 +141,37 @@ impl Blamer {
         }
     }
 
-    /// The gaps between a call that was answered "not now" and the next one of the same peer that says that it was sent
-    /// again.
+    /// The gaps between a call that was answered "not now" or failed and the next one of the same peer: one that says that it
+    /// was sent again, or the same call of the same parent.
     fn retry_waits(&mut self, parent: u32, rows: &[Row], names: &mut Names) {
         let mut calls: Vec<u32> = self.forest.kids(parent).to_vec();
         calls.retain(|k| {
             let kid = &self.forest.nodes[*k as usize];
             kid.kind != SpanKind::Server && kid.flags & OFF == 0
         });
+        if calls.len() < 2 {
+            return;
+        }
         calls.sort_unstable_by_key(|k| {
             let kid = &self.forest.nodes[*k as usize];
             (kid.start, kid.span_id)
         });
-        let mut refused: BTreeMap<u32, u64> = BTreeMap::new();
+        // By peer: until when it refused, what was refused, and whether with "not now".
+        let mut refused: BTreeMap<u32, (u64, u32, bool)> = BTreeMap::new();
         for call in calls {
             let kid = &self.forest.nodes[call as usize];
             let row = &rows[kid.row as usize];
-            if row.flags & RESEND != 0
-                && let Some(from) = refused.remove(&row.peer)
+            if let Some(&(from, what, not_now)) = refused.get(&row.peer)
+                && (row.flags & RESEND != 0 || what == kid.owner)
                 && from < kid.start
             {
-                let owner = names.retry_wait(kid.service, row.peer, kid.owner);
+                refused.remove(&row.peer);
+                let owner = names.retry_wait(kid.service, row.peer, kid.owner, not_now);
                 self.shares.push(Share { node: parent, from, to: kid.start, owner });
             }
-            if row.flags & THROTTLED != 0 {
-                let until = refused.entry(row.peer).or_default();
-                *until = kid.end.max(*until);
+            let failed = row.flags & ERROR != 0 && names.is_a_request(kid.owner);
+            if failed || row.flags & THROTTLED != 0 {
+                refused.insert(row.peer, (kid.end, kid.owner, row.flags & THROTTLED != 0));
             }
         }
     }

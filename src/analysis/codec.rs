@@ -64,7 +64,7 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, instances, pieces });
+codec!(Evidence { patterns, loops, data, hits, looks, instances, pieces });
 codec!(Sameness { known, unknown, different });
 codec!(Pieces { number, time, sample });
 codec!(Gaps { database, without_statement, external, without_peer, incomplete });

@@ -13,6 +13,7 @@ mod findings;
 mod groups;
 mod growth;
 mod messages;
+mod moments;
 mod names;
 mod opaque;
 mod partial;

@@ -449,15 +449,21 @@ impl Names {
         id
     }
 
-    /// Waiting of a service until a peer may be asked again; `call` is the owner of the refused call.
-    pub fn retry_wait(&mut self, service: u32, peer: u32, call: u32) -> u32 {
-        let key = u64::from(service) << 32 | u64::from(call);
+    /// Whether a contributor is a request to a peer, traced or not.
+    pub fn is_a_request(&self, owner: u32) -> bool {
+        matches!(self.category(owner), Category::External | Category::Network)
+    }
+
+    /// Waiting of a service until a peer may be asked again; `call` is the owner of the call that was refused with "not now"
+    /// or failed.
+    pub fn retry_wait(&mut self, service: u32, peer: u32, call: u32, not_now: bool) -> u32 {
+        let key = u64::from(service) << 33 | u64::from(call) << 1 | u64::from(not_now);
         if let Some(id) = self.retries.get(&key) {
             return *id;
         }
         let call = self.who(call);
         let what = if call.category == Category::Network { self.str(peer) } else { &call.name };
-        let name = format!("{RETRY_WAIT}{what}");
+        let name = format!("{}{what}", if not_now { RETRY_WAIT } else { FAILURE_WAIT });
         let id = self.contributor(Category::Queue, service, "", &name, "");
         self.retries.insert(key, id);
         id
@@ -478,6 +484,8 @@ impl Names {
 
 /// How the name of a retry's wait begins.
 pub(super) const RETRY_WAIT: &str = "retry wait: ";
+/// How the name of a wait after a failure begins.
+pub(super) const FAILURE_WAIT: &str = "wait after failure: ";
 /// How the name of a queue that only an attribute tells of begins.
 const TIME_IN_QUEUE: &str = "time in queue: ";
 /// Between caller and callee in the name of a way.

@@ -217,8 +217,16 @@ impl Partial {
     ) -> Analysis {
         let telemetry = self.telemetry();
         let duration = self.period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
-        let known =
-            findings::Known { run, telemetry: &telemetry, period: duration, limits, database, runtime };
+        let busy = verdict::busy_machine(run);
+        let known = findings::Known {
+            run,
+            telemetry: &telemetry,
+            period: duration,
+            limits,
+            database,
+            runtime,
+            busy_machine: busy.is_some(),
+        };
         let findings = findings::find(&self.steps, &known);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();
         let limit = verdict::generator_limit(&self.steps, run);
@@ -226,7 +234,8 @@ impl Partial {
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let services = self.service_results();
         let opaque = opaque::opaque(&self.steps, &services);
-        let notes: Vec<Note> = notes.into_iter().chain(opaque).collect();
+        let busy = busy.map(|share| Note::BusyMachine { share });
+        let notes: Vec<Note> = notes.into_iter().chain(busy).chain(opaque).collect();
         let callees = self.services.clone();
         let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, pictures, .. } = self;
         let what_if = plan::results(&what_if, imagined, &steps);

@@ -596,6 +596,12 @@ pub enum Doubt {
     Varies,
     /// Few of the step's requests have it: they may be requests of another kind.
     Minority,
+    /// Its quickest calls take little: it may wait for a processor, a lock or another's work.
+    Uneven,
+    /// It came at the start of the run and never again; whether every start has it, one run does not tell.
+    Once,
+    /// A cache's misses are known by what is written to it after the look.
+    WrittenAfter,
 }
 
 /// Best-case gain, from the retimed latencies.
@@ -673,6 +679,11 @@ pub enum Note {
     },
     /// The machine that made the load was at its limit.
     GeneratorLimited(GeneratorLimit),
+    /// The machine that made the load, and maybe runs the service, had no free core.
+    BusyMachine {
+        /// Share of the time in which the generator wanted a core that it waited for one.
+        share: f64,
+    },
     /// SDK limits dropped attributes, events or links.
     SdkDropped(u64),
     /// Most of a slow step's time is where spans cannot tell what it is.

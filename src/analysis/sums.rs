@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 
 /// Calls of one kind, one after the other within one request of a service, from which they count as a series.
 const SERIES_MIN: u64 = 5;
+/// The same where several kinds of calls take turns in one loop, and how many calls these make at least.
+const ROUNDS_MIN: u64 = 3;
+const LOOP_MIN: u64 = 6;
 /// A contributor is retimed in an exchange if it has at least one part in so many of its latency; at most so many have.
 const RETIMED_FROM: u64 = 20;
 
@@ -53,6 +56,24 @@ pub(super) struct Sums {
     calls: Vec<Call>,
     retimer: Retimer,
     collector: Collector,
+    /// Series of the exchange at hand that are too short to be one by themselves.
+    short: Vec<(Series, Repeated)>,
+}
+
+/// Calls of a series, and their time.
+#[derive(Clone, Copy, Default)]
+struct Repeated {
+    calls: u64,
+    time: u64,
+    removable: u64,
+}
+
+impl Repeated {
+    fn add(&mut self, other: Repeated) {
+        self.calls += other.calls;
+        self.time += other.time;
+        self.removable += other.removable;
+    }
 }
 
 /// Parts by step and number.
@@ -220,6 +241,7 @@ impl Sums {
             calls: Vec::new(),
             retimer: Retimer::default(),
             collector: Collector::default(),
+            short: Vec::new(),
         }
     }
 
@@ -470,26 +492,41 @@ impl Sums {
         let calls = &self.calls[from..to];
         let collector = &mut self.collector;
         collector.exchange(blamer, rows, calls, (step, occasion), names);
+        self.short.clear();
         for same in calls.chunk_by(|a, b| a.key == b.key) {
-            let (mut made_calls, mut time, mut removable) = (0, 0, 0);
+            let mut sum = Repeated::default();
             for made in same.chunk_by(|a, b| a.caller == b.caller) {
                 // A span that stands for several calls stands for calls in turn: agents put only such together.
                 let folded: u64 = made.iter().map(|c| u64::from(c.times - 1)).sum();
                 let in_turn = longest_series(made) as u64 + folded;
-                if in_turn >= SERIES_MIN && !collector.same_question(made, blamer, rows) {
-                    let n = made.len() as u64 + folded;
-                    let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
-                    made_calls += n;
-                    time += spent;
-                    // One call in place of many is what a fix can reach.
-                    removable += spent - spent / n;
+                if in_turn < ROUNDS_MIN || collector.same_question(made, blamer, rows) {
+                    continue;
+                }
+                let n = made.len() as u64 + folded;
+                let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
+                // One call in place of many is what a fix can reach.
+                let one = Repeated { calls: n, time: spent, removable: spent - spent / n };
+                if in_turn >= SERIES_MIN {
+                    sum.add(one);
                     collector.series(Series::of(made));
+                } else {
+                    self.short.push((Series::of(made), one));
                 }
             }
-            if made_calls > 0 {
+            if sum.calls > 0 {
                 let part = self.series.part(step, same[0].key);
-                part.calls += made_calls * occasion.weight;
-                part.add(time, removable, occasion);
+                part.calls += sum.calls * occasion.weight;
+                part.add(sum.time, sum.removable, occasion);
+            }
+        }
+        for (i, (series, own)) in self.short.iter().enumerate() {
+            let others = self.short.iter().enumerate().filter(|(j, _)| *j != i);
+            let turns = others.filter(|(_, (other, _))| series.is_in_one_loop(other));
+            if own.calls + turns.map(|(_, (_, other))| other.calls).sum::<u64>() >= LOOP_MIN {
+                let part = self.series.part(step, series.key());
+                part.calls += own.calls * occasion.weight;
+                part.add(own.time, own.removable, occasion);
+                collector.series(*series);
             }
         }
         collector.loops(step, occasion.weight);

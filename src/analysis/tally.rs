@@ -5,6 +5,7 @@ use super::codec::codec;
 use super::findings::evidence::Evidence;
 use super::findings::{DOMINANT_MEAN, OUTLIER_MEAN};
 use super::messages::MessageTally;
+use super::moments::Moments;
 use super::result::{BandResult, ByCategory, Contributor};
 use crate::record::{Exchange, FailureClass, Nanos, Outcome, Timestamp, TraceId};
 use crate::stats::Histogram;
@@ -25,9 +26,9 @@ pub(super) struct Part {
     pub without: Histogram,
     /// Most time in one exchange, and which.
     pub worst: Option<(u64, Reverse<TraceId>)>,
-    /// When the first and the last exchange were due in which it had much time, and some time.
-    pub long: Option<(u64, u64)>,
-    pub longish: Option<(u64, u64)>,
+    /// When exchanges were due in which it had much time, and some time.
+    pub long: Moments,
+    pub longish: Moments,
 }
 
 /// One exchange, as far as its parts are concerned.
@@ -52,8 +53,8 @@ impl Default for Part {
             touched: Histogram::new(),
             without: Histogram::new(),
             worst: None,
-            long: None,
-            longish: None,
+            long: Moments::default(),
+            longish: Moments::default(),
         }
     }
 }
@@ -96,9 +97,12 @@ impl Part {
         self.touched.record_n(Nanos(on.latency), on.weight);
         self.without.record_n(Nanos(on.latency - removable.min(on.latency)), on.weight);
         self.worst = self.worst.max(Some((time, Reverse(on.trace))));
-        let now = |floor: Nanos| (time >= floor.0).then_some((on.at, on.at));
-        self.long = wider(self.long, now(DOMINANT_MEAN));
-        self.longish = wider(self.longish, now(OUTLIER_MEAN));
+        if time >= OUTLIER_MEAN.0 {
+            self.longish.add(on.at);
+        }
+        if time >= DOMINANT_MEAN.0 {
+            self.long.add(on.at);
+        }
     }
 
     pub fn merge(&mut self, other: &Part) {
@@ -110,8 +114,8 @@ impl Part {
         self.touched.merge(&other.touched);
         self.without.merge(&other.without);
         self.worst = self.worst.max(other.worst);
-        self.long = wider(self.long, other.long);
-        self.longish = wider(self.longish, other.longish);
+        self.long.merge(&other.long);
+        self.longish.merge(&other.longish);
     }
 }
 

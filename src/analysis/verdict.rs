@@ -2,7 +2,9 @@
 
 use super::result::{Category, Finding, Telemetry, Verdict};
 use super::tally::StepTally;
-use crate::record::{FailureClass, GeneratorLimit, Nanos, Run, StepId, generator_limit as seen_limit};
+use crate::record::{
+    FailureClass, GeneratorLimit, Nanos, Run, StepId, busy_machine as busy, generator_limit as seen_limit,
+};
 
 /// Share of latency from which a late generator makes the numbers worthless …
 const GENERATOR_SHARE_MAX: f64 = 0.05;
@@ -46,6 +48,15 @@ pub(super) fn generator_limit(steps: &[StepTally], run: &Run) -> Option<Generato
         return Some(GeneratorLimit::Ports(portless));
     }
     seen_limit(&run.load.generator)
+}
+
+/// How long the generator waited for a core of its machine, as a share of the time in which it wanted one, where the service
+/// may be on the same machine.
+pub(super) fn busy_machine(run: &Run) -> Option<f64> {
+    let host = run.target.split("://").nth(1).unwrap_or(&run.target);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let local = host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
+    busy(&run.load.generator).filter(|_| local)
 }
 
 /// From what was found; `findings` are in the order of the result, worst first.

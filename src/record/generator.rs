@@ -72,6 +72,26 @@ const LAG_LIMIT: Nanos = Nanos::from_millis(50);
 /// Fewest looks from which anything follows.
 const LOOKS_MIN: usize = 3;
 
+/// Waits for a core this share of the time in which it wants one or has one: others want the cores more than there are.
+const BUSY_SHARE: f64 = 0.5;
+/// And this much of the run, so that a thread that hardly runs proves nothing.
+const BUSY_DELAY: f64 = 0.01;
+
+/// Share of the time in which a load thread could run that it had to wait for a core, where that is at least half: the
+/// median over the run. The generator may be idle; the machine is not, and a service on it waits as well.
+pub fn busy_machine(samples: &[GeneratorSample]) -> Option<f64> {
+    if samples.len() < LOOKS_MIN {
+        return None;
+    }
+    let waits = |s: &GeneratorSample| {
+        let wanted = s.run_delay + s.busiest_thread;
+        if s.run_delay >= BUSY_DELAY { s.run_delay / wanted } else { 0.0 }
+    };
+    let mut shares: Vec<f64> = samples.iter().map(waits).collect();
+    shares.sort_by(f64::total_cmp);
+    Some(shares[shares.len() / 2]).filter(|share| *share >= BUSY_SHARE)
+}
+
 /// Why the machine that made the load could not make it properly, by what was seen of it. Medians: one bad second is no
 /// verdict on a run (and where it made requests late, lateness tells).
 pub fn generator_limit(samples: &[GeneratorSample]) -> Option<GeneratorLimit> {
@@ -123,6 +143,19 @@ mod tests {
         };
         assert_eq!(looks(|_| of(0.6, 0.35)), Some(GeneratorLimit::RunQueue(0.35)));
         assert_eq!(looks(|_| of(0.1, 0.3)), None);
+    }
+
+    #[test]
+    fn a_machine_without_a_free_core_is_told_from_an_idle_one() {
+        let of = |cpu, delay| {
+            let look =
+                GeneratorSample { busiest_thread: cpu, run_delay: delay, ..GeneratorSample::default() };
+            busy_machine(&vec![look; 5])
+        };
+        assert_eq!(of(0.01, 0.03), Some(0.75));
+        assert_eq!(of(0.4, 0.05), None, "a core was there nearly always");
+        assert_eq!(of(0.0001, 0.002), None, "too little to tell");
+        assert_eq!(busy_machine(&[]), None);
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     (rare && named).then(|| Claim::doubted(FindingKind::ColdStart, Doubt::NameOnly).with(&evidence))
 }
 
+/// Work that took long at the start of the run and never again.
+pub(super) fn once(part: &Part) -> Claim {
+    let longest = part.worst.map_or(0, |w| w.0) as f64 / 1e6;
+    Claim::doubted(FindingKind::ColdStart, Doubt::Once).with(&[("longest_ms", longest)])
+}
+
 /// Functions whose platform says that they had to be started.
 pub(super) fn functions(view: &View<'_>) -> Vec<Found> {
     let found = |part| {

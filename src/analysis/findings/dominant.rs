@@ -4,9 +4,11 @@ use super::{
     Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, lock_contention, mean_ms,
     missing_index, queueing, same_work, share, uncached,
 };
-use crate::analysis::names::RETRY_WAIT;
-use crate::analysis::result::{Category, Contributor, FindingKind};
+use crate::analysis::moments::Moments;
+use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT};
+use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::Part;
+use crate::record::Nanos;
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
@@ -37,18 +39,25 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
-    let large = owned >= share_min && mean >= mean_min && recurs(view, part.long);
-    let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, part.long));
+    let much = owned >= share_min && mean >= mean_min;
+    let large = much && recurs(view, &part.long);
+    // What all instances do once belongs to their start; what the start makes others wait for does not.
+    let start = much && !large && own_work(who) && starts(view, part);
+    let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, &part.long));
+    // Where the machine has no free core, all that computes has a tail, and nothing of it is the service's.
+    let computes =
+        matches!(who.category, Category::App | Category::Network | Category::Transfer | Category::Connection);
+    let tail = tail.filter(|_| !(computes && view.known.busy_machine));
     let may_be_outlier = owned >= share_min && mean >= view.limit(Limit::OutlierMeanMs);
-    let outlier = (may_be_outlier && recurs(view, part.longish))
+    let outlier = (may_be_outlier && recurs(view, &part.longish))
         .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
         .flatten();
     let heavy = kind == FindingKind::LargePayload
         && owned >= share_min
         && mean >= view.limit(Limit::LargeMeanMs)
         && bytes >= view.limit(Limit::LargeBytes)
-        && recurs(view, part.longish);
-    let lost = match (large || heavy || outlier.is_some(), &tail) {
+        && recurs(view, &part.longish);
+    let lost = match (large || heavy || start || outlier.is_some(), &tail) {
         (true, _) => part.total,
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
@@ -61,6 +70,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
             ("tail_share", tail.share()),
         ]);
     }
+    let floor = if outlier.is_some() { OUTLIER } else { mean_min };
     if let Some(outlier) = outlier {
         evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
     }
@@ -69,9 +79,60 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         evidence.insert("answer_bytes", bytes);
     }
     // Where the special kind is not wanted the plain one is told.
-    let special = claim(view, who, part).filter(|claim| view.known.limits.wants(claim.kind));
-    let claim = special.unwrap_or_else(|| Claim::sure(kind));
+    let special = if start { Some(cold_start::once(part)) } else { claim(view, who, part) };
+    let special = special.filter(|claim| view.known.limits.wants(claim.kind));
+    if start && special.is_none() {
+        return None;
+    }
+    let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
+    if claim.doubt.is_none() && is_uneven(view, (who, claim.kind), part, floor) {
+        claim.doubt = Some(Doubt::Uneven);
+    }
     Some(view.found(claim, who, part, lost, evidence))
+}
+
+/// Milliseconds that an outlier must keep in its quickest calls.
+const OUTLIER: f64 = 3.0;
+
+/// Work, not waiting for somebody else's.
+fn own_work(who: &Contributor) -> bool {
+    !matches!(who.category, Category::Network | Category::Transfer | Category::Queue | Category::Generator)
+}
+
+/// Whether its quickest calls would be no problem: what plain slowness is told of may be waiting for a processor or for
+/// others' work.
+fn is_uneven(view: &View<'_>, (who, kind): (&Contributor, FindingKind), part: &Part, floor_ms: f64) -> bool {
+    use FindingKind::{AppCpu, SlowExternal, SlowNetwork, SlowQuery};
+    matches!(kind, AppCpu | SlowExternal | SlowNetwork | SlowQuery)
+        && quick_ms(view, who, part).is_some_and(|quick| quick < floor_ms)
+}
+
+/// Whether a finding of this module would be none, had each call taken what the quickest take.
+pub(super) fn is_quick_at_best(view: &View<'_>, finding: &Finding) -> bool {
+    let who = &finding.contributor;
+    let anywhere = super::anywhere(who);
+    let part = view.tally.groups.get(&anywhere).or_else(|| view.tally.parts.get(who));
+    let floor =
+        if finding.evidence.contains_key("other_calls_p50_ms") { OUTLIER } else { view.limit(Limit::MeanMs) };
+    part.and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < floor)
+}
+
+/// What a contributor would take of a request's mean, had each call taken what its quickest tenth takes.
+pub(super) fn quick_ms(view: &View<'_>, who: &Contributor, part: &Part) -> Option<f64> {
+    let (n, _) = view.basis(who);
+    let (mut calls, mut duration) = (0, Histogram::coarse());
+    for (_, part) in view.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
+        calls += part.calls;
+        duration.merge(&part.call_duration);
+    }
+    if calls > 0 {
+        // Own time is a part of its span.
+        let own = (part.total as f64 / (duration.sum() as f64).max(1.0)).min(1.0);
+        return Some(duration.quantile(0.1).as_millis_f64() * own * calls as f64 / n.max(1) as f64);
+    }
+    // What has no spans of its own: the mean of the quicker half of the requests.
+    let typical = view.tally.joined_bands[0].0;
+    (typical > 0).then(|| mean_ms(part.bands[0], typical))
 }
 
 /// What the most special detector says about a part that owns too much.
@@ -136,14 +197,26 @@ impl Tail {
     }
 }
 
-/// Whether it takes long over much of the time in which the step was asked for, and not only while all warms up.
-fn recurs(view: &View<'_>, long: Option<(u64, u64)>) -> bool {
-    let length = |period: Option<(u64, u64)>| period.map(|(first, last)| last - first);
-    match (length(long), length(view.tally.period)) {
-        (Some(_), Some(0)) => true,
-        (Some(long), Some(all)) => share(long, all) >= view.limit(Limit::Spread),
-        _ => false,
-    }
+/// Parts of a run by which recurrence is told, and in how many of them it must come.
+const PARTS: u64 = 10;
+const RECURS: usize = 3;
+
+/// Whether it takes long over much of the time in which the step was asked for: not only while all warms up, and not in one
+/// or two bad moments.
+fn recurs(view: &View<'_>, long: &Moments) -> bool {
+    let (Some((first, last)), Some(period)) = (long.span(), view.tally.period) else { return false };
+    let all = period.1 - period.0;
+    all == 0 || (share(last - first, all) >= view.limit(Limit::Spread) && long.parts(PARTS, period) >= RECURS)
+}
+
+/// Work of a start that is worth a word: the longest takes so much.
+const START: u64 = Nanos::from_millis(500).0;
+
+/// Whether it takes long at the start of the run and never again.
+fn starts(view: &View<'_>, part: &Part) -> bool {
+    let (Some((_, last)), Some((from, to))) = (part.long.span(), view.tally.period) else { return false };
+    let worst = part.worst.map_or(0, |w| w.0);
+    worst >= START && share(last.saturating_sub(from), to - from) < view.limit(Limit::Spread)
 }
 
 /// What a contributor's time would be a problem of; nothing for what is not the system's.
@@ -163,7 +236,9 @@ fn kind(who: &Contributor) -> Option<FindingKind> {
 fn queue_kind(name: &str, system: &str) -> FindingKind {
     let name = name.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|w| name.contains(w));
-    if name.starts_with(RETRY_WAIT) || says(&["backoff", "rate limit", "retry", "throttle"]) {
+    if name.starts_with(FAILURE_WAIT) {
+        FindingKind::RetryStorm
+    } else if name.starts_with(RETRY_WAIT) || says(&["backoff", "rate limit", "retry", "throttle"]) {
         FindingKind::RateLimited
     } else if !system.is_empty() || says(&["pool", "connection", "connect"]) {
         FindingKind::PoolWait

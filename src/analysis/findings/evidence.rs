@@ -4,6 +4,7 @@
 //! Collected while traces are at hand, one request at a time, over its calls only; then by name, in sums that merge to the
 //! same whole in any order. Nothing here decides what is a problem.
 
+use super::uncached as cache;
 use crate::analysis::blame::Blamer;
 use crate::analysis::names::{MixedMap, NONE, Names};
 use crate::analysis::result::{Category, Contributor};
@@ -78,6 +79,8 @@ pub struct Evidence {
     pub data: BTreeMap<Contributor, Sameness>,
     /// Looks into a cache that found something, and all of which that is known.
     pub hits: BTreeMap<Contributor, (u64, u64)>,
+    /// The same, told by what follows a look: something else is asked, and then the same cache is written to.
+    pub looks: BTreeMap<Contributor, (u64, u64)>,
     /// Requests of a service by entry and instance.
     pub instances: BTreeMap<(Contributor, Arc<str>), Histogram>,
     /// Long pieces of own time by service and instance.
@@ -166,9 +169,11 @@ impl Evidence {
         for (key, data) in other.data {
             self.data.entry(key).or_default().merge(data);
         }
-        for (key, (hits, all)) in other.hits {
-            let mine = self.hits.entry(key).or_default();
-            *mine = (mine.0 + hits, mine.1 + all);
+        for (mine, theirs) in [(&mut self.hits, other.hits), (&mut self.looks, other.looks)] {
+            for (key, (hits, all)) in theirs {
+                let mine = mine.entry(key).or_default();
+                *mine = (mine.0 + hits, mine.1 + all);
+            }
         }
         for (key, times) in other.instances {
             self.instances.entry(key).or_insert_with(Histogram::coarse).merge(&times);
@@ -204,6 +209,11 @@ impl Series {
         }
     }
 
+    /// What was called.
+    pub fn key(&self) -> u32 {
+        self.key
+    }
+
     /// Whether two kinds of calls of one caller took turns: their times overlap by at least half of the shorter.
     pub fn is_in_one_loop(&self, other: &Series) -> bool {
         let both = self.to.min(other.to).saturating_sub(self.from.max(other.from));
@@ -219,6 +229,7 @@ pub struct Collector {
     loops: BTreeMap<(u16, u32, u32), u64>,
     same: MixedMap<u64, Sameness>,
     hits: MixedMap<u64, (u64, u64)>,
+    looks: MixedMap<u64, (u64, u64)>,
     instances: MixedMap<(u16, u32, u32), Histogram>,
     pieces: MixedMap<(u16, u32, u32), Pieces>,
     series: Vec<Series>,
@@ -364,6 +375,7 @@ impl Collector {
                 continue;
             }
             let who = blamer.forest.nodes[caller as usize].owner;
+            self.looks(calls, own, (step, on), names);
             let outside = |c: &&Call| {
                 let node = &blamer.forest.nodes[c.node as usize];
                 node.flags & HOP != 0 || names.category(c.key) == Category::External
@@ -401,6 +413,31 @@ impl Collector {
             }
         }
         self.order = order;
+    }
+
+    /// Looks into a cache, where spans do not say what they found: one after which something else is asked and the same cache
+    /// is written to found nothing. `own` are indices into `calls`, in order of their start.
+    fn looks(&mut self, calls: &[Call], own: &[u32], (step, on): On, names: &Names) {
+        let cached = |c: &Call| names.category(c.key) == Category::Cache;
+        let text = |c: &Call| names.who(c.key).name.as_ref();
+        let call = |i: &u32| &calls[*i as usize];
+        for (at, look) in own.iter().enumerate().map(|(at, i)| (at, call(i))) {
+            if !cached(look) || !cache::reads(text(look)) {
+                continue;
+            }
+            let mut asked = false;
+            let mut after = own[at + 1..].iter().map(call).filter(|c| c.start >= look.end);
+            let missed = after.any(|c| {
+                asked |= matches!(
+                    names.category(c.key),
+                    Category::Database | Category::Search | Category::External
+                );
+                asked && cached(c) && cache::fills(text(c), text(look))
+            });
+            let (hits, all) = self.looks.entry(u64::from(step) << 32 | u64::from(look.key)).or_default();
+            *hits += on.weight * u64::from(!missed);
+            *all += on.weight;
+        }
     }
 
     /// Calls of one parent, to more than one peer, each after the end of the one before.
@@ -466,6 +503,10 @@ impl Collector {
         for (key, n) in self.hits {
             let (step, who) = place(key);
             steps[step].evidence.hits.insert(who, n);
+        }
+        for (key, n) in self.looks {
+            let (step, who) = place(key);
+            steps[step].evidence.looks.insert(who, n);
         }
         for ((step, owner, host), times) in self.instances {
             let key = (names.who(owner).clone(), names.instance(host).clone());

@@ -34,6 +34,7 @@ limits! {
     OutlierRatio "slow_query.ratio" 10.0 "times as long as other calls of its system";
     OutlierMeanMs "slow_query.mean_ms" 3.0 "and this much of the step's mean, in ms";
     SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them (5 or more are counted)";
+    LoopCalls "n_plus_one.loop_calls" 6.0 "calls of a loop of several kinds, of 3 rounds or more, that takes dominant.mean_ms (6 or more are counted)";
     SeriesShare "n_plus_one.share" 0.25 "share of a step's mean that they take";
     SeriesMeanMs "n_plus_one.mean_ms" 3.0 "and this much of it, in ms";
     SeriesRequests "n_plus_one.requests" 0.10 "share of the step's requests that have them";

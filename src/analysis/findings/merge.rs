@@ -1,7 +1,7 @@
 //! Two findings about the same time are one, under the deeper cause.
 
 use super::{Found, View, same_work, share};
-use crate::analysis::names::{RETRY_WAIT, callee};
+use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
 use std::sync::Arc;
 
@@ -85,6 +85,16 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         {
             cause.lost >= effect.lost
         }
+        // What failed is named, and the wait after it belongs to it.
+        (K::RetryStorm, K::RetryStorm) => {
+            e.contributor.name.strip_prefix(FAILURE_WAIT) == Some(&*c.contributor.name)
+        }
+        (K::RetryStorm, K::SlowExternal) => {
+            c.contributor.name.strip_prefix(FAILURE_WAIT) == Some(&*e.contributor.name)
+                && cause.lost >= effect.lost
+        }
+        // A start is told once, by its longest part.
+        (K::ColdStart, K::ColdStart) => (cause.lost, &e.contributor) > (effect.lost, &c.contributor),
         // A slow instance makes all that it does slow.
         (K::SlowInstance, K::AppCpu | K::EventLoopBlocked) => one_service && 2 * cause.lost >= effect.lost,
         // Requests wait to be taken in because the code holds up the process.
@@ -117,6 +127,41 @@ fn retries(wait: &str, call: &Finding) -> bool {
     wait.strip_prefix(RETRY_WAIT) == Some(&*call.contributor.name)
 }
 
+/// Cores that code must keep busy on average to be why other work of its service waits for one.
+const HOG: f64 = 0.5;
+
+/// Without what is slow only because code that computes holds the processors of the same service: work whose quickest calls
+/// would be no problem, and the wait to be taken in.
+fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
+    use FindingKind as K;
+    let period = views.first().map_or(0, |v| v.known.period.0);
+    let hogs: Vec<(Contributor, u64)> = kept
+        .iter()
+        .filter(|f| matches!(f.finding.kind, K::AppCpu | K::StaticByApp | K::EventLoopBlocked))
+        .filter(|f| share(f.lost, period) >= HOG)
+        .map(|f| (f.finding.contributor.clone(), f.lost))
+        .collect();
+    let suffers = |f: &Found| {
+        let (kind, who) = (f.finding.kind, &f.finding.contributor);
+        let of_hog = |(hog, lost): &(Contributor, u64)| {
+            let near = hog.service == who.service || leads_to(who, &hog.service);
+            near && *lost > f.lost && !same_work(hog, who)
+        };
+        let plain = matches!(
+            kind,
+            K::SlowQuery | K::SlowExternal | K::SlowNetwork | K::Queueing | K::AppCpu | K::ConnectionChurn
+        );
+        plain
+            && hogs.iter().any(of_hog)
+            && views
+                .iter()
+                .find(|v| v.step == f.finding.step)
+                .is_some_and(|view| super::dominant::is_quick_at_best(view, &f.finding))
+    };
+    let suffering: Vec<bool> = kept.iter().map(suffers).collect();
+    kept.into_iter().zip(suffering).filter(|(_, suffers)| !suffers).map(|(found, _)| found).collect()
+}
+
 /// Share of the run from which on, on average, a service's statements keep a connection busy: below, they are not why
 /// others wait for one.
 const BUSY: f64 = 0.5;
@@ -137,6 +182,7 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
             None => kept.push(found),
         }
     }
+    kept = without_victims(kept, views);
     // Statements of one step are why others wait for its connections, if they keep a connection busy.
     let holders: Vec<(Arc<str>, u64)> = kept
         .iter()

@@ -85,6 +85,8 @@ pub(super) struct Known<'a> {
     pub limits: &'a Limits,
     pub database: &'a DatabaseEvidence,
     pub runtime: &'a RuntimeMetrics,
+    /// The machine of the load, and maybe of the service, had no free core.
+    pub busy_machine: bool,
 }
 
 /// All findings of a run, worst first.

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// with one item and pages with ten is no step.
 const MINORITY: f64 = 0.20;
 
+/// Rounds of a loop of several statements from which it is one.
+const ROUNDS_MIN: f64 = 3.0;
+
 /// Series that take enough of enough requests, by loops.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     let often = |(who, part): &(&Contributor, &Part)| {
@@ -21,7 +24,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
         let calls = part.calls as f64 / part.exchanges.max(1) as f64;
         part.exchanges >= MIN_REQUESTS
             && share(part.exchanges, n) >= view.limit(Limit::SeriesRequests)
-            && calls >= view.limit(Limit::SeriesCalls)
+            && calls >= view.limit(Limit::SeriesCalls).min(ROUNDS_MIN)
     };
     let mut left: Vec<(&Contributor, &Part)> = view.tally.series.iter().filter(often).collect();
     // The longest first: it names the loop.
@@ -38,7 +41,16 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
             left = without;
             at += 1;
         }
-        found.extend(judge(view, &members));
+        let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;
+        let (longest, all) =
+            members.iter().map(|m| of(m.1)).fold((0.0, 0.0), |(max, sum), n| (n.max(max), sum + n));
+        let several = members.len() > 1 && all >= view.limit(Limit::LoopCalls);
+        if longest >= view.limit(Limit::SeriesCalls) {
+            found.extend(judge(view, &members, view.limit(Limit::SeriesMeanMs)));
+        } else if several {
+            // A loop over few rows is worth mending only where it takes much.
+            found.extend(judge(view, &members, view.limit(Limit::MeanMs)));
+        }
     }
     found
 }
@@ -50,13 +62,13 @@ fn in_one_loop(view: &View<'_>, a: (&Contributor, &Part), b: (&Contributor, &Par
     2 * together >= a.1.exchanges.min(b.1.exchanges)
 }
 
-fn judge(view: &View<'_>, members: &[(&Contributor, &Part)]) -> Option<Found> {
+fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> Option<Found> {
     let (who, part) = members[0];
     let (n, latency) = view.basis(who);
     let total: u64 = members.iter().map(|m| m.1.total).sum();
     let owned = share(total, latency);
     let mean = mean_ms(total, n);
-    if owned < view.limit(Limit::SeriesShare) || mean < view.limit(Limit::SeriesMeanMs) {
+    if owned < view.limit(Limit::SeriesShare) || mean < floor_ms {
         return None;
     }
     let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;

@@ -5,7 +5,7 @@
 
 use super::duplicate_query::writes;
 use super::{Claim, Found, Limit, View, anywhere, share};
-use crate::analysis::result::{Category, Contributor, FindingKind};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 
 /// A read that always asks the same, whatever was requested.
 pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
@@ -26,32 +26,58 @@ fn is_constant(statement: &str) -> bool {
     reads && !text.contains(['?', '…']) && text.to_ascii_uppercase().contains(" FROM ")
 }
 
+/// Whether a command looks something up in a cache.
+pub(super) fn reads(command: &str) -> bool {
+    const READS: [&str; 8] = ["GET", "MGET", "HGET", "HGETALL", "HMGET", "GETEX", "JSON.GET", "GETS"];
+    let (verb, _) = command.split_once(' ').unwrap_or((command, ""));
+    READS.iter().any(|read| verb.eq_ignore_ascii_case(read))
+}
+
+/// Whether a command writes to the keys of a look: keys of one pattern, as far as they are known.
+pub(super) fn fills(command: &str, look: &str) -> bool {
+    const WRITES: [&str; 10] =
+        ["SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HMSET", "HSETNX", "JSON.SET", "ADD"];
+    let keys = |text: &str| text.split_once(' ').map_or("?".to_owned(), |(_, keys)| keys.to_owned());
+    let (verb, _) = command.split_once([' ', ';']).unwrap_or((command, ""));
+    let (written, looked) = (keys(command), keys(look));
+    let known = |keys: &str| !keys.starts_with('?') && !keys.is_empty();
+    WRITES.iter().any(|write| verb.eq_ignore_ascii_case(write))
+        && (written == looked || !known(&written) || !known(&looked))
+}
+
 /// Caches that mostly have nothing, in steps that lose time to what the answer costs then.
 pub(super) fn misses(view: &View<'_>) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (who, (hits, all)) in &view.tally.evidence.hits {
-        let missed = 1.0 - share(*hits, *all);
-        if who.category != Category::Cache
-            || (*all as f64) < view.limit(Limit::MissCalls)
-            || missed < view.limit(Limit::MissRatio)
-        {
-            continue;
-        }
-        // What a database or a peer does in the same step is what a miss costs.
-        let costs = |c: &Contributor| {
-            c.service == who.service
-                && matches!(c.category, Category::Database | Category::Search | Category::External)
-        };
-        let groups = view.tally.groups.iter().filter(|(c, _)| costs(c));
-        let Some((behind, part)) = groups.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0))) else {
-            continue;
-        };
-        let claim = Claim::sure(FindingKind::CacheMiss).with(&[("miss_share", missed)]);
-        if let Some(mut one) = view.pattern(claim, (behind, part), 0.0, Limit::Share, Limit::OutlierMeanMs) {
-            one.finding.related = vec![one.finding.contributor.clone()];
-            one.finding.contributor = view.with_code(who);
-            found.push(one);
-        }
+    let evidence = &view.tally.evidence;
+    let told = evidence.hits.iter().map(|(who, n)| (who, n, None));
+    // Where spans do not say what a look found, what follows it does.
+    let inferred = evidence.looks.iter().filter(|(who, _)| !evidence.hits.contains_key(who));
+    let inferred = inferred.map(|(who, n)| (who, n, Some(Doubt::WrittenAfter)));
+    told.chain(inferred).filter_map(|(who, looks, doubt)| missed(view, who, *looks, doubt)).collect()
+}
+
+fn missed(
+    view: &View<'_>,
+    who: &Contributor,
+    (hits, all): (u64, u64),
+    doubt: Option<Doubt>,
+) -> Option<Found> {
+    let missed = 1.0 - share(hits, all);
+    if who.category != Category::Cache
+        || (all as f64) < view.limit(Limit::MissCalls)
+        || missed < view.limit(Limit::MissRatio)
+    {
+        return None;
     }
-    found
+    // What a database or a peer does in the same step is what a miss costs.
+    let costs = |c: &Contributor| {
+        c.service == who.service
+            && matches!(c.category, Category::Database | Category::Search | Category::External)
+    };
+    let groups = view.tally.groups.iter().filter(|(c, _)| costs(c));
+    let (behind, part) = groups.max_by(|a, b| a.1.total.cmp(&b.1.total).then(b.0.cmp(a.0)))?;
+    let claim = Claim { doubt, ..Claim::sure(FindingKind::CacheMiss) }.with(&[("miss_share", missed)]);
+    let mut one = view.pattern(claim, (behind, part), 0.0, Limit::Share, Limit::OutlierMeanMs)?;
+    one.finding.related = vec![one.finding.contributor.clone()];
+    one.finding.contributor = view.with_code(who);
+    Some(one)
 }

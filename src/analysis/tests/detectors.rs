@@ -80,8 +80,123 @@ fn statements_of_one_loop_are_one_finding_that_lists_them() {
         r
     });
     assert_eq!(analysis.findings.iter().filter(|f| f.kind == K::NPlusOneQuery).count(), 2);
-    // Four rows are below the limit.
+    // Four rows are below the limit, and the loop takes too little to be told nevertheless.
     without(&nested(4), K::NPlusOneQuery);
+}
+
+#[test]
+fn few_rounds_are_a_loop_where_statements_take_turns() {
+    let turns = |rounds: u32, length: f64, apart: bool| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 70.0);
+            for i in 0..rounds {
+                let at = 1.0 + f64::from(i) * 16.0;
+                let at = if apart { 1.0 + f64::from(i) * 8.0 } else { at };
+                let second = if apart { 35.0 + f64::from(i) * 8.0 } else { at + 8.0 };
+                queries(&mut r, "mysql", &[("SELECT name FROM author WHERE id = ?", at, length)]);
+                queries(
+                    &mut r,
+                    "mysql",
+                    &[("SELECT stars FROM review WHERE book = ?", second, length - 0.1)],
+                );
+            }
+            r
+        })
+    };
+    let found = |analysis: &Analysis| kinds(analysis).into_iter().find(|f| f.0 == K::NPlusOneQuery);
+    let analysis = turns(4, 7.0, false);
+    let first = &analysis.findings[0];
+    assert_eq!(found(&analysis).unwrap().1, "SELECT name FROM author WHERE id = ?");
+    assert_eq!((first.evidence["loop_statements"], first.evidence["loop_calls"]), (2.0, 8.0));
+    assert!(found(&turns(3, 7.0, false)).is_some());
+    // Two rounds are chance, a loop of few rounds must take more, and one kind after the other is no loop.
+    assert!(found(&turns(2, 7.0, false)).is_none());
+    assert!(found(&turns(4, 2.0, false)).is_none());
+    assert!(found(&turns(4, 7.0, true)).is_none());
+}
+
+#[test]
+fn waiting_to_ask_again_is_seen_without_a_word_of_it() {
+    let called = |first: i64, path: &'static str| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 260.0);
+            for (at, status, url) in [(1.0, first, "http://pay.example/charge"), (241.0, 200, path)] {
+                let attributes = vec![
+                    ("http.request.method", Value::Str("POST")),
+                    ("url.full", Value::Str(url)),
+                    ("server.address", Value::Str("pay.example")),
+                    ("http.response.status_code", Value::Int(status)),
+                ];
+                r.span(2, SpanKind::Client, "shop", "POST", (at, at + 10.0), attributes);
+                r.spans.last_mut().unwrap().failed = status >= 400;
+            }
+            r
+        })
+    };
+    only(&called(429, "http://pay.example/charge"), K::RateLimited, "retry wait: POST pay.example/charge");
+    only(
+        &called(500, "http://pay.example/charge"),
+        K::RetryStorm,
+        "wait after failure: POST pay.example/charge",
+    );
+    // Nothing failed, or something else is asked: the time between is the code's.
+    only(&called(200, "http://pay.example/charge"), K::AppCpu, "GET /");
+    only(&called(429, "http://pay.example/refund"), K::AppCpu, "GET /");
+}
+
+#[test]
+fn a_start_is_told_once_and_a_hiccup_is_not() {
+    let slow = |which: fn(u64) -> bool, ms: f64| {
+        load(100, move |n| {
+            let mut r = Request::new(n, if which(n) { ms } else { 8.0 });
+            r.query(2, (0.5, 4.0), "SELECT 1", 1);
+            r
+        })
+    };
+    let analysis = slow(|n| n < 6, 1_500.0);
+    assert_eq!(kinds(&analysis), [(K::ColdStart, "GET /".to_owned())]);
+    assert_eq!(analysis.findings[0].evidence["longest_ms"].round(), 1496.0);
+    // A warm-up that costs little, and two bad moments.
+    healthy(&slow(|n| n < 6, 300.0));
+    healthy(&slow(|n| (30..33).contains(&n) || (70..73).contains(&n), 1_500.0));
+}
+
+#[test]
+fn what_waits_for_a_busy_core_is_no_problem_of_its_own() {
+    // The quickest of the queries take a millisecond; a calculation of the same service takes much more of the time.
+    let analysis = |cpu: f64, quickest: f64| {
+        load(100, move |n| {
+            let length = if n % 4 == 0 { quickest } else { 60.0 };
+            let mut r = Request::new(n, 1_000.0 + cpu + length);
+            r.query(2, (500.0, 500.0 + length), "SELECT a FROM t WHERE b = 7", 1);
+            r.spans[0].end = r.spans[0].start + ((500.0 + length + 1.0) * 1e6) as u64;
+            r
+        })
+    };
+    let waits = analysis(1_000.0, 1.0);
+    assert!(waits.findings.iter().all(|f| f.kind != K::SlowQuery), "{:?}", kinds(&waits));
+}
+
+#[test]
+fn misses_of_a_cache_are_told_by_what_is_written_after_the_look() {
+    let looks = |filled: &'static str, every: u64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 60.0);
+            queries(&mut r, "redis", &[("GET profile:7", 1.0, 0.5)]);
+            if n % every == 0 {
+                queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE id = $1", 2.0, 50.0)]);
+                queries(&mut r, "redis", &[(filled, 54.0, 0.5)]);
+            }
+            r
+        })
+    };
+    let analysis = looks("SET profile:7 ?", 1);
+    assert_eq!(kinds(&analysis), [(K::CacheMiss, "GET profile:?".to_owned())]);
+    assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::WrittenAfter));
+    // Keys that are hidden may be the same; keys of another pattern are not.
+    assert_eq!(kinds(&looks("SET ? ?", 1))[0].0, K::CacheMiss);
+    without(&looks("SET session:9 ?", 1), K::CacheMiss);
+    without(&looks("SET profile:7 ?", 3), K::CacheMiss);
 }
 
 #[test]
@@ -152,7 +267,7 @@ fn many_statements_of_all_kinds() {
         load(60, move |n| {
             let mut r = Request::new(n, calls as f64 + 4.0);
             for i in 0..calls {
-                let mut attributes = sql("postgresql", TABLES[i % 8]);
+                let mut attributes = sql("postgresql", TABLES[i / 4 % 8]);
                 attributes.push(("db.query.parameter.0", Value::Int(i as i64)));
                 // In no order that a loop would have, and never five of one kind.
                 let at = 1.0 + i as f64;
@@ -435,7 +550,7 @@ fn many_calls_and_many_at_once() {
             let mut r = Request::new(n, 4.0 * calls as f64 + 4.0);
             for i in 0..calls {
                 let at = 1.0 + 4.0 * i as f64;
-                r.span(2, SpanKind::Client, "shop", "GET", (at, at + 3.9), get(PEERS[i % 6]));
+                r.span(2, SpanKind::Client, "shop", "GET", (at, at + 3.9), get(PEERS[i / 3 % 6]));
             }
             r
         })

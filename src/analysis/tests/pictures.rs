@@ -262,6 +262,14 @@ fn a_retry_waits_for_the_peer() {
           S shop         |============|
             C shop !429  | ==         |
             C shop       |       ==   |",
+        "aeeqqqqeeaaa",
+    );
+    // Nothing was refused: what is between two calls is the service's own.
+    check(
+        "X                |============|
+          S shop         |============|
+            C shop       | ==         |
+            C shop       |       ==   |",
         "aeeaaaaeeaaa",
     );
 }

@@ -128,8 +128,8 @@ fn conditions_of_sentry_for_databases() {
                 }
             }),
         ),
-        // M+N+1: a pattern of two to eight spans three times, 50 ms together. From five rounds on that is a series here; fewer
-        // are told by what takes most of them.
+        // M+N+1: a pattern of two to eight spans three times, 50 ms together. So it is here, but
+        // that 25 ms are enough.
         case(
             "m+n+1 of five rounds",
             &[K::NPlusOneQuery],
@@ -142,7 +142,7 @@ fn conditions_of_sentry_for_databases() {
         ),
         case(
             "m+n+1 of three rounds",
-            &[K::SlowQuery],
+            &[K::NPlusOneQuery],
             walks(62.0, |_, w| {
                 for _ in 0..3 {
                     w.query(10.0, AUTHOR);
@@ -152,7 +152,7 @@ fn conditions_of_sentry_for_databases() {
         ),
         case(
             "m+n+1 with calls",
-            &[K::SlowExternal],
+            &[K::NPlusOneCall, K::NPlusOneQuery],
             walks(120.0, |_, w| {
                 for _ in 0..4 {
                     w.query(8.0, AUTHOR);

@@ -65,6 +65,15 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::Minority => {
             "few of the step's requests have it, and they may be of another kind; give such requests a step of their own"
         }
+        Doubt::Uneven => {
+            "its quickest calls take little, so that the others may wait for a processor, a lock or other requests' work"
+        }
+        Doubt::Once => {
+            "it came at the start of the run and not again; a run after another start would show whether each has it"
+        }
+        Doubt::WrittenAfter => {
+            "spans do not say what the cache had; told by what is asked and written to it after the look"
+        }
     }
 }
 

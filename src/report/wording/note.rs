@@ -45,6 +45,11 @@ pub fn message(note: &Note, view: &View) -> Message {
             verdict::generator_limit(*limit, view)
         ))
         .instead(format!("{}.", sentence(&verdict::generator_limit_way_out(*limit, view)))),
+        Note::BusyMachine { share } => Message::warning(format!(
+            "This machine had no free core: hotspan waited for one in {} of the time in which it wanted to run, and a service on the same machine did so too. Times hold those waits.",
+            percent(*share)
+        ))
+        .instead("Run the service, or what else is busy here, on another machine, or load it less."),
         Note::SdkDropped(n) => Message::warning(format!(
             "SDK limits cut attributes, events or links from {}; statements or addresses may be missing.",
             spans(*n)
