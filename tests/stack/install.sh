@@ -6,6 +6,7 @@
 
 prometheus_version=v0.316.0 # of the module; the program calls itself 3.16.0
 jaeger_version=v1.76.0      # of the module; its cmd/jaeger is Jaeger v2
+java_agent_version=2.16.0
 go_jobs=${HOTSPAN_STACK_JOBS:-1}
 
 say() { printf '%s\n' "$*"; }
@@ -205,6 +206,26 @@ make_senders() {
         javac -cp 'jars/*' -d classes Send.java) || return 1
     (cd "$here/senders/rust" && cargo build --quiet --locked --jobs "$go_jobs" --target-dir "$1/source/rust") || return 1
     cp "$1/source/rust/debug/sender" "$1/sender-rust" && strip --strip-debug "$1/sender-rust"
+}
+
+# The bookshop on Spring Boot, and the OpenTelemetry Java agent that it runs under.
+need_java_app() {
+    local name tool
+    for tool in java javac mvn; do
+        command -v "$tool" >/dev/null || { say "no $tool: install a JDK (17 or later) with Maven"; return 1; }
+    done
+    name=java-app-$({ cat "$here"/java_app/*.* "$here"/java_app/shop/*; echo "$java_agent_version"; javac -version; } 2>&1 | sha256sum | cut -c1-12)
+    build_into "$name" make_java_app || return 1
+    export HOTSPAN_STACK_JAVA=$cache/$name
+}
+
+make_java_app() {
+    cp -R "$here/java_app" "$1/source" || return 1
+    (cd "$1/source" && mvn --batch-mode --quiet dependency:copy-dependencies -DoutputDirectory="$1/jars" &&
+        mvn --batch-mode --quiet dependency:copy -DoutputDirectory="$1/agent" \
+            -Dartifact="io.opentelemetry.javaagent:opentelemetry-javaagent:$java_agent_version" &&
+        javac -parameters -cp "$1/jars/*" -d "$1/classes" shop/Bookshop.java &&
+        cp application.properties "$1/classes/")
 }
 
 # Reads compose files as Docker Compose does.

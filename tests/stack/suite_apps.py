@@ -1,6 +1,6 @@
 """Real applications under automatic instrumentation, each with the same four faults: are they found by their right names?
 
-Django with its ORM under `opentelemetry-instrument`, Express with pg under `auto-instrumentations-node`. Their code knows
+Flask with SQLAlchemy under `opentelemetry-instrument` (with two faults more), Django with its ORM under `opentelemetry-instrument`, Express with pg under `auto-instrumentations-node`. Their code knows
 nothing about tracing. Each has an N+1, a search without an index, a slow third party and a calculation that holds a
 core, and one page with nothing wrong. One `hotspan run --database` each, of HOTSPAN_APPS_SECONDS (default 10): the right
 kind, the right statement, at the right step, first of its step; nothing said about the good page.
@@ -21,6 +21,12 @@ EXPECTED = {
     "orders": (("missing_index",), "orders"),
     "quote": (("slow_external",), "127.0.0.1"),
     "discount": (("app_cpu", "event_loop_blocked"), "discount"),
+}
+# What one application has beside the faults of all.
+MORE = {"flask": {"shelf": (("n_plus_one_query",), "price"), "stock": (("rate_limited",), "limited")}}
+MORE_STEPS = {
+    "shelf": "shelf?page={{ pick(1, 90) }}",
+    "stock": "stock/{{ pick(1, 2000) }}",
 }
 SCENARIO = """\
 name: {name}
@@ -46,6 +52,19 @@ def start_django(suite: Suite, port: int, env: dict):
     )  # fmt: skip
 
 
+def start_flask(suite: Suite, port: int, env: dict):
+    programs = Path(sys.executable).parent
+    return suite.start(
+        "flask",
+        [
+            programs / "opentelemetry-instrument", programs / "gunicorn", "--workers", 1, "--threads", 8,
+            "--bind", f"127.0.0.1:{port}", "app:app",
+        ],
+        env={**env, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+        cwd=HERE / "flask_app",
+    )  # fmt: skip
+
+
 def start_express(suite: Suite, port: int, env: dict):
     folder = suite.folder / "express"
     shutil.copytree(HERE / "express_app", folder)
@@ -59,7 +78,7 @@ def start_express(suite: Suite, port: int, env: dict):
     )
 
 
-def run_app(suite: Suite, name: str, start, database: str) -> dict:
+def run_app(suite: Suite, name: str, start, database: str, warm_up=None) -> dict:
     app_port, partner_port, grpc_port, http_port = free_ports(4)
     partner = suite.start(f"partner-{name}", [sys.executable, HERE / "fastapi_app" / "partner.py", partner_port, 0, PARTNER_MS])
     env = {
@@ -72,9 +91,15 @@ def run_app(suite: Suite, name: str, start, database: str) -> dict:
     }
     app = start(suite, app_port, env)
     wait_for_port(partner_port, partner)
-    wait_for_port(app_port, app, seconds=60)
+    wait_for_port(app_port, app, seconds=180)
+    if warm_up:
+        warm_up(app_port)
     scenario = suite.folder / f"{name}.yaml"
-    scenario.write_text(SCENARIO.format(name=name, port=app_port, seconds=SECONDS))
+    text = SCENARIO.format(name=name, port=app_port, seconds=SECONDS)
+    for step in MORE.get(name, {}):
+        get = f'{{name: {step}, get: "/{MORE_STEPS[step]}", expect: {{status: 200}}}}'
+        text += f"  {step}: {{think: 100ms..300ms, steps: [{get}]}}\n"
+    scenario.write_text(text)
     out = suite.folder / f"runs-{name}"
     ran = suite.hotspan(
         "run", scenario, "--no-ui", "--out", out, "--database", database,
@@ -94,7 +119,8 @@ def check(suite: Suite, name: str, report: dict) -> None:
     suite.check(f"{name}: coverage is at least 0.97", coverage >= 0.97, f"{coverage}")
     findings = [f for f in report["findings"] if f["kind"] not in ("clock_skew", "incomplete_traces")]
     told = [(f["kind"], f["step"]["name"], f["contributor"]["name"][:60], f["confidence"]["level"]) for f in findings]
-    for step, (kinds, words) in EXPECTED.items():
+    expected = {**EXPECTED, **MORE.get(name, {})}
+    for step, (kinds, words) in expected.items():
         of_step = [f for f in findings if f["step"]["name"] == step]
         first = of_step[0] if of_step else None
         suite.check(f"{name}: {step} is {' or '.join(kinds)}", bool(first) and first["kind"] in kinds, str(told))
@@ -104,16 +130,16 @@ def check(suite: Suite, name: str, report: dict) -> None:
     index = next((f for f in findings if f["kind"] == "missing_index"), {"remedy": ""})
     suite.check(f"{name}: the index is named with its column", "orders (email)" in index["remedy"], str(index))
     suite.check(f"{name}: nothing is said about the good page", all(f["step"]["name"] != "book" for f in findings), str(told))
-    right = {kind for kinds, _ in EXPECTED.values() for kind in kinds}
+    right = {kind for kinds, _ in expected.values() for kind in kinds}
     wrong = [line for line in told if line[3] == "high" and line[0] not in right]
     suite.check(f"{name}: no other kind at high confidence", not wrong, str(wrong))
 
 
 def main() -> int:
-    wanted = os.environ.get("HOTSPAN_APPS", "django,express").split(",")
+    wanted = os.environ.get("HOTSPAN_APPS", "flask,django,express").split(",")
     with Suite("apps") as suite:
         database = start_postgresql(suite, HERE / "apps_schema.sql")
-        for name, start in (("django", start_django), ("express", start_express)):
+        for name, start in (("flask", start_flask), ("django", start_django), ("express", start_express)):
             if name in wanted:
                 with suite.case(name):
                     check(suite, name, run_app(suite, name, start, database))

@@ -15,6 +15,12 @@ class Partner(BaseHTTPRequestHandler):
 
     def do_GET(self):
         kind = self.path.split("/")[1]
+        if kind == "limited" and hash(time.monotonic_ns()) % 3 > 0:
+            self.send_response(429)
+            self.send_header("Retry-After", "0.08")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         time.sleep(DELAY_SECONDS.get(kind, 0.0))
         body = json.dumps({"kind": kind, "books": [1, 2, 3], "cents": 499}).encode()
         self.send_response(200)
