@@ -22,6 +22,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
 }
 
+/// Waiting to be taken in must take so many times as much where the machine has no free core: some tens of milliseconds are
+/// the machine's.
+const BUSY_FACTOR: f64 = 4.0;
 /// Bytes of an answer below which carrying it cannot be what takes long: a few round trips of any line.
 const SMALL_ANSWER: f64 = 65_536.0;
 
@@ -40,7 +43,14 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
     let much = owned >= share_min && mean >= mean_min;
-    let large = much && recurs(view, &part.long);
+    // One request does not make a problem, however long it took.
+    let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
+    let least = if who.category == Category::Network && view.known.busy_machine {
+        BUSY_FACTOR * mean_min
+    } else {
+        mean_min
+    };
+    let large = much && mean_ms(rest, n.saturating_sub(1)) >= least && recurs(view, &part.long);
     // What all instances do once belongs to their start; what the start makes others wait for does not.
     let start = much && !large && own_work(who) && starts(view, part);
     let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, &part.long));

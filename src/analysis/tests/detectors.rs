@@ -162,6 +162,28 @@ fn a_start_is_told_once_and_a_hiccup_is_not() {
 }
 
 #[test]
+fn one_long_request_is_no_problem_of_its_step() {
+    let with = |worst: f64, others: f64| {
+        load(30, move |n| {
+            let mut r = Request::new(
+                n,
+                if n == 15 {
+                    worst
+                } else if n % 5 == 0 {
+                    others
+                } else {
+                    10.0
+                },
+            );
+            r.query(2, (0.5, 4.0), "SELECT 1", 1);
+            r
+        })
+    };
+    healthy(&with(2_000.0, 40.0));
+    assert_eq!(kinds(&with(400.0, 400.0)), [(K::AppCpu, "GET /".to_owned())]);
+}
+
+#[test]
 fn what_waits_for_a_busy_core_is_no_problem_of_its_own() {
     // The quickest of the queries take a millisecond; a calculation of the same service takes much more of the time.
     let analysis = |cpu: f64, quickest: f64| {
