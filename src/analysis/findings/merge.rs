@@ -166,16 +166,27 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
 /// others wait for one.
 const BUSY: f64 = 0.5;
 
+/// Time between two services, whatever it is called.
+fn on_the_way(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::Queueing | FindingKind::SlowNetwork)
+}
+
 /// One cause that several steps feel is one finding, at the step that loses most to it.
 pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     all.sort_by(Found::worst_first);
     let mut kept: Vec<Found> = Vec::new();
     for found in all {
         let f = &found.finding;
-        let same =
-            |k: &&mut Found| k.finding.kind == f.kind && same_work(&k.finding.contributor, &f.contributor);
+        let same = |k: &&mut Found| {
+            (k.finding.kind == f.kind || (on_the_way(k.finding.kind) && on_the_way(f.kind)))
+                && same_work(&k.finding.contributor, &f.contributor)
+        };
         match kept.iter_mut().find(same) {
             Some(first) => {
+                // A way on which requests of one step queue is no slow line for those of another.
+                if f.kind == FindingKind::Queueing && first.finding.kind != f.kind {
+                    (first.finding.kind, first.finding.confidence) = (f.kind, f.confidence);
+                }
                 first.lost += found.lost;
                 *first.finding.evidence.entry("steps").or_insert(1.0) += 1.0;
             }

@@ -746,3 +746,27 @@ fn what_runtimes_say_about_themselves() {
     only(&named, K::AppCpu, "GET /");
     assert_eq!(named.findings[0].evidence["event_loop_share"], 0.97);
 }
+
+#[test]
+fn a_way_on_which_one_step_queues_is_no_slow_line_for_another() {
+    let run = run(2);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    // The way takes 60 ms each time in one step, and from 2 to 120 ms in the other.
+    let requests: Vec<Request> = (0..120)
+        .map(|n| {
+            let step = (n % 2) as u16;
+            let wait = if step == 1 || n % 4 == 0 { 60.0 } else { 2.0 };
+            let wait = if step == 0 && n % 20 == 0 { 120.0 } else { wait };
+            let mut r = Request::new(n, wait + 5.0);
+            r.exchange.step = crate::record::StepId(step);
+            r.spans[0].start = r.base + (wait * 1e6) as u64;
+            r
+        })
+        .collect();
+    requests.iter().for_each(|r| analyzer.exchange(&r.exchange));
+    requests.iter().flat_map(|r| &r.spans).for_each(|s| s.lend(|s| analyzer.span(s)));
+    let analysis = analyzer.finish().into_analysis(&run);
+    assert_eq!(kinds(&analysis), [(K::Queueing, "client → shop".to_owned())]);
+    assert_eq!(analysis.findings[0].evidence["steps"], 2.0);
+    assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::Varies));
+}
