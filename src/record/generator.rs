@@ -150,7 +150,7 @@ mod tests {
         let of = |cpu, delay| {
             let look =
                 GeneratorSample { busiest_thread: cpu, run_delay: delay, ..GeneratorSample::default() };
-            busy_machine(&vec![look; 5])
+            busy_machine(&std::iter::repeat_n(look, 5).collect::<Vec<_>>())
         };
         assert_eq!(of(0.01, 0.03), Some(0.75));
         assert_eq!(of(0.4, 0.05), None, "a core was there nearly always");
