@@ -226,7 +226,7 @@ fn row(run: &RunRow, body: &mut String) {
         Some(result) => {
             let _ = write!(
                 body,
-                "<td class=\"says\">{}{}</td><td class=\"n\">{}</td><td class=\"n{}\">{}</td><td class=\"n\">{}</td><td>{}</td>",
+                "<td class=\"says\"><div class=\"brief\">{}</div>{}</td><td class=\"n\">{}</td><td class=\"n{}\">{}</td><td class=\"n\">{}</td><td>{}</td>",
                 text(&result.headline),
                 blame(&result.categories),
                 count(result.exchanges),
