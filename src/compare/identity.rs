@@ -140,6 +140,11 @@ fn without_volatile(name: &str) -> String {
             rest = &rest[len..];
             continue;
         }
+        if starts && let Some(len) = quoted(rest) {
+            out.push_str("'*'");
+            rest = &rest[len..];
+            continue;
+        }
         let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         if len == 0 || !starts {
             let len = rest.chars().next().map_or(rest.len(), char::len_utf8);
@@ -152,7 +157,19 @@ fn without_volatile(name: &str) -> String {
         out.push_str(if whole && is_volatile(word, &out) { "*" } else { word });
         rest = &rest[len..];
     }
+    // Lists of literals have as many as the request asked for.
+    for list in ["*, *", "*,*", "'*', '*'", "'*','*'"] {
+        while out.contains(list) {
+            out = out.replace(list, if list.starts_with('*') { "*" } else { "'*'" });
+        }
+    }
     out
+}
+
+/// The length of a literal in single quotes at the beginning of a text.
+fn quoted(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix('\'')?;
+    Some(inner.find('\'')? + 2)
 }
 
 /// Whether a word is likely another in the next run, given what stands before it.
@@ -163,6 +180,8 @@ fn is_volatile(word: &str, before: &str) -> bool {
             // A port is a number like any other, unless nobody chose it.
             Some(':') => word.parse::<u32>().is_ok_and(|port| (FREE_PORTS..65_536).contains(&port)),
             Some('/') => true,
+            // Literals of statements: `id = 42`, `IN (1, 2)`.
+            _ if before.trim_end().ends_with(['=', '<', '>', '(', ',']) => true,
             _ => word.len() >= 4,
         };
     }
@@ -218,6 +237,9 @@ mod tests {
             ("upload 01ARZ3NDEKTSV4RRFFQ69G5FAV", "upload *"),
             ("SELECT * FROM temp_20261128", "SELECT * FROM temp_*"),
             ("session V1StGXR8Z5jdHi6BmyT", "session *"),
+            ("SELECT * FROM t WHERE id = 42 AND name = 'a b'", "SELECT * FROM t WHERE id = * AND name = '*'"),
+            ("DELETE FROM t WHERE id IN (1, 22, 3)", "DELETE FROM t WHERE id IN (*)"),
+            ("x IN ('a','b')", "x IN ('*')"),
         ] {
             assert_eq!(without_volatile(name), want, "{name}");
         }
@@ -238,6 +260,8 @@ mod tests {
             "feedface",
             "retry 3",
             "größe-x2k4pä",
+            "it's",
+            "LIMIT 10",
             "OrderController.list",
             "",
         ] {

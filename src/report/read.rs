@@ -24,7 +24,8 @@ pub enum ReadError {
     Old(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Doc {
     run: Run,
     telemetry: Telemetry,
@@ -34,7 +35,8 @@ struct Doc {
     operations_omitted: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Run {
     id: String,
     name: String,
@@ -47,7 +49,8 @@ struct Run {
     scenario_digest: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Host {
     name: String,
     os: String,
@@ -55,16 +58,19 @@ struct Host {
     cores: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Telemetry {
     exchanges: u64,
     traced: u64,
-    joined: u64,
+    joined: Option<u64>,
+    coverage: f64,
     spans_received: u64,
     spans_dropped: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Load {
     open_model: bool,
     offered: u64,
@@ -74,17 +80,20 @@ struct Load {
     generator: Generator,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Generator {
     bottleneck: Option<Bottleneck>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Bottleneck {
     text: String,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
 struct Quantiles {
     mean: f64,
     p50: f64,
@@ -92,7 +101,8 @@ struct Quantiles {
     p99: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Step {
     journey: String,
     name: String,
@@ -104,12 +114,14 @@ struct Step {
     contributors_omitted: Mean,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Mean {
     mean_ms: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Contributor {
     category: String,
     service: String,
@@ -119,7 +131,8 @@ struct Contributor {
     mean_ms: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Operation {
     service: String,
     name: String,
@@ -134,11 +147,36 @@ struct Operation {
     duration_ms: Quantiles,
 }
 
+/// What a comparison cannot do without, and older versions did not write.
+const NEEDED: [&str; 4] =
+    ["/run/scenario_digest", "/run/host/cpu", "/telemetry/joined", "/operations_omitted"];
+
 /// What a comparison needs of a report.
 ///
 /// # Errors
 /// If the text is no report, or one that lacks what is needed.
 pub fn summary(text: &str, source: &str) -> Result<RunSummary, ReadError> {
+    let value = document(text)?;
+    if let Some(missing) = NEEDED.iter().find(|key| value.pointer(key).is_none()) {
+        return Err(ReadError::Old(format!("it lacks {}", missing[1..].replace('/', "."))));
+    }
+    whole(value, source)
+}
+
+/// The same of a report that may lack things: what it has is enough for a history.
+///
+/// # Errors
+/// If the text is no report.
+pub fn summary_of_any(text: &str, source: &str) -> Result<RunSummary, ReadError> {
+    whole(document(text)?, source)
+}
+
+fn whole(value: serde_json::Value, source: &str) -> Result<RunSummary, ReadError> {
+    let doc: Doc = serde_json::from_value(value).map_err(|error| ReadError::Old(error.to_string()))?;
+    Ok(doc.into_summary(source))
+}
+
+fn document(text: &str) -> Result<serde_json::Value, ReadError> {
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| ReadError::NotAReport(error.to_string()))?;
     match value.get("schema").and_then(serde_json::Value::as_str) {
@@ -148,8 +186,7 @@ pub fn summary(text: &str, source: &str) -> Result<RunSummary, ReadError> {
         }
         _ => return Err(ReadError::NotAReport("it does not name the format hotspan.report".into())),
     }
-    let doc: Doc = serde_json::from_value(value).map_err(|error| ReadError::Old(error.to_string()))?;
-    Ok(doc.into_summary(source))
+    Ok(value)
 }
 
 impl Doc {
@@ -182,7 +219,9 @@ impl Doc {
             telemetry: TelemetrySummary {
                 exchanges: telemetry.exchanges,
                 traced: telemetry.traced,
-                joined: telemetry.joined,
+                joined: telemetry
+                    .joined
+                    .unwrap_or_else(|| (telemetry.coverage * telemetry.traced as f64).round() as u64),
                 spans_received: telemetry.spans_received,
                 spans_dropped: telemetry.spans_dropped,
             },

@@ -112,6 +112,12 @@ def names_the_charge(result: dict) -> bool:
     )
 
 
+def divides_to_the_charge(result: dict) -> bool:
+    """Most of what checkout takes longer is in the call that takes longer: a sum, which needs no quiet machine."""
+    steps = [step for step in result["steps"] if step["name"] == "checkout" and step["change_ms"] > 0]
+    return any(CHARGE in part["name"] and part["share"] > 0.5 for step in steps for part in step["attribution"][:1])
+
+
 def said(ran, result) -> str:
     return result["verdict"]["headline"] if result else str(ran)
 
@@ -192,9 +198,13 @@ def commands(suite: Suite, shops: Shops) -> None:
     ran, result = shops.gate(
         "commands", 1, "--base-command", shop(CHARGE_MS), "--head-command", shop(2 * CHARGE_MS),
         "--ready", f"{target}/products/1", "--base-url", target, "--head-url", target,
-        pairs=2, env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
+        *(["--no-confirm"] if SHORT else []), pairs=2, env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
     )  # fmt: skip
-    suite.check("commands: exit 99, and the payment is named", ran.code == 99 and names_the_charge(result or {"operations": [], "steps": []}), str(ran))
+    result = result or {"operations": [], "steps": []}
+    if SHORT:
+        suite.check("commands: what takes longer is in the payment", ran.code in (0, 99) and divides_to_the_charge(result), str(ran))
+    else:
+        suite.check("commands: exit 99, and the payment is named", ran.code == 99 and names_the_charge(result), str(ran))
     out = suite.folder / "commands"
     let_pass = [part for reason in ALLOW if reason for part in ("--allow", reason)]
     again = suite.hotspan("compare", "--format", "json", *let_pass, out / "base", "--", out / "head")

@@ -49,6 +49,7 @@ Examples:
   hotspan compare runs/base -- runs/head                     all runs in two folders
   hotspan compare b1 b2 b3 -- h1 h2 h3 --format markdown
   hotspan compare main/report.json -- branch/report.json     one run each: structure only
+  hotspan compare --write comment=pr.md --write flame=difference.svg runs/base -- runs/head
 
 The run is the sample: a verdict on times needs at least two runs on each side, five made in turn (base, head, head, base, …) on one
 machine show changes of about 10 %. Exit status: 0 no regression shown, 3 the runs cannot be compared (with --strict also: cannot
