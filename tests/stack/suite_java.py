@@ -30,8 +30,8 @@ def start_java(suite: Suite, port: int, env: dict):
             "java", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-javaagent:{agent}",
             "-cp", f"{folder / 'classes'}:{folder / 'jars'}/*", "shop.Bookshop",
         ],
-        # Hibernate's spans for forty books are more than the usual queue takes in its five seconds.
-        env={**env, "SPRING_DATASOURCE_URL": f"jdbc:{database}", "SERVER_PORT": str(port), "OTEL_BSP_SCHEDULE_DELAY": "500"},
+        # Hibernate's spans for a hundred books are more than the usual queue takes in its five seconds.
+        env={**env, "SPRING_DATASOURCE_URL": f"jdbc:{database}", "SERVER_PORT": str(port), "OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_BSP_MAX_QUEUE_SIZE": "20000"},
     )  # fmt: skip
 
 
