@@ -5,20 +5,19 @@
 //! there is no CORS. Everything that changes the load goes through one channel to the loop that watches it and is kept in
 //! the run, so that the report tells what was really offered.
 
+use super::answering::{self, Terms};
 use crate::load::{Change, Clock, Controller, LiveCounters, ONE, Schedule, Stopper};
 use crate::record::{LoadChange, Timestamp};
 use crate::ui::Follower;
+pub use crate::ui::web::Change as Action;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
@@ -35,24 +34,6 @@ const CONNECTIONS_MAX: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest factor.
 const FACTOR_MAX: f64 = 1_000.0;
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Action {
-    /// Rates and users of the schedule, times this.
-    Factor(f64),
-    /// Nothing arrives and nobody walks.
-    Pause,
-    /// It goes on where it was paused.
-    Resume,
-    /// The schedule jumps to its next stage.
-    NextStage,
-    /// Nothing new begins, what is under way may end.
-    Stop,
-    /// What is under way is cancelled.
-    StopNow,
-}
 
 type Asked = (Action, oneshot::Sender<Result<Value, String>>);
 
@@ -110,33 +91,12 @@ pub fn open(
     let token: String = (0..2).map(|_| format!("{:016x}", rand::random::<u64>())).collect();
     let (asks, controller) = (commands.asks.clone(), commands.controller.clone());
     let service = Arc::new(Service { address, token: token.clone(), asks, controller, looks });
-    runtime.spawn(serve(listener, service));
-    Ok(Endpoint { address, token })
-}
-
-async fn serve(listener: TcpListener, service: Arc<Service>) {
-    let seats = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of files for a moment, or a peer that left.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
+    let terms = Terms { connections: CONNECTIONS_MAX, head_within: PATIENCE, whole_within: PATIENCE * 2 };
+    runtime.spawn(answering::serve(listener, terms, move |request| {
         let service = Arc::clone(&service);
-        tokio::spawn(async move {
-            let answer = hyper::service::service_fn(|request| {
-                let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(service.answer(request).await) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-            // A connection that breaks is its peer's concern.
-            let _ =
-                tokio::time::timeout(PATIENCE * 2, http.serve_connection(TokioIo::new(stream), answer)).await;
-            drop(seat);
-        });
-    }
+        async move { service.answer(request).await }
+    }));
+    Ok(Endpoint { address, token })
 }
 
 fn said(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {

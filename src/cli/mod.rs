@@ -3,6 +3,7 @@
 
 mod analyst;
 mod analyze;
+mod answering;
 mod args;
 mod beside;
 mod ci;

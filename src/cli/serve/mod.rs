@@ -6,6 +6,7 @@ mod runs;
 mod traces;
 mod trend;
 
+use super::answering::{self, Terms};
 use super::exit::{Exit, say};
 use super::live::Interrupts;
 use crate::traces::install_crypto_provider;
@@ -18,9 +19,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use runs::Runs;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,7 +111,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let shown = door.hosts.first().cloned().unwrap_or_default();
     say(&format!("The runs in {} are at http://{shown}/{with_token} (Ctrl-C ends it).", args.runs.display()));
     let server = Arc::new(Server { door, folder, runs });
-    runtime.spawn(accept(listener, Arc::clone(&server)));
+    let terms =
+        Terms { connections: CONNECTIONS_MAX, head_within: PATIENCE, whole_within: PATIENCE * 2 + ANSWER_IN };
+    let shared = Arc::clone(&server);
+    runtime.spawn(answering::serve(listener, terms, move |request| serve(request, Arc::clone(&shared))));
     let interrupts = Interrupts::listen(&runtime);
     while interrupts.count() == 0 {
         std::thread::sleep(Duration::from_millis(50));
@@ -171,34 +173,6 @@ fn door(args: &ServeArgs, address: SocketAddr, token: Option<String>) -> Door {
 fn names(name: &str, port: u16) -> Vec<String> {
     let with_port = format!("{name}:{port}");
     if port == 80 { vec![with_port, name.to_owned()] } else { vec![with_port] }
-}
-
-async fn accept(listener: TcpListener, server: Arc<Server>) {
-    let seats = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of files for a moment, or a peer that left.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let server = Arc::clone(&server);
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(serve(request, server).await) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-            // A connection that breaks is its peer's concern.
-            let _ = tokio::time::timeout(
-                PATIENCE * 2 + ANSWER_IN,
-                http.serve_connection(TokioIo::new(stream), service),
-            )
-            .await;
-            drop(seat);
-        });
-    }
 }
 
 async fn serve(request: Request<Incoming>, server: Arc<Server>) -> Response<Full<Bytes>> {

@@ -398,15 +398,7 @@ impl Runner for Runs {
     fn change(&self, change: Change) -> Result<Value, String> {
         let started = self.last().filter(|started| !started.is_over()).ok_or("no run is under way")?;
         let control = started.state().control.clone().ok_or("the run has not begun yet; ask again")?;
-        let body = match change {
-            Change::Factor(factor) => json!({ "factor": factor }),
-            Change::Pause => json!({"pause": true}),
-            Change::Resume => json!({"resume": true}),
-            Change::NextStage => json!({"next_stage": true}),
-            Change::Stop => json!({"stop": true}),
-            Change::StopNow => json!({"stop_now": true}),
-        };
-        let done = ask(&control, "POST", "/load", Some(&body))?;
+        let done = ask(&control, "POST", "/load", Some(&json!(change)))?;
         started.state().look = None;
         Ok(done)
     }

@@ -1,6 +1,7 @@
 //! What the pages ask of whoever keeps runs and makes them.
 
 use crate::record::{Nanos, RunState, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Debug;
 
@@ -143,7 +144,8 @@ pub trait RunStore {
 }
 
 /// What a run under way is told.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
     /// Rates and users of the plan, times this.
     Factor(f64),
