@@ -66,9 +66,14 @@ fn follow(mut model: Model, told: &Receiver<Update>, asked: &Receiver<Sender<Val
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        while let Ok(answer) = asked.try_recv() {
-            // Whoever asked may be gone.
-            let _ = answer.send(snapshot::of(&model, &blame));
+        // Those who wait now, and not those who ask again at once: updates must get their turn.
+        let waiting: Vec<Sender<Value>> = asked.try_iter().collect();
+        if !waiting.is_empty() {
+            let known = snapshot::of(&model, &blame);
+            for answer in waiting {
+                // Whoever asked may be gone.
+                let _ = answer.send(known.clone());
+            }
         }
     }
 }
