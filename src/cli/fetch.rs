@@ -144,6 +144,8 @@ impl Fetcher {
             source: self.source.to_string(),
             asked: ids.len() as u64,
             found: seen.len() as u64,
+            partial: 0,
+            partial_reason: None,
             spans: seen.values().sum(),
             requests: readings + 1,
             retries: 0,

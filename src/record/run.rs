@@ -168,6 +168,10 @@ pub struct FetchFacts {
     pub asked: u64,
     /// Traces of which at least one span came.
     pub found: u64,
+    /// Traces that the backend gave in part and said so, such as Tempo of those above its limit.
+    pub partial: u64,
+    /// What it said of the first of them.
+    pub partial_reason: Option<String>,
     /// Spans that came.
     pub spans: u64,
     /// Requests made, repeated ones included.

@@ -22,6 +22,7 @@ pub fn messages(view: &View) -> Vec<Message> {
     out.extend(sampled(view));
     out.extend(changes(view));
     out.extend(fetch_warning(view));
+    out.extend(partial_warning(view));
     out
 }
 
@@ -285,6 +286,7 @@ pub fn fetched(view: &View) -> Option<Prose> {
         Prose::new()
             .own(format!("{} from ", part_of(facts.found, facts.asked, "trace", "traces")))
             .name(&facts.source)
+            .own(if facts.partial > 0 { format!(", {} of them in part", number::count(facts.partial)) } else { String::new() })
             .own(format!(
                 ", {} in {} ({}{repeated})",
                 counted(facts.spans, "span", "spans"),
@@ -334,6 +336,21 @@ fn fetch_warning(view: &View) -> Option<Message> {
         }
     };
     Some(Message::warning(text).instead(advice))
+}
+
+/// Traces that a backend gave in part.
+fn partial_warning(view: &View) -> Option<Message> {
+    let facts = view.run().sources.fetched.as_ref().filter(|facts| facts.partial > 0)?;
+    let mut text = Prose::new()
+        .own(format!("{} came in part from ", sentence(&part_of(facts.partial, facts.found, "trace", "traces"))))
+        .name(&facts.source);
+    text = match facts.partial_reason.as_deref().filter(|why| !why.is_empty()) {
+        Some(why) => text.own(", which says: ").foreign(why).own("."),
+        None => text.own(", which says no more than that."),
+    };
+    Some(Message::warning(text).instead(
+        "What the missing spans took is told as time of those above them. Raise the backend's limit of a trace's size (Tempo: max_bytes_per_trace), or let the service record fewer spans.",
+    ))
 }
 
 /// Which services sent spans, largest first.

@@ -5,6 +5,7 @@ use super::client::{Answer, Ask, Client, Refusal};
 use super::grpc;
 use super::source::{Backend, Kind};
 use crate::record::{Timestamp, TraceId, date_of_day};
+use crate::wire::protobuf::{Field, Reader};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Zipkin's ids in one request: its URL stays below 2,000 characters.
@@ -115,6 +116,34 @@ async fn tempo(
     let new = protobuf(format!("/api/v2/traces/{id}?start={from}&end={to}"));
     let old = protobuf(format!("/api/traces/{id}?start={from}&end={to}"));
     either(client, backend, dialect, new, old).await
+}
+
+/// What Tempo says of a trace that it gives in part, because it is larger than its `max_bytes_per_trace`; nothing of a whole one.
+/// The newer of its two APIs says it: `status` and `message` of `TraceByIDResponse`, in protobuf or in JSON.
+pub(super) fn cut_short(body: &[u8]) -> Option<String> {
+    let (partial, message) = if body.first() == Some(&b'{') {
+        let said: TempoStatus = serde_json::from_slice(body).ok()?;
+        (said.status == "PARTIAL" || said.status == 1, said.message)
+    } else {
+        let (mut partial, mut message) = (false, String::new());
+        let mut fields = Reader::new(body);
+        while let Ok(Some((number, field))) = fields.next_field() {
+            match (number, field) {
+                (3, Field::Varint(status)) => partial = status == 1,
+                (4, Field::Bytes(text)) => message = String::from_utf8_lossy(text.rest()).into_owned(),
+                _ => {}
+            }
+        }
+        (partial, message)
+    };
+    partial.then_some(message)
+}
+
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct TempoStatus {
+    status: serde_json::Value,
+    message: String,
 }
 
 /// Many ids at once; servers that do not have that are asked one by one.

@@ -23,8 +23,9 @@ use crate::wire::otlp;
 use backend::{Dialect, Names, Period};
 use client::{Answer, Client, Refusal};
 pub use search::{SearchEnd, Stretch, TraceSearch};
+use source::Kind;
 pub use source::{Backend, TraceSource};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -164,6 +165,7 @@ async fn fetch_with(
             ..FetchFacts::default()
         },
         stopped: false,
+        cut: BTreeMap::new(),
         end: SearchEnd::default(),
         names: Names::Camel,
         depth_max: search::DEPTH_MAX,
@@ -172,6 +174,8 @@ async fn fetch_with(
         fetch.find(search).await;
     }
     fetch.rounds(began).await;
+    fetch.facts.partial = fetch.cut.len() as u64;
+    fetch.facts.partial_reason = fetch.cut.first_key_value().map(|(_, why)| why.clone());
     fetch.facts.took = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let gone = fetch.traces.iter().filter(|(_, state)| state.spans == 0);
     let mut missing: Vec<Wanted> =
@@ -199,6 +203,8 @@ struct Fetch<'f> {
     traces: HashMap<TraceId, State>,
     facts: FetchFacts,
     stopped: bool,
+    /// Traces of which the backend gave a part and said so, with its words.
+    cut: BTreeMap<TraceId, String>,
     /// How the search went.
     end: SearchEnd,
     /// How the backend writes the names of its parameters, as far as is known.
@@ -312,7 +318,14 @@ impl Fetch<'_> {
             }
             Err(Refusal::Failed(why)) => return Err(why),
         };
+        let cut = if self.backend.kind == Kind::Tempo { backend::cut_short(&body) } else { None };
         let decoded = decode(body)?;
+        for id in decoded.spans.keys() {
+            match &cut {
+                Some(why) => drop(self.cut.insert(*id, why.clone())),
+                None => drop(self.cut.remove(id)),
+            }
+        }
         self.keep(&decoded)?;
         Ok(Some(decoded.spans))
     }

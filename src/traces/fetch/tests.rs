@@ -248,6 +248,36 @@ async fn tempo_by_id_in_protobuf_with_a_tenant() {
 }
 
 #[tokio::test]
+async fn what_tempo_gives_in_part_is_told() {
+    let said = "Trace exceeds maximum size of 5 bytes";
+    let base = serve(move |seen| match number(&seen.path).unwrap() {
+        2 => {
+            let mut answer = tempo_answer(2);
+            put_uint(&mut answer, 3, 1);
+            put_bytes(&mut answer, 4, said.as_bytes());
+            (200, "", answer)
+        }
+        3 => {
+            let answer = json!({"trace": otlp_json(3, 2), "metrics": {}, "status": "PARTIAL", "message": "large"});
+            (200, "", answer.to_string().into_bytes())
+        }
+        4 => {
+            let answer = json!({"trace": otlp_json(4, 2), "status": "COMPLETE"});
+            (200, "", answer.to_string().into_bytes())
+        }
+        n => {
+            let mut answer = tempo_answer(n);
+            put_bytes(&mut answer, 2, &[]);
+            (200, "", answer)
+        }
+    })
+    .await;
+    let (facts, _) = run(&format!("tempo:{base}"), &[], &plan(6)).await;
+    assert_eq!((facts.found, facts.partial, facts.problem), (6, 2, None));
+    assert_eq!(facts.partial_reason.as_deref(), Some(said));
+}
+
+#[tokio::test]
 async fn an_older_tempo_answers_json_with_batches() {
     let base = serve(|seen| {
         if seen.path.starts_with("/api/v2") {

@@ -162,6 +162,8 @@ mirror!(FetchDoc = FetchFacts {
     source: String,
     asked: u64,
     found: u64,
+    partial: u64,
+    partial_reason: Option<String>,
     spans: u64,
     requests: u64,
     retries: u64,

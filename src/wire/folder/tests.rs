@@ -90,6 +90,8 @@ pub(crate) fn run() -> Run {
                 source: "tempo:http://t:3200".into(),
                 asked: 9,
                 found: 8,
+                partial: 3,
+                partial_reason: Some("too large".into()),
                 spans: 7,
                 requests: 6,
                 retries: 5,
