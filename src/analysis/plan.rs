@@ -4,7 +4,7 @@
 //! too little, because shorter work shortens the queue for all: waits for a turn of a single server go with the square
 //! of its work or faster (M/M/1: W = S·ρ / (1 − ρ) with ρ in proportion to S). That is the other end of the range.
 
-use super::blame::Blamer;
+use super::blame::{Blamer, Piece};
 use super::change::{Amount, Target, WhatIf};
 use super::codec::codec;
 use super::names::{NONE, Names};
@@ -15,7 +15,7 @@ use super::tree::{HOP, Node, OFF, OUTER, TRANSPORT};
 use super::whatif::{Keep, Retimer};
 use crate::record::{Nanos, StepId};
 use crate::stats::Histogram;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One imagined run of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -200,7 +200,43 @@ impl Plans {
                 any = true;
             }
         }
+        self.drop_between(blamer, &counted, stay as usize, names);
         any
+    }
+
+    /// Takes away what the caller does for calls that are gone: its own time since the call before, up to [`LOOP_WORK`].
+    fn drop_between(&mut self, blamer: &Blamer, calls: &[u32], stay: usize, names: &Names) {
+        let own = |piece: &&Piece| piece.node != NONE && names.category(piece.owner) == Category::App;
+        let mut less: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut over = 0;
+        for (nth, call) in calls.iter().enumerate() {
+            let call = &blamer.forest.nodes[*call as usize];
+            if nth >= stay.max(1) {
+                let mut room = LOOP_WORK.max(call.end - call.start);
+                let first = blamer.pieces.partition_point(|piece| piece.end <= over);
+                let between = blamer.pieces[first..].iter().take_while(|piece| piece.start < call.start);
+                for piece in between.filter(own).filter(|piece| !self.gone[piece.node as usize]) {
+                    let time = (piece.end.min(call.start) - piece.start.max(over)).min(room);
+                    room -= time;
+                    *less.entry(piece.node).or_default() += time;
+                }
+            }
+            over = over.max(call.end);
+        }
+        if less.is_empty() {
+            return;
+        }
+        let mut all: BTreeMap<u32, u64> = BTreeMap::new();
+        for piece in blamer.pieces.iter().filter(own) {
+            *all.entry(piece.node).or_default() += piece.end - piece.start;
+        }
+        for (node, less) in less {
+            let all = all.get(&node).copied().unwrap_or_default().max(1);
+            if self.keep[node as usize] == Keep::All {
+                let left = u128::from(all.saturating_sub(less)) * 1_000_000 / u128::from(all);
+                self.keep[node as usize] = Keep::Millionths(left as u32);
+            }
+        }
     }
 
     fn means(&mut self, number: usize, change: usize, owner: u32, names: &Names) -> bool {
@@ -216,6 +252,9 @@ impl Plans {
     }
 }
 
+/// Between two calls of a loop a driver or an ORM works about as long as the call takes, and below a millisecond: that goes with
+/// the call. What the caller does beyond that is work that stays.
+const LOOP_WORK: u64 = 1_000_000;
 /// Waiting below this part of the latency is not worth a range.
 const QUEUED_MIN: f64 = 0.05;
 

@@ -102,3 +102,35 @@ fn waits_for_a_turn_make_a_range() {
     assert_eq!((best.p50.0 + MS / 2) / MS, 53, "10 ms times (5/9)² are left of the wait");
     assert!((step.queued_share - 0.1).abs() < 1e-9);
 }
+
+#[test]
+fn what_the_caller_does_between_the_calls_of_a_loop_goes_with_them() {
+    const US: u64 = 1_000;
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    analyzer.imagine(
+        &["calls(SELECT author)=1", "calls(SELECT author)=0"].map(|text| WhatIf::parse(text).unwrap()),
+    );
+    let mut one = exchange(1, 0, 50 * MS);
+    one.trace_id = trace(0);
+    analyzer.exchange(&one);
+    let mut spans = vec![Owned::new(2, 1, SpanKind::Server, "shop", "GET /", 0, 50 * MS)];
+    // Twenty statements of 0.2 ms, half a millisecond between two, but 20 ms of other work before the eleventh.
+    let mut at = 5 * MS;
+    for n in 0..20 {
+        let mut statement = Owned::new(10 + n, 2, SpanKind::Client, "shop", "SELECT", at, at + 200 * US);
+        statement.attributes = vec![
+            ("db.system.name", Value::Str("postgresql")),
+            ("db.query.text", Value::Str("SELECT name FROM author WHERE id = $1")),
+        ];
+        spans.push(statement);
+        at += 200 * US + if n == 9 { 20 * MS } else { 500 * US };
+    }
+    spans.iter_mut().for_each(|span| span.trace = trace(0));
+    spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    let analysis = analyzer.finish().into_analysis(&run);
+    let after: Vec<u64> =
+        analysis.what_if.iter().map(|w| (w.steps[0].after.p50.0 + 50 * US) / (100 * US)).collect();
+    // 19 × 0.2 ms, 18 × 0.5 ms and 1 of the 20 ms are gone: 50 − 3.8 − 9 − 1; without the first one 0.2 ms more.
+    assert_eq!(after, [362, 360]);
+}

@@ -286,7 +286,11 @@ pub fn fetched(view: &View) -> Option<Prose> {
         Prose::new()
             .own(format!("{} from ", part_of(facts.found, facts.asked, "trace", "traces")))
             .name(&facts.source)
-            .own(if facts.partial > 0 { format!(", {} of them in part", number::count(facts.partial)) } else { String::new() })
+            .own(if facts.partial > 0 {
+                format!(", {} of them in part", number::count(facts.partial))
+            } else {
+                String::new()
+            })
             .own(format!(
                 ", {} in {} ({}{repeated})",
                 counted(facts.spans, "span", "spans"),
@@ -342,7 +346,10 @@ fn fetch_warning(view: &View) -> Option<Message> {
 fn partial_warning(view: &View) -> Option<Message> {
     let facts = view.run().sources.fetched.as_ref().filter(|facts| facts.partial > 0)?;
     let mut text = Prose::new()
-        .own(format!("{} came in part from ", sentence(&part_of(facts.partial, facts.found, "trace", "traces"))))
+        .own(format!(
+            "{} came in part from ",
+            sentence(&part_of(facts.partial, facts.found, "trace", "traces"))
+        ))
         .name(&facts.source);
     text = match facts.partial_reason.as_deref().filter(|why| !why.is_empty()) {
         Some(why) => text.own(", which says: ").foreign(why).own("."),

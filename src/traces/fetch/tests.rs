@@ -258,7 +258,8 @@ async fn what_tempo_gives_in_part_is_told() {
             (200, "", answer)
         }
         3 => {
-            let answer = json!({"trace": otlp_json(3, 2), "metrics": {}, "status": "PARTIAL", "message": "large"});
+            let answer =
+                json!({"trace": otlp_json(3, 2), "metrics": {}, "status": "PARTIAL", "message": "large"});
             (200, "", answer.to_string().into_bytes())
         }
         4 => {
