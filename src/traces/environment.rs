@@ -378,8 +378,9 @@ impl<G: Fn(&str) -> Option<String>> Environment<G> {
     }
 }
 
-/// `key=value` pairs separated by commas, values percent-encoded (W3C Baggage without properties).
-fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+/// `key=value` pairs separated by commas, values percent-encoded (W3C Baggage without properties); `None` where it is
+/// no such list.
+pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=')?;

@@ -26,7 +26,7 @@ mod tests;
 
 pub use crate::wire::otlp::Signal;
 pub use direct::DirectSender;
-pub use environment::{Compression, Endpoint, ExportConfig, Transport};
+pub use environment::{Compression, Endpoint, ExportConfig, Transport, pairs as header_pairs};
 pub use exporter::{ExportError, ExportHandle, Exporter};
 pub use fetch::{
     Backend, FetchDoing, FetchPlan, FetchProgress, FetchSink, Fetched, SearchEnd, Stretch, TraceSearch,

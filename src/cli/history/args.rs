@@ -9,6 +9,7 @@ use std::path::PathBuf;
 Examples:
   hotspan history add runs/20261124T101500Z-shop --to perf/history.jsonl
   hotspan history add runs --git-branch hotspan-history       the newest run, on a branch of its own
+  hotspan history add runs --to s3://perf/shop/history.jsonl  in object storage
   hotspan history show perf/history.jsonl
   hotspan history check perf/history.jsonl --write junit=history.xml
   hotspan history accept perf/history.jsonl --commit 1a2b3c4 --reason 'encryption at rest' --until 2027-03-31")]
@@ -34,7 +35,7 @@ pub struct AddArgs {
     /// Run folders, folders of runs (their newest counts), or report.json files.
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
-    /// The file; made where there is none.
+    /// The file, or `s3://BUCKET/KEY` or the URL of an object; made where there is none.
     #[arg(long, value_name = "FILE", default_value = "hotspan-history.jsonl", conflicts_with = "git_branch")]
     pub to: Option<PathBuf>,
     /// A branch of this repository instead of a file; the work tree is not touched. Push it yourself.
@@ -48,7 +49,7 @@ pub struct AddArgs {
 /// Which history, and what of it.
 #[derive(Debug, Args)]
 pub struct ReadArgs {
-    /// The file [default: hotspan-history.jsonl].
+    /// The file, `s3://BUCKET/KEY`, or the URL of an object [default: hotspan-history.jsonl].
     #[arg(value_name = "FILE", conflicts_with = "git_branch")]
     pub file: Option<PathBuf>,
     /// A branch of this repository instead of a file.
@@ -104,7 +105,7 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// The file whose change is accepted [default: hotspan-history.jsonl].
+    /// The file or object whose change is accepted [default: hotspan-history.jsonl].
     #[arg(value_name = "FILE", conflicts_with = "git_branch")]
     pub file: Option<PathBuf>,
     /// A branch of this repository instead of a file.

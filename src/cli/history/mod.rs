@@ -1,8 +1,9 @@
-//! `hotspan history`: runs appended to a file or a branch, what changed in them, and a gate on recent changes.
+//! `hotspan history`: runs appended to a file, a branch or an object, what changed in them, and a gate on recent changes.
 
 mod args;
 pub mod entry;
 mod gate;
+mod object;
 mod show;
 mod store;
 
@@ -27,7 +28,7 @@ pub fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
 }
 
 fn add(args: &AddArgs) -> anyhow::Result<Exit> {
-    let store = Store::of(args.to.as_deref(), args.git_branch.as_deref());
+    let store = Store::of(args.to.as_deref(), args.git_branch.as_deref())?;
     let entries: Vec<Entry> = args
         .runs
         .iter()
@@ -84,7 +85,7 @@ struct Looked {
 }
 
 fn look(args: &ReadArgs) -> anyhow::Result<Looked> {
-    let store = Store::of(args.file.as_deref(), args.git_branch.as_deref());
+    let store = Store::of(args.file.as_deref(), args.git_branch.as_deref())?;
     let mut history = store.read()?;
     let by_commit = history.order_by(&store::commit_order());
     if history.entries.is_empty() {
@@ -153,7 +154,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
 }
 
 fn accept(args: &AcceptArgs) -> anyhow::Result<Exit> {
-    let store = Store::of(args.file.as_deref(), args.git_branch.as_deref());
+    let store = Store::of(args.file.as_deref(), args.git_branch.as_deref())?;
     let path = args.accepted.clone().unwrap_or_else(|| store.acceptances());
     let mut list = store::acceptances(&path)?;
     let new = Acceptance {

@@ -1,6 +1,7 @@
-//! Where a history lives: a plain file, or a branch of the repository that holds nothing else. A branch is read and written by
-//! git's plumbing, so neither the work tree nor the index is touched.
+//! Where a history lives: a plain file, an object in object storage, or a branch of the repository that holds nothing else. A
+//! branch is read and written by git's plumbing, so neither the work tree nor the index is touched.
 
+use super::object::Object;
 use crate::history::{Acceptances, History};
 use anyhow::{Context, bail};
 use std::collections::HashMap;
@@ -12,22 +13,26 @@ use std::process::{Command, Stdio};
 /// Name of the history within a branch.
 const IN_BRANCH: &str = "history.jsonl";
 /// How often a push of a commit to the branch is tried anew when another writer was faster.
-const TRIES: usize = 20;
+pub(super) const TRIES: usize = 20;
 
 /// Where.
 pub enum Store {
     File(PathBuf),
     Branch(String),
+    Object(Object),
 }
 
 impl Store {
     /// What the arguments mean.
-    pub fn of(file: Option<&Path>, branch: Option<&str>) -> Store {
-        match (file, branch) {
+    pub fn of(file: Option<&Path>, branch: Option<&str>) -> anyhow::Result<Store> {
+        Ok(match (file, branch) {
             (_, Some(branch)) => Store::Branch(branch.to_owned()),
-            (Some(file), None) => Store::File(file.to_owned()),
+            (Some(file), None) => match Object::named(file, &|name| std::env::var(name).ok())? {
+                Some(object) => Store::Object(object),
+                None => Store::File(file.to_owned()),
+            },
             (None, None) => Store::File(PathBuf::from("hotspan-history.jsonl")),
-        }
+        })
     }
 
     /// For messages.
@@ -35,6 +40,7 @@ impl Store {
         match self {
             Store::File(path) => path.display().to_string(),
             Store::Branch(branch) => format!("{IN_BRANCH} of the branch {branch}"),
+            Store::Object(object) => object.name().to_owned(),
         }
     }
 
@@ -46,6 +52,9 @@ impl Store {
             })?,
             Store::Branch(branch) => in_branch(branch)?
                 .with_context(|| format!("there is no branch {branch} with a {IN_BRANCH}; `hotspan history add RUN --git-branch {branch}` begins one"))?,
+            Store::Object(object) => object.read()?.with_context(|| {
+                format!("there is no {name}; `hotspan history add RUN --to {name}` begins one", name = object.name())
+            })?,
         };
         Ok(History::read(&String::from_utf8_lossy(&bytes)))
     }
@@ -57,6 +66,7 @@ impl Store {
                 append_to(path, lines).with_context(|| format!("cannot write {}", path.display()))
             }
             Store::Branch(branch) => commit_to(branch, lines),
+            Store::Object(object) => object.append(lines),
         }
     }
 
@@ -64,7 +74,7 @@ impl Store {
     pub fn acceptances(&self) -> PathBuf {
         match self {
             Store::File(path) => path.with_extension("accepted.json"),
-            Store::Branch(_) => PathBuf::from("hotspan-history.accepted.json"),
+            Store::Branch(_) | Store::Object(_) => PathBuf::from("hotspan-history.accepted.json"),
         }
     }
 }
