@@ -7,7 +7,7 @@ use super::super::template::Names;
 use super::super::threshold::Comparison;
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::step::variable_name;
+use super::value::variable_name;
 use super::{Context, positive_duration};
 use crate::record::{GRPC_STATUSES, StepKind};
 use http::HeaderName;
