@@ -70,9 +70,13 @@ pub fn request_target(
             format!("the path {path:?} must start with `/` (or be a whole URL)"),
         ));
     }
-    let parsed = Template::parse(path, names, Escape::Percent, template::url_literal)
+    let mut parsed = Template::parse(path, names, Escape::Percent, template::url_literal)
         .map_err(|fault| context.template_fault(node, text, at, fault))?;
-    // What a hole brings at the beginning is a path or URL that the service sent: it has the target's own path already.
+    // What a hole brings at the beginning is a path or URL that the service sent: it has the target's own path already, and
+    // is encoded as it has to be.
+    if let Some(Piece::Hole(_, escape)) = parsed.pieces.first_mut().filter(|_| hole) {
+        *escape = Escape::Plain;
+    }
     let mut whole = Template::text(if hole { "" } else { &prefix });
     if path.is_empty() || path.starts_with('?') {
         whole.push_text("/");
