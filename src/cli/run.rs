@@ -1,10 +1,21 @@
 //! `hotspan run`: load, collect, wait, analyse, report. Ties the rooms together with three bounded channels: exchanges from
 //! the load threads and span batches from the receiver go to the recorder, which owns the run folder.
 
+mod export;
+mod folder;
+mod meant;
+mod spans_in;
+
+pub use self::folder::{create_folder, slug};
+pub use self::meant::environment;
+pub use self::spans_in::{forward_warning, receiver_config, start_forwarder};
+
+use self::export::export_config;
+use self::folder::describe;
+use self::meant::read_scenario;
 use super::analyst::Analyst;
 use super::analyze::{Analyzed, Means, check_findings};
 use super::args::{DemoArgs, ListenArgs, OutputArgs, ReceiveArgs, RunArgs, Source, TelemetryArgs};
-use super::beside::Beside;
 use super::control::{self, Commands, Looks};
 use super::database;
 use super::events;
@@ -23,17 +34,11 @@ use super::watch::Watch;
 use crate::demo::{self, Demo};
 use crate::load::{self, LiveCounters, LoadOptions, ONE, Schedule};
 use crate::record::{LoadFacts, Nanos, Run, RunState};
-use crate::scenario::{
-    self, OtlpProtocol, Rate, Sampling, Scenario, SearchPlan, Surroundings, UrlForm, UrlLoad,
-};
-use crate::traces::{
-    Endpoint, ExportConfig, Exporter, ForwardConfig, ForwardEnd, Forwarder, Incoming, Receiver,
-    ReceiverConfig, Signal, Transport, WaitPolicy, install_crypto_provider,
-};
+use crate::scenario::{self, Sampling, Scenario, SearchPlan};
+use crate::traces::{Exporter, Forwarder, Incoming, Receiver, WaitPolicy, install_crypto_provider};
 use crate::ui::{Follower, Look, Update, Wish};
-use crate::wire::folder::{GeneratorWriter, RunWriter};
+use crate::wire::folder::GeneratorWriter;
 use anyhow::{Context, bail};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -158,78 +163,6 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime for telemetry")
-}
-
-/// The scenario that the arguments mean.
-fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
-    let shape = &args.shape;
-    if args.what.starts_with("http://") || args.what.starts_with("https://") {
-        let url = match &args.target {
-            Some(target) => elsewhere(&args.what, target)?,
-            None => args.what.clone(),
-        };
-        let mut form = UrlForm::new(url);
-        form.duration = nanos(shape.duration.unwrap_or(Duration::from_secs(30)));
-        form.load = match shape.rate {
-            Some(rate) => UrlLoad::Rate(rate_per_second(rate)?),
-            None => UrlLoad::Users(shape.users.unwrap_or(10)),
-        };
-        return Ok(scenario::from_url(&form)?);
-    }
-    let for_url =
-        shape.users.is_some() || shape.rate.is_some() && !args.find_capacity || shape.duration.is_some();
-    if for_url {
-        bail!("--users, --rate and --duration go with a URL; a scenario file says its load under `load:`");
-    }
-    if let Some(path) = &args.scenario_as {
-        let text = std::io::read_to_string(std::io::stdin()).context("cannot read the scenario")?;
-        return Ok(Beside::of(path)?.parse(&text)?);
-    }
-    let text = std::fs::read_to_string(&args.what).with_context(|| {
-        format!(
-            "cannot read the scenario {}; name a file, or a URL that begins with http:// or https://",
-            args.what
-        )
-    })?;
-    let text = match &args.target {
-        Some(target) => with_target(&text, target)
-            .with_context(|| format!("--target: {} has no line that begins with `target:`", args.what))?,
-        None => text,
-    };
-    let surroundings = Surroundings { environment: environment(), ..Surroundings::default() };
-    Ok(scenario::parse_with(&text, &args.what, &surroundings)?)
-}
-
-/// A URL's path at another host.
-fn elsewhere(url: &str, target: &str) -> anyhow::Result<String> {
-    let path = url::Url::parse(url).with_context(|| format!("{url} is no URL"))?;
-    let mut out = url::Url::parse(target).with_context(|| format!("--target {target} is no URL"))?;
-    out.set_path(path.path());
-    out.set_query(path.query());
-    Ok(out.into())
-}
-
-/// A scenario with another target; none where it has no target of its own to replace.
-fn with_target(text: &str, target: &str) -> Option<String> {
-    let is_target = |line: &str| line.starts_with("target:");
-    text.lines().any(is_target).then(|| {
-        let line = format!("target: {}", serde_json::Value::from(target));
-        text.lines().map(|l| if is_target(l) { line.as_str() } else { l }).collect::<Vec<_>>().join("\n")
-            + "\n"
-    })
-}
-
-/// The variables of this process that are text.
-pub fn environment() -> Arc<BTreeMap<String, String>> {
-    Arc::new(std::env::vars_os().filter_map(text_pair).collect())
-}
-
-fn text_pair((key, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
-    Some((key.into_string().ok()?, value.into_string().ok()?))
-}
-
-fn rate_per_second(rate: f64) -> anyhow::Result<Rate> {
-    scenario::parse_rate(&format!("{rate}/s")).map_err(|why| anyhow::anyhow!("--rate {rate}: {why}"))
 }
 
 fn nanos(duration: Duration) -> Nanos {
@@ -561,202 +494,5 @@ impl Underway {
             Exit::Passed if unwritten.is_some() => Exit::CouldNotRun,
             exit => exit,
         })
-    }
-}
-
-/// The folders that a forwarder may queue in, below the folder of runs: one for each process.
-const FORWARD_QUEUES: usize = 16;
-
-/// Starts forwarding, if it is wanted, with a queue on disk. What an earlier process could not hand on is handed on too.
-pub fn start_forwarder(args: &ListenArgs, out: &Path) -> anyhow::Result<Option<Forwarder>> {
-    let Some(url) = &args.forward else { return Ok(None) };
-    let start = |n: usize| {
-        let name = if n == 1 { "forward-queue".to_owned() } else { format!("forward-queue-{n}") };
-        Forwarder::start(&ForwardConfig::with_queue(url, out.join(name), args.forward_queue))
-    };
-    for n in 1..FORWARD_QUEUES {
-        match start(n) {
-            Err(error) if error.queue_in_use() => {}
-            started => return Ok(Some(started?)),
-        }
-    }
-    Ok(Some(start(FORWARD_QUEUES)?))
-}
-
-/// The receiver as the arguments want it.
-pub fn receiver_config(args: &ListenArgs, forwarder: Option<&Forwarder>) -> anyhow::Result<ReceiverConfig> {
-    Ok(ReceiverConfig {
-        grpc: Some(args.otlp_grpc),
-        http: Some(args.otlp_http),
-        forward: forwarder.map(Forwarder::handle),
-        tls: args.tls()?,
-        origins: args.otlp_cors.clone(),
-        ..ReceiverConfig::default()
-    })
-}
-
-/// What a person should know about spans that were not handed on.
-pub fn forward_warning(end: &ForwardEnd) -> Option<String> {
-    let why = end.last_error.as_deref().unwrap_or("the time for it was over");
-    match (end.dropped, end.waiting) {
-        (0, 0) => None,
-        (0, waiting) => Some(format!(
-            "--forward: {waiting} spans could not be handed on yet ({why}); they wait on disk, and the next `hotspan run` or \
-             `hotspan collect` with --forward and the same --out sends them"
-        )),
-        _ => Some(format!("--forward: {why}")),
-    }
-}
-
-/// Where client spans and metrics go: what the scenario says, else what the environment says.
-fn export_config(scenario: &Scenario) -> anyhow::Result<ExportConfig> {
-    let mut config = ExportConfig::from_env(|name| std::env::var(name).ok());
-    for warning in &config.warnings {
-        say(&format!("hotspan: {warning}"));
-    }
-    let Some(telemetry) = &scenario.telemetry else { return Ok(config) };
-    if let Some(url) = &telemetry.endpoint {
-        config.send_to(url).map_err(|why| anyhow::anyhow!("telemetry.endpoint of the scenario: {why}"))?;
-    }
-    for (signal, endpoint) in config.endpoints().into_iter().filter_map(|(s, e)| Some((s, e.as_mut()?))) {
-        match telemetry.protocol {
-            None => {}
-            Some(OtlpProtocol::HttpJson) => endpoint.transport = Transport::HttpJson,
-            Some(OtlpProtocol::Grpc) => endpoint.transport = Transport::Grpc,
-            Some(OtlpProtocol::HttpProtobuf) => endpoint.transport = Transport::HttpProtobuf,
-        }
-        if let (Some(url), Some(_)) = (&telemetry.endpoint, telemetry.protocol) {
-            endpoint.url = url_for(url, endpoint, signal);
-        }
-        endpoint.headers.extend(telemetry.headers.iter().cloned());
-    }
-    Ok(config)
-}
-
-/// The URL as the named protocol needs it: bare for gRPC, with the signal's path for HTTP.
-fn url_for(url: &str, endpoint: &Endpoint, signal: Signal) -> String {
-    match endpoint.transport {
-        Transport::Grpc => url.to_owned(),
-        Transport::HttpProtobuf | Transport::HttpJson => {
-            format!("{}{}", url.trim_end_matches('/'), signal.path())
-        }
-    }
-}
-
-/// The run before it has begun.
-fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
-    let started_at = host::now();
-    Run {
-        id: format!("{}-{}", host::compact_utc(started_at), slug(&scenario.name)),
-        name: scenario.name.clone(),
-        started_at,
-        ended_at: None,
-        state: RunState::Running,
-        target: scenario.target.clone(),
-        hotspan_version: env!("CARGO_PKG_VERSION").to_owned(),
-        // Asked for beside the load: git takes longer than all else that is done before it.
-        git_commit: None,
-        host: host::host(),
-        scenario: scenario.text().to_owned(),
-        steps: scenario.steps(),
-        load: LoadFacts {
-            open_model: scenario.is_open(),
-            planned: scenario.duration(),
-            ..LoadFacts::default()
-        },
-        receiver: Default::default(),
-        export: Default::default(),
-        wait: None,
-        sources: Default::default(),
-        warnings: config.warnings.iter().cloned().chain(unchecked(scenario)).collect(),
-    }
-}
-
-/// What nobody must overlook: whoever answered, nobody has checked who it was.
-fn unchecked(scenario: &Scenario) -> Option<String> {
-    let hosts = scenario.unchecked_hosts();
-    (!hosts.is_empty()).then(|| {
-        format!(
-            "Certificates of {} were NOT checked (insecure): anybody could have answered in their place, and secrets went to whoever did.",
-            hosts.join(", ")
-        )
-    })
-}
-
-/// A scenario's name as part of a folder's: lower-case letters, digits and dashes.
-pub fn slug(name: &str) -> String {
-    let dashed: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    let parts: Vec<&str> = dashed.split('-').filter(|part| !part.is_empty()).collect();
-    let slug: String = parts.join("-").chars().take(40).collect();
-    if slug.is_empty() { "run".to_owned() } else { slug }
-}
-
-/// Makes the run folder. Two runs that begin within one second get names of their own.
-pub fn create_folder(out: &Path, mut run: Run) -> anyhow::Result<(PathBuf, RunWriter, Run)> {
-    let base = run.id.clone();
-    for number in 2..100 {
-        let dir = out.join(&run.id);
-        if !dir.exists() {
-            let writer = RunWriter::create(&dir, &run)?;
-            return Ok((dir, writer, run));
-        }
-        run.id = format!("{base}-{number}");
-    }
-    bail!("{} has a hundred runs of this second; name another folder with --out", out.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scenario_can_go_elsewhere() {
-        let text = "name: x\ntarget: http://a\nsteps:\n  - get: /\n";
-        let there = with_target(text, "http://b:1").unwrap();
-        assert_eq!(there, text.replace("http://a", "\"http://b:1\""));
-        assert_eq!(with_target("name: x\n", "http://b"), None);
-        assert_eq!(elsewhere("http://a/x?y=1", "https://b:9/").unwrap(), "https://b:9/x?y=1");
-        assert!(elsewhere("http://a/x", "b").is_err());
-    }
-
-    #[test]
-    fn names_become_folder_names() {
-        assert_eq!(slug("Shop: Check-out!"), "shop-check-out");
-        assert_eq!(slug("日本"), "run");
-        assert_eq!(slug(&"x".repeat(99)).len(), 40);
-    }
-
-    #[test]
-    fn two_runs_of_one_second_do_not_share_a_folder() {
-        let scenario = scenario::from_url(&UrlForm::new("http://127.0.0.1:1/")).unwrap();
-        let config = ExportConfig::from_env(|_| None);
-        let run = describe(&scenario, &config);
-        let out = tempfile::tempdir().unwrap();
-        let (first, _writer, _) = create_folder(out.path(), run.clone()).unwrap();
-        let (second, _writer, again) = create_folder(out.path(), run.clone()).unwrap();
-        assert_ne!(first, second);
-        assert_eq!(again.id, format!("{}-2", run.id));
-    }
-
-    #[test]
-    fn the_scenario_says_where_telemetry_goes() {
-        let text = |protocol: &str| {
-            format!(
-                "target: http://127.0.0.1:1\nload: {{users: 1, for: 1s}}\nsteps: [GET /]\n\
-                 telemetry: {{endpoint: 'http://127.0.0.1:9999', protocol: {protocol}, headers: {{x-key: abc}}}}\n"
-            )
-        };
-        let config = |protocol: &str| export_config(&scenario::parse(&text(protocol), "t.yaml").unwrap());
-        let http = config("http/protobuf").unwrap().traces.unwrap();
-        assert_eq!(http.url, "http://127.0.0.1:9999/v1/traces");
-        assert!(http.headers.contains(&("x-key".into(), "abc".into())));
-        let grpc = config("grpc").unwrap().metrics.unwrap();
-        assert_eq!((grpc.url.as_str(), grpc.transport), ("http://127.0.0.1:9999", Transport::Grpc));
-        let json = config("http/json").unwrap().logs.unwrap();
-        assert_eq!(
-            (json.url.as_str(), json.transport),
-            ("http://127.0.0.1:9999/v1/logs", Transport::HttpJson)
-        );
     }
 }

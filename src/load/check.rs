@@ -1,14 +1,18 @@
 //! What is taken from answers, and whether they are as expected.
 
-use super::render::{Scope, holds};
+use super::render::{Scope, holds, render};
 use super::send::Walk;
 use super::words::Words;
 use crate::record::{CheckFailure, Nanos, Timestamp};
-use crate::scenario::{Awaited, Call, Extract, Locale, Missing, Several, Source, Step, Take};
+use crate::scenario::{
+    Awaited, Call, Extract, Locale, Missing, Pattern, Source, Step, Take, Template, text_of,
+};
 use http::HeaderMap;
 use rand::RngExt;
+use rand::rngs::SmallRng;
 use scraper::Html;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Most bytes of a body that are kept to be looked at.
@@ -83,6 +87,12 @@ pub fn look(
     let body: &[u8] = &answer.body;
     let mut json = Json { body, parsed: None };
     let mut html = None;
+    // Checks see what the same answer gave; what it did not give is told after them.
+    let mut taken = Verdict::default();
+    for extract in &step.extract {
+        let found = found(&extract.source, extract.take, answer, &mut json, &mut html);
+        keep(extract, found, walk, &mut taken, words);
+    }
     for check in &expect.headers {
         let value =
             answer.headers.get(&check.header).map(|v| Value::from(String::from_utf8_lossy(v.as_bytes())));
@@ -101,31 +111,58 @@ pub fn look(
             }
         }
     }
-    for (name, text) in &expect.contains {
-        let holds = find(body, text.as_bytes()).is_some();
-        note(&mut verdict, name, holds, || format!("{} bytes without it", body.len()), words);
-    }
-    for (name, text) in &expect.lacks {
-        let at = find(body, text.as_bytes());
-        note(&mut verdict, name, at.is_none(), || format!("at byte {}", at.unwrap_or_default()), words);
-    }
+    let Walk { variables, row, random, iteration, .. } = walk;
+    let scope =
+        Scope { variables, row: row.as_ref(), user, iteration: *iteration, now: measured.now, locale };
+    look_for_texts(step, body, &scope, random, &mut verdict, words);
     if !expect.matches.is_empty() {
         let text = String::from_utf8_lossy(body);
         for (name, pattern) in &expect.matches {
             note(&mut verdict, name, pattern.0.is_match(&text), || "no match in the body".to_string(), words);
         }
     }
-    for extract in &step.extract {
-        let found = found(extract, answer, &mut json, &mut html);
-        keep(extract, found, walk, &mut verdict, words);
-    }
+    verdict.failed.append(&mut taken.failed);
+    verdict.lacks |= taken.lacks;
     for (name, condition) in &expect.that {
-        let Walk { variables, row, random, iteration, .. } = walk;
-        let scope =
-            Scope { variables, row: row.as_ref(), user, iteration: *iteration, now: measured.now, locale };
         note(&mut verdict, name, holds(condition, &scope, random), || "false".to_string(), words);
     }
     verdict
+}
+
+/// Texts that are to be in a body, and those that are not.
+fn look_for_texts(
+    step: &Step,
+    body: &[u8],
+    scope: &Scope,
+    random: &mut SmallRng,
+    verdict: &mut Verdict,
+    words: &mut Words,
+) {
+    for (name, text) in &step.expect.contains {
+        let seen = match filled(text, scope, random) {
+            Ok(text) if find(body, text.as_bytes()).is_some() => None,
+            Ok(_) => Some(format!("{} bytes without it", body.len())),
+            Err(why) => Some(why),
+        };
+        note(verdict, name, seen.is_none(), || seen.unwrap_or_default(), words);
+    }
+    for (name, text) in &step.expect.lacks {
+        let seen = match filled(text, scope, random) {
+            Ok(text) => find(body, text.as_bytes()).map(|at| format!("at byte {at}")),
+            Err(why) => Some(why),
+        };
+        note(verdict, name, seen.is_none(), || seen.unwrap_or_default(), words);
+    }
+}
+
+/// A text that is looked for, with its holes filled.
+fn filled<'t>(text: &'t Template, scope: &Scope, random: &mut SmallRng) -> Result<Cow<'t, str>, String> {
+    if let Some(text) = text.as_static() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut out = String::new();
+    render(text, scope, random, &mut out)?;
+    Ok(Cow::Owned(out))
 }
 
 /// A status as people call it, with gRPC's words for it.
@@ -166,7 +203,7 @@ pub fn take_values(
 ) {
     let (mut json, mut html) = (Json { body: &answer.body, parsed: None }, None);
     for extract in extracts {
-        let found = found(extract, answer, &mut json, &mut html);
+        let found = found(&extract.source, extract.take, answer, &mut json, &mut html);
         keep(extract, found, walk, verdict, words);
     }
 }
@@ -186,7 +223,8 @@ fn note(
 
 /// All values that are at the place of an extraction: at least one, else a sentence that says what is lacking.
 fn found(
-    extract: &Extract,
+    source: &Source,
+    take: Take,
     answer: &Answer,
     json: &mut Json,
     html: &mut Option<Html>,
@@ -194,7 +232,7 @@ fn found(
     let one = |value: Option<String>, lacking: &str| {
         value.map(|v| vec![Value::from(v)]).ok_or_else(|| lacking.to_string())
     };
-    match &extract.source {
+    match source {
         Source::Header(name) => {
             let value = answer.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
             value.map(|v| vec![Value::from(v)]).ok_or_else(|| format!("no header {name}"))
@@ -225,17 +263,29 @@ fn found(
             if values.is_empty() { Err(lacking()) } else { Ok(values) }
         }
         Source::Pattern(pattern, group) => {
-            let text = String::from_utf8_lossy(json.body);
-            let most = if matches!(extract.take, Take::AsItIs | Take::Nth(0)) { 1 } else { MOST_FOUND };
-            let values: Vec<Value> = pattern
-                .0
-                .captures_iter(&text)
-                .take(most)
-                .filter_map(|found| found.get(*group).map(|m| Value::from(m.as_str())))
-                .collect();
-            if values.is_empty() { Err("the pattern does not match".to_string()) } else { Ok(values) }
+            let most = if matches!(take, Take::AsItIs | Take::Nth(0)) { 1 } else { MOST_FOUND };
+            matches_of(pattern, *group, &[String::from_utf8_lossy(json.body)], most)
+        }
+        Source::Within(source, pattern, group) => {
+            let values = found(source, Take::All, answer, json, html)?;
+            let texts: Vec<_> = values.iter().map(text_of).collect();
+            let only_first = matches!(take, Take::AsItIs | Take::Nth(0)) && !source.is_several();
+            matches_of(pattern, *group, &texts, if only_first { 1 } else { MOST_FOUND })
         }
     }
+}
+
+/// What a pattern's group matches in texts, in their order.
+fn matches_of(
+    pattern: &Pattern,
+    group: usize,
+    texts: &[Cow<str>],
+    most: usize,
+) -> Result<Vec<Value>, String> {
+    let found = texts.iter().flat_map(|text| pattern.0.captures_iter(text));
+    let found = found.filter_map(|found| found.get(group).map(|m| Value::from(m.as_str())));
+    let values: Vec<Value> = found.take(most).collect();
+    if values.is_empty() { Err("the pattern does not match".to_string()) } else { Ok(values) }
 }
 
 /// Puts what was found into its variable.
@@ -246,7 +296,7 @@ fn keep(
     verdict: &mut Verdict,
     words: &mut Words,
 ) {
-    let several = matches!(extract.source, Source::Json(_, Several::Yes));
+    let several = extract.source.is_several();
     let taken = found.and_then(|mut values| {
         let count = values.len();
         let index = match extract.take {
@@ -452,6 +502,43 @@ mod tests {
             ]
         );
         assert!(lacks);
+    }
+
+    #[test]
+    fn a_pattern_finds_its_part_in_what_stands_elsewhere() {
+        let step = r#"{get: /, extract: {
+            next: {header: link, regex: '<([^>]+)>; rel="next"'}, id: {header: location, regex: '/orders/(?<id>\d+)', group: id},
+            two: {json: '$..id', regex: 'n-(\d+)'}, first: {json: '$..id', regex: '\d+', take: first}, word: {cookie: sid, regex: '^..'},
+            href: {css: 'a', attribute: href, regex: 'p/(\d)', take: last}, none: {header: link, regex: zz, optional: true}, no: {header: location, regex: zz}}}"#;
+        let headers = [
+            ("link", r#"</a?p=2>; rel="next", </a>; rel="first""#),
+            ("location", "/orders/17"),
+            ("set-cookie", "sid=abc; Path=/"),
+        ];
+        let body =
+            br#"{"x": [{"id": "n-1"}, {"id": "n-22"}], "html": "<a href='/p/1'></a><a href='/p/2'></a>"}"#;
+        let (failed, variables, lacks) = looked(&step.replace('\n', " "), 200, body, &headers);
+        assert_eq!((failed, lacks), (vec!["extract no: the pattern does not match".to_string()], true));
+        let expected =
+            [json!("/a?p=2"), json!("17"), json!(["1", "22"]), json!("1"), json!("ab"), json!("2")];
+        assert_eq!(variables[..6], expected);
+    }
+
+    #[test]
+    fn texts_that_are_looked_for_can_have_templates() {
+        let step = r#"{get: /, extract: {name: $.name}, expect: {contains: ["user {{ user }}", "hello {{ name }}"], not_contains: "{{ name }}!"}}"#;
+        assert_eq!(looked(step, 200, br#"{"name": "ann", "a": "user 0, hello ann"}"#, &[]).0, [""; 0]);
+        let (failed, _, _) = looked(step, 200, br#"{"name": "ann", "a": "user 1, hello bob, ann!"}"#, &[]);
+        assert_eq!(
+            failed,
+            [
+                r#"contains "user {{ user }}": 47 bytes without it"#,
+                r#"contains "hello {{ name }}": 47 bytes without it"#,
+                r#"not contains "{{ name }}!": at byte 41"#,
+            ]
+        );
+        let (failed, _, _) = looked(step, 200, br#"{"a": "user 0"}"#, &[]);
+        assert_eq!(failed[0], r#"contains "hello {{ name }}": `name` has no value"#);
     }
 
     #[test]

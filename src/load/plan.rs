@@ -6,8 +6,8 @@ use super::render::{Scope, render};
 use super::websocket::TalkPlan;
 use crate::record::Nanos;
 use crate::scenario::{
-    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Proxy, Scenario, Secrets, Source, Step,
-    Template, Until, is_secret, masked_url,
+    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Proxy, Scenario, Secrets, Step, Template,
+    Until, is_secret, masked_url,
 };
 use bytes::Bytes;
 use http::header::{
@@ -244,8 +244,7 @@ impl StepPlan {
         }
         mark_secrets(&mut headers);
         let place = place(endpoint, step, &scenario.secrets)?;
-        let body_extracts =
-            step.extract.iter().any(|e| !matches!(e.source, Source::Header(_) | Source::Cookie(_)));
+        let body_extracts = step.extract.iter().any(|e| e.source.is_in_body());
         // Validators are added to requests whose answers are cached.
         let fixed = made_headers.is_empty() && step.cache == Caching::Never;
         let ready = match (&place, &body) {

@@ -80,13 +80,21 @@ impl Fault {
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let lower = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|c| (edits(&lower, &c.to_lowercase()), c))
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let near = candidates
+        .iter()
+        .map(|c| (edits(&lower, &c.to_lowercase()), *c))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, c)| c)
+        .map(|(_, c)| c);
+    // A word that was cut short, where only one begins so.
+    let mut begun =
+        candidates.iter().filter(|c| lower.len() >= SHORTEST_CUT && c.to_lowercase().starts_with(&lower));
+    near.or_else(|| begun.next().filter(|_| begun.next().is_none()).copied())
 }
+
+/// Fewer characters are the beginning of too much.
+const SHORTEST_CUT: usize = 3;
 
 /// `a, b and c` with each in backticks.
 pub(super) fn listed(words: &[&str]) -> String {

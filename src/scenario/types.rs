@@ -261,6 +261,28 @@ pub enum Source {
     Css(Arc<Selector>, Option<String>),
     /// In the body: a group of a pattern, 0 for the whole match.
     Pattern(Pattern, usize),
+    /// In what stands at another place: a group of a pattern there.
+    Within(Box<Source>, Pattern, usize),
+}
+
+impl Source {
+    /// Whether it stands in the body.
+    pub fn is_in_body(&self) -> bool {
+        match self {
+            Source::Header(_) | Source::Cookie(_) => false,
+            Source::Within(source, ..) => source.is_in_body(),
+            Source::Json(..) | Source::Between(..) | Source::Css(..) | Source::Pattern(..) => true,
+        }
+    }
+
+    /// Whether it names many places, so that all of them are meant where nothing else is said.
+    pub fn is_several(&self) -> bool {
+        match self {
+            Source::Json(_, several) => *several == Several::Yes,
+            Source::Within(source, ..) => source.is_several(),
+            _ => false,
+        }
+    }
 }
 
 /// Which of several values is taken.
@@ -314,9 +336,9 @@ pub struct Expect {
     /// Of its headers.
     pub headers: Vec<HeaderCheck>,
     /// Texts that its body contains.
-    pub contains: Vec<(Arc<str>, String)>,
+    pub contains: Vec<(Arc<str>, Template)>,
     /// Texts that its body does not contain.
-    pub lacks: Vec<(Arc<str>, String)>,
+    pub lacks: Vec<(Arc<str>, Template)>,
     /// Patterns that its body matches.
     pub matches: Vec<(Arc<str>, Pattern)>,
     /// Of the number of bytes of its body, as they came.

@@ -10,6 +10,7 @@
 mod chunks;
 mod fault;
 mod head;
+mod known;
 mod parser;
 mod request;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use super::timer::Timer;
 use crate::record::{Nanos, Timestamp};
 use crate::scenario::KeepAlive;
 use bytes::{Buf, Bytes};
+use known::Known;
 use parser::Parser;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -45,6 +47,8 @@ const READ: usize = 32 << 10;
 /// What all connections of a thread use in turn, never while they wait.
 pub struct Scratch {
     read: RefCell<(Box<[u8]>, Room)>,
+    /// Heads that have come before.
+    known: RefCell<Known>,
     /// Where requests are put together that are not the same each time.
     pub request: RefCell<Vec<u8>>,
     /// The thread's timer where the thread may nap: a connection that is used otherwise ends that.
@@ -56,6 +60,7 @@ impl Scratch {
     pub fn new() -> Rc<Scratch> {
         Rc::new(Scratch {
             read: RefCell::new((vec![0; READ].into(), Room::new())),
+            known: RefCell::default(),
             request: RefCell::default(),
             naps: RefCell::default(),
         })
@@ -266,7 +271,7 @@ impl Http1 {
             seen.last_byte = Some(now);
             let interim = parser.interim();
             let begun = if parser.is_silent() { Some(now) } else { seen.first_byte };
-            let fed = parser.feed(bytes, &mut seen.body);
+            let fed = parser.feed(bytes, &mut seen.body, &mut self.scratch.known.borrow_mut());
             seen.first_byte = match parser.is_silent() {
                 true => None,
                 // An interim answer ended within these bytes, so the final one began within them.

@@ -2,11 +2,58 @@
 
 use super::super::error::Fault;
 use super::super::mask::{self, Kind};
-use super::super::template::{self, Names, Template};
+use super::super::template::{self, Escape, Names, Template};
 use super::super::types::{Body, BodyPart};
-use super::super::yaml::{Node, Reader, Value, entries};
-use super::{Context, step};
+use super::super::yaml::{Key, Node, Reader, Value, entries};
+use super::Context;
+use super::value::{json, plain};
 use bytes::Bytes;
+
+/// A step's body, of whichever kind.
+pub fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
+    let kinds = ["json", "form", "body", "multipart", "graphql"];
+    let given: Vec<&Key> = kinds.iter().filter_map(|kind| step.key(kind)).collect();
+    if let [_, second, ..] = given.as_slice() {
+        return Err(Fault::new(
+            second.place,
+            format!("a step has one body: it has `{}` and `{}`", given[0].text, second.text),
+        ));
+    }
+    if let Some(node) = step.get("json") {
+        let mut text = Template::default();
+        json(node, names, context, &mut text)?;
+        return Ok(Body::Text { content_type: Some("application/json"), text });
+    }
+    if let Some(node) = step.get("form") {
+        let mut text = Template::default();
+        for (index, (key, node)) in entries(node, "a mapping of field names to values")?.iter().enumerate() {
+            if mask::is_secret(&key.text) {
+                context.secret(node, Kind::Value);
+            }
+            let separator = if index > 0 { "&" } else { "" };
+            text.push_text(&format!("{separator}{}=", template::form_literal(&key.text)));
+            let typed = node.text(context.source, "a field's value")?;
+            let value = Template::parse(&typed, names, Escape::Percent, template::form_literal)
+                .map_err(|fault| context.template_fault(node, &typed, 0, fault))?;
+            text.append(value);
+        }
+        return Ok(Body::Text { content_type: Some("application/x-www-form-urlencoded"), text });
+    }
+    if let Some(node) = step.get("multipart") {
+        return multipart(node, names, context);
+    }
+    if let Some(node) = step.get("graphql") {
+        return graphql(node, names, context);
+    }
+    if let Some(node) = step.get("body") {
+        if let Value::Map(_) = node.value {
+            return file(node, context);
+        }
+        let typed = node.text(context.source, "a text; for structured bodies use `json` or `form`")?;
+        return Ok(Body::Text { content_type: None, text: plain(node, &typed, names, context)? });
+    }
+    Ok(Body::Empty)
+}
 
 /// `body: {file: image.png, type: image/png}`: the file as it is.
 pub fn file(node: &Node, context: &Context) -> Result<Body, Fault> {
@@ -59,7 +106,7 @@ pub fn multipart(node: &Node, names: &Names, context: &Context) -> Result<Body, 
             }
             let typed = node.text(context.source, "a field's value")?;
             text.push_text("\r\n\r\n");
-            text.append(step::plain(node, &typed, names, context)?);
+            text.append(plain(node, &typed, names, context)?);
         }
     }
     text.push_text(&format!("\r\n--{boundary}--\r\n"));
@@ -120,7 +167,7 @@ pub fn graphql(node: &Node, names: &Names, context: &Context) -> Result<Body, Fa
         if let Some(node) = reader.get("variables") {
             entries(node, "a mapping of variables to values")?;
             text.push_text(",\"variables\":");
-            step::json(node, names, context, &mut text)?;
+            json(node, names, context, &mut text)?;
         }
         if let Some(node) = reader.get("operation") {
             let name = node.text(context.source, "the operation's name")?;

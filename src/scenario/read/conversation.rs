@@ -7,8 +7,10 @@ use super::super::template::{Names, Template};
 use super::super::types::{Caching, ProtocolChoice, Redirects, Step};
 use super::super::yaml::{Node, Reader, Value};
 use super::expect::{extracts, json_checks};
-use super::step::{bare_step, json, plain, request_target, target_of};
-use super::{Building, Context, Inherited, positive_duration};
+use super::request::{request_target, target_of};
+use super::step::bare_step;
+use super::value::{json, plain};
+use super::{Context, Scope, positive_duration};
 use http::Method;
 
 /// Keys of an entry of a script.
@@ -22,14 +24,8 @@ pub const CLOSE_KEYS: &[&str] = &["code", "reason"];
 const MOST_TURNS: usize = 10_000;
 
 /// A step with `ws: /chat`, without what all steps have.
-pub fn step(
-    node: &Node,
-    reader: &Reader,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &Building,
-) -> Result<Step, Fault> {
+pub fn step(node: &Node, reader: &Reader, scope: &Scope) -> Result<Step, Fault> {
+    let Scope { names, inherited, context, building } = *scope;
     context.secret(node, Kind::Url);
     let typed = node.text(context.source, "a path such as /chat")?;
     // The target says whether there is TLS; whoever writes a whole URL writes ws:// or wss://.
@@ -38,8 +34,8 @@ pub fn step(
         Some(("wss", rest)) => format!("https://{rest}"),
         _ => typed.clone(),
     };
-    let target = target_of(reader, inherited, context, building)?;
-    let mut target = request_target(node, &text, 0, names, target, context, building)?;
+    let target = target_of(reader, scope)?;
+    let mut target = request_target(node, &text, 0, target, scope)?;
     target.endpoint = building.speaking(target.endpoint, ProtocolChoice::Http1);
     let mut step = bare_step(Method::GET, target, inherited);
     let mut subprotocols = Vec::new();

@@ -3,11 +3,11 @@
 use super::super::check::{Condition, StatusCheck, StatusRange, pattern};
 use super::super::error::{Fault, listed, nearest};
 use super::super::quantity::{self, duration_text};
-use super::super::template::Names;
+use super::super::template::{Names, Template};
 use super::super::threshold::Comparison;
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::step::variable_name;
+use super::value::{plain, variable_name};
 use super::{Context, positive_duration};
 use crate::record::{GRPC_STATUSES, StepKind};
 use http::HeaderName;
@@ -32,7 +32,8 @@ pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>
     Ok(all)
 }
 
-const SOURCES: &[&str] = &["json", "header", "cookie", "css", "regex", "between"];
+/// The places, `regex` last: it can also stand beside another one.
+const SOURCES: &[&str] = &["json", "header", "cookie", "css", "between", "regex"];
 
 fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), Fault> {
     if !matches!(node.value, Value::Map(_)) {
@@ -47,16 +48,24 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), 
     };
     let given: Vec<(&str, &Node)> =
         SOURCES.iter().filter_map(|key| reader.get(key).map(|node| (*key, node))).collect();
-    let [(kind, from)] = given.as_slice() else {
-        return Err(Fault::new(reader.place(), format!("an extraction has one of {}", listed(SOURCES))));
+    let (kind, from, within) = match given.as_slice() {
+        [(kind, from)] => (kind, from, None),
+        // A pattern beside another place is looked for in what stands there.
+        [(kind, from), ("regex", pattern)] => (kind, from, Some(*pattern)),
+        _ => {
+            let message = format!("an extraction has one of {}, or one and `regex`", listed(SOURCES));
+            return Err(Fault::new(reader.place(), message));
+        }
     };
     for (key, wanted) in [("attribute", "css"), ("group", "regex")] {
-        if let Some(stray) = reader.key(key).filter(|_| *kind != wanted) {
+        let has = *kind == wanted || within.is_some() && wanted == "regex";
+        if let Some(stray) = reader.key(key).filter(|_| !has) {
             return Err(Fault::new(stray.place, format!("`{key}` goes with `{wanted}`")));
         }
     }
     let take = reader.get("take").map(|node| take(node, source)).transpose()?.unwrap_or(Take::AsItIs);
     if matches!(*kind, "header" | "cookie" | "between")
+        && within.is_none()
         && let Some(key) = reader.key("take")
     {
         return Err(Fault::new(key.place, format!("`{kind}` gives one value: `take` means nothing here")));
@@ -81,13 +90,24 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), 
                 reader.get("attribute").map(|n| n.text(source, "an attribute's name")).transpose()?;
             Source::Css(Arc::new(selector), attribute)
         }
-        "regex" => regex_source(from, reader.get("group"), source)?,
+        "regex" => {
+            let (pattern, group) = regex(from, reader.get("group"), source)?;
+            Source::Pattern(pattern, group)
+        }
         _ => between(from, source)?,
+    };
+    let from = match within {
+        None => from,
+        Some(node) => {
+            let (pattern, group) = regex(node, reader.get("group"), source)?;
+            Source::Within(Box::new(from), pattern, group)
+        }
     };
     Ok((from, take, missing))
 }
 
-fn regex_source(node: &Node, group: Option<&Node>, source: &str) -> Result<Source, Fault> {
+/// A pattern, and the number of the group that is meant.
+fn regex(node: &Node, group: Option<&Node>, source: &str) -> Result<(Pattern, usize), Fault> {
     let text = node.text(source, "a regular expression")?;
     let pattern = pattern(&text).map_err(|m| Fault::new(node.place, m))?;
     let groups = pattern.0.captures_len() - 1;
@@ -106,7 +126,7 @@ fn regex_source(node: &Node, group: Option<&Node>, source: &str) -> Result<Sourc
             }
         },
     };
-    Ok(Source::Pattern(pattern, index))
+    Ok((pattern, index))
 }
 
 fn between(node: &Node, source: &str) -> Result<Source, Fault> {
@@ -200,7 +220,7 @@ pub fn expect(node: &Node, names: &Names, context: &Context, kind: StepKind) -> 
             });
         }
     }
-    let texts = |key: &str, word: &str| -> Result<Vec<(Arc<str>, String)>, Fault> {
+    let texts = |key: &str, word: &str| -> Result<Vec<(Arc<str>, Template)>, Fault> {
         let nodes = reader.get(key).map(Node::items).unwrap_or_default();
         nodes
             .iter()
@@ -209,7 +229,7 @@ pub fn expect(node: &Node, names: &Names, context: &Context, kind: StepKind) -> 
                 if text.is_empty() {
                     return Err(Fault::new(node.place, format!("`{key}` needs a text that is not empty")));
                 }
-                Ok((Arc::from(format!("{word} {text:?}")), text))
+                Ok((Arc::from(format!("{word} {text:?}")), plain(node, &text, names, context)?))
             })
             .collect()
     };
@@ -303,6 +323,10 @@ fn status(node: &Node, source: &str) -> Result<StatusRange, Fault> {
 fn condition(node: &Node) -> Result<Condition, Fault> {
     use super::super::threshold::Comparison::Equal;
     match &node.value {
+        Value::Text(text) if text.contains("{{") => Err(Fault::new(
+            node.place,
+            "a condition has no templates: extract the value, and compare it under `that`, e.g. that: {is mine: owner == name}",
+        )),
         Value::Text(text) => Condition::parse(text).map_err(|m| Fault::new(node.place, m)),
         Value::Int(n) => Ok(Condition::Compares(Equal, (*n).into())),
         Value::Float(n) => Ok(Condition::Compares(Equal, (*n).into())),

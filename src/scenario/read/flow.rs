@@ -8,7 +8,7 @@ use super::super::template::{self, Names};
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
 use super::step::{self, METHODS, STEP_KEYS};
-use super::{Context, Inherited, think};
+use super::{Context, Inherited, Scope, think, value};
 use std::collections::BTreeMap;
 
 /// Most rounds of a `while` that says nothing else.
@@ -248,7 +248,13 @@ impl<'a> Compiler<'a> {
 
     fn request(&mut self, node: &Node) -> Result<(), Fault> {
         let local = self.steps.len();
-        let mut step = step::step(node, &self.names, &self.inherited, self.context, self.building)?;
+        let scope = Scope {
+            names: &self.names,
+            inherited: &self.inherited,
+            context: self.context,
+            building: self.building,
+        };
+        let mut step = step::step(node, &scope)?;
         for extract in &step.extract {
             self.names.declare(&extract.name);
         }
@@ -353,7 +359,7 @@ impl<'a> Compiler<'a> {
         for (key, value) in
             entries(node, "a mapping of variables to values, e.g. {page: \"{{ page + 1 }}\"}")?
         {
-            step::variable_name(key)?;
+            value::variable_name(key)?;
             self.assign(&key.text, value)?;
         }
         Ok(())
@@ -361,7 +367,7 @@ impl<'a> Compiler<'a> {
 
     /// A text that is one hole keeps its value's type; any other value is what it is.
     fn assign(&mut self, name: &str, node: &Node) -> Result<(), Fault> {
-        let expression = step::single_value(node, &self.names, self.context)?;
+        let expression = value::single_value(node, &self.names, self.context)?;
         let slot = self.names.declare(name);
         self.flow.push(Op::Set(slot, expression));
         Ok(())

@@ -7,8 +7,10 @@ use super::super::error::{Fault, listed, nearest};
 use super::super::template::{Names, Template};
 use super::super::types::{Caching, ProtocolChoice, Redirects, Step};
 use super::super::yaml::{Node, Reader, Value};
-use super::step::{bare_step, json, request_target, target_of};
-use super::{Building, Context, Inherited, positive_duration};
+use super::request::{request_target, target_of};
+use super::step::bare_step;
+use super::value::json;
+use super::{Context, Scope, positive_duration};
 use http::Method;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use std::path::{Path, PathBuf};
@@ -71,14 +73,8 @@ pub fn types(top: &Reader, context: &Context) -> Result<Option<DescriptorPool>, 
 }
 
 /// A step with `grpc: shop.v1.Catalog/GetProduct`, without what all steps have.
-pub fn step(
-    node: &Node,
-    reader: &Reader,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &Building,
-) -> Result<Step, Fault> {
+pub fn step(node: &Node, reader: &Reader, scope: &Scope) -> Result<Step, Fault> {
+    let Scope { names, inherited, context, building } = *scope;
     let typed = node.text(context.source, "a method such as shop.v1.Catalog/GetProduct")?;
     let path = typed.trim_start_matches('/');
     let wrong = || {
@@ -97,9 +93,9 @@ pub fn step(
         return Err(wrong());
     }
     let types = building.rpc_types.as_ref().map(|pool| described(node, pool, service, method)).transpose()?;
-    let target = target_of(reader, inherited, context, building)?;
+    let target = target_of(reader, scope)?;
     let text = format!("/{service}/{method}");
-    let mut target = request_target(node, &text, 0, names, target, context, building)?;
+    let mut target = request_target(node, &text, 0, target, scope)?;
     target.endpoint = building.speaking(target.endpoint, ProtocolChoice::Http2Only);
     let mut step = bare_step(Method::POST, target, inherited);
     step.path_template = path.to_string();

@@ -6,7 +6,7 @@ use super::super::template::Names;
 use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
 use super::flow::{Callable, Compiler, calls, on_failure};
-use super::{Building, Context, Inherited, data, redirects, step, think};
+use super::{Building, Context, Inherited, data, redirects, step, think, value};
 use crate::record::StepId;
 use std::collections::BTreeMap;
 
@@ -157,7 +157,7 @@ fn typed<'a>(
     typed.data = reader.get("data").map(|n| data(n, context)).transpose()?;
     for node in reader.get("takes").map(Node::items).unwrap_or_default() {
         let name = node.text(context.source, "the name of a variable")?;
-        step::variable_name(&Key { place: node.place, text: name.clone() })?;
+        value::variable_name(&Key { place: node.place, text: name.clone() })?;
         typed.takes.push(name);
     }
     if typed.weight > 0 && !typed.takes.is_empty() {

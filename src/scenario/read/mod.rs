@@ -10,11 +10,13 @@ mod http_options;
 mod journey;
 mod load;
 mod proxy;
+mod request;
 mod shape;
 mod step;
 mod targets;
 mod tls_options;
 mod trace;
+mod value;
 
 use super::address::Address;
 use super::data::{Format, SMALL, Table};
@@ -209,7 +211,7 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
     let targets = targets::read(&top, &http, &names, &context)?;
     let first = targets[0].address.clone();
     let timeouts = timeouts(&top, http.first_byte, source)?;
-    let headers = step::headers(top.get("headers"), &names, &context)?;
+    let headers = request::headers(top.get("headers"), &names, &context)?;
     let think = top.get("think").map(|node| think(node, source)).transpose()?.unwrap_or_default();
     let on_failure =
         top.get("on_failure").map(|n| flow::on_failure(n, source)).transpose()?.unwrap_or_default();
@@ -302,6 +304,15 @@ fn finding_rules(top: &Reader<'_>, source: &str) -> Result<Vec<FindingRule>, Fau
     entries(node, WHAT)?.iter().map(rule).collect()
 }
 
+/// What a step is read with: the names that it may use, what it inherits, and what there is of the scenario so far.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    names: &'a Names,
+    inherited: &'a Inherited,
+    context: &'a Context<'a>,
+    building: &'a Building,
+}
+
 /// What grows while journeys are read.
 #[derive(Default)]
 struct Building {
@@ -378,11 +389,11 @@ fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>,
     secrets(top, &names, context)?;
     if let Some(node) = top.get("vars") {
         for (key, node) in entries(node, "a mapping of names to values")? {
-            step::variable_name(key)?;
+            value::variable_name(key)?;
             if mask::is_secret(&key.text) {
                 context.secret(node, Kind::Value);
             }
-            values.push(step::json_value(node, &names, context)?);
+            values.push(value::json_value(node, &names, context)?);
             names.declare(&key.text);
         }
     }
@@ -393,7 +404,7 @@ fn variables(top: &Reader, context: &Context) -> Result<(Vec<serde_json::Value>,
 fn secrets(top: &Reader, names: &Names, context: &Context) -> Result<(), Fault> {
     let Some(node) = top.get("secrets") else { return Ok(()) };
     for (key, node) in entries(node, "a mapping of names to where secrets come from")? {
-        step::variable_name(key)?;
+        value::variable_name(key)?;
         if !matches!(node.value, Value::Map(_)) {
             context.secret(node, Kind::Value);
             return Err(Fault::new(
@@ -603,7 +614,7 @@ fn telemetry(node: &Node, context: &Context) -> Result<Telemetry, Fault> {
             let typed = node.text(context.source, "a header's value")?;
             headers.push((
                 key.text.clone(),
-                step::fixed_text(node, &typed, &names, context, "a telemetry header")?,
+                value::fixed_text(node, &typed, &names, context, "a telemetry header")?,
             ));
         }
     }

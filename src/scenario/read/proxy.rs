@@ -6,7 +6,7 @@ use super::super::mask::Kind;
 use super::super::proxy::{Bypass, Proxies, Proxy, ProxyKind};
 use super::super::template::Names;
 use super::super::yaml::{Node, Reader, Value};
-use super::{Context, step};
+use super::{Context, value};
 
 /// The keys of `proxy:`.
 pub(super) const PROXY_KEYS: &[&str] = &["url", "user", "password", "no_proxy", "tunnel"];
@@ -35,7 +35,7 @@ pub(super) fn proxies(node: &Node, names: &Names, context: &Context) -> Result<P
         let part = |node: &Node| {
             context.secret(node, Kind::Value);
             let typed = node.text(context.source, "a user's name or password")?;
-            step::fixed_text(node, &typed, names, context, "who asks a proxy")
+            value::fixed_text(node, &typed, names, context, "who asks a proxy")
         };
         let password = reader.get("password").map(&part).transpose()?.unwrap_or_default();
         proxy.login = Some((part(user)?, password));
@@ -68,7 +68,7 @@ pub(super) fn proxies(node: &Node, names: &Names, context: &Context) -> Result<P
 fn at(node: &Node, names: &Names, context: &Context) -> Result<Proxy, Fault> {
     context.secret(node, Kind::Url);
     let typed = node.text(context.source, WHAT)?;
-    let fixed = step::fixed_text(node, &typed, names, context, "a proxy")?;
+    let fixed = value::fixed_text(node, &typed, names, context, "a proxy")?;
     parse(&fixed).map_err(|why| Fault::new(node.place, why))
 }
 

@@ -1,18 +1,19 @@
 //! Journeys' steps: requests, what is taken from their answers and what must hold of them.
 
-use super::super::address::Address;
 use super::super::calls::Call;
 use super::super::check::StatusCheck;
 use super::super::error::{Fault, nearest};
 use super::super::mask::{self, Kind};
-use super::super::template::{self, Escape, Expression, Names, Piece, Template};
+use super::super::template::{Names, Template};
 use super::super::types::*;
 use super::super::yaml::{Key, Node, Reader, Value, entries};
+use super::body::body;
 use super::expect::{any_status, expect, extracts};
 use super::flow::on_failure;
-use super::{Building, Context, Inherited, MAX_STEPS, positive_duration, redirects, think};
+use super::request::{RequestTarget, headers, request_target, target_of};
+use super::{Context, Inherited, MAX_STEPS, Scope, positive_duration, redirects, think};
 use crate::record::StepKind;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use serde_json_path::JsonPath;
 use std::sync::Arc;
 
@@ -159,18 +160,13 @@ pub fn unique_name(name: String, given: Option<super::Place>, taken: &[&str]) ->
 }
 
 /// A request as written: its method and path alone, or a mapping.
-pub fn step(
-    node: &Node,
-    names: &Names,
-    inherited: &Inherited,
-    context: &Context,
-    building: &Building,
-) -> Result<Step, Fault> {
+pub fn step(node: &Node, scope: &Scope) -> Result<Step, Fault> {
+    let Scope { names, inherited, context, .. } = *scope;
     if let Value::Text(text) = &node.value {
         context.secret(node, Kind::Url);
         let (method, url) = shorthand(node, text)?;
         let offset = text.len() - url.len();
-        let target = request_target(node, text, offset, names, inherited.target, context, building)?;
+        let target = request_target(node, text, offset, inherited.target, scope)?;
         let step = Step {
             name: format!("{method} {}", target.path_template),
             ..bare_step(method, target, inherited)
@@ -196,7 +192,7 @@ pub fn step(
             "sse" => super::events::step,
             _ => super::grpc::step,
         };
-        let step = read(node, &reader, names, inherited, context, building)?;
+        let step = read(node, &reader, scope)?;
         return common(step, &reader, names, context);
     }
     goes_with(&reader, "a request over HTTP")?;
@@ -215,25 +211,14 @@ pub fn step(
     if let Some(key) = reader.key("with") {
         return Err(Fault::new(key.place, "`with` goes with `call`"));
     }
-    let target = target_of(&reader, inherited, context, building)?;
-    let target = request_target(url, &text, 0, names, target, context, building)?;
+    let target = target_of(&reader, scope)?;
+    let target = request_target(url, &text, 0, target, scope)?;
     let mut step = bare_step(method, target, inherited);
     step.body = body(&reader, names, context)?;
     if let Some(node) = reader.get("cache") {
         step.cache = if node.flag()? { Caching::AsBrowser } else { Caching::Never };
     }
     common(step, &reader, names, context)
-}
-
-/// The target that a step names, or the one that it inherits.
-pub fn target_of(
-    reader: &Reader,
-    inherited: &Inherited,
-    context: &Context,
-    building: &Building,
-) -> Result<usize, Fault> {
-    let named = reader.get("target").map(|node| building.target_named(node, context)).transpose()?;
-    Ok(named.unwrap_or(inherited.target))
 }
 
 /// Refuses keys that belong to steps of another kind.
@@ -405,307 +390,9 @@ fn shorthand<'a>(node: &Node, text: &'a str) -> Result<(Method, &'a str), Fault>
     }
 }
 
-pub struct RequestTarget {
-    pub endpoint: usize,
-    is_first: bool,
-    headers: Vec<(HeaderName, Template)>,
-    path: Template,
-    path_template: String,
-}
-
-/// A step's URL: a path under a target, or a whole URL of a host that is one. `text[offset..]` is the URL.
-pub fn request_target(
-    node: &Node,
-    text: &str,
-    offset: usize,
-    names: &Names,
-    target: usize,
-    context: &Context,
-    building: &Building,
-) -> Result<RequestTarget, Fault> {
-    let url = &text[offset..];
-    let chars_before = text[..offset].chars().count();
-    let (target, prefix, path) = if url.starts_with("http://") || url.starts_with("https://") {
-        let scheme = url.find("://").map_or(0, |at| at + 3);
-        let end = url[scheme..].find(['/', '?']).map_or(url.len(), |at| scheme + at);
-        if url[..end].contains("{{") {
-            return Err(Fault::new(
-                node.place,
-                "the host of a step cannot be a template: hosts are resolved and connected once",
-            ));
-        }
-        let address = Address::parse(&url[..end]).map_err(|m| Fault::new(node.place, m))?;
-        let known = building.targets.iter().position(|t| t.address.endpoint == address.endpoint);
-        let Some(known) = known else {
-            let host = address.endpoint.origin();
-            return Err(Fault::new(
-                node.place,
-                format!(
-                    "{host} is no target of this scenario: name it under `targets: {{other: {host}}}`, so that no slip loads a stranger"
-                ),
-            ));
-        };
-        (known, String::new(), &url[end..])
-    } else {
-        (target, building.targets[target].address.prefix().to_string(), url)
-    };
-    let target = &building.targets[target];
-    let at = chars_before + url[..url.len() - path.len()].chars().count();
-    literal_faults(node, text, path, at, context)?;
-    let hole = path.starts_with("{{");
-    if !path.is_empty() && !path.starts_with(['/', '?']) && !hole {
-        return Err(Fault::new(
-            context.place_within(node, text, at),
-            format!("the path {path:?} must start with `/` (or be a whole URL)"),
-        ));
-    }
-    let parsed = Template::parse(path, names, Escape::Percent, template::url_literal)
-        .map_err(|fault| context.template_fault(node, text, at, fault))?;
-    // What a hole brings at the beginning is a path or URL that the service sent: it has the target's own path already.
-    let mut whole = Template::text(if hole { "" } else { &prefix });
-    if path.is_empty() || path.starts_with('?') {
-        whole.push_text("/");
-    }
-    whole.append(parsed);
-    let skeleton = whole.skeleton();
-    let path_template = skeleton.split('?').next().unwrap_or_default().to_string();
-    Ok(RequestTarget {
-        endpoint: building.endpoint(&target.address.endpoint),
-        is_first: target.address.endpoint == building.targets[0].address.endpoint,
-        headers: target.headers.clone(),
-        path: whole,
-        path_template,
-    })
-}
-
-fn literal_faults(node: &Node, text: &str, path: &str, at: usize, context: &Context) -> Result<(), Fault> {
-    let mut rest = path;
-    let mut before = at;
-    loop {
-        let open = rest.find("{{").unwrap_or(rest.len());
-        let literal = &rest[..open];
-        if let Some(found) = literal.find(['{', '#']) {
-            let place = context.place_within(node, text, before + literal[..found].chars().count());
-            let message = if literal[found..].starts_with('#') {
-                "a fragment (#…) is never sent: leave it out".to_string()
-            } else {
-                let name: String = literal[found + 1..].chars().take_while(|c| *c != '}').collect();
-                format!("`{{{name}}}` is no template: write {{{{ {name} }}}}")
-            };
-            return Err(Fault::new(place, message));
-        }
-        let Some(close) = rest.find("}}") else { return Ok(()) };
-        if close < open {
-            return Ok(());
-        }
-        before += rest[..close + 2].chars().count();
-        rest = &rest[close + 2..];
-    }
-}
-
 fn merge_headers(all: &mut Vec<(HeaderName, Template)>, own: Vec<(HeaderName, Template)>) {
     for (name, value) in own {
         all.retain(|(other, _)| *other != name);
         all.push((name, value));
     }
-}
-
-/// A mapping of header names to values.
-pub fn headers(
-    node: Option<&Node>,
-    names: &Names,
-    context: &Context,
-) -> Result<Vec<(HeaderName, Template)>, Fault> {
-    let Some(node) = node else { return Ok(Vec::new()) };
-    let mut headers = Vec::new();
-    for (key, node) in entries(node, "a mapping of header names to values")? {
-        let name = HeaderName::from_bytes(key.text.as_bytes())
-            .map_err(|_| Fault::new(key.place, format!("{:?} is no header name", key.text)))?;
-        if matches!(name.as_str(), "traceparent" | "content-length" | "transfer-encoding" | "connection") {
-            return Err(Fault::new(
-                key.place,
-                format!("`{name}` is set for each request by hotspan: leave it out"),
-            ));
-        }
-        if mask::is_secret(name.as_str()) {
-            context.secret(node, Kind::Value);
-        }
-        let text = node.text(context.source, "a header's value")?;
-        let template = plain(node, &text, names, context)?;
-        for piece in &template.pieces {
-            if let Piece::Text(text) = piece
-                && HeaderValue::from_str(text).is_err()
-            {
-                return Err(Fault::new(
-                    node.place,
-                    format!("the value of `{name}` has a character that no header may have"),
-                ));
-            }
-        }
-        headers.push((name, template));
-    }
-    Ok(headers)
-}
-
-pub fn plain(node: &Node, text: &str, names: &Names, context: &Context) -> Result<Template, Fault> {
-    Template::parse(text, names, Escape::Plain, template::as_it_is)
-        .map_err(|fault| context.template_fault(node, text, 0, fault))
-}
-
-/// A text whose holes, if any, are environment variables.
-pub fn fixed_text(
-    node: &Node,
-    text: &str,
-    names: &Names,
-    context: &Context,
-    what: &str,
-) -> Result<String, Fault> {
-    let template = plain(node, text, names, context)?;
-    template.revealed().as_static().map(str::to_string).ok_or_else(|| {
-        Fault::new(
-            node.place,
-            format!("{what} is fixed for the whole run: only {{{{ env.… }}}} can be used in it"),
-        )
-    })
-}
-
-pub fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fault> {
-    let kinds = ["json", "form", "body", "multipart", "graphql"];
-    let given: Vec<&Key> = kinds.iter().filter_map(|kind| step.key(kind)).collect();
-    if let [_, second, ..] = given.as_slice() {
-        return Err(Fault::new(
-            second.place,
-            format!("a step has one body: it has `{}` and `{}`", given[0].text, second.text),
-        ));
-    }
-    if let Some(node) = step.get("json") {
-        let mut text = Template::default();
-        json(node, names, context, &mut text)?;
-        return Ok(Body::Text { content_type: Some("application/json"), text });
-    }
-    if let Some(node) = step.get("form") {
-        let mut text = Template::default();
-        for (index, (key, node)) in entries(node, "a mapping of field names to values")?.iter().enumerate() {
-            if mask::is_secret(&key.text) {
-                context.secret(node, Kind::Value);
-            }
-            let separator = if index > 0 { "&" } else { "" };
-            text.push_text(&format!("{separator}{}=", template::form_literal(&key.text)));
-            let typed = node.text(context.source, "a field's value")?;
-            let value = Template::parse(&typed, names, Escape::Percent, template::form_literal)
-                .map_err(|fault| context.template_fault(node, &typed, 0, fault))?;
-            text.append(value);
-        }
-        return Ok(Body::Text { content_type: Some("application/x-www-form-urlencoded"), text });
-    }
-    if let Some(node) = step.get("multipart") {
-        return super::body::multipart(node, names, context);
-    }
-    if let Some(node) = step.get("graphql") {
-        return super::body::graphql(node, names, context);
-    }
-    if let Some(node) = step.get("body") {
-        if let Value::Map(_) = node.value {
-            return super::body::file(node, context);
-        }
-        let typed = node.text(context.source, "a text; for structured bodies use `json` or `form`")?;
-        return Ok(Body::Text { content_type: None, text: plain(node, &typed, names, context)? });
-    }
-    Ok(Body::Empty)
-}
-
-/// JSON text with holes. A text that is one hole keeps its value's type: `"{{ pick(1, 9) }}"` is sent as a number.
-pub fn json(node: &Node, names: &Names, context: &Context, out: &mut Template) -> Result<(), Fault> {
-    match &node.value {
-        Value::Null => out.push_text("null"),
-        Value::Bool(b) => out.push_text(&b.to_string()),
-        Value::Int(n) => out.push_text(&n.to_string()),
-        Value::Float(n) => out.push_text(&serde_json::Value::from(*n).to_string()),
-        Value::Text(text) => {
-            let fault = |fault| context.template_fault(node, text, 0, fault);
-            let single =
-                Template::parse(text, names, Escape::JsonValue, template::json_inside).map_err(fault)?;
-            if single.as_single_hole().is_some() {
-                out.append(single);
-            } else {
-                let inside =
-                    Template::parse(text, names, Escape::JsonInside, template::json_inside).map_err(fault)?;
-                out.push_text("\"");
-                out.append(inside);
-                out.push_text("\"");
-            }
-        }
-        Value::List(items) => {
-            out.push_text("[");
-            for (index, item) in items.iter().enumerate() {
-                out.push_text(if index > 0 { "," } else { "" });
-                json(item, names, context, out)?;
-            }
-            out.push_text("]");
-        }
-        Value::Map(entries) => {
-            out.push_text("{");
-            for (index, (key, value)) in entries.iter().enumerate() {
-                if mask::is_secret(&key.text) {
-                    context.secret(value, Kind::Value);
-                }
-                out.push_text(if index > 0 { "," } else { "" });
-                out.push_text(&format!("\"{}\":", template::json_inside(&key.text)));
-                json(value, names, context, out)?;
-            }
-            out.push_text("}");
-        }
-    }
-    Ok(())
-}
-
-/// A value under `set` or `with`: a text that is one hole keeps its value's type.
-pub fn single_value(node: &Node, names: &Names, context: &Context) -> Result<Expression, Fault> {
-    if let Value::Text(text) = &node.value {
-        let template = plain(node, text, names, context)?;
-        return Ok(match (template.as_single_hole(), template.as_static()) {
-            (Some(expression), _) => expression.clone(),
-            (_, Some(text)) => Expression::Literal(text.into()),
-            _ => Expression::Text(template),
-        });
-    }
-    let mut text = Template::default();
-    json(node, names, context, &mut text)?;
-    let fixed = text.as_static().and_then(|t| serde_json::from_str(t).ok());
-    fixed.map(Expression::Literal).ok_or_else(|| {
-        Fault::new(node.place, "lists and mappings are fixed here: only texts can have templates")
-    })
-}
-
-/// A fixed value, for `vars`.
-pub fn json_value(node: &Node, names: &Names, context: &Context) -> Result<serde_json::Value, Fault> {
-    let mut text = Template::default();
-    json(node, names, context, &mut text)?;
-    let fixed = text.revealed().as_static().and_then(|t| serde_json::from_str(t).ok());
-    fixed.ok_or_else(|| {
-        Fault::new(node.place, "`vars` are fixed for the whole run: only {{ env.… }} can be used in them")
-    })
-}
-
-/// A name that templates can spell.
-pub fn variable_name(key: &Key) -> Result<(), Fault> {
-    let mut chars = key.text.chars();
-    let good = chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || c == '_');
-    if !good {
-        return Err(Fault::new(
-            key.place,
-            format!("`{}` is no variable name: use letters, digits and _", key.text),
-        ));
-    }
-    if matches!(
-        key.text.as_str(),
-        "data" | "fake" | "env" | "secret" | "true" | "false" | "null" | "and" | "or" | "not" | "contains"
-    ) {
-        return Err(Fault::new(
-            key.place,
-            format!("`{}` has a meaning of its own in templates: choose another name", key.text),
-        ));
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use super::super::http_options::HttpOptions;
 use super::super::mask::Kind;
 use super::super::template::{Names, Template};
 use super::super::yaml::{Node, Reader, Value, entries};
-use super::{Context, Target, http_options, step};
+use super::{Context, Target, http_options, request, value};
 
 /// All targets; the first is where steps go that name none.
 pub fn read(
@@ -26,12 +26,12 @@ pub fn read(
     }
     if let Some(node) = top.get("targets") {
         for (key, node) in entries(node, "a mapping of names to URLs, e.g. {api: http://127.0.0.1:8080}")? {
-            step::variable_name(key)?;
+            value::variable_name(key)?;
             let (url, headers, own) = match &node.value {
                 Value::Map(_) => {
                     let reader = Reader::new(node, "a target", &["url", "headers", "http"])?;
                     let url = reader.need("url", "where it is, e.g. http://127.0.0.1:8080")?;
-                    let headers = step::headers(reader.get("headers"), names, context)?;
+                    let headers = request::headers(reader.get("headers"), names, context)?;
                     (url, headers, reader.get("http"))
                 }
                 _ => (node, Vec::new(), None),
@@ -66,7 +66,7 @@ pub fn read(
 fn address(node: &Node, names: &Names, context: &Context, what: &str) -> Result<Address, Fault> {
     context.secret(node, Kind::Url);
     let typed = node.text(context.source, "a URL")?;
-    let fixed = step::fixed_text(node, &typed, names, context, what)?;
+    let fixed = value::fixed_text(node, &typed, names, context, what)?;
     let address = Address::parse(&fixed).map_err(|message| Fault::new(node.place, message))?;
     if address.path.contains('?') {
         return Err(Fault::new(node.place, format!("{what} has a query (?…): put it into the steps")));

@@ -5,7 +5,7 @@ use super::super::http_options::{Pem, TlsOptions, TlsVersion};
 use super::super::template::Names;
 use super::super::types::Trust;
 use super::super::yaml::{Node, Reader};
-use super::{Context, one_of, step};
+use super::{Context, one_of, value};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
@@ -49,7 +49,7 @@ pub(super) fn options(
     }
     if let Some(node) = reader.get("server_name") {
         let typed = node.text(context.source, "a name such as shop.example")?;
-        let name = step::fixed_text(node, &typed, names, context, "the server's name")?;
+        let name = value::fixed_text(node, &typed, names, context, "the server's name")?;
         if ServerName::try_from(name.as_str()).is_err() {
             return Err(node.expected("a name such as shop.example"));
         }

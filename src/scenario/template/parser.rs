@@ -140,6 +140,13 @@ impl Parser<'_> {
         TemplateFault { at, message: message.into() }
     }
 
+    /// Whether what stands at `at` follows a comparison.
+    fn is_compared(&self, at: usize) -> bool {
+        let before: String = self.chars.iter().take(at).collect();
+        let before = before.trim_end();
+        before.ends_with(['=', '<', '>']) || before.ends_with(" contains")
+    }
+
     fn peek(&self) -> Option<char> {
         self.chars.get(self.at).copied()
     }
@@ -465,6 +472,8 @@ impl Parser<'_> {
                 known.extend(BUILT_IN);
                 let hint = match nearest(name, known.iter().copied()) {
                     Some(near) => format!("; did you mean `{near}`?"),
+                    // Whoever compares with a word nearly always means the text.
+                    None if self.is_compared(at) => format!("; a text stands in quotes: \"{name}\""),
                     None => {
                         "; extract it in an earlier step of this journey, or set it under `vars`".to_string()
                     }

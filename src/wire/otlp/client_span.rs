@@ -11,7 +11,7 @@ use crate::record::{
 };
 use crate::wire::protobuf::{
     put_bytes, put_double_attribute, put_fixed32, put_fixed64, put_int_attribute, put_text_attribute,
-    put_uint, put_varint,
+    put_uint, put_varint, varint_len,
 };
 
 /// Field numbers of `Span`.
@@ -207,10 +207,36 @@ fn put_server(out: &mut Vec<u8>, origin: &str) {
     put_int_attribute(out, ATTRIBUTES, "server.port", port);
 }
 
+/// Attributes up to their numbers; the two lengths that depend on these (at 1 and at the last but one) are filled in.
+const USER: &[u8; 19] = b"\x4a\0\x0a\x0chotspan.user\x12\0\x18";
+const ITERATION: &[u8; 24] = b"\x4a\0\x0a\x11hotspan.iteration\x12\0\x18";
+
 /// Who walked: numbers whose size changes, so they stand last.
 fn put_walk(out: &mut Vec<u8>, exchange: &Exchange) {
-    put_int_attribute(out, ATTRIBUTES, "hotspan.user", i64::from(exchange.user));
-    put_int_attribute(out, ATTRIBUTES, "hotspan.iteration", i64::from(exchange.iteration));
+    let mut room = [0; USER.len() + ITERATION.len() + 2 * LONGEST_U32];
+    let user = put_numbered(&mut room, USER, exchange.user);
+    let all = user + put_numbered(&mut room[user..], ITERATION, exchange.iteration);
+    out.extend_from_slice(&room[..all]);
+}
+
+/// Bytes of the longest varint of 32 bits.
+const LONGEST_U32: usize = 5;
+
+/// Writes an attribute of a number to the front of `room`; gives its size.
+#[inline]
+fn put_numbered<const N: usize>(room: &mut [u8], head: &[u8; N], number: u32) -> usize {
+    let size = varint_len(u64::from(number));
+    let Some(room) = room.get_mut(..N + size) else { return 0 };
+    let (mut left, mut rest) = (number, &mut room[N..]);
+    while let [byte, more @ ..] = rest {
+        *byte = left as u8 & 0x7f | if more.is_empty() { 0 } else { 0x80 };
+        left >>= 7;
+        rest = more;
+    }
+    room[..N].copy_from_slice(head);
+    room[1] = (N - 2 + size) as u8;
+    room[N - 2] = (1 + size) as u8;
+    N + size
 }
 
 /// All of a span but [`put_walk`]. What changes from one to the next is marked behind its last byte.
@@ -385,6 +411,19 @@ fn fill_length(out: &mut Vec<u8>, start: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_stand_last_are_attributes_like_others() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
+            let mut expected = Vec::new();
+            put_int_attribute(&mut expected, ATTRIBUTES, "hotspan.user", i64::from(number));
+            put_int_attribute(&mut expected, ATTRIBUTES, "hotspan.iteration", i64::from(number / 3));
+            let mut room = [0; 64];
+            let user = put_numbered(&mut room, USER, number);
+            let all = user + put_numbered(&mut room[user..], ITERATION, number / 3);
+            assert_eq!(room[..all], expected, "{number}");
+        }
+    }
 
     #[test]
     fn origins_are_compared_whole() {

@@ -2,6 +2,8 @@
 //! ("scale") so that all values fit. Metrics data model, section "ExponentialHistogram"; the mapping is the one of its
 //! appendix: logarithm for positive scales, exponent bits for others, and exact powers of two in the lower bucket.
 
+use std::sync::LazyLock;
+
 /// Buckets at most, as the specification recommends.
 const MAX_BUCKETS: usize = 160;
 /// The finest scale that the specification defines.
@@ -126,15 +128,60 @@ impl ExponentialHistogram {
     }
 }
 
+/// The finest scale whose bucket is looked up: latencies of three orders of magnitude have scale 3 or 4.
+const FINEST: i32 = 6;
+/// Leading bits of a fraction by which a bucket is guessed.
+const GUESS: u32 = 8;
+
+static FINE: LazyLock<Fine> = LazyLock::new(Fine::new);
+
+/// The buckets of [`FINEST`] between a power of two and the next: a logarithm per value costs four times as much.
+struct Fine {
+    /// The fraction bits of each bucket's upper bound but the last one's.
+    upper: [u64; (1 << FINEST) - 1],
+    /// The first bucket that a fraction with these leading bits can lie in.
+    guess: [u8; 1 << GUESS],
+}
+
+impl Fine {
+    fn new() -> Fine {
+        let upper =
+            std::array::from_fn(|i| fraction((((i + 1) as f64) / f64::from(1 << FINEST)).exp2().to_bits()));
+        let first = |leading: usize| {
+            let least = (leading as u64) << (52 - GUESS);
+            upper.partition_point(|bound| *bound < least) as u8
+        };
+        Fine { upper, guess: std::array::from_fn(first) }
+    }
+
+    /// Number of the bucket of a value between two powers of two.
+    #[inline]
+    fn within(&self, bits: u64) -> i32 {
+        let fraction = fraction(bits);
+        let mut at = usize::from(self.guess[(fraction >> (52 - GUESS)) as usize]);
+        while self.upper.get(at).is_some_and(|bound| *bound < fraction) {
+            at += 1;
+        }
+        at as i32
+    }
+}
+
+fn fraction(bits: u64) -> u64 {
+    bits & ((1 << 52) - 1)
+}
+
 /// Bucket of a positive normal value.
 fn index_of(value: f64, scale: i32) -> i32 {
     let bits = value.to_bits();
     let exponent = (bits >> 52 & 0x7ff) as i32 - 1023;
-    let power_of_two = bits & ((1 << 52) - 1) == 0;
+    let power_of_two = fraction(bits) == 0;
     if scale <= 0 {
         (exponent - i32::from(power_of_two)) >> -scale
     } else if power_of_two {
         (exponent << scale) - 1
+    } else if scale <= FINEST {
+        // Buckets of a coarser scale are whole numbers of finer ones.
+        (exponent << FINEST | FINE.within(bits)) >> (FINEST - scale)
     } else {
         (value.log2() * f64::from(1 << scale)).floor() as i32
     }
@@ -154,6 +201,26 @@ mod tests {
         }
         // Appendix of the data model: at scale 0, (1, 2] is bucket 0 and (0.5, 1] is bucket -1.
         assert_eq!([1.0, 1.5, 2.0, 2.1].map(|v| index_of(v, 0)), [-1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_bucket_that_is_looked_up_is_the_one_of_the_logarithm() {
+        for exponent in [-30, -10, -1, 0, 3] {
+            for step in 1..4_000 {
+                let value = (1.0 + f64::from(step) / 4_000.0) * 2f64.powi(exponent);
+                for scale in 1..=FINEST {
+                    let exact = value.log2() * f64::from(1 << scale);
+                    // Where rounding decides, either may be right.
+                    if (exact - exact.round()).abs() > 1e-9 {
+                        assert_eq!(index_of(value, scale), exact.floor() as i32, "{value} at scale {scale}");
+                    }
+                }
+            }
+        }
+        for scale in 1..=FINEST {
+            let bound = 2f64.powf(2f64.powi(-scale));
+            assert_eq!([bound * 0.999_999, bound * 1.000_001].map(|v| index_of(v, scale)), [0, 1]);
+        }
     }
 
     proptest! {

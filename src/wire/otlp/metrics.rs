@@ -83,9 +83,13 @@ pub struct MetricsEncoder {
     form: HistogramForm,
     /// Start of the interval that the next export tells about.
     since: Timestamp,
-    durations: BTreeMap<DurationKey, Distribution>,
-    delays: BTreeMap<StepId, Distribution>,
-    checks: BTreeMap<(StepId, Option<Arc<str>>), u64>,
+    /// By step, and within it in the order of the keys: few, and mostly one.
+    durations: Vec<Vec<(DurationKey, Distribution)>>,
+    /// By step.
+    delays: Vec<Option<Box<Distribution>>>,
+    /// By step: exchanges whose checks all held.
+    passed: Vec<u64>,
+    failed: BTreeMap<(StepId, Arc<str>), u64>,
     exemplars: ExemplarFilter,
     load: Option<LoadGauges>,
     told: LoadGauges,
@@ -152,9 +156,10 @@ impl MetricsEncoder {
             temporality,
             form,
             since: run.started_at,
-            durations: BTreeMap::new(),
-            delays: BTreeMap::new(),
-            checks: BTreeMap::new(),
+            durations: Vec::new(),
+            delays: Vec::new(),
+            passed: Vec::new(),
+            failed: BTreeMap::new(),
             exemplars: ExemplarFilter::default(),
             load: None,
             told: LoadGauges::default(),
@@ -202,14 +207,16 @@ impl MetricsEncoder {
             ExemplarFilter::AlwaysOff => false,
         };
         let exemplar = wanted.then_some((exchange.trace_id, exchange.span_id, exchange.phases.end));
-        self.durations.entry(key).or_default().record(exchange.service_time().as_secs_f64(), exemplar);
+        let duration = exchange.service_time().as_secs_f64();
+        duration_of(of_step(&mut self.durations, key.step), key).record(duration, self.form, exemplar);
         let delay = exchange.schedule_delay().as_secs_f64();
-        self.delays.entry(exchange.step).or_default().record(delay, exemplar);
+        let delays = of_step(&mut self.delays, exchange.step).get_or_insert_default();
+        delays.record(delay, self.form, exemplar);
         if exchange.checks_failed.is_empty() {
-            *self.checks.entry((exchange.step, None)).or_default() += 1;
+            *of_step(&mut self.passed, exchange.step) += 1;
         }
         for check in &exchange.checks_failed {
-            *self.checks.entry((exchange.step, Some(check.check.clone()))).or_default() += 1;
+            *self.failed.entry((exchange.step, check.check.clone())).or_default() += 1;
         }
     }
 
@@ -230,23 +237,18 @@ impl MetricsEncoder {
             ("http.client.request.duration", "Duration of HTTP client requests.", false),
             ("rpc.client.call.duration", "Duration of outbound RPCs.", true),
         ] {
-            let points = self.durations.iter().filter(|(key, _)| self.is_rpc(key.step) == rpcs);
+            let points = self.durations.iter().flatten().filter(|(key, _)| self.is_rpc(key.step) == rpcs);
             let points = points.map(|(key, d)| (self.duration_attributes(key), d)).collect();
             metrics.extend(self.distribution(name, about, now, points));
         }
         let about = "Due time to actual start: how late the generator was.";
         metrics.extend(self.distribution("hotspan.schedule_delay", about, now, {
-            let points = self.delays.iter();
-            points.map(|(step, d)| (self.step_attributes(*step), d)).collect()
+            let points = self.delays.iter().enumerate();
+            let points = points.filter_map(|(step, d)| Some((StepId(step as u16), d.as_deref()?)));
+            points.map(|(step, d)| (self.step_attributes(step), d)).collect()
         }));
         self.load_metrics(now, &mut metrics);
-        let checks = self.checks.iter().map(|((step, failed), count)| {
-            let mut attributes = self.step_attributes(*step);
-            attributes.push(text("hotspan.check.result", if failed.is_some() { "failed" } else { "passed" }));
-            attributes.extend(failed.as_deref().map(|name| text("hotspan.check", name)));
-            number(attributes, *count, Some(self.since), now)
-        });
-        let checks: Vec<NumberDataPoint> = checks.collect();
+        let checks = self.checks(now);
         if !checks.is_empty() {
             let about = "Exchanges whose checks all held (passed), and checks that did not (failed).";
             metrics.push(self.counter("hotspan.checks", "{check}", about, checks));
@@ -258,11 +260,28 @@ impl MetricsEncoder {
             self.told = self.load.unwrap_or(self.told);
             self.durations.clear();
             self.delays.clear();
-            self.checks.clear();
+            self.passed.clear();
+            self.failed.clear();
             self.blame.clear();
             self.blamed.clear();
         }
         self.request(metrics)
+    }
+
+    /// By step, those that passed first.
+    fn checks(&self, now: Timestamp) -> Vec<NumberDataPoint> {
+        let passed = self.passed.iter().enumerate().filter(|(_, count)| **count > 0);
+        let passed = passed.map(|(step, count)| (StepId(step as u16), None, *count));
+        let failed = self.failed.iter().map(|((step, name), count)| (*step, Some(&**name), *count));
+        let mut all: Vec<_> = passed.chain(failed).collect();
+        all.sort_unstable_by_key(|(step, name, _)| (*step, *name));
+        let points = all.into_iter().map(|(step, failed, count)| {
+            let mut attributes = self.step_attributes(step);
+            attributes.push(text("hotspan.check.result", if failed.is_some() { "failed" } else { "passed" }));
+            attributes.extend(failed.map(|name| text("hotspan.check", name)));
+            number(attributes, count, Some(self.since), now)
+        });
+        points.collect()
     }
 
     fn load_metrics(&self, now: Timestamp, metrics: &mut Vec<Metric>) {
@@ -413,10 +432,35 @@ impl MetricsEncoder {
     }
 }
 
+/// A step's own.
+#[inline]
+fn of_step<T: Default>(all: &mut Vec<T>, step: StepId) -> &mut T {
+    let at = usize::from(step.0);
+    if at >= all.len() {
+        all.resize_with(at + 1, T::default);
+    }
+    &mut all[at]
+}
+
+/// The distribution of a key among those of its step.
+#[inline]
+fn duration_of(all: &mut Vec<(DurationKey, Distribution)>, key: DurationKey) -> &mut Distribution {
+    let at = match all.first() {
+        Some((first, _)) if *first == key => 0,
+        _ => all.binary_search_by_key(&key, |(of, _)| *of).unwrap_or_else(|at| {
+            all.insert(at, (key, Distribution::default()));
+            at
+        }),
+    };
+    &mut all[at].1
+}
+
 impl Distribution {
-    fn record(&mut self, seconds: f64, exemplar: Option<(TraceId, SpanId, Timestamp)>) {
+    fn record(&mut self, seconds: f64, form: HistogramForm, exemplar: Option<(TraceId, SpanId, Timestamp)>) {
         self.exponential.record(seconds);
-        self.explicit[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        if form == HistogramForm::Explicit {
+            self.explicit[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        }
         if let Some((trace_id, span_id, at)) = exemplar {
             let exponent = (seconds.to_bits() >> 52 & 0x7ff) as i32 - 1023;
             let slot = (exponent - FIRST_EXEMPLAR_EXPONENT).clamp(0, EXEMPLAR_SLOTS as i32 - 1) as usize;

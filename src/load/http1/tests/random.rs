@@ -3,6 +3,7 @@
 
 use super::super::chunks::MOST_TRAILERS;
 use super::super::head::{Asked, Fields, MOST_HEAD};
+use super::super::known::Known;
 use super::super::parser::{Body, Parser};
 use super::table::CASES;
 use crate::record::FailureClass;
@@ -26,12 +27,20 @@ struct Made {
 }
 
 fn made<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, asked: Asked) -> Made {
-    let mut parser = Parser::new(asked, Fields::All);
+    made_beside(pieces, (asked, Fields::All), &mut Known::default())
+}
+
+fn made_beside<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    (asked, fields): (Asked, Fields),
+    known: &mut Known,
+) -> Made {
+    let mut parser = Parser::new(asked, fields);
     let mut body = Body { keep: KEEP, ..Body::default() };
     let mut used = 0;
     let mut ended = None;
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-        match parser.feed(piece, &mut body) {
+        match parser.feed(piece, &mut body, known) {
             Ok(taken) => {
                 assert!(taken <= piece.len());
                 used += taken;
@@ -78,6 +87,14 @@ fn holds_for(bytes: &[u8], lengths: &[usize], asked: Asked) {
     assert_eq!(made(split(bytes, lengths), asked), whole, "split at {lengths:?}: {bytes:?}");
     if bytes.len() < 2_000 {
         assert_eq!(made(bytes.chunks(1), asked), whole, "byte by byte: {bytes:?}");
+    }
+    // What was learnt from the same bytes, or from others, changes nothing.
+    let few = (asked, Fields::Few);
+    let fresh = made_beside([bytes], few, &mut Known::default());
+    let mut known = Known::default();
+    for _ in 0..2 {
+        assert_eq!(made_beside([bytes], few, &mut known), fresh, "known: {bytes:?}");
+        assert_eq!(made_beside(split(bytes, lengths), few, &mut known), fresh, "known and split: {bytes:?}");
     }
 }
 
@@ -186,7 +203,7 @@ fn floods_are_refused_before_they_cost_memory() {
         let mut body = Body::default();
         let mut bytes = start.as_bytes().to_vec();
         for sent in 0..10_000 {
-            if parser.feed(&bytes, &mut body).is_err() {
+            if parser.feed(&bytes, &mut body, &mut Known::default()).is_err() {
                 return sent * unit.len();
             }
             bytes = unit.as_bytes().to_vec();
