@@ -230,7 +230,7 @@ fn ticks(most: f64, wanted: f64) -> Vec<f64> {
 /// A plain number for an axis.
 fn number(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v >= 1_000.0 => format!("{v:.0}"),
         v if v >= 1.0 && v.fract() < 1e-9 => format!("{v:.0}"),
         v => format!("{v:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
