@@ -180,7 +180,7 @@ fn foreign_text_stays_in_its_place() {
         assert!(xml.chars().all(|c| c == '\n' || c >= ' '), "{text:?}");
         let (slices, threads) =
             (well_formed_slices(&perfetto(&report)), well_formed_threads(&firefox(&report)));
-        assert_eq!((slices, threads), (9, vec![10.0]), "{text:?}");
+        assert_eq!((slices, threads), (11, vec![10.0]), "{text:?}");
         let metrics = openmetrics(&report);
         assert_eq!(metrics.lines().filter(|line| *line == "# EOF").count(), 1, "{text:?}");
         for line in metrics.lines().filter(|l| !l.starts_with('#')) {
@@ -292,7 +292,7 @@ fn well_formed_threads(text: &str) -> Vec<f64> {
 fn time_lines_have_the_mean_request_and_real_ones() {
     let sample = with_paths(None);
     let text = perfetto(&sample.report());
-    assert_eq!(well_formed_slices(&text), 9);
+    assert_eq!(well_formed_slices(&text), 11);
     let file: Value = serde_json::from_str(&text).unwrap();
     let events = file["traceEvents"].as_array().unwrap();
     let of = |pid: u64| events.iter().filter(move |e| e["ph"] == "X" && e["pid"] == pid);
