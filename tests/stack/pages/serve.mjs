@@ -197,7 +197,10 @@ async function useEditor(page, uses, { scenario, file }) {
   await page.waitForFunction(() => document.querySelector(".said").textContent.includes("public"), { timeout: 10000 });
   e.public = await text(page, ".said");
   // Saving: as it is, after somebody else changed the file, and under another name.
-  const keep = () => page.$$eval("main .ways button", (all) => all.at(-1).click());
+  const keep = async () => {
+    await page.waitForFunction(() => ![...document.querySelectorAll("main .ways button")].at(-1).disabled);
+    await page.$$eval("main .ways button", (all) => all.at(-1).click());
+  };
   const kept = () => page.waitForFunction(() => document.querySelector(".ways [role=status]").textContent.startsWith("Saved"));
   const before = fs.readFileSync(file, "utf8");
   await write(good + "# seen\n");

@@ -176,6 +176,7 @@ pages.start = (box, page) => {
     }
     const { ok, value } = answer;
     if (!ok) {
+      sayKept();
       saved.textContent = "";
       said.className = "said bad";
       const why = value.error?.message || value.error;
