@@ -133,6 +133,14 @@ pub struct Contributor {
     pub code: Arc<str>,
 }
 
+impl Contributor {
+    /// Whether it is the same work, wherever in the code.
+    pub fn is_same_work(&self, other: &Contributor) -> bool {
+        (self.category, &self.service, &self.system, &self.name)
+            == (other.category, &other.service, &other.system, &other.name)
+    }
+}
+
 /// Latency bands of a step: up to the median, up to p90, up to p99, above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Band {

@@ -2,6 +2,7 @@
 //! gives the same report.
 
 use super::args::{AnalyzeArgs, FindingArgs, PrintArgs, SearchArgs};
+use super::closer;
 use super::database;
 use super::exit::{self, Exit, say};
 use super::fetch::{self, Fetcher};
@@ -54,6 +55,8 @@ pub struct Analyzed {
     /// The file that limits came from beside the scenario.
     file: Option<String>,
     outputs: OutputFiles,
+    /// Whether the requests that findings name were read.
+    looked: bool,
 }
 
 /// Runs the command.
@@ -341,7 +344,8 @@ impl Analyzed {
         let on_spans = thresholds::need_spans(&limits);
         let file = means.budget.as_ref().map(|(file, _)| file.clone());
         let outputs = means.outputs.clone();
-        Ok(Analyzed { dir: dir.to_owned(), run, analysis, thresholds: results, on_spans, file, outputs })
+        let dir = dir.to_owned();
+        Ok(Analyzed { dir, run, analysis, thresholds: results, on_spans, file, outputs, looked: false })
     }
 }
 
@@ -450,13 +454,26 @@ impl Analyzed {
         }
     }
 
+    /// Reads the requests that findings name, for pictures; once.
+    fn look_closer(&mut self) {
+        if self.looked {
+            return;
+        }
+        self.looked = true;
+        // A folder that was readable a moment ago; without it there are the pictures of the steps.
+        if let Ok(reader) = RunReader::open(&self.dir) {
+            self.analysis.pictures.of_findings = closer::look(&reader, &self.run, &self.analysis);
+        }
+    }
+
     /// What the documents are made from.
     pub fn report(&self) -> Report<'_> {
         Report { run: &self.run, analysis: &self.analysis, thresholds: &self.thresholds }
     }
 
     /// Writes `report.json`, `report.md` and `report.html` into the run folder; each appears whole or not at all.
-    pub fn write_files(&self) -> anyhow::Result<()> {
+    pub fn write_files(&mut self) -> anyhow::Result<()> {
+        self.look_closer();
         for (name, text) in [
             ("report.json", report::json(&self.report())),
             ("report.md", report::markdown(&self.report())),
@@ -473,9 +490,18 @@ impl Analyzed {
     }
 
     /// Prints the report in the format that was asked for.
-    pub fn print(&self, print: &PrintArgs) -> anyhow::Result<()> {
+    pub fn print(&mut self, print: &PrintArgs) -> anyhow::Result<()> {
+        if print.format.has_pictures() {
+            self.look_closer();
+        }
         exit::print(&render(&self.report(), print))?;
         if self.outputs.is_empty() { Ok(()) } else { self.outputs.write(&self.gate()) }
+    }
+
+    /// Its pictures, each as a file.
+    pub fn pictures(&mut self) -> Vec<report::Picture> {
+        self.look_closer();
+        report::pictures(&self.report())
     }
 
     /// The thresholds as a gate, with the verdict that the exit status has.

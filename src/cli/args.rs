@@ -353,8 +353,21 @@ pub enum Format {
     Folded,
     /// The same for speedscope.
     Speedscope,
+    /// The average request of each step and real requests as time lines, for ui.perfetto.dev and chrome://tracing.
+    Perfetto,
+    /// The critical path of all requests for profiler.firefox.com.
+    Firefox,
+    /// All pictures one below the other; `report --pictures DIR` writes each as a file.
+    Svg,
     /// Latencies as an HdrHistogram log.
     Hdr,
+}
+
+impl Format {
+    /// Whether whole requests are shown.
+    pub fn has_pictures(self) -> bool {
+        matches!(self, Format::Html | Format::Perfetto | Format::Svg)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -550,11 +563,16 @@ pub struct SpansArgs {
 #[command(after_help = "\
 Examples:
   hotspan report runs                               the newest run again
-  hotspan report runs/20261124T101500Z-shop --format markdown > comment.md")]
+  hotspan report runs/20261124T101500Z-shop --format markdown > comment.md
+  hotspan report runs --format perfetto > trace.json    for ui.perfetto.dev
+  hotspan report runs --pictures pictures           each picture as an SVG file")]
 pub struct ReportArgs {
     /// A run folder; a folder of runs means the newest in it.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// Write each picture of the report as an SVG file into this folder, and print their names.
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    pub pictures: Option<PathBuf>,
     #[command(flatten)]
     pub print: PrintArgs,
 }

@@ -7,6 +7,7 @@ mod answering;
 mod args;
 mod beside;
 mod ci;
+mod closer;
 mod collect;
 mod compare;
 mod control;

@@ -61,7 +61,7 @@ pub fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let missing: Vec<String> =
         (0..of).filter(|i| !have.contains(i)).take(9).map(|i| format!("{}/{of}", i + 1)).collect();
     ensure!(missing.is_empty(), "parts are missing: {}", missing.join(", "));
-    let analyzed = Analyzed::of_partial(&reader, run, sum, Vec::new(), &Means::default())?;
+    let mut analyzed = Analyzed::of_partial(&reader, run, sum, Vec::new(), &Means::default())?;
     analyzed.write_files()?;
     analyzed.print(&args.print)?;
     Ok(analyzed.exit(args.strict))

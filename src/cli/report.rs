@@ -4,15 +4,33 @@
 use super::analyze::{Means, analyze_folder, find_run};
 use super::args::{ColorChoice, Format, PrintArgs, ReportArgs};
 use super::exit::{self, Exit};
-use crate::report::{self, Report, Style};
+use crate::report::{self, Picture, Report, Style};
+use anyhow::Context;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
     let mut analyzed = analyze_folder(&find_run(&args.run)?, &Means::default())?;
     analyzed.link_to(&args.print);
-    exit::print(&render(&analyzed.report(), &args.print))?;
+    match &args.pictures {
+        None => analyzed.print(&args.print)?,
+        Some(folder) => exit::print(&write_pictures(&analyzed.pictures(), folder)?)?,
+    }
     Ok(Exit::Passed)
+}
+
+/// Writes each picture as a file; their names, a line each.
+fn write_pictures(pictures: &[Picture], folder: &Path) -> anyhow::Result<String> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut names = String::new();
+    for picture in pictures {
+        let path = folder.join(&picture.name).with_extension("svg");
+        std::fs::write(&path, &picture.svg).with_context(|| format!("cannot write {}", path.display()))?;
+        names.push_str(&format!("{}\n", path.display()));
+    }
+    Ok(names)
 }
 
 /// The report in the format that the arguments ask for.
@@ -27,6 +45,9 @@ pub fn render(report: &Report, print: &PrintArgs) -> String {
         Format::Openmetrics => report::openmetrics(report),
         Format::Folded => report::folded(report),
         Format::Speedscope => report::speedscope(report),
+        Format::Perfetto => report::perfetto(report),
+        Format::Firefox => report::firefox(report),
+        Format::Svg => report::svg(report),
         Format::Hdr => report::hdr_log(report),
     }
 }

@@ -484,7 +484,7 @@ impl Underway {
         let analyzed =
             tracing::info_span!("analyse").in_scope(|| Analyzed::of_run(&self.dir, self.run, means));
         self.progress.clear();
-        let analyzed = analyzed?;
+        let mut analyzed = analyzed?;
         // A report that cannot be written is still printed: the measurement is not lost with the disk.
         if let Err(error) = analyzed.write_files() {
             say(&format!("hotspan: {error:#}"));

@@ -23,6 +23,7 @@ mod number;
 mod prose;
 mod read;
 mod run_gate;
+mod svg;
 mod terminal;
 mod text;
 mod view;
@@ -40,19 +41,22 @@ mod hostile_tests;
 mod sample;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod xml_reader;
 
 use crate::analysis::result::Analysis;
 use crate::record::Run;
 
 pub use compare_gate::compare_gate;
 pub use difference::{Difference, Paths};
-pub use export::{csv, folded, hdr_log, openmetrics, speedscope};
+pub use export::{csv, firefox, folded, hdr_log, openmetrics, perfetto, speedscope};
 pub use html::{html, script as page_script, style as page_style, trace as trace_json};
 pub use json::{comparison as comparison_json, embedded as embedded_json, json, safe_json};
 pub use markdown::{comparison as comparison_markdown, markdown};
 pub use number::rfc3339;
 pub use read::{ReadError, summary, summary_of_any};
 pub use run_gate::{junit, run_gate};
+pub use svg::{Picture, pictures, svg};
 pub use terminal::{comparison as comparison_terminal, terminal};
 pub use text::clean;
 

@@ -449,7 +449,7 @@ pub fn by_excess(mut categories: Vec<usize>, tail: &Tail) -> Vec<usize> {
 
 /// Whether two contributors differ in their place in the code at most.
 fn same_work(a: &Contributor, b: &Contributor) -> bool {
-    (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
+    a.is_same_work(b)
 }
 
 /// The service of all contributors that have one, where it is the same.

@@ -157,6 +157,36 @@ def check_formats(suite: Suite, name: str, folder: Path, report: dict) -> None:
     weights = sum(sum(p["weights"]) for p in scope["profiles"]) / 1000
     frames = {f for p in scope["profiles"] for s in p["samples"] for f in s}
     suite.check(f"{name}: speedscope has the same", abs(weights - folded) < 1e-6 and max(frames) < len(scope["shared"]["frames"]), f"{weights}")
+    events = json.loads(printed(suite, folder, "perfetto"))["traceEvents"]
+    processes = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    slices = [e for e in events if e["ph"] == "X"]
+    roots = {e["pid"]: e["dur"] for e in reversed(slices) if e["ts"] == 0 and processes[e["pid"]].endswith("requests")}
+    means = sorted(round(v / 1000, 3) for v in roots.values())
+    wanted = sorted(s["latency_ms"]["mean"] for s in steps)
+    near = len(means) == len(wanted) and all(abs(a - b) <= 0.002 for a, b in zip(means, wanted))
+    suite.check(f"{name}: Perfetto's average requests have the means", near, f"{means[:3]} for {wanted[:3]}")
+    real = {e["args"]["trace_id"]: e["dur"] for e in slices if e["name"] == "request" and "trace_id" in e["args"]}
+    known = {e["trace_id"]: e["latency_ms"] * 1000 for s in steps for e in s["exemplars"]}
+    suite.check(f"{name}: its requests are the report's", real and all(abs(real[t] - known[t]) < 1 for t in real if t in known) and set(real) & set(known), f"{list(real)[:2]}")
+    threads = json.loads(printed(suite, folder, "firefox"))["threads"]
+    profiled = sum(sum(t["samples"]["weight"]) for t in threads)
+    samples = sum(t["samples"]["length"] for t in threads)
+    suite.check(f"{name}: the Firefox profile has the same time", abs(profiled - folded) <= 0.002 * samples, f"{profiled} for {folded}")
+    pictures = folder.parent / f"{folder.name}-pictures"
+    ran = suite.hotspan("report", folder, "--pictures", pictures, timeout=120)
+    files = sorted(pictures.glob("*.svg"))
+    suite.check(f"{name}: each picture is a file", ran.code == 0 and sorted(ran.out.split("\n")[:-1]) == [str(f) for f in files] and len(files) > 4, str(ran)[:300])
+    blame = [{k.removeprefix("data-"): v for k, v in e.attrib.items()} for e in xml.parse(pictures / "blame.svg").iter() if "data-ms" in e.attrib]
+    shown = {}
+    for bar in blame:
+        shown[int(bar["step"])] = shown.get(int(bar["step"]), 0) + float(bar["ms"])
+    wanted = {n: s["latency_ms"]["mean"] for n, s in enumerate(report["steps"]) if s["exchanges"]}
+    suite.check(f"{name}: SVG bars sum to the means", all(abs(v - wanted[n]) < 0.01 for n, v in shown.items()) and len(shown) == min(len(wanted), 40), f"{shown} for {wanted}")
+    elements = {e.tag.split("}")[1] for f in files for e in xml.parse(f).iter()}
+    allowed = {"svg", "title", "desc", "style", "rect", "g", "text", "path", "circle"}
+    suite.check(f"{name}: pictures have only their own elements", elements <= allowed, str(elements - allowed))
+    whole = xml.fromstring(printed(suite, folder, "svg"))
+    suite.check(f"{name}: all pictures are one file too", len([e for e in whole.iter() if e.get("class") == "h"]) == len(files))
     logs = [line for line in printed(suite, folder, "hdr").splitlines() if line.startswith("Tag=")]
     suite.check(f"{name}: the histogram log has two lines a step", len(logs) == 2 * len(steps), str(len(logs)))
     payloads = [base64.b64decode(line.rsplit(",", 1)[1]) for line in logs]
@@ -181,6 +211,10 @@ def check_uses(suite: Suite, uses: dict) -> None:
     suite.check("a link keeps the filter", uses["linked"] == [filtered["step"]], f"{uses['linked']} from {filtered['hash']}")
     suite.check("a link leads to a finding", uses["toFinding"] is not None and 0 <= uses["toFinding"] < 300 and uses["focusedAt"] == "finding-1", f"{uses['toFinding']} {uses['focusedAt']}")
     suite.check("a link leads to a request", uses["toTrace"])
+    request = uses["request"]
+    suite.check("a finding's request is drawn when it is opened", request["before"] == 0 and len(request["rows"]) > 5, str(request)[:300])
+    suite.check("its path is its whole latency", request["rows"] and request["rows"][0][2] == request["rows"][0][3], str(request["rows"][:1]))
+    suite.check("what the finding is about is marked", request["mine"] >= 1 and request["lit"] >= 1 and "what the finding is about" in request["said"], str(request)[-300:])
     before, without = uses["asItWas"], uses["without"]
     suite.check("sliders at rest change nothing", all(abs(now - then) < 1e-9 for now, then in before), str(before))
     suite.check("a slider at zero takes time away", without[0][1] < without[0][0] and all(then <= now for now, then in without), str(without))
@@ -269,7 +303,7 @@ def main() -> int:
         large = os.environ.get("HOTSPAN_PAGES_RUN")
         if large:
             looks.append({"name": "large", "file": str(Path(large).resolve() / "report.html")})
-        seen = browse(suite, {"looks": looks, "use": {"file": str(page)}})
+        seen = browse(suite, {"looks": looks, "use": {"file": str(page), "shots": SHOTS or None}})
         for look in seen["looks"]:
             with suite.case(look["name"]):
                 check_look(suite, look)

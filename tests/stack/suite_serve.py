@@ -6,6 +6,7 @@ bodies, hostile names. Nothing of that may start, stop or read anything.
 HOTSPAN_PAGES_SHOTS=FOLDER keeps pictures of every page.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -158,8 +159,10 @@ def attack(suite: Suite, client: Client, runs: "list[str]", out: Path, scenarios
     check("a token from elsewhere", status("POST", "/enter", {"token": TOKEN}, Origin="http://evil.example") == 403)
 
     text = SCENARIO.format(name="attack", target="http://127.0.0.1:1", first="1s", second="1s")
+    before = (scenarios / "shop.yaml").read_bytes()
+    version = hashlib.sha256(before).hexdigest()
     changes = {
-        "/start": {"scenario": "shop.yaml", "text": text}, "/check": {"scenario": "shop.yaml", "text": text},
+        "/save": {"scenario": "shop.yaml", "text": text, "version": version}, "/start": {"scenario": "shop.yaml", "text": text}, "/check": {"scenario": "shop.yaml", "text": text},
         "/live/change": {"change": "stop"}, f"/runs/{run}/notes": {"tags": "attacked", "text": "attacked"},
     }  # fmt: skip
     for path, form in changes.items():
@@ -182,6 +185,7 @@ def attack(suite: Suite, client: Client, runs: "list[str]", out: Path, scenarios
             check(f"{path}: {method} is refused, without CORS", seen == 405 and "access-control-allow-origin" not in headers, str(seen))
         check(f"{path}: a body that is too long", status("POST", path, b"csrf=" + csrf.encode() + b"&text=" + b"x" * 525_000) == 413)
     check("no run was started", client.state() is None, str(client.state()))
+    check("no scenario was saved", (scenarios / "shop.yaml").read_bytes() == before and os.listdir(scenarios) == ["shop.yaml"], str(os.listdir(scenarios)))
     check("no note was kept", not (out / run / "notes.json").exists())
 
     secret = suite.folder / "secret"
@@ -215,6 +219,14 @@ def attack(suite: Suite, client: Client, runs: "list[str]", out: Path, scenarios
     for name in ["../new.yaml", "/tmp/new.yaml", ".yaml", "new.txt", "a/b.yaml", ""]:
         answer = json.loads(client.ask("POST", "/check", {"csrf": csrf, "scenario": name, "text": text})[2])
         check(f"no scenario of the name {name!r}", "error" in answer, str(answer))
+        check(f"and none is saved: {name!r}", status("POST", "/save", {"csrf": csrf, "scenario": name, "text": text}) == 409)
+    for name in ["linked.yaml", "shop.yaml"]:
+        for known in ["", "0" * 64, hashlib.sha256((suite.folder / "secret.yaml").read_bytes()).hexdigest()]:
+            check(f"{name} is not overwritten unseen", status("POST", "/save", {"csrf": csrf, "scenario": name, "text": text, "version": known}) == 409)
+    check("what is no scenario is not saved", status("POST", "/save", {"csrf": csrf, "scenario": "new.yaml", "text": "taget: x"}) == 409)
+    here = sorted(os.listdir(scenarios))
+    check("nothing was written to the folder of scenarios", (scenarios / "shop.yaml").read_bytes() == before and here == ["linked.csv", "linked.yaml", "shop.yaml"], str(here))
+    check("nor outside", "SECRET" in (suite.folder / "secret.yaml").read_text() and not (suite.folder / "new.yaml").exists())
     public = text.replace("http://127.0.0.1:1", "http://93.184.216.34/")
     answer = client.ask("POST", "/start", {"csrf": csrf, "scenario": "shop.yaml", "text": public})
     check("a public host is not loaded", answer[0] == 409 and "hotspan serve --i-own 93.184.216.34" in answer[2], str(answer)[:400])
@@ -237,6 +249,27 @@ def attack(suite: Suite, client: Client, runs: "list[str]", out: Path, scenarios
         check(f"a hostile note stays text: {text[:24]!r}", seen == 303 and not loose, str(loose))
     check("notes of the form are kept", "second" in json.loads((out / run / "notes.json").read_text())["text"])
     (out / run / "notes.json").unlink()
+
+
+def saving(suite: Suite, client: Client, scenarios: Path) -> None:
+    """A scenario is kept as it was written, unless its file is another one meanwhile."""
+    def save(name: str, text: str, known: str) -> "tuple[int, dict]":
+        seen, _, body = client.ask("POST", "/save", {"csrf": client.csrf, "scenario": name, "text": text, "version": known})
+        return seen, json.loads(body)
+
+    first = (scenarios / "shop.yaml").read_text()
+    page = client.page("/start?scenario=shop.yaml")
+    changed = first + "# one more line\n"
+    seen, answer = save("shop.yaml", changed, page["version"])
+    suite.check("what was read is saved", seen == 200 and (scenarios / "shop.yaml").read_text() == changed, str(answer))
+    seen, again = save("shop.yaml", first, page["version"])
+    suite.check("what changed meanwhile is not overwritten", seen == 409 and "since this page read it" in again["error"]["message"], str(again))
+    seen, _ = save("shop.yaml", first, answer.get("version", ""))
+    suite.check("the next version follows", seen == 200 and (scenarios / "shop.yaml").read_text() == first)
+    seen, answer = save("copy.yaml", first, "")
+    suite.check("a new file is made", seen == 200 and (scenarios / "copy.yaml").read_text() == first, str(answer))
+    suite.check("once", save("copy.yaml", first, "")[0] == 409)
+    suite.check("nothing else is left", not [name for name in os.listdir(scenarios) if name.startswith(".")], str(os.listdir(scenarios)))
 
 
 def failing(suite: Suite, client: Client, grpc: int, target: str) -> None:
@@ -272,7 +305,7 @@ def check_looks(suite: Suite, looks: "list[dict]") -> None:
         with suite.case(seen["name"]):
             suite.check("it is there and drawn", seen["status"] == 200 and not seen["broken"], f"{seen['status']} {seen['broken']}")
             suite.check("no console error", not seen["console"], str(seen["console"][:3]))
-            suite.check("nothing is fetched from elsewhere", not seen["elsewhere"], str(seen["elsewhere"][:3]))
+            suite.check("nothing is fetched from elsewhere", not seen["requests"], str(seen["requests"][:3]))
             suite.check("no dialog, no foreign script", not seen["dialogs"] and seen["pwned"] is None, str(seen["pwned"]))
             suite.check("not wider than the screen", seen["overflow"] <= 0, f"{seen['overflow']} px")
             suite.check("no serious violation by axe", not seen.get("violations"), "\n".join(seen.get("violations", [])))
@@ -313,6 +346,12 @@ def check_uses(suite: Suite, uses: dict, client: Client, out: Path) -> None:
     check("a mistake cannot be started", editor["stuck"] is True)
     check("its place is gone to", editor["selection"] > 0, str(editor["selection"]))
     check("a public host is refused as one types", "--i-own" in editor["public"], editor["public"])
+    check("what is written can be saved", editor["savable"] == "Save" and editor["saved"] == "Saved as shop.yaml." and editor["savedText"].endswith("# seen\n"), str(editor))
+    check("a file that changed meanwhile is not overwritten", "Not saved" in editor["late"] and "since this page read it" in editor["late"], editor["late"])
+    check("it is saved under another name", editor["another"] == "Saved as another.yaml." and editor["listed"], str(editor))
+    linked = uses["linked"]
+    check("a trace of the report leads to the browser", linked["at"].endswith(linked["id"]) and linked["rows"] >= 3, str(linked))
+    check("it shows the waterfall of the report", linked["rows"] == linked["rowsOfReport"], str(linked))
     live = uses["live"]
     check("the run is watched: requests, latency, blame", live["seconds"] >= 3 and live["p95"] and live["blame"] >= 1, str(live)[:600])
     check("steps have bars of blame", live["bars"] >= 1 and live["rows"] == 3, str(live)[:300])
@@ -326,7 +365,7 @@ def check_uses(suite: Suite, uses: dict, client: Client, out: Path) -> None:
     what = json.dumps(report["load"])
     check("the report tells what was changed", all(word in what for word in ["times 1.1", "paused", "resumed", "next stage", "stopped"]), what[:600])
     check("no console error while all is used", not uses["console"], str(uses["console"][:4]))
-    check("nothing is fetched from elsewhere", not uses["elsewhere"], str(uses["elsewhere"][:3]))
+    check("nothing is fetched from elsewhere", not uses["requests"], str(uses["requests"][:3]))
     check("the theme is kept", uses["theme"] == ["dark", "dark"], str(uses["theme"]))
 
 
@@ -347,6 +386,7 @@ def main() -> int:
         client = Client(port)
         client.enter()
         attack(suite, client, runs, out, scenarios)
+        saving(suite, client, scenarios)
         failing(suite, client, grpc, target)
         hostile = hostile_run(out, runs[0])
         traced = client.page(f"/runs/{runs[-1]}/traces?text=SELECT")["traces"]["rows"]
@@ -361,7 +401,7 @@ def main() -> int:
         for name, path in opened.items():
             variants = [("light", "desktop"), ("dark", "phone")] if name.startswith("hostile") else [(t, s) for t in ("light", "dark") for s in ("desktop", "phone")]
             looks += [{"name": f"{name}-{theme}-{size}", "path": path, "theme": theme, "size": size, "axe": (theme == "light") == (size == "desktop"), "shots": SHOTS or None} for theme, size in variants]
-        task = {"base": f"http://{HOST}:{port}", "token": TOKEN, "looks": looks, "use": {"runs": runs, "scenario": "shop.yaml", "shots": SHOTS or None}}
+        task = {"base": f"http://{HOST}:{port}", "token": TOKEN, "looks": looks, "use": {"runs": runs, "scenario": "shop.yaml", "file": str(scenarios / "shop.yaml"), "shots": SHOTS or None}}
         seen = browse(suite, task)
         check_looks(suite, seen["looks"])
         check_uses(suite, seen["uses"], client, out)

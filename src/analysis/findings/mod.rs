@@ -306,7 +306,7 @@ impl View<'_> {
 
 /// The same work, wherever in the code.
 pub(super) fn same_work(a: &Contributor, b: &Contributor) -> bool {
-    (a.category, &a.service, &a.system, &a.name) == (b.category, &b.service, &b.system, &b.name)
+    a.is_same_work(b)
 }
 
 /// A group's contributor: without its place in the code.

@@ -151,7 +151,8 @@ impl Kept {
 
     /// What the result keeps.
     pub fn into_pictures(self) -> Pictures {
-        Pictures { steps: self.steps.into_iter().map(KeptStep::into_picture).collect() }
+        let steps = self.steps.into_iter().map(KeptStep::into_picture).collect();
+        Pictures { steps, of_findings: Vec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One exchange whole: its spans with all repairs made, and its critical path.
 
-use super::super::blame::Blamer;
+use super::super::blame::{Blamer, Piece};
 use super::super::codec::{Codec, codec};
 use super::super::names::NONE;
 use super::super::result::{ExemplarRole, SpanMarks, TraceTree, TreeSpan};
@@ -8,10 +8,13 @@ use super::super::row::ERROR;
 use super::super::tree::OFF;
 use super::Blamed;
 use crate::record::Timestamp;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 /// Spans of one tree at most: those on the path and the longest of the others.
 const SPANS: usize = 400;
+/// Pieces of its path that are kept as they are; of more, those shorter than a thousandth of the whole are put together.
+const PIECES: usize = 1_000;
 
 codec!(TraceTree { role, trace_id, due, moments, status, failed, path, spans, omitted });
 codec!(TreeSpan { parent, service, instance, name, kind, owner, from, to, marks });
@@ -56,8 +59,9 @@ pub(super) fn of(blamed: &Blamed) -> TraceTree {
             ),
         }
     };
-    let piece = |p: &super::super::blame::Piece| {
-        (names.who(p.owner).clone(), Timestamp(p.start), Timestamp(p.end), found(p.node))
+    let piece = |p: &Piece| {
+        let span = if p.node == NONE { None } else { found(p.node) };
+        (names.who(p.owner).clone(), Timestamp(p.start), Timestamp(p.end), span)
     };
     TraceTree {
         role: ExemplarRole::Typical,
@@ -66,10 +70,40 @@ pub(super) fn of(blamed: &Blamed) -> TraceTree {
         moments: [asked.start, asked.sent, asked.first_byte, asked.end].map(Timestamp),
         status: asked.status,
         failed: asked.failed,
-        path: blamer.pieces.iter().map(piece).collect(),
+        path: in_sight(&blamer.pieces).iter().map(piece).collect(),
         spans: chosen.iter().map(span).collect(),
         omitted,
     }
+}
+
+/// The pieces that a picture can show: neighbours too short to be seen become one, of whose longest it has the owner. They
+/// are disjoint and sum to the same as before.
+fn in_sight(pieces: &[Piece]) -> Cow<'_, [Piece]> {
+    if pieces.len() <= PIECES {
+        return Cow::Borrowed(pieces);
+    }
+    let length = |p: &Piece| p.end - p.start;
+    let grain = pieces.iter().map(length).sum::<u64>() / PIECES as u64;
+    let mut out: Vec<Piece> = Vec::with_capacity(2 * PIECES);
+    // What is put together so far, and the length of its longest piece.
+    let mut open: Option<(Piece, u64)> = None;
+    for piece in pieces {
+        let this = length(piece);
+        match &mut open {
+            Some((sum, longest)) if this < grain && sum.end == piece.start && length(sum) < grain => {
+                sum.end = piece.end;
+                if this > *longest {
+                    (sum.owner, sum.node, *longest) = (piece.owner, piece.node, this);
+                }
+            }
+            _ => {
+                out.extend(open.take().map(|(sum, _)| sum));
+                open = Some((*piece, this));
+            }
+        }
+    }
+    out.extend(open.map(|(sum, _)| sum));
+    Cow::Owned(out)
 }
 
 /// The spans to keep, parents before children, and how many are left out. A span is worth what it, or anything below it,
@@ -107,4 +141,26 @@ fn chosen(blamer: &Blamer, exchange: u32) -> (Vec<u32>, u64) {
     let mut kept: Vec<u32> = ranked.into_iter().map(|(_, at)| at).collect();
     kept.sort_unstable();
     (kept.into_iter().map(|at| members[at as usize]).collect(), omitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_very_many_pieces_keeps_its_length_and_its_long_ones() {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut at = 7;
+        for n in 0..50_000u32 {
+            let length = if n == 20_000 { 1_000_000 } else { 1 + u64::from(n % 5) };
+            pieces.push(Piece { owner: n % 3, node: n, start: at, end: at + length });
+            at += length;
+        }
+        let seen = in_sight(&pieces);
+        assert!(seen.len() <= 2 * PIECES + 1, "{}", seen.len());
+        assert_eq!((seen[0].start, seen[seen.len() - 1].end), (7, at));
+        assert!(seen.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert!(seen.iter().any(|p| p.node == 20_000 && p.end - p.start >= 1_000_000));
+        assert_eq!(in_sight(&pieces[..PIECES]).len(), PIECES);
+    }
 }

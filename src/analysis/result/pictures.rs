@@ -1,8 +1,8 @@
 //! What pictures of a run are drawn from: requests over time and latency, the critical path of all requests as one tree,
 //! a sample of requests with who held them up, and some requests whole.
 
-use super::{ByCategory, Category, Contributor, ExemplarRole};
-use crate::record::{Nanos, SpanKind, Timestamp, TraceId};
+use super::{ByCategory, Category, Contributor, ExemplarRole, Finding};
+use crate::record::{Nanos, SpanKind, StepId, Timestamp, TraceId};
 use std::sync::Arc;
 
 /// Pictures of every step, in the run's order. Slices are those of the [`super::Timeline`].
@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub struct Pictures {
     /// One for each step; fewer where the last ones had no exchange.
     pub steps: Vec<StepPicture>,
+    /// Exemplars of findings that are no exemplar of a step, with their spans and their steps. A pass over the sums does not
+    /// know them beforehand: whoever has the spans looks for them afterwards.
+    pub of_findings: Vec<(StepId, TraceTree)>,
 }
 
 /// What one step's pictures are drawn from.
@@ -101,6 +104,24 @@ pub struct TraceTree {
     pub spans: Vec<TreeSpan>,
     /// Spans that are left out because there are too many.
     pub omitted: u64,
+}
+
+impl Pictures {
+    /// The whole request that shows a finding best: the first of its exemplars that is kept, as one of its step or its own.
+    pub fn of_finding(&self, finding: &Finding) -> Option<&TraceTree> {
+        let own = self.of_findings.iter().filter(|(step, _)| *step == finding.step).map(|(_, tree)| tree);
+        let of_step = self.steps.get(usize::from(finding.step.0)).into_iter().flat_map(|step| &step.trees);
+        let kept: Vec<&TraceTree> = own.chain(of_step).collect();
+        finding.exemplars.iter().find_map(|id| kept.iter().find(|tree| tree.trace_id == *id).copied())
+    }
+}
+
+impl TraceTree {
+    /// How long the request waited for the work of a contributor, wherever in the code that is.
+    pub fn waited_for(&self, who: &Contributor) -> Nanos {
+        let its = self.path.iter().filter(|piece| piece.0.is_same_work(who));
+        its.map(|(_, from, to, _)| to.since(*from)).sum()
+    }
 }
 
 /// A span of a [`TraceTree`].

@@ -3,6 +3,8 @@
 
 mod folder;
 mod runs;
+mod saving;
+mod text_search;
 mod traces;
 mod trend;
 
@@ -45,7 +47,7 @@ Examples:
 
 Only this machine is let in without a token. With --scenarios, with another address and where HOTSPAN_SERVE_TOKEN is set, a token
 is asked for: that one, or a new one that is printed. The pages are plain HTTP: between machines put TLS in front, or an SSH tunnel.
-Tags and notes are kept in notes.json of each run folder; runs that are started make folders of their own; nothing else is written.")]
+Tags and notes are kept in notes.json of each run folder; runs that are started make folders of their own; a scenario that is saved is\na file of the folder of --scenarios. Nothing else is written.")]
 pub struct ServeArgs {
     /// Folder with run folders.
     #[arg(value_name = "DIR", default_value = "runs")]
@@ -56,7 +58,7 @@ pub struct ServeArgs {
     /// A name of this server beside its address, as browsers name it. Repeatable.
     #[arg(long, value_name = "NAME")]
     pub host: Vec<String>,
-    /// Let runs be started from the page, with scenarios of this folder or written there; files that they name must lie in it.
+    /// Let runs be started from the page, with scenarios of this folder or written and saved there; files that they name must lie in it.
     #[arg(long, value_name = "DIR")]
     pub scenarios: Option<PathBuf>,
     #[command(flatten)]

@@ -8,11 +8,12 @@ use super::super::exit::say;
 use super::super::guard;
 use super::super::live::Interrupts;
 use super::super::screen;
+use super::saving::{self, Unsaved};
 use super::{StartArgs, TOKEN_VARIABLE};
 use crate::load;
 use crate::record::Nanos;
 use crate::scenario::{Scenario, ScenarioError};
-use crate::ui::web::{Change, Runner, is_name};
+use crate::ui::web::{Change, Runner, ScenarioFile, is_name};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::fs;
@@ -44,6 +45,8 @@ pub struct Runs {
     runs: PathBuf,
     args: StartArgs,
     last: Mutex<Option<Arc<Started>>>,
+    /// Held while a scenario is saved.
+    saving: Mutex<()>,
 }
 
 /// One of them.
@@ -187,7 +190,7 @@ impl Runs {
         // A fault in it must not come out when a run is started.
         super::super::args::parse_source(&args.traces_from)
             .map_err(|why| anyhow::anyhow!("--traces-from {}: {why}", args.traces_from))?;
-        Ok(Runs { scenarios, runs: runs.to_owned(), args, last: Mutex::default() })
+        Ok(Runs { scenarios, runs: runs.to_owned(), args, last: Mutex::default(), saving: Mutex::default() })
     }
 
     /// The end of the pages: a run that goes on is stopped and makes its report; a second interrupt ends it at once.
@@ -219,8 +222,8 @@ impl Runs {
         fs::symlink_metadata(&path).is_ok_and(|data| data.is_file() && data.len() <= TEXT_MAX).then_some(path)
     }
 
-    /// Reads a text as the scenario of that name, which may be loaded.
-    fn read(&self, name: &str, text: &str) -> Result<(Scenario, PathBuf), Value> {
+    /// Reads a text as the scenario of that name.
+    fn understand(&self, name: &str, text: &str) -> Result<(Scenario, PathBuf), Value> {
         if !is_scenario(name) {
             return Err(problem("a scenario's name is letters, digits, dots and dashes, and ends in .yaml"));
         }
@@ -234,10 +237,22 @@ impl Runs {
             Some(error) => place(error),
             None => problem(&format!("{error:#}")),
         })?;
+        Ok((scenario, file))
+    }
+
+    /// The same for one that may be started here.
+    fn read(&self, name: &str, text: &str) -> Result<(Scenario, PathBuf), Value> {
+        // What is a scenario all the same can be saved.
+        let only_here = |message: &str| {
+            let mut error = problem(message);
+            error["error"]["can_be_saved"] = json!(true);
+            error
+        };
+        let (scenario, file) = self.understand(name, text)?;
         guard::check(&scenario, &self.args.i_own, self.args.max_rate)
-            .map_err(|error| problem(&for_page(&format!("{error:#}"))))?;
+            .map_err(|error| only_here(&for_page(&format!("{error:#}"))))?;
         if scenario.load.search.is_some() {
-            return Err(problem(
+            return Err(only_here(
                 "a search for capacity cannot be watched here; start it with `hotspan run --find-capacity`",
             ));
         }
@@ -314,9 +329,28 @@ impl Runner for Runs {
         names
     }
 
-    fn scenario(&self, name: &str) -> Result<String, String> {
+    fn scenario(&self, name: &str) -> Result<ScenarioFile, String> {
         let path = self.path(name).ok_or("There is no such scenario in the folder.")?;
-        fs::read_to_string(path).map_err(|error| format!("The scenario {name} cannot be read: {error}."))
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("The scenario {name} cannot be read: {error}."))?;
+        Ok(ScenarioFile { version: saving::version(text.as_bytes()), text })
+    }
+
+    fn save(&self, name: &str, text: &str, version: &str) -> Result<String, Value> {
+        let (_, file) = self.understand(name, text)?;
+        let one = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let saved = saving::save(&file, text, version);
+        drop(one);
+        match saved {
+            Ok(()) => Ok(saving::version(text.as_bytes())),
+            Err(Unsaved::Changed) if version.is_empty() => {
+                Err(problem(&format!("there is a file {name} already; open that one, or take another name")))
+            }
+            Err(Unsaved::Changed) => Err(problem(&format!(
+                "{name} was changed or removed since this page read it, and is left as it is; save under another name, or open it again"
+            ))),
+            Err(Unsaved::Failed(error)) => Err(problem(&format!("{name} cannot be written: {error}"))),
+        }
     }
 
     fn check(&self, name: &str, text: &str) -> Value {
@@ -447,7 +481,7 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("secret.yaml"), dir.path().join("scenarios/link.yaml"))
             .unwrap();
         assert_eq!(runs.scenarios(), ["shop.yaml"]);
-        assert_eq!(runs.scenario("shop.yaml").unwrap(), SHOP);
+        assert_eq!(runs.scenario("shop.yaml").unwrap().text, SHOP);
         for name in [
             "../secret.yaml",
             "link.yaml",
@@ -486,6 +520,34 @@ mod tests {
         assert!(runs.check("../new.yaml", SHOP)["error"].is_object());
         assert_eq!(runs.state(), Value::Null);
         assert!(runs.change(Change::Pause).unwrap_err().contains("no run"));
+    }
+
+    #[test]
+    fn a_text_is_saved_if_it_is_a_scenario_and_the_file_is_the_one_that_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = runs(dir.path());
+        let read = runs.scenario("shop.yaml").unwrap();
+        let why = |result: Result<String, Value>| {
+            result.unwrap_err()["error"]["message"].as_str().unwrap().to_owned()
+        };
+        let more = SHOP.replace("GET /", "GET /more");
+        let version = runs.save("shop.yaml", &more, &read.version).unwrap();
+        assert_eq!(
+            runs.scenario("shop.yaml").unwrap(),
+            ScenarioFile { text: more, version: version.clone() }
+        );
+        assert!(why(runs.save("shop.yaml", SHOP, &read.version)).contains("since this page read it"));
+        assert!(why(runs.save("shop.yaml", SHOP, "")).contains("already"));
+        assert!(why(runs.save("shop.yaml", "taget: x", &version)).contains("taget"));
+        for name in ["../new.yaml", "new.txt", ".new.yaml", "a/b.yaml", "/tmp/new.yaml", "", "new\0.yaml"] {
+            assert!(runs.save(name, SHOP, "").is_err(), "{name}");
+        }
+        // What may not be started from here is a scenario all the same.
+        let public = SHOP.replace("127.0.0.1", "93.184.216.34");
+        assert_eq!(runs.check("new.yaml", &public)["error"]["can_be_saved"], true);
+        runs.save("new.yaml", &public, "").unwrap();
+        assert_eq!(runs.scenarios(), ["new.yaml", "shop.yaml"]);
+        assert_eq!(runs.check("new.yaml", "x")["error"]["can_be_saved"], Value::Null);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use super::super::spans;
 use super::folder::Folder;
+use super::text_search;
 use crate::analysis::{Analyzer, Partition};
 use crate::compare::RunSummary;
-use crate::record::{Attribute, Exchange, Nanos, Outcome, Run, RunState, Span, TraceId, Value as Attr};
+use crate::record::{Exchange, Nanos, Outcome, Run, RunState, TraceId};
 use crate::report;
 use crate::ui::web::{Wanted, WantedStatus};
 use crate::wire::folder::RunReader;
@@ -20,8 +21,6 @@ use std::time::SystemTime;
 const LISTED: usize = 1_000;
 /// Of them on a page.
 const PER_PAGE: usize = 50;
-/// Most traces with a span that is wanted: some 20 MB of ids.
-const TRACES_MAX: usize = 500_000;
 /// In runs with more spans than this they are not counted for a list.
 const COUNTED_SPANS: u64 = 3_000_000;
 /// Lists that are kept for turning pages.
@@ -72,7 +71,7 @@ impl Traces {
     pub fn find(&self, folder: &Folder, id: &str, wanted: &Wanted) -> Result<Value, String> {
         let reader = open(folder, id)?;
         let run = reader.run();
-        let list = self.list(&reader, id, wanted);
+        let list = self.list(&reader, id, wanted)?;
         let page = wanted.page.min(list.rows.len().saturating_sub(1) / PER_PAGE);
         let shown: Vec<&Row> = list.rows.iter().skip(page * PER_PAGE).take(PER_PAGE).collect();
         let seen = (run.receiver.spans_stored <= COUNTED_SPANS).then(|| seen_spans(&reader, &shown));
@@ -113,21 +112,21 @@ impl Traces {
         }))
     }
 
-    fn list(&self, reader: &RunReader, id: &str, wanted: &Wanted) -> Arc<List> {
+    fn list(&self, reader: &RunReader, id: &str, wanted: &Wanted) -> Result<Arc<List>, String> {
         let changed = fs::metadata(reader.dir().join("run.json")).and_then(|data| data.modified());
         let wanted = Wanted { page: 0, ..wanted.clone() };
         let key = (id.to_owned(), wanted, changed.unwrap_or(SystemTime::UNIX_EPOCH));
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, list)) = lock().iter().find(|(kept, _)| *kept == key) {
-            return Arc::clone(list);
+            return Ok(Arc::clone(list));
         }
-        let list = Arc::new(make(reader, &key.1));
+        let list = Arc::new(make(reader, &key.1)?);
         if reader.run().state != RunState::Running {
             let mut kept = lock();
             kept.truncate(KEPT - 1);
             kept.insert(0, (key, Arc::clone(&list)));
         }
-        list
+        Ok(list)
     }
 
     /// One trace: its exchanges as waterfalls, and its spans as they came.
@@ -219,7 +218,7 @@ fn note(list: &List) -> Option<String> {
     if list.cut {
         words.push(format!(
             "More than {} traces have such a span: only so many were looked at.",
-            report::look::count(TRACES_MAX as u64)
+            report::look::count(text_search::TRACES_MAX as u64)
         ));
     }
     if list.found > list.rows.len() as u64 {
@@ -252,13 +251,14 @@ fn services(folder: &Folder, id: &str) -> Vec<String> {
 }
 
 /// Reads a whole run for a list.
-fn make(reader: &RunReader, wanted: &Wanted) -> List {
+fn make(reader: &RunReader, wanted: &Wanted) -> Result<List, String> {
     let mut list = List { rows: Vec::new(), exchanges: 0, found: 0, cut: false };
-    let of_spans = (!wanted.service.is_empty() || !wanted.text.is_empty()).then(|| {
-        let (traces, cut) = traces_with(reader, wanted);
+    let mut of_spans = None;
+    if !wanted.service.is_empty() || !wanted.text.is_empty() {
+        let (traces, cut) = text_search::traces_with(reader, &wanted.service, &wanted.text)?;
         list.cut = cut;
-        traces
-    });
+        of_spans = Some(traces);
+    }
     let mut best: BinaryHeap<Reverse<Row>> = BinaryHeap::with_capacity(LISTED + 1);
     for exchange in reader.exchanges() {
         list.exchanges += 1;
@@ -273,7 +273,7 @@ fn make(reader: &RunReader, wanted: &Wanted) -> List {
         }
     }
     list.rows = best.into_sorted_vec().into_iter().map(|Reverse(row)| row).collect();
-    list
+    Ok(list)
 }
 
 fn is_wanted(exchange: &Exchange, wanted: &Wanted) -> bool {
@@ -308,24 +308,6 @@ fn row(exchange: &Exchange, by_time: bool) -> Row {
     }
 }
 
-/// Traces with a span of a service whose name or attribute holds a text; and whether there were too many to keep.
-fn traces_with(reader: &RunReader, wanted: &Wanted) -> (HashSet<TraceId>, bool) {
-    let mut traces = HashSet::new();
-    let mut cut = false;
-    let text = Text::of(&wanted.text);
-    reader.for_each_span(&mut |span| {
-        let by_service = wanted.service.is_empty() || span.resource.service_name() == wanted.service;
-        if by_service && text.is_in(span) && !traces.contains(&span.trace_id) {
-            if traces.len() < TRACES_MAX {
-                traces.insert(span.trace_id);
-            } else {
-                cut = true;
-            }
-        }
-    });
-    (traces, cut)
-}
-
 /// How many spans traces have, and of which services.
 fn seen_spans(reader: &RunReader, rows: &[&Row]) -> HashMap<TraceId, (u64, BTreeSet<String>)> {
     let mut seen: HashMap<TraceId, (u64, BTreeSet<String>)> =
@@ -340,113 +322,4 @@ fn seen_spans(reader: &RunReader, rows: &[&Row]) -> HashMap<TraceId, (u64, BTree
         }
     });
     seen
-}
-
-/// A text that is looked for: anywhere, or `key=text` in the attribute of that name.
-struct Text {
-    key: Option<String>,
-    text: String,
-}
-
-impl Text {
-    fn of(typed: &str) -> Text {
-        let key = |key: &&str| !key.is_empty() && !key.contains(char::is_whitespace);
-        match typed.split_once('=').map(|(name, text)| (name.trim(), text)).filter(|(name, _)| key(name)) {
-            Some((key, text)) => Text { key: Some(key.to_lowercase()), text: text.trim().to_lowercase() },
-            None => Text { key: None, text: typed.to_lowercase() },
-        }
-    }
-
-    fn is_in(&self, span: &Span<'_>) -> bool {
-        match &self.key {
-            None => {
-                self.text.is_empty()
-                    || self.holds(span.name)
-                    || self.holds(span.status_message)
-                    || span.attributes.iter().any(|a| self.in_value(&a.value))
-            }
-            Some(key) => {
-                let named = |a: &&Attribute<'_>| a.key.eq_ignore_ascii_case(key);
-                // `x=y` may also stand in a statement or a URL.
-                span.attributes.iter().filter(named).any(|a| self.in_value(&a.value))
-                    || Text { key: None, text: format!("{key}={}", self.text) }.is_in(span)
-            }
-        }
-    }
-
-    fn in_value(&self, value: &Attr<'_>) -> bool {
-        match value {
-            Attr::Str(text) => self.holds(text),
-            Attr::Bool(flag) => self.holds(if *flag { "true" } else { "false" }),
-            Attr::Int(number) => self.holds(&number.to_string()),
-            Attr::Double(number) => self.holds(&number.to_string()),
-            Attr::Array(values) => values.iter().any(|value| self.in_value(value)),
-            Attr::Map(entries) => entries.iter().any(|entry| self.in_value(&entry.value)),
-            Attr::Bytes(_) | Attr::Empty => false,
-        }
-    }
-
-    /// Whether it is in a text, small and large letters alike.
-    fn holds(&self, text: &str) -> bool {
-        let (hay, needle) = (text.as_bytes(), self.text.as_bytes());
-        if needle.is_empty() {
-            return true;
-        }
-        if text.is_ascii() {
-            return hay.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle));
-        }
-        text.to_lowercase().contains(&self.text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{Resource, Scope, SpanId, SpanKind, Status, Timestamp};
-
-    #[test]
-    fn a_text_is_found_in_names_and_attributes() {
-        let attributes = [
-            Attribute { key: "db.query.text", value: Attr::Str("SELECT name FROM users WHERE id=17") },
-            Attribute { key: "http.response.status_code", value: Attr::Int(404) },
-            Attribute { key: "città", value: Attr::Str("CITTÀ DI CASTELLO") },
-        ];
-        let (resource, scope) = (Resource::default(), Scope::default());
-        let span = Span {
-            trace_id: TraceId([1; 16]),
-            span_id: SpanId([1; 8]),
-            parent_id: None,
-            kind: SpanKind::Server,
-            name: "GET /users/{id}",
-            start: Timestamp(1),
-            end: Timestamp(2),
-            status: Status::Error,
-            status_message: "no such user",
-            trace_state: "",
-            flags: 0,
-            resource: &resource,
-            scope: &scope,
-            attributes: &attributes,
-            events: &[],
-            links: &[],
-            dropped: 0,
-        };
-        let is_in = |typed: &str| Text::of(typed).is_in(&span);
-        for found in [
-            "get /users",
-            "select NAME",
-            "404",
-            "http.response.status_code=404",
-            "HTTP.response.status_code = 40",
-            "no such",
-            "città di",
-            "id=17",
-            "",
-        ] {
-            assert!(is_in(found), "{found}");
-        }
-        for missing in ["POST", "http.response.status_code=500", "db.query.text=DELETE", "405"] {
-            assert!(!is_in(missing), "{missing}");
-        }
-    }
 }

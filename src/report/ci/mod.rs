@@ -12,7 +12,7 @@ mod openmetrics;
 mod sarif;
 
 #[cfg(test)]
-mod hostile_tests;
+pub mod hostile_tests;
 #[cfg(test)]
 mod sample;
 

@@ -119,7 +119,7 @@ fn each_node(view: &View, step: StepId, f: &mut dyn FnMut(&[FlameNode], usize)) 
     }
 }
 
-fn each_step(view: &View, f: &mut dyn FnMut(&str, &[FlameNode])) {
+pub(super) fn each_step(view: &View, f: &mut dyn FnMut(&str, &[FlameNode])) {
     for step in &view.steps {
         let pictures = &view.analysis().pictures.steps;
         if let Some(picture) = pictures.get(usize::from(step.result.step.0)).filter(|p| p.flame.len() > 1) {
@@ -130,6 +130,11 @@ fn each_step(view: &View, f: &mut dyn FnMut(&str, &[FlameNode])) {
 
 fn micros(node: &FlameNode) -> u64 {
     (node.own.0 + 500) / 1_000
+}
+
+/// A time of all requests together, divided by the number of requests of the step, which is the first node.
+pub fn mean_of(time: u64, root: Option<&FlameNode>) -> f64 {
+    time as f64 / root.map_or(1, |root| root.exchanges).max(1) as f64
 }
 
 /// The nodes from the step down to this one.
@@ -143,7 +148,7 @@ fn stack(nodes: &[FlameNode], mut at: usize) -> Vec<usize> {
     out
 }
 
-fn frame(node: &FlameNode, step: &str) -> String {
+pub fn frame(node: &FlameNode, step: &str) -> String {
     match &node.who {
         Some(who) => format!("{} [{}]", text::clean(&who.name), who.category.name()),
         None if node.folded > 0 => format!("{} smaller", node.folded),

@@ -1,12 +1,17 @@
 //! Each format is read back by a reader of its own, and hostile texts do not leave their places.
 
 use super::*;
-use crate::analysis::result::{Category, Contributor, FlameNode, Pictures, StepPicture};
-use crate::record::Nanos;
+use crate::analysis::result::{
+    Category, Contributor, ExemplarRole, FlameNode, Pictures, SpanMarks, StepPicture, StepSlice, TraceTree,
+    TreeSpan,
+};
+use crate::record::{Nanos, SpanKind, Timestamp, TraceId};
 use crate::report::junit;
 use crate::report::sample::{self, Sample};
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const HOSTILE: [&str; 12] = [
@@ -24,8 +29,8 @@ const HOSTILE: [&str; 12] = [
     "",
 ];
 
-/// A sample with a tree of paths, names replaced where a text is given.
-fn with_paths(text: Option<&str>) -> Sample {
+/// A sample with a tree of paths and a whole request, names replaced where a text is given.
+pub fn with_paths(text: Option<&str>) -> Sample {
     let mut sample = sample::bottleneck();
     let name = |plain: &str| Arc::<str>::from(text.unwrap_or(plain));
     let who = |category, plain: &str| {
@@ -43,8 +48,11 @@ fn with_paths(text: Option<&str>) -> Sample {
         node(Some(0), who(Category::App, "GET /products"), 3_000_000, 10),
         node(Some(1), who(Category::Database, "SELECT a; b"), 7_000_400, 9),
     ];
-    let picture = StepPicture { flame, ..StepPicture::default() };
-    sample.analysis.pictures = Pictures { steps: vec![picture] };
+    let heat = vec![vec![(200, 4), (201, 1)], vec![(199, 5)]];
+    let trees = vec![request(&name)];
+    let slices = vec![StepSlice { exchanges: 5, ..StepSlice::default() }; 2];
+    let picture = StepPicture { flame, heat, trees, slices, ..StepPicture::default() };
+    sample.analysis.pictures = Pictures { steps: vec![picture], ..Pictures::default() };
     if let Some(text) = text {
         sample.run.name = text.to_owned();
         sample.run.target = text.to_owned();
@@ -62,6 +70,49 @@ fn with_paths(text: Option<&str>) -> Sample {
         }
     }
     sample
+}
+
+/// A request of 10 ms: the service and, within it, two calls of the database that overlap.
+fn request(name: &impl Fn(&str) -> Arc<str>) -> TraceTree {
+    let at = |ms: u64| Timestamp(1_800_000_000_000_000_000 + ms * 1_000_000);
+    let who = |category, plain: &str| Contributor {
+        category,
+        service: name("shop"),
+        system: name(""),
+        name: name(plain),
+        code: name(""),
+    };
+    let span = |parent, plain: &str, category, from, to| TreeSpan {
+        parent,
+        service: name("shop"),
+        instance: name("shop-1"),
+        name: name(plain),
+        kind: SpanKind::Internal,
+        owner: who(category, plain),
+        from: at(from),
+        to: at(to),
+        marks: SpanMarks(SpanMarks::ERROR),
+    };
+    TraceTree {
+        role: ExemplarRole::Worst,
+        trace_id: TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
+        due: at(0),
+        moments: [at(0), at(0), at(9), at(10)],
+        status: 200,
+        failed: false,
+        path: vec![
+            (who(Category::Network, "client → shop"), at(0), at(1), None),
+            (who(Category::App, "GET /products"), at(1), at(3), Some(0)),
+            (who(Category::Database, "SELECT a; b"), at(3), at(8), Some(1)),
+            (who(Category::App, "GET /products"), at(8), at(10), Some(0)),
+        ],
+        spans: vec![
+            span(None, "GET /products", Category::App, 1, 10),
+            span(Some(0), "SELECT a; b", Category::Database, 3, 8),
+            span(Some(0), "SELECT c", Category::Database, 5, 9),
+        ],
+        omitted: 0,
+    }
 }
 
 #[test]
@@ -127,6 +178,9 @@ fn foreign_text_stays_in_its_place() {
         assert_eq!(xml.matches("<testcase").count(), sample.thresholds.len(), "{text:?}");
         assert_eq!(xml.matches("</failure>").count(), sample.thresholds.iter().filter(|t| !t.passed).count());
         assert!(xml.chars().all(|c| c == '\n' || c >= ' '), "{text:?}");
+        let (slices, threads) =
+            (well_formed_slices(&perfetto(&report)), well_formed_threads(&firefox(&report)));
+        assert_eq!((slices, threads), (11, vec![10.0]), "{text:?}");
         let metrics = openmetrics(&report);
         assert_eq!(metrics.lines().filter(|line| *line == "# EOF").count(), 1, "{text:?}");
         for line in metrics.lines().filter(|l| !l.starts_with('#')) {
@@ -135,6 +189,136 @@ fn foreign_text_stays_in_its_place() {
         }
         assert!(metrics.ends_with("\n# EOF\n"));
     }
+}
+
+/// Checks a file of trace events as viewers read it: slices of one track nest or follow each other. Gives their number.
+fn well_formed_slices(text: &str) -> usize {
+    let file: Value = serde_json::from_str(text).unwrap();
+    let mut open: BTreeMap<(u64, u64), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
+    let mut slices = 0;
+    for event in file["traceEvents"].as_array().unwrap() {
+        let (pid, tid) = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+        assert!(event["name"].is_string(), "{event}");
+        if event["ph"] == "M" {
+            if event["name"] == "thread_name" {
+                named.insert((pid, tid));
+            }
+            continue;
+        }
+        assert_eq!(event["ph"], "X", "{event}");
+        let (from, length) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+        assert!(from >= 0.0 && length >= 0.0 && named.contains(&(pid, tid)), "{event}");
+        let track = open.entry((pid, tid)).or_default();
+        while track.last().is_some_and(|(_, end)| *end <= from + 1e-9) {
+            track.pop();
+        }
+        assert!(
+            track.last().is_none_or(|(_, end)| from + length <= *end + 1e-9),
+            "{event} crosses another slice"
+        );
+        track.push((from, from + length));
+        slices += 1;
+    }
+    slices
+}
+
+/// Checks a processed profile as `fxprof-processed-profile` 0.8 writes that version: the tables have these columns, all as
+/// long as they say, and numbers lead to rows that are there. Gives the weight of each thread.
+fn well_formed_threads(text: &str) -> Vec<f64> {
+    let file: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(file["meta"]["preprocessedProfileVersion"], 55);
+    let categories = file["meta"]["categories"].as_array().unwrap().len();
+    let mut weights = Vec::new();
+    for thread in file["threads"].as_array().unwrap() {
+        let texts = thread["stringArray"].as_array().unwrap().len();
+        let table = |name: &str, columns: &[&str]| {
+            let table = thread[name].as_object().unwrap();
+            let length = table["length"].as_u64().unwrap() as usize;
+            for column in columns {
+                assert_eq!(table[*column].as_array().unwrap().len(), length, "{name}.{column}");
+            }
+            assert!(
+                table.keys().all(|k| k == "length" || k == "weightType" || columns.contains(&k.as_str())),
+                "{name}"
+            );
+            length
+        };
+        let samples = table("samples", &["stack", "time", "weight", "threadCPUDelta"]);
+        let stacks = table("stackTable", &["prefix", "frame"]);
+        let of_frames = [
+            "address",
+            "inlineDepth",
+            "category",
+            "subcategory",
+            "func",
+            "nativeSymbol",
+            "innerWindowID",
+            "line",
+            "column",
+        ];
+        let frames = table("frameTable", &of_frames);
+        let of_funcs =
+            ["name", "isJS", "relevantForJS", "resource", "fileName", "lineNumber", "columnNumber"];
+        let funcs = table("funcTable", &of_funcs);
+        table("resourceTable", &["lib", "name", "host", "type"]);
+        table("nativeSymbols", &["address", "functionSize", "libIndex", "name"]);
+        table("markers", &["category", "data", "endTime", "name", "phase", "startTime"]);
+        let below = |path: [&str; 2], most: usize| {
+            for (at, number) in thread[path[0]][path[1]].as_array().unwrap().iter().enumerate() {
+                assert!(number.is_null() || number.as_u64().unwrap() < most as u64, "{path:?} {at}");
+            }
+        };
+        below(["samples", "stack"], stacks);
+        below(["stackTable", "frame"], frames);
+        below(["frameTable", "func"], funcs);
+        below(["frameTable", "category"], categories);
+        below(["funcTable", "name"], texts);
+        below(["funcTable", "fileName"], texts);
+        for (at, prefix) in thread["stackTable"]["prefix"].as_array().unwrap().iter().enumerate() {
+            assert!(
+                prefix.as_u64().is_none_or(|above| above < at as u64),
+                "a stack's prefix comes before it"
+            );
+        }
+        assert!(samples > 0 && thread["pid"].is_string() && thread["tid"].is_string());
+        weights
+            .push(thread["samples"]["weight"].as_array().unwrap().iter().map(|w| w.as_f64().unwrap()).sum());
+    }
+    weights
+}
+
+#[test]
+fn time_lines_have_the_mean_request_and_real_ones() {
+    let sample = with_paths(None);
+    let text = perfetto(&sample.report());
+    assert_eq!(well_formed_slices(&text), 11);
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let events = file["traceEvents"].as_array().unwrap();
+    let of = |pid: u64| events.iter().filter(move |e| e["ph"] == "X" && e["pid"] == pid);
+    // 10.0004 ms of ten requests.
+    let mean: Vec<(f64, f64)> =
+        of(1).map(|e| (e["ts"].as_f64().unwrap(), e["dur"].as_f64().unwrap())).collect();
+    assert_eq!(mean, [(0.0, 1_000.04), (0.0, 1_000.04), (0.0, 700.04)]);
+    let path = of(2).filter(|e| e["tid"] == 2).map(|e| e["dur"].as_f64().unwrap()).sum::<f64>();
+    assert_eq!(path, 10_000.0);
+    // Two calls that overlap are on two tracks of their service.
+    let tracks: BTreeSet<u64> = of(2).filter_map(|e| e["tid"].as_u64()).collect();
+    assert_eq!(tracks.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(of(2).next().unwrap()["args"]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
+#[test]
+fn a_profile_has_the_weight_of_the_paths() {
+    let sample = with_paths(None);
+    let text = firefox(&sample.report());
+    assert_eq!(well_formed_threads(&text), [10.0]);
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let thread = &file["threads"][0];
+    assert_eq!(thread["samples"]["weight"], serde_json::json!([3.0, 7.0]));
+    assert_eq!(thread["stackTable"]["prefix"], serde_json::json!([null, 0, 1]));
+    let name = thread["funcTable"]["name"][2].as_u64().unwrap() as usize;
+    assert_eq!(thread["stringArray"][name], "SELECT a; b [database]");
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! only what tables need.
 
 use crate::analysis::result::{
-    Category, Contributor, ExemplarRole, FlameNode, Sampled, StepPicture, TraceTree, bucket_start,
+    Category, Contributor, ExemplarRole, Finding, FlameNode, Sampled, StepPicture, TraceTree, bucket_start,
 };
-use crate::record::{Nanos, SpanKind, Timestamp};
+use crate::record::{Nanos, Timestamp};
+use crate::report::export::kind_name;
 use crate::report::json::value::{Map, ms, nanos, rounded};
 use crate::report::view::View;
 use crate::stats::Histogram;
@@ -30,6 +31,10 @@ pub struct Pictures<'a> {
     slice_ms: f64,
     load: LoadCourse,
     steps: Vec<StepJson>,
+    /// Whole requests of findings that are none of the steps'.
+    requests: Vec<Tree>,
+    /// For each finding: the owners whose spans it is about.
+    marked: Vec<Vec<usize>>,
     ways: Vec<WayJson<'a>>,
     services: Vec<ServiceJson<'a>>,
     /// Milliseconds of all exchanges that blame was given for.
@@ -133,6 +138,14 @@ impl<'a> Owners<'a> {
         }
         number
     }
+
+    /// Those of them that are the work of a finding, or have the same cause.
+    fn of(&self, finding: &Finding) -> Vec<usize> {
+        let its = |who: &Contributor| {
+            finding.contributor.is_same_work(who) || finding.related.iter().any(|r| r.is_same_work(who))
+        };
+        (0..self.list.len()).filter(|at| its(self.list[*at])).collect()
+    }
 }
 
 impl<'a> Pictures<'a> {
@@ -145,7 +158,7 @@ impl<'a> Pictures<'a> {
         order.sort_by_key(|at| std::cmp::Reverse(view.steps[*at].result.latency_sum));
         order.truncate(RICH);
         let mut owners = Owners::default();
-        let steps = view
+        let steps: Vec<StepJson> = view
             .steps
             .iter()
             .enumerate()
@@ -174,8 +187,25 @@ impl<'a> Pictures<'a> {
                 out
             })
             .collect();
+        let mut requests: Vec<Tree> = Vec::new();
+        for finding in &analysis.findings {
+            let rich = order.iter().any(|at| view.steps[*at].result.step == finding.step);
+            let of_step = |tree: &&TraceTree| {
+                let picture = analysis.pictures.steps.get(usize::from(finding.step.0));
+                rich && picture.is_some_and(|p| p.trees.iter().any(|own| own.trace_id == tree.trace_id))
+            };
+            if let Some(tree) = analysis.pictures.of_finding(finding).filter(|tree| !of_step(tree)) {
+                let new = Tree::new(tree, timeline.start, &mut owners);
+                if !requests.iter().any(|old| (&old.trace_id, old.at_ms) == (&new.trace_id, new.at_ms)) {
+                    requests.push(new);
+                }
+            }
+        }
+        let marked = analysis.findings.iter().map(|finding| owners.of(finding)).collect();
         let slices = &timeline.slices;
         Pictures {
+            requests,
+            marked,
             owners: owners.list.iter().map(owner_text).collect(),
             started_ms: ms(timeline.start.0 as f64 / 1e6),
             slice_ms: rounded(width, 1e6),
@@ -282,7 +312,7 @@ fn dense(slice: &[(u16, u64)]) -> Vec<u64> {
 }
 
 /// Quantiles at even distances of each decade of 1 − q, as HdrHistogram's plots have them, then the maximum.
-fn distribution(latency: &Histogram) -> Vec<(f64, f64)> {
+pub fn distribution(latency: &Histogram) -> Vec<(f64, f64)> {
     if latency.is_empty() {
         return Vec::new();
     }
@@ -342,14 +372,7 @@ impl Tree {
         };
         let mut spans = Vec::with_capacity(tree.spans.len());
         for s in &tree.spans {
-            let kind = match s.kind {
-                SpanKind::Unspecified => "unspecified",
-                SpanKind::Internal => "internal",
-                SpanKind::Server => "server",
-                SpanKind::Client => "client",
-                SpanKind::Producer => "producer",
-                SpanKind::Consumer => "consumer",
-            };
+            let kind = kind_name(s.kind);
             let (service, instance, name) = (text(&s.service), text(&s.instance), text(&s.name));
             let parent = s.parent.map_or(-1, i64::from);
             let owner = owners.number(&s.owner);

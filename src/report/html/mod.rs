@@ -10,6 +10,8 @@ mod data;
 mod tests;
 mod words;
 
+pub(super) use data::distribution;
+
 use super::{Report, json, markdown};
 use crate::analysis::result::TraceTree;
 use crate::record::Timestamp;

@@ -16,7 +16,9 @@ mod tests;
 
 pub use door::{Door, TOKEN_MIN};
 pub use form::Form;
-pub use store::{Change, Notes, RunResult, RunRow, RunStore, Runner, TrendOf, Wanted, WantedStatus};
+pub use store::{
+    Change, Notes, RunResult, RunRow, RunStore, Runner, ScenarioFile, TrendOf, Wanted, WantedStatus,
+};
 
 use crate::record::Nanos;
 use page::Shell;
@@ -139,10 +141,16 @@ pub fn answer(asked: &Asked, site: Site) -> Answer {
     match (asked.method, parts.as_slice()) {
         ("GET" | "HEAD", ["style.css"]) => Answer::of(200, "text/css; charset=utf-8", STYLE.as_str()),
         ("GET" | "HEAD", ["app.js"]) => Answer::of(200, "text/javascript; charset=utf-8", SCRIPT.as_str()),
-        ("GET" | "HEAD", ["enter"]) => Answer::page(200, page::enter(site.door.token.is_some())),
+        ("GET" | "HEAD", ["enter"]) => {
+            let to = Form::read(query.as_bytes());
+            Answer::page(200, page::enter(site.door.token.is_some(), own_path(to.get("to"))))
+        }
         ("POST", ["enter"]) => enter(asked, site.door),
         (_, _) if !site.door.is_open_to(asked) => match asked.method {
-            "GET" | "HEAD" if parts.last() != Some(&"state") => Answer::go_on("/enter"),
+            "GET" | "HEAD" if parts.last() != Some(&"state") => match own_path(path) {
+                "/" => Answer::go_on("/enter"),
+                to => Answer::go_on(&format!("/enter?to={to}")),
+            },
             _ => Answer::refused(401, "The token that was printed opens this server."),
         },
         ("GET" | "HEAD", parts) => site.look(parts, &Form::read(query.as_bytes())),
@@ -154,12 +162,18 @@ pub fn answer(asked: &Asked, site: Site) -> Answer {
     }
 }
 
+/// A path of this server that needs no escapes; else that of the list of runs. Never another server's.
+fn own_path(path: &str) -> &str {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+    if path.starts_with('/') && !path.starts_with("//") && path.chars().all(fine) { path } else { "/" }
+}
+
 /// Lets a browser in that has the token.
 fn enter(asked: &Asked, door: &Door) -> Answer {
     match own_form(asked) {
         Err(refused) => refused,
         Ok(form) if door.is_token(form.get("token")) => {
-            Answer { cookie: Some(door.let_in()), ..Answer::go_on("/") }
+            Answer { cookie: Some(door.let_in()), ..Answer::go_on(own_path(form.get("to"))) }
         }
         Ok(_) => Answer::refused(401, "That is not the token that was printed."),
     }
@@ -221,7 +235,7 @@ impl Site<'_> {
                 Answer::page(200, shell.tool("A run as it goes on", "/live", &data))
             }),
             ["live", "state"] => self.with_runner(|runner| Answer::json(200, &runner.state())),
-            ["runs", _, "notes"] | ["check"] | ["live", "change"] => {
+            ["runs", _, "notes"] | ["check"] | ["save"] | ["live", "change"] => {
                 Answer::refused(405, "That is done by the form alone.")
             }
             _ => Answer::refused(404, "There is no such page."),
@@ -234,6 +248,15 @@ impl Site<'_> {
             ["runs", id, "notes"] => self.with_run(id, |run| self.keep(run, form)),
             ["check"] => self.with_runner(|runner| {
                 Answer::json(200, &runner.check(form.get("scenario"), form.get("text")))
+            }),
+            ["save"] => self.with_runner(|runner| {
+                let name = form.get("scenario");
+                match runner.save(name, form.get("text"), form.get("version")) {
+                    Ok(version) => {
+                        Answer::json(200, &json!({"ok": "saved", "scenario": name, "version": version}))
+                    }
+                    Err(why) => Answer::json(409, &why),
+                }
             }),
             ["start"] => {
                 self.with_runner(|runner| match runner.start(form.get("scenario"), form.get("text")) {
@@ -326,6 +349,7 @@ impl Site<'_> {
     fn report(&self, run: &RunRow) -> Answer {
         match self.store.page(&run.id) {
             Some(body) => {
+                let body = with_browser(body, &run.id);
                 Answer { policy: REPORT_POLICY, ..Answer::of(200, "text/html; charset=utf-8", body) }
             }
             None => {
@@ -379,11 +403,11 @@ impl Site<'_> {
         let text = match (name, run) {
             ("", "") => None,
             ("", id) => match Some(id).filter(|id| is_name(id)).and_then(|id| self.store.scenario(id)) {
-                Some(text) => Some(("again.yaml".to_owned(), text)),
+                Some(text) => Some(("again.yaml".to_owned(), ScenarioFile { text, version: String::new() })),
                 None => return Answer::refused(404, "The scenario of that run is not kept."),
             },
             (name, _) => match runner.scenario(name) {
-                Ok(text) => Some((name.to_owned(), text)),
+                Ok(file) => Some((name.to_owned(), file)),
                 Err(why) => return Answer::refused(404, &why),
             },
         };
@@ -392,7 +416,8 @@ impl Site<'_> {
             "csrf": self.door.csrf,
             "scenarios": runner.scenarios(),
             "name": text.as_ref().map(|(name, _)| name),
-            "text": text.as_ref().map(|(_, text)| text),
+            "text": text.as_ref().map(|(_, file)| &file.text),
+            "version": text.as_ref().map_or("", |(_, file)| &file.version),
         });
         Answer::page(200, self.shell().tool("Start a run", "/start", &data))
     }
@@ -409,6 +434,18 @@ impl Site<'_> {
             Ok(()) => Answer::go_on(&format!("/runs/{}", run.id)),
             Err(why) => Answer::refused(500, &why),
         }
+    }
+}
+
+/// A report that knows where its traces can be browsed. What stands before its body is a title without markup.
+fn with_browser(page: Vec<u8>, id: &str) -> Vec<u8> {
+    const BODY: &[u8] = b"<body>";
+    match page.windows(BODY.len()).position(|part| part == BODY) {
+        Some(at) => {
+            let body = format!("<body data-traces=\"/runs/{id}/traces/\">");
+            [&page[..at], body.as_bytes(), &page[at + BODY.len()..]].concat()
+        }
+        None => page,
     }
 }
 

@@ -69,22 +69,22 @@ pub fn message(status: u16, why: &str) -> String {
     whole(&format!("{status} · hotspan"), &[], "", &body)
 }
 
-/// The page that asks for the token.
-pub fn enter(has_token: bool) -> String {
+/// The page that asks for the token, and where to go on then.
+pub fn enter(has_token: bool, to: &str) -> String {
     if !has_token {
         return message(404, "This server has no token: everybody on this machine may look.");
     }
-    whole(
-        "Enter · hotspan",
-        &[],
-        "",
+    let body = format!(
         "<h1 class=\"headline\">Who may look here has the token</h1>\n\
          <p class=\"lead\">It was printed when the server was started, in a link that opens this page with it.</p>\n\
          <form class=\"enter\" method=\"post\" action=\"/enter\" id=\"enter\">\n\
+         <input type=\"hidden\" name=\"to\" id=\"enter-to\" value=\"{}\">\n\
          <label for=\"token\">Token</label>\n\
          <span class=\"together\"><input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"off\" required>\n\
          <button class=\"primary\">Enter</button></span>\n</form>\n",
-    )
+        text(to)
+    );
+    whole("Enter · hotspan", &[], "", &body)
 }
 
 /// What pages with a script need to know of a run.

@@ -161,15 +161,30 @@ pub enum Change {
     StopNow,
 }
 
+/// A scenario of the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScenarioFile {
+    /// Its text.
+    pub text: String,
+    /// What tells this text from another one of the file.
+    pub version: String,
+}
+
 /// Who makes runs, one at a time.
 pub trait Runner {
     /// Names of the scenarios that can be picked.
     fn scenarios(&self) -> Vec<String>;
-    /// The text of one.
+    /// One of them.
     ///
     /// # Errors
     /// When there is none of that name, or it cannot be read.
-    fn scenario(&self, name: &str) -> Result<String, String>;
+    fn scenario(&self, name: &str) -> Result<ScenarioFile, String>;
+    /// Keeps a text as the file of that name, which has the version that the page has seen; where that is empty, as a new
+    /// one. Gives the version that it has then.
+    ///
+    /// # Errors
+    /// What is wrong, as [`Runner::check`] says it.
+    fn save(&self, name: &str, text: &str, version: &str) -> Result<String, Value>;
     /// What is wrong with a text as a scenario of that name; `{"ok": …}` where nothing is.
     fn check(&self, name: &str, text: &str) -> Value;
     /// Starts a run of that text.

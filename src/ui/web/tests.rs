@@ -54,8 +54,13 @@ impl Runner for FakeRunner {
     fn scenarios(&self) -> Vec<String> {
         vec!["shop.yaml".into()]
     }
-    fn scenario(&self, name: &str) -> Result<String, String> {
-        if name == "shop.yaml" { Ok(HOSTILE.into()) } else { Err("There is no such scenario.".into()) }
+    fn scenario(&self, name: &str) -> Result<ScenarioFile, String> {
+        let file = ScenarioFile { text: HOSTILE.into(), version: "v1".into() };
+        if name == "shop.yaml" { Ok(file) } else { Err("There is no such scenario.".into()) }
+    }
+    fn save(&self, name: &str, _: &str, version: &str) -> Result<String, Value> {
+        self.0.borrow_mut().push(format!("save {name} {version}"));
+        if version == "v1" { Ok("v2".into()) } else { Err(json!({"error": {"message": "it was changed"}})) }
     }
     fn check(&self, name: &str, text: &str) -> Value {
         json!({"ok": {"name": name, "text": text}})
@@ -274,6 +279,82 @@ fn a_token_is_asked_for() {
     assert_eq!(answer(&start, site).status, 401, "without the cookie the word of a form is not enough");
     assert_eq!(answer(&Asked { cookie: with, ..start }, site).status, 200);
     assert_eq!(runner.0.borrow().as_slice(), ["start shop.yaml"]);
+}
+
+#[test]
+fn a_link_leads_to_its_page_once_the_token_is_there() {
+    let store = fake();
+    let closed = Door { token: Some("a-token-of-the-user".into()), ..door() };
+    let site = Site { door: &closed, store: &store, runner: None };
+    let get = Asked { method: "GET", target: "/", host: "127.0.0.1:7700", ..Asked::default() };
+    let to = |target| answer(&Asked { target, ..get.clone() }, site).location.unwrap();
+    assert_eq!(to("/runs/20261124T1-shop/traces/ab"), "/enter?to=/runs/20261124T1-shop/traces/ab");
+    for elsewhere in ["//evil.example", "/\\evil.example", "/%0d%0ax", "/a:b", "/?to=x"] {
+        assert_eq!(to(elsewhere), "/enter", "{elsewhere}");
+    }
+    let page = |target| String::from_utf8(answer(&Asked { target, ..get.clone() }, site).body).unwrap();
+    assert!(page("/enter?to=/runs/x/report").contains("value=\"/runs/x/report\""));
+    assert!(page("/enter?to=https://evil.example").contains("id=\"enter-to\" value=\"/\""));
+    let post = Asked {
+        method: "POST",
+        target: "/enter",
+        origin: Some("http://127.0.0.1:7700"),
+        content_type: Some("application/x-www-form-urlencoded"),
+        ..get.clone()
+    };
+    for (form, goes_on) in [
+        (&b"token=a-token-of-the-user&to=/runs/x"[..], "/runs/x"),
+        (b"token=a-token-of-the-user&to=//evil.example", "/"),
+        (b"token=a-token-of-the-user", "/"),
+    ] {
+        assert_eq!(answer(&Asked { body: form, ..post.clone() }, site).location.as_deref(), Some(goes_on));
+    }
+}
+
+#[test]
+fn a_report_leads_to_the_trace_browser_of_its_run() {
+    let report = with_browser(b"<title>&lt;body&gt;</title><body>\n<body>".to_vec(), "20261124T1-shop");
+    let text = String::from_utf8(report).unwrap();
+    assert_eq!(
+        text,
+        "<title>&lt;body&gt;</title><body data-traces=\"/runs/20261124T1-shop/traces/\">\n<body>"
+    );
+    assert_eq!(with_browser(b"no page".to_vec(), "x"), b"no page");
+}
+
+#[test]
+fn a_scenario_is_saved_by_the_form_of_its_page_alone() {
+    let store = fake();
+    let runner = FakeRunner::default();
+    let door = door();
+    let site = Site { door: &door, store: &store, runner: Some(&runner) };
+    let own = Asked {
+        method: "POST",
+        target: "/save",
+        host: "127.0.0.1:7700",
+        origin: Some("http://127.0.0.1:7700"),
+        content_type: Some("application/x-www-form-urlencoded"),
+        cookie: None,
+        body: b"csrf=c5rf&scenario=shop.yaml&text=x&version=v1",
+    };
+    let saved = answer(&own, site);
+    let value: Value = serde_json::from_slice(&saved.body).unwrap();
+    assert_eq!((saved.status, &value["version"]), (200, &json!("v2")));
+    let late = Asked { body: b"csrf=c5rf&scenario=shop.yaml&text=x&version=v0", ..own.clone() };
+    assert_eq!(answer(&late, site).status, 409);
+    let before = runner.0.borrow().len();
+    for (wanted, asked) in [
+        (403, Asked { origin: Some("http://evil.example"), ..own.clone() }),
+        (403, Asked { origin: None, ..own.clone() }),
+        (403, Asked { body: b"csrf=wrong&scenario=shop.yaml&text=x&version=v1", ..own.clone() }),
+        (421, Asked { host: "evil.example:7700", ..own.clone() }),
+        (415, Asked { content_type: Some("text/plain"), ..own.clone() }),
+        (405, Asked { method: "GET", ..own.clone() }),
+    ] {
+        assert_eq!(answer(&asked, site).status, wanted, "{asked:?}");
+    }
+    assert_eq!(runner.0.borrow().len(), before);
+    assert_eq!(answer(&own, Site { runner: None, ..site }).status, 404);
 }
 
 #[test]

@@ -1,75 +1,20 @@
 // Opens reports in a real browser and says what it saw: one JSON object on standard output for suite_pages.py, which
 // does the checking. Usage: node look.mjs CHROMIUM TASK.json, with packages from HOTSPAN_STACK_PAGES.
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
+import { nothing, ready, scroll, start, violations, wait, watched } from "./browser.mjs";
 
-const require = createRequire(path.join(process.env.HOTSPAN_STACK_PAGES, "package.json"));
-const puppeteer = require("puppeteer-core");
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [chromium, taskFile] = process.argv.slice(2);
 const task = JSON.parse(fs.readFileSync(taskFile, "utf8"));
-const SIZES = {
-  desktop: { width: 1360, height: 900 },
-  phone: { width: 390, height: 844, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
-};
+const browser = await start(chromium);
 
-const browser = await puppeteer.launch({
-  executablePath: chromium,
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-});
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-
-async function open(file, { theme = "light", size = "desktop", hash = "" }, seen) {
-  const page = await browser.newPage();
-  page.on("console", (m) => {
-    if (m.type() === "error" || m.type() === "warn") seen.console.push(m.text());
-  });
-  page.on("pageerror", (e) => seen.console.push(`${e.message} ${e.stack || ""}`.slice(0, 400)));
-  page.on("dialog", (d) => {
-    seen.dialogs.push(d.message());
-    d.dismiss();
-  });
-  page.on("request", (r) => {
-    if (!r.url().startsWith("file://" + file) && !r.url().startsWith("data:")) seen.requests.push(r.url());
-  });
-  await page.emulateMediaFeatures([
-    { name: "prefers-color-scheme", value: theme },
-    { name: "prefers-reduced-motion", value: "reduce" },
-  ]);
-  await page.setViewport(SIZES[size]);
+async function open(file, { theme, size, hash = "" }, seen) {
+  const page = await watched(browser, seen, { theme, size }, (url) => url.startsWith("file://" + file));
   const began = performance.now();
   await page.goto("file://" + file + hash, { waitUntil: "load" });
-  await page.waitForFunction(() => document.body.dataset.ready === "true", { timeout: 15000 });
+  await ready(page);
   seen.openedMs = Math.round(performance.now() - began);
   return page;
-}
-
-// Everything is drawn when it comes into view.
-async function scroll(page) {
-  await page.evaluate(async () => {
-    for (let y = 0; y < document.body.scrollHeight; y += 500) {
-      scrollTo(0, y);
-      await new Promise((r) => setTimeout(r, 40));
-    }
-    scrollTo(0, 0);
-  });
-  await wait(200);
-}
-
-async function violations(page) {
-  // The page's own policy forbids scripts from outside; the inspector's are let in beside it.
-  await page.evaluate(axe);
-  const result = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  return result.violations
-    .filter((v) => ["serious", "critical"].includes(v.impact))
-    .map((v) =>
-      `${v.id}: ${v.nodes
-        .slice(0, 3)
-        .map((n) => `${n.target.join(" ")} ${(n.any[0] || n.all[0] || n.none[0] || {}).message || ""}`)
-        .join(" | ")}`.slice(0, 600),
-    );
 }
 
 const numbers = (page, table) =>
@@ -86,10 +31,9 @@ const numbers = (page, table) =>
   }, table);
 
 const out = { looks: [], uses: {} };
-const fresh = () => ({ console: [], dialogs: [], requests: [] });
 
 for (const look of task.looks) {
-  const seen = { ...fresh(), name: look.name };
+  const seen = { ...nothing(), name: look.name };
   const page = await open(look.file, look, seen);
   await scroll(page);
   seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -126,7 +70,7 @@ for (const look of task.looks) {
 }
 
 if (task.use) {
-  const seen = fresh();
+  const seen = nothing();
   const { uses } = out;
   const page = await open(task.use.file, {}, seen);
   await scroll(page);
@@ -199,6 +143,24 @@ if (task.use) {
   await wait(200);
   uses.toTrace = (await deep.$eval(".roles .tab[aria-pressed=true]", (e) => e.id)) === trace;
   await deep.close();
+  // The request of a finding, and what of it the finding is about.
+  const shown = await open(task.use.file, { hash: "#finding-1" }, seen);
+  uses.request = { before: await shown.$$eval("#finding-1 table.wf", (all) => all.length) };
+  await shown.click("#finding-1 details.request summary");
+  await wait(100);
+  Object.assign(
+    uses.request,
+    await shown.$eval("#finding-1", (card) => ({
+      rows: [...card.querySelectorAll("table.wf tbody tr")].map((tr) =>
+        [...tr.cells].slice(0, 4).map((c) => c.textContent.trim()),
+      ),
+      mine: card.querySelectorAll("table.wf tr.mine").length,
+      lit: card.querySelectorAll("table.wf .lit.mine").length,
+      said: card.querySelector(".marks")?.textContent ?? "",
+    })),
+  );
+  if (task.use.shots) await (await shown.$("#finding-1")).screenshot({ path: path.join(task.use.shots, "finding-request.png") });
+  await shown.close();
   // What if.
   const after = () =>
     page.$$eval("#what-if .after .impact", (rows) =>

@@ -1,48 +1,15 @@
 // Uses the pages of `hotspan serve` in a real browser and says what it saw: one JSON object on standard output for
 // suite_serve.py, which does the checking. Usage: node serve.mjs CHROMIUM TASK.json, with packages from HOTSPAN_STACK_PAGES.
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
+import { nothing, ready, scroll, SIZES, start, violations, wait, watched } from "./browser.mjs";
 
-const require = createRequire(path.join(process.env.HOTSPAN_STACK_PAGES, "package.json"));
-const puppeteer = require("puppeteer-core");
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [chromium, taskFile] = process.argv.slice(2);
 const task = JSON.parse(fs.readFileSync(taskFile, "utf8"));
 const { base, token } = task;
-const SIZES = {
-  desktop: { width: 1360, height: 900 },
-  phone: { width: 390, height: 844, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
-};
-const browser = await puppeteer.launch({
-  executablePath: chromium,
-  headless: true,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-});
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const browser = await start(chromium);
+const open = (seen, look = {}) => watched(browser, seen, look, (url) => url.startsWith(base + "/"));
 
-async function open(seen, { theme = "light", size = "desktop" } = {}) {
-  const page = await browser.newPage();
-  page.on("console", (m) => {
-    if (m.type() === "error" || m.type() === "warn") seen.console.push(m.text());
-  });
-  page.on("pageerror", (e) => seen.console.push(`${e.message} ${e.stack || ""}`.slice(0, 400)));
-  page.on("dialog", (d) => {
-    seen.dialogs.push(d.message());
-    d.dismiss();
-  });
-  page.on("request", (r) => {
-    if (!r.url().startsWith(base + "/") && !r.url().startsWith("data:")) seen.elsewhere.push(r.url());
-  });
-  await page.emulateMediaFeatures([
-    { name: "prefers-color-scheme", value: theme },
-    { name: "prefers-reduced-motion", value: "reduce" },
-  ]);
-  await page.setViewport(SIZES[size]);
-  return page;
-}
-const nothing = () => ({ console: [], dialogs: [], elsewhere: [] });
-const ready = (page) => page.waitForFunction(() => document.body.dataset.ready === "true", { timeout: 20000 });
 async function go(page, to) {
   const answer = await page.goto(base + to, { waitUntil: "load" });
   await ready(page);
@@ -55,16 +22,6 @@ async function follow(page, act) {
 }
 const texts = (page, selector) => page.$$eval(selector, (all) => all.map((e) => e.textContent.trim()));
 const text = async (page, selector) => (await texts(page, selector))[0] ?? "";
-async function scroll(page) {
-  await page.evaluate(async () => {
-    for (let y = 0; y < document.body.scrollHeight; y += 700) {
-      scrollTo(0, y);
-      await new Promise((r) => setTimeout(r, 20));
-    }
-    scrollTo(0, 0);
-  });
-  await wait(120);
-}
 const shot = (page, folder, name) =>
   folder
     ? (fs.mkdirSync(folder, { recursive: true }),
@@ -89,18 +46,7 @@ async function look({ name, path: to, theme, size, shots, axe: examined }) {
       ].map((e) => e.outerHTML.slice(0, 200)),
     })),
   );
-  if (examined) {
-    await page.evaluate(axe);
-    const result = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    seen.violations = result.violations
-      .filter((v) => ["serious", "critical"].includes(v.impact))
-      .map((v) =>
-        `${v.id}: ${v.nodes
-          .slice(0, 3)
-          .map((n) => `${n.target.join(" ")} ${(n.any[0] || n.all[0] || n.none[0] || {}).message || ""}`)
-          .join(" | ")}`.slice(0, 600),
-      );
-  }
+  if (examined) seen.violations = await violations(page);
   await shot(page, shots, name);
   await page.close();
   return seen;
@@ -209,7 +155,23 @@ async function useTraces(page, uses, { runs }) {
   };
 }
 
-async function useEditor(page, uses, { scenario }) {
+// From a request of the report to the same one in the trace browser.
+async function useLinks(page, uses, { runs }) {
+  await page.goto(`${base}/runs/${runs.at(-1)}/report`, { waitUntil: "load" });
+  await ready(page);
+  await page.waitForSelector("#requests table.wf tbody tr");
+  const rows = () => page.$$eval("table.wf tbody tr", (all) => all.length);
+  const linked = (uses.linked = { rowsOfReport: await page.$$eval("#requests table.wf tbody tr", (all) => all.length) });
+  linked.id = await page.$eval("#requests .waterfall a.mono", (a) => a.textContent);
+  await page.$eval("#requests .waterfall a.mono", (a) => a.click());
+  // A report has an origin of its own: the way leads over the entrance.
+  await page.waitForFunction((id) => location.pathname.endsWith(id), { timeout: 20000 }, linked.id);
+  await ready(page);
+  linked.at = new URL(page.url()).pathname;
+  linked.rows = await rows();
+}
+
+async function useEditor(page, uses, { scenario, file }) {
   const said = (kind) => page.waitForSelector(`.said.${kind}`, { timeout: 10000 });
   const stuck = () => page.$eval("main button.primary", (b) => b.disabled);
   const write = (change) =>
@@ -234,8 +196,36 @@ async function useEditor(page, uses, { scenario }) {
   await write(good.replace(/target: .*/, "target: http://93.184.216.34/"));
   await page.waitForFunction(() => document.querySelector(".said").textContent.includes("public"), { timeout: 10000 });
   e.public = await text(page, ".said");
+  // Saving: as it is, after somebody else changed the file, and under another name.
+  const keep = async () => {
+    await page.waitForFunction(() => ![...document.querySelectorAll("main .ways button")].at(-1).disabled);
+    await page.$$eval("main .ways button", (all) => all.at(-1).click());
+  };
+  const kept = () => page.waitForFunction(() => document.querySelector(".ways [role=status]").textContent.startsWith("Saved"));
+  const before = fs.readFileSync(file, "utf8");
+  await write(good + "# seen\n");
+  await said("good");
+  e.savable = await page.$$eval("main .ways button", (all) => all.at(-1).textContent);
+  await keep();
+  await kept();
+  e.saved = await text(page, ".ways [role=status]");
+  e.savedText = fs.readFileSync(file, "utf8");
+  fs.writeFileSync(file, before + "# by somebody else\n");
   await write(good);
   await said("good");
+  await keep();
+  await page.waitForFunction(() => document.querySelector(".said").textContent.includes("Not saved"));
+  e.late = await text(page, ".said");
+  await shot(page, task.use.shots, "start-late");
+  await page.$eval("input[aria-label=File]", (i) => {
+    i.value = "another.yaml";
+    i.dispatchEvent(new Event("input"));
+  });
+  await said("good");
+  await keep();
+  await kept();
+  e.another = await text(page, ".ways [role=status]");
+  e.listed = await page.$$eval("select[aria-label=Scenario] option", (all) => all.some((o) => o.value === "another.yaml"));
 }
 
 async function useLive(page, uses) {
@@ -301,6 +291,7 @@ async function use(what) {
   await useList(page, uses, what);
   await useTrend(page, uses);
   await useTraces(page, uses, what);
+  await useLinks(page, uses, what);
   await useEditor(page, uses, what);
   await useLive(page, uses);
   // The console tells of refusals that were asked for; they are what is wanted.

@@ -29,6 +29,17 @@ function setStep(index, filter) {
 const focused = () => STEPS[state.focus];
 const shownSteps = () => (state.filter < 0 ? withData : withData.filter((s) => s.index === state.filter));
 
+// A trace's id: in the trace browser of the server that shows this page, and where --trace-link says.
+const BROWSER = /^https?:$/.test(location.protocol) ? document.body.dataset.traces : null;
+function traceRef(id, url) {
+  const text = (href) => h("a.mono", { href, rel: "noreferrer noopener" }, id);
+  if (!BROWSER) return url ? text(url) : h("span.mono", {}, id);
+  return [
+    text(BROWSER + id),
+    url ? [" ", h("a.small", { href: url, rel: "noreferrer noopener" }, "elsewhere")] : null,
+  ];
+}
+
 const sections = [];
 // A section of the page; `make` fills it, `again` is run when the step changes.
 function section(id, title, lead, make) {

@@ -85,27 +85,26 @@ function card(f, i) {
         f.related.map((r) => h("li", {}, category(r.category), " ", name(r.name))),
       ),
     );
-  const known = new Map();
-  if (step) (step.p.trees || []).forEach((tree) => known.set(tree.trace_id, tree.role));
+  const trees = requestsOf(f, step);
+  const roles = new Map(trees.map(({ tree, role }) => [tree.trace_id, role]));
   fact(
     "Requests",
     f.exemplars.length
       ? h(
           "ul.plain.traces",
           {},
-          f.exemplars.map((id, at) =>
-            h(
+          f.exemplars.map((id, at) => {
+            const role = roles.get(id);
+            const open = () => openRequest(i, id);
+            return h(
               "li",
               {},
-              known.has(id)
-                ? h("a", { href: "#trace-" + id }, known.get(id) === "slow" ? "near p95" : known.get(id))
-                : "most of it",
-              " ",
-              f.exemplar_urls && f.exemplar_urls[at]
-                ? h("a.mono", { href: f.exemplar_urls[at], rel: "noreferrer noopener" }, id)
-                : h("span.mono", {}, id),
-            ),
-          ),
+              role
+                ? h("button.name.plainly", { type: "button", onclick: open, title: "Show this request" }, role)
+                : h("span.dim", {}, "not kept"),
+              h("span", {}, traceRef(id, f.exemplar_urls && f.exemplar_urls[at])),
+            );
+          }),
         )
       : null,
   );
@@ -125,6 +124,7 @@ function card(f, i) {
     h("p.advice", {}, h("strong", {}, "Do: "), sentence(words.advice)),
     f.remedy ? h("pre.remedy", { tabindex: "0" }, f.remedy) : null,
     facts,
+    trees.length ? requestBox(f, i, step, trees) : null,
     evidence.length
       ? h(
           "details.behind",
@@ -138,4 +138,94 @@ function card(f, i) {
         )
       : null,
   );
+}
+
+// Whole requests of a finding, in the order of its exemplars: its own, and those of its step.
+function requestsOf(f, step) {
+  const kept = [...P.requests, ...((step && step.p.trees) || [])];
+  return f.exemplars
+    .map((id, at) => {
+      const tree = kept.find((t) => t.trace_id === id);
+      const own = step && step.p.trees.find((t) => t.trace_id === id);
+      const role = at === 0 ? "most of it" : own ? ROLES[own.role].toLowerCase() : "another";
+      return tree && { tree, role };
+    })
+    .filter(Boolean);
+}
+
+const requestBoxes = new Map();
+// The waterfall of a finding: drawn when it is opened, what it is about marked.
+function requestBox(f, i, step, trees) {
+  const owners = new Set(P.marked[i].map((n) => OWNERS[n]));
+  const of = f.contributor;
+  let shown = trees[0];
+  const inner = h("div.request-body");
+  const words = h("span", {});
+  const title = () => {
+    const time = shown.tree.path.reduce((sum, [o, from, to]) => sum + (owners.has(OWNERS[o]) ? to - from : 0), 0);
+    words.replaceChildren(
+      `${shown === trees[0] ? "The request that shows it best" : "A request of it"}: ${msUnit(shown.tree.moments[3] / 1e6)}`,
+      time ? `, ${msUnit(time / 1e6)} of it here` : "",
+    );
+  };
+  const draw = () => {
+    title();
+    if (!details.open) return inner.replaceChildren();
+    const at = f.exemplars.indexOf(shown.tree.trace_id);
+    inner.replaceChildren(
+      trees.length > 1
+        ? h(
+            "div.tabs.roles",
+            { role: "group", "aria-label": "Which request" },
+            trees.map((t) =>
+              h(
+                "button.tab",
+                {
+                  type: "button",
+                  "aria-pressed": String(t === shown),
+                  onclick: () => {
+                    shown = t;
+                    draw();
+                  },
+                },
+                `${t.role[0].toUpperCase()}${t.role.slice(1)} · ${msUnit(t.tree.moments[3] / 1e6)}`,
+              ),
+            ),
+          )
+        : "",
+      waterfall(shown.tree, {
+        label: step ? step.label : of.name,
+        role: "Request",
+        owners: OWNERS,
+        trace: traceRef(shown.tree.trace_id, f.exemplar_urls && f.exemplar_urls[at]),
+        marked: owners,
+      }),
+    );
+  };
+  const details = h("details.behind.request", {}, h("summary", {}, words), inner);
+  details.addEventListener("toggle", draw);
+  draw();
+  requestBoxes.set(i, (id) => {
+    const wanted = trees.find(({ tree }) => tree.trace_id === id);
+    if (!wanted) return null;
+    shown = wanted;
+    if (details.open) draw();
+    else details.open = true;
+    return details;
+  });
+  return details;
+}
+
+function openRequest(i, id) {
+  const opened = requestBoxes.has(i) ? requestBoxes.get(i)(id) : null;
+  if (opened) opened.scrollIntoView({ block: "nearest" });
+  return opened;
+}
+// A link to a trace that only a finding has.
+function openFinding(id) {
+  for (const i of requestBoxes.keys()) {
+    const opened = openRequest(i, id);
+    if (opened) return opened;
+  }
+  return null;
 }

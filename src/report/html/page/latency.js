@@ -139,6 +139,12 @@ function heatOf(steps) {
         if (slice[i]) cells[at].set(slice[0] + i - 1, (cells[at].get(slice[0] + i - 1) || 0) + slice[i]);
     });
   }
+  // Between the latencies of two steps there may be buckets that none of them knows: sixteen to an octave of nanoseconds.
+  const [first, last] = [Math.min(...starts.keys()), Math.max(...starts.keys())];
+  for (let b = first; b <= last; b++) {
+    const octave = Math.max(0, Math.floor(b / 16) - 1);
+    if (!starts.has(b)) starts.set(b, ((b - 16 * octave) * 2 ** octave) / 1e6);
+  }
   return { cells, starts, missing: steps.length - rich.length };
 }
 // The latency below which a share of a slice's requests lie, by bucket: the middle of the bucket.

@@ -52,7 +52,7 @@ section(
         label: s.label,
         role: `${ROLES[tree.role]} request`,
         owners: OWNERS,
-        url: (s.exemplars.find((e) => e.trace_id === tree.trace_id) || {}).url,
+        trace: traceRef(tree.trace_id, (s.exemplars.find((e) => e.trace_id === tree.trace_id) || {}).url),
       };
       inner.replaceChildren(tabs, waterfall(tree, words), sampleOf(s));
     };
@@ -67,7 +67,7 @@ section(
           return document.getElementById("trace-" + id);
         }
       }
-      return null;
+      return openFinding(id);
     };
   },
 );

@@ -6,6 +6,7 @@ const MARKS = {
   clipped: ["✂", "clipped: it reaches beyond its parent"],
   async: ["↷", "nobody waited for it: not on the path"],
   moved: ["⤴", "joined elsewhere: the parent that it names never came, or another span wraps it"],
+  finding: ["◆", "what the finding is about"],
 };
 
 // Rows of a waterfall: the client's own phases, then spans in the order of a tree, runs of the same call in one row.
@@ -76,11 +77,15 @@ function niceTicks(length, wanted) {
   return out;
 }
 
-// tree: as data.rs has it; label: its step; role: what request it is, in words; owners: by number; url: of its trace elsewhere.
-function waterfall(tree, { label, role, owners, url }) {
+// tree: as data.rs has it; label: its step; role: what request it is, in words; owners: by number; trace: its id as it is shown;
+// marked: owners whose spans and time are pointed out.
+function waterfall(tree, { label, role, owners, trace, marked = new Set() }) {
   const length = Math.max(tree.moments[3], 1),
     begin = 0;
-  const rows = rowsOf(tree, owners);
+  const rows = rowsOf(tree, owners).map((row) => {
+    const mine = (!row.client && marked.has(row.owner)) || row.path.some((p) => marked.has(p.owner));
+    return mine ? { ...row, marks: ["finding", ...row.marks] } : row;
+  });
   const at = (t) => (100 * (t - begin)) / length;
   const place = (el, from, to) => {
     const a = Math.max(0, at(from)),
@@ -104,10 +109,12 @@ function waterfall(tree, { label, role, owners, url }) {
   const merged = [];
   for (const [owner, from, to] of tree.path) {
     const last = merged[merged.length - 1];
-    if (last && last.category === owners[owner].category && last.to === from) last.to = to;
-    else merged.push({ category: owners[owner].category, from, to });
+    const mine = marked.has(owners[owner]);
+    if (last && last.category === owners[owner].category && last.mine === mine && last.to === from) last.to = to;
+    else merged.push({ category: owners[owner].category, mine, from, to });
   }
-  merged.forEach((p) => lane.append(place(h("span.lit", { "data-c": p.category }), p.from, p.to)));
+  const lit = (category, mine) => h("span.lit", { class: "lit" + (mine ? " mine" : ""), "data-c": category });
+  merged.forEach((p) => lane.append(place(lit(p.category, p.mine), p.from, p.to)));
   const body = h("tbody");
   body.append(
     h(
@@ -125,7 +132,7 @@ function waterfall(tree, { label, role, owners, url }) {
     for (const span of row.group || [row])
       if (!row.client) bars.append(place(h("span.rail", { "data-c": own(row) }), span.from, span.to));
     if (row.client) bars.append(place(h("span.rail.client"), 0, length));
-    row.path.forEach((p) => bars.append(place(h("span.lit", { "data-c": p.owner.category }), p.from, p.to)));
+    row.path.forEach((p) => bars.append(place(lit(p.owner.category, marked.has(p.owner)), p.from, p.to)));
     if (row.client)
       tree.moments.slice(0, 3).forEach((m, i) => {
         if (m > 0) {
@@ -167,7 +174,7 @@ function waterfall(tree, { label, role, owners, url }) {
         ];
     const tr = h(
       "tr",
-      { class: row.marks.includes("async") ? "off" : null },
+      { class: row.marks.includes("async") ? "off" : row.marks.includes("finding") ? "mine" : null },
       h(
         "th",
         { scope: "row", vars: { "--depth": String(Math.min(row.depth, 12)) } },
@@ -204,7 +211,7 @@ function waterfall(tree, { label, role, owners, url }) {
       tree.status ? `, status ${tree.status}` : "",
       tree.failed ? ", failed" : "",
       `, ${plural(tree.spans.length + tree.omitted, "span", "spans")}. Trace `,
-      url ? h("a.mono", { href: url, rel: "noreferrer noopener" }, tree.trace_id) : h("span.mono", {}, tree.trace_id),
+      trace || h("span.mono", {}, tree.trace_id),
     ),
     tree.spans.length
       ? null

@@ -74,9 +74,27 @@ pages.start = (box, page) => {
     { "aria-label": "Scenario" },
   );
   picked.addEventListener("change", () => location.assign(query("/start", [["scenario", picked.value]])));
-  const fileName = page.name || "new.yaml";
+  const file = h("input", {
+    value: page.name || "new.yaml",
+    "aria-label": "File",
+    spellcheck: "false",
+    autocapitalize: "off",
+    autocomplete: "off",
+  });
+  const fileName = () => file.value.trim();
+  // What the file holds, as far as this page knows.
+  let kept = { name: page.name, text: page.text, version: page.version };
   const said = h("div.said", { role: "status", "aria-live": "polite" }, h("p", {}, "Checking …"));
   const start = h("button.primary", { type: "button", disabled: true }, "Start the run");
+  const save = h("button", { type: "button", disabled: true }, "Save");
+  const saved = h("span.dim", { role: "status" });
+  const isKept = () => Boolean(kept.version) && kept.name === fileName() && kept.text === edit.area.value;
+  let mayBeSaved = false;
+  const sayKept = () => {
+    save.disabled = !mayBeSaved || isKept();
+    save.textContent = kept.version && kept.name === fileName() ? "Save" : "Save as a new file";
+    if (!isKept()) saved.textContent = kept.version && kept.name === fileName() ? "Not saved yet." : "";
+  };
   let last = "",
     timer = 0,
     asked = 0;
@@ -85,6 +103,8 @@ pages.start = (box, page) => {
     said.className = "said " + (error ? "bad" : "good");
     edit.mark(error && error.line ? error.line : 0);
     start.disabled = Boolean(error);
+    mayBeSaved = !error || error.can_be_saved === true;
+    sayKept();
     if (error) {
       said.replaceChildren(
         h(
@@ -125,24 +145,52 @@ pages.start = (box, page) => {
   };
   const check = async () => {
     const text = edit.area.value;
-    if (text === last) return;
-    last = text;
+    if (fileName() + "\n" + text === last) return;
+    last = fileName() + "\n" + text;
     const mine = ++asked;
     try {
-      const { value } = await send("/check", page.csrf, { scenario: fileName, text });
+      const { value } = await send("/check", page.csrf, { scenario: fileName(), text });
       if (mine === asked) show(value.ok || value.error?.message ? value : { error: { message: value.error } });
     } catch {
       if (mine === asked) show({ error: { message: "The server does not answer; is it still running?" } });
     }
   };
-  const edit = editor(page.text === null ? EMPTY : page.text, () => {
+  const changed = () => {
     clearTimeout(timer);
     start.disabled = true;
+    mayBeSaved = false;
+    sayKept();
     timer = setTimeout(check, 350);
+  };
+  const edit = editor(page.text === null ? EMPTY : page.text, changed);
+  file.addEventListener("input", changed);
+  save.addEventListener("click", async () => {
+    save.disabled = true;
+    const [name, text] = [fileName(), edit.area.value];
+    const version = kept.name === name ? kept.version : "";
+    let answer;
+    try {
+      answer = await send("/save", page.csrf, { scenario: name, text, version });
+    } catch {
+      answer = { ok: false, value: { error: "The server does not answer; is it still running?" } };
+    }
+    const { ok, value } = answer;
+    if (!ok) {
+      sayKept();
+      saved.textContent = "";
+      said.className = "said bad";
+      const why = value.error?.message || value.error;
+      return said.replaceChildren(h("p", {}, h("b", {}, "Not saved: "), why));
+    }
+    kept = { name, text, version: value.version };
+    if (![...picked.options].some((o) => o.value === name)) picked.append(h("option", { value: name }, name));
+    picked.value = name;
+    sayKept();
+    saved.textContent = `Saved as ${name}.`;
   });
   start.addEventListener("click", async () => {
     start.disabled = true;
-    const { ok, value } = await send("/start", page.csrf, { scenario: fileName, text: edit.area.value });
+    const { ok, value } = await send("/start", page.csrf, { scenario: fileName(), text: edit.area.value });
     if (ok) location.assign(value.at);
     else show(value.error?.message ? value : { error: { message: value.error } });
   });
@@ -150,12 +198,12 @@ pages.start = (box, page) => {
     h(
       "p.lead",
       {},
-      "Pick a scenario or write one. It is read as you write; what is changed here is run and not written to its file.",
+      "Pick a scenario or write one. It is read as you write, and run as it stands here. Saving keeps it in the folder of scenarios.",
     ),
-    h("div.fields", {}, field("Scenario", picked, "wide")),
+    h("div.fields", {}, field("Scenario", picked, "wide"), field("File", file, "wide")),
     edit.el,
     said,
-    h("p.ways", {}, start),
+    h("p.ways", {}, start, save, saved),
   );
   check();
 };

@@ -16,6 +16,16 @@ if (entrance && location.hash.length > 1) {
   entrance.submit();
 }
 
+const onwards = document.getElementById("enter-to");
+if (onwards && onwards.value !== "/" && location.hash.length < 2) {
+  // A link out of a report comes from an origin of its own, with which browsers send no cookie: from here they do.
+  fetch(onwards.value, { method: "HEAD" })
+    .then((answer) => {
+      if (answer.ok && !answer.redirected) location.replace(onwards.value);
+    })
+    .catch(() => {});
+}
+
 const data = document.getElementById("page");
 if (data) {
   const page = JSON.parse(data.textContent);

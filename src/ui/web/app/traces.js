@@ -144,9 +144,9 @@ pages.traces = (box, page) => {
       h(
         "nav.pages",
         { "aria-label": "Pages of requests" },
-        t.page > 0 ? h("a.button", { href: to(t.page - 1), rel: "prev" }, "Back") : null,
+        t.page > 0 ? h("a.button", { href: to(t.page - 1), rel: "prev" }, "Previous") : null,
         h("span", {}, `Page ${count(t.page + 1)} of ${count(pages)}`),
-        t.page + 1 < pages ? h("a.button", { href: to(t.page + 1), rel: "next" }, "On") : null,
+        t.page + 1 < pages ? h("a.button", { href: to(t.page + 1), rel: "next" }, "Next") : null,
       ),
     );
   }

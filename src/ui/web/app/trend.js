@@ -66,6 +66,31 @@ function opens(el, runs) {
   return el;
 }
 
+// A line before each run from which on the level is another one; where it is named, how much another.
+function paintChanges(u, events, named) {
+  const ratio = devicePixelRatio;
+  for (const run of new Set(events.map((e) => e.run))) {
+    const [first] = events.filter((e) => e.run === run).sort((a, b) => Math.abs(Math.log(b.ratio)) - Math.abs(Math.log(a.ratio)));
+    const px = u.valToPos(run - 0.5, "x", true);
+    u.ctx.save();
+    u.ctx.strokeStyle = u.ctx.fillStyle = css(first.ratio > 1 ? "--bad" : "--ok");
+    u.ctx.setLineDash([5 * ratio, 4 * ratio]);
+    u.ctx.lineWidth = 1.5 * ratio;
+    u.ctx.beginPath();
+    u.ctx.moveTo(px, u.bbox.top);
+    u.ctx.lineTo(px, u.bbox.top + u.bbox.height);
+    u.ctx.stroke();
+    if (named && Number.isFinite(first.ratio)) {
+      const right = px > u.bbox.left + 0.8 * u.bbox.width;
+      u.ctx.font = `600 ${12 * ratio}px ${css("--font")}`;
+      u.ctx.textAlign = right ? "right" : "left";
+      u.ctx.textBaseline = "top";
+      u.ctx.fillText(`× ${first.ratio.toFixed(2)}`, px + (right ? -6 : 6) * ratio, u.bbox.top + 2 * ratio);
+    }
+    u.ctx.restore();
+  }
+}
+
 function trendLines(t) {
   const { points, runs } = t;
   const x = points.map((p) => p.run);
@@ -84,22 +109,7 @@ function trendLines(t) {
     axes: [runAxis(runs), msAxis()],
     series: [{}, line("l1"), line("l2")],
     hooks: {
-      draw: [
-        (u) => {
-          for (const e of t.events) {
-            const px = u.valToPos(e.run - 0.5, "x", true);
-            u.ctx.save();
-            u.ctx.strokeStyle = css(e.ratio > 1 ? "--bad" : "--ok");
-            u.ctx.setLineDash([5 * devicePixelRatio, 4 * devicePixelRatio]);
-            u.ctx.lineWidth = 1.5 * devicePixelRatio;
-            u.ctx.beginPath();
-            u.ctx.moveTo(px, u.bbox.top);
-            u.ctx.lineTo(px, u.bbox.top + u.bbox.height);
-            u.ctx.stroke();
-            u.ctx.restore();
-          }
-        },
-      ],
+      draw: [(u) => paintChanges(u, t.events, true)],
     },
     tip: (u, idx) => {
       el.at = idx === null || idx === undefined ? null : x[idx];
@@ -152,6 +162,7 @@ function trendBlame(t) {
               sum += value;
             }
           });
+          paintChanges(u, t.events, false);
         },
       ],
     },
@@ -225,6 +236,9 @@ pages.trend = (box, page) => {
       {},
       `${plural(t.points.length, "run", "runs")} in order of time; a point opens its report.`,
       t.few ? " " + t.few : "",
+      t.few || t.events.length
+        ? ""
+        : " No change of its own level was found; what moves all steps and operations of a run together is taken for the machine's.",
     ),
   );
   box.append(
