@@ -2,7 +2,7 @@
 //! was touched, so that an exchange costs what it has pieces, not what the run has names.
 
 use super::blame::Blamer;
-use super::findings::evidence::{Collector, Series};
+use super::findings::evidence::{Collector, Series, own_time_between};
 use super::groups::{Grouping, Urls};
 use super::names::{NONE, Names};
 use super::pictures::{Blamed, Gathered};
@@ -66,13 +66,32 @@ struct Repeated {
     calls: u64,
     time: u64,
     removable: u64,
+    /// Own time of the caller between them, and how much of it could go.
+    between: u64,
+    between_removable: u64,
 }
 
 impl Repeated {
+    fn of(calls: u64, time: u64, between: u64) -> Repeated {
+        // One call in place of many is what a fix can reach.
+        let removable = |time: u64| time - time / calls;
+        Repeated { calls, time, removable: removable(time), between, between_removable: removable(between) }
+    }
+
     fn add(&mut self, other: Repeated) {
         self.calls += other.calls;
         self.time += other.time;
         self.removable += other.removable;
+        self.between += other.between;
+        self.between_removable += other.between_removable;
+    }
+
+    /// Adds it to the parts of its kind of calls.
+    fn tell(&self, key: u32, step: u16, on: Occasion, series: &mut Table, collector: &mut Collector) {
+        let part = series.part(step, key);
+        part.calls += self.calls * on.weight;
+        part.add(self.time, self.removable, on);
+        collector.between(key, (self.between, self.removable + self.between_removable), (step, on));
     }
 }
 
@@ -504,8 +523,7 @@ impl Sums {
                 }
                 let n = made.len() as u64 + folded;
                 let spent: u64 = made.iter().map(|c| blamer.windows[c.node as usize]).sum();
-                // One call in place of many is what a fix can reach.
-                let one = Repeated { calls: n, time: spent, removable: spent - spent / n };
+                let one = Repeated::of(n, spent, own_time_between(made, blamer, names));
                 if in_turn >= SERIES_MIN {
                     sum.add(one);
                     collector.series(Series::of(made));
@@ -514,18 +532,14 @@ impl Sums {
                 }
             }
             if sum.calls > 0 {
-                let part = self.series.part(step, same[0].key);
-                part.calls += sum.calls * occasion.weight;
-                part.add(sum.time, sum.removable, occasion);
+                sum.tell(same[0].key, step, occasion, &mut self.series, collector);
             }
         }
         for (i, (series, own)) in self.short.iter().enumerate() {
             let others = self.short.iter().enumerate().filter(|(j, _)| *j != i);
             let turns = others.filter(|(_, (other, _))| series.is_in_one_loop(other));
             if own.calls + turns.map(|(_, (_, other))| other.calls).sum::<u64>() >= LOOP_MIN {
-                let part = self.series.part(step, series.key());
-                part.calls += own.calls * occasion.weight;
-                part.add(own.time, own.removable, occasion);
+                own.tell(series.key(), step, occasion, &mut self.series, collector);
                 collector.series(*series);
             }
         }

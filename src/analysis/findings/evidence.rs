@@ -29,6 +29,9 @@ const IN_A_ROW: usize = 3;
 const FEW_DATA: usize = 4;
 /// Own time of a service from which it can hold up others.
 const LONG: u64 = Nanos::from_millis(10).0;
+/// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
+/// one in a slow language. More than that is work of the loop's own.
+const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
 /// Long pieces of own time that are kept for each instance.
 const SAMPLE: usize = 400;
 
@@ -51,9 +54,11 @@ pub enum Pattern {
     TimedOut,
     /// Functions that had to be started.
     Cold,
+    /// What the caller's own code does between the calls of a series.
+    Between,
 }
 
-const PATTERNS: usize = Pattern::Cold as usize + 1;
+const PATTERNS: usize = Pattern::Between as usize + 1;
 
 impl Pattern {
     /// All patterns.
@@ -66,6 +71,7 @@ impl Pattern {
         Pattern::Retried,
         Pattern::TimedOut,
         Pattern::Cold,
+        Pattern::Between,
     ];
 }
 
@@ -467,6 +473,12 @@ impl Collector {
         part.add(spent - longest, spent - longest, on);
     }
 
+    /// Adds what the caller's code did between the calls of a series, and how much shorter the
+    /// exchange would be without that and all but one of the calls.
+    pub fn between(&mut self, key: u32, (between, removable): (u64, u64), (step, on): On) {
+        self.tables[Pattern::Between as usize].part(step, key).add(between, removable, on);
+    }
+
     /// Remembers a series of the exchange at hand.
     pub fn series(&mut self, series: Series) {
         if self.series.len() < 16 {
@@ -518,6 +530,27 @@ impl Collector {
             steps[usize::from(step)].evidence.pieces.entry(key).or_default().merge(&pieces);
         }
     }
+}
+
+/// How long the caller's own code ran between the calls of a series, sorted by their end, at most [`BETWEEN_CALLS`] before each.
+pub fn own_time_between(calls: &[Call], blamer: &Blamer, names: &Names) -> u64 {
+    let Some((first, rest)) = calls.split_first() else { return 0 };
+    let nodes = &blamer.forest.nodes;
+    let pieces = &blamer.pieces;
+    let of_caller = |node: u32| nodes.get(node as usize).is_some_and(|n| n.entry == first.caller);
+    let mut at = pieces.partition_point(|p| p.end <= first.end);
+    let (mut over, mut sum) = (first.end, 0);
+    for call in rest {
+        while pieces.get(at).is_some_and(|p| p.end <= over) {
+            at += 1;
+        }
+        let gap = pieces[at..].iter().take_while(|p| p.start < call.start);
+        let own = gap.filter(|p| of_caller(p.node) && names.category(p.owner) == Category::App);
+        let time: u64 = own.map(|p| p.end.min(call.start).saturating_sub(p.start.max(over))).sum();
+        sum += time.min(BETWEEN_CALLS);
+        over = over.max(call.end);
+    }
+    sum
 }
 
 /// Most calls under way at one moment; they are sorted by start.

@@ -37,6 +37,9 @@ limits! {
     LoopCalls "n_plus_one.loop_calls" 6.0 "calls of a loop of several kinds, of 3 rounds or more, that takes dominant.mean_ms (6 or more are counted)";
     SeriesShare "n_plus_one.share" 0.25 "share of a step's mean that they take";
     SeriesMeanMs "n_plus_one.mean_ms" 3.0 "and this much of it, in ms";
+    QuickCalls "n_plus_one.quick_calls" 10.0 "calls of one kind from which the caller's own time between them counts too";
+    QuickShare "n_plus_one.quick_share" 0.50 "share of a step's mean from which so many calls need take only";
+    QuickMeanMs "n_plus_one.quick_mean_ms" 1.0 "this much of it, with the time between them, in ms";
     SeriesRequests "n_plus_one.requests" 0.10 "share of the step's requests that have them";
     TailShare "tail.share" 0.50 "share of the gap between slow and typical requests";
     TailMs "tail.excess_ms" 50.0 "and this much of it, in ms";

@@ -60,6 +60,11 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::NPlusOneQuery, K::ManyQueries) | (K::NPlusOneCall, K::ChattyService | K::SequentialCalls) => {
             one_service && most_of(cause, effect)
         }
+        // What a service's code does between them is a part of its own time.
+        (K::NPlusOneQuery | K::NPlusOneCall, K::AppCpu | K::EventLoopBlocked) if one_service => {
+            let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
+            2.0 * number(c, "between_ms") >= number(e, "mean_ms")
+        }
         // Many calls to a service are the cause of all that it does for them.
         (K::NPlusOneCall, _) if c.contributor.category == Category::Network => {
             *e.contributor.service == *callee(&c.contributor) && e.kind != K::NPlusOneCall

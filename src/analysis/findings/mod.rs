@@ -259,7 +259,7 @@ impl View<'_> {
     }
 
     /// At most so much goes away with the part.
-    fn impact(&self, part: &Part) -> Impact {
+    pub fn impact(&self, part: &Part) -> Impact {
         let now = &self.tally.latency;
         let then = now.exchanged(&part.touched, &part.without);
         let saved = |q: f64| Nanos(now.quantile(q).0.saturating_sub(then.quantile(q).0));

@@ -4,9 +4,14 @@
 //! item of the loop, and then no two calls are siblings. Calls that overlap are no series; they were sent at once. Nothing
 //! depends on seeing parameters, which most instrumentation hides. Statements of one loop (M+N+1) are one finding that
 //! lists them: they run within the same time in the same requests.
+//!
+//! A loop costs a request more than its calls: a mapper and a driver work before and after each, in a slow language for longer than
+//! a near database does. So from [`Limit::QuickCalls`] calls on, the caller's own time between them counts for what is too
+//! much, and for what a fix brings. Blame keeps them apart: it is own time of the service.
 
+use super::evidence::Pattern;
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
-use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact};
 use crate::analysis::tally::Part;
 use std::collections::BTreeMap;
 
@@ -48,7 +53,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
         if longest >= view.limit(Limit::SeriesCalls) {
             found.extend(judge(view, &members, view.limit(Limit::SeriesMeanMs)));
         } else if several {
-            // A loop over few rows is worth mending only where it takes much.
+            // A loop over few rows is worth mending only where its calls take much.
             found.extend(judge(view, &members, view.limit(Limit::MeanMs)));
         }
     }
@@ -68,17 +73,24 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     let total: u64 = members.iter().map(|m| m.1.total).sum();
     let owned = share(total, latency);
     let mean = mean_ms(total, n);
-    if owned < view.limit(Limit::SeriesShare) || mean < floor_ms {
+    let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;
+    // Members of one loop share the time between: the longest has it all.
+    let own = members.iter().filter_map(|m| between(view, m.0)).max_by_key(|part| part.total);
+    let with_own = total + own.map_or(0, |part| part.total);
+    let much = owned >= view.limit(Limit::SeriesShare) && mean >= floor_ms;
+    if !much && (of(part) < view.limit(Limit::QuickCalls) || !is_much(view, with_own, (n, latency))) {
         return None;
     }
-    let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;
-    let evidence = BTreeMap::from([
+    let mut evidence = BTreeMap::from([
         ("share", owned),
         ("mean_ms", mean),
         ("calls_per_exchange", of(part)),
         ("call_mean_ms", mean_ms(part.total, part.calls)),
         ("exchanges_share", share(part.exchanges, n)),
     ]);
+    if let Some(own) = own.filter(|own| own.total > 0) {
+        evidence.insert("between_ms", mean_ms(own.total, n));
+    }
     let kind = match who.category {
         Category::Database | Category::Cache | Category::Search => FindingKind::NPlusOneQuery,
         _ => FindingKind::NPlusOneCall,
@@ -90,20 +102,36 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     } else {
         Claim::sure(kind)
     };
-    let mut found = view.found(claim, who, part, total - left.min(total), evidence);
+    let left = left + own.map_or(0, |own| (own.total as f64 / of(part).max(1.0)) as u64);
+    let mut found = view.found(claim, who, part, with_own - left.min(with_own), evidence);
+    // The parts' own impacts do not overlap: each is of its own calls, and one of them of the time between too.
+    let mut impact = Impact::default();
+    for (who, part) in members {
+        let both = own.filter(|own| between(view, who).is_some_and(|part| std::ptr::eq(*own, part)));
+        let more = view.impact(both.unwrap_or(part));
+        impact.mean += more.mean;
+        impact.p95 += more.p95;
+        impact.p99 += more.p99;
+    }
+    found.finding.impact = impact;
     found.finding.related = members[1..].iter().map(|m| view.with_code(m.0)).collect();
     if members.len() > 1 {
         let all: u64 = members.iter().map(|m| m.1.calls).sum();
         found.finding.evidence.insert("loop_statements", members.len() as f64);
         found.finding.evidence.insert("loop_calls", all as f64 / part.exchanges.max(1) as f64);
-        // The parts' own impacts do not overlap: each is of its own calls.
-        for (who, part) in &members[1..] {
-            let more = view.found(Claim::sure(kind), who, part, 0, BTreeMap::new()).finding.impact;
-            let impact = &mut found.finding.impact;
-            impact.mean += more.mean;
-            impact.p95 += more.p95;
-            impact.p99 += more.p99;
-        }
     }
     Some(found)
+}
+
+/// What the caller's own code does between the calls of a series.
+fn between<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
+    view.tally.evidence.patterns.get(&(Pattern::Between, who.clone()))
+}
+
+/// Whether quick calls and the time between them are worth mending: as much as slow calls must take, or less of a request that
+/// they are most of, for the fastest services are slow by them too.
+fn is_much(view: &View<'_>, time: u64, (n, latency): (u64, u64)) -> bool {
+    let (owned, mean) = (share(time, latency), mean_ms(time, n));
+    (owned >= view.limit(Limit::SeriesShare) && mean >= view.limit(Limit::SeriesMeanMs))
+        || (owned >= view.limit(Limit::QuickShare) && mean >= view.limit(Limit::QuickMeanMs))
 }

@@ -84,6 +84,54 @@ fn statements_of_one_loop_are_one_finding_that_lists_them() {
     without(&nested(4), K::NPlusOneQuery);
 }
 
+/// Requests of `ms` with `calls` statements of 0.1 ms, `gap` ms of the service's own before each, from the first millisecond on.
+fn quick_loop(ms: f64, calls: u32, gap: f64) -> Analysis {
+    load(60, move |n| {
+        let mut r = Request::new(n, ms);
+        for i in 0..calls {
+            let at = 1.0 + f64::from(i) * (gap + 0.1);
+            queries(&mut r, "sqlite", &[("SELECT name FROM doctor WHERE id = ?", at, 0.1)]);
+        }
+        r
+    })
+}
+
+#[test]
+fn quick_statements_are_a_series_by_what_their_loop_costs() {
+    let analysis = quick_loop(20.0, 40, 0.3);
+    only(&analysis, K::NPlusOneQuery, "SELECT name FROM doctor WHERE id = ?");
+    let f = &analysis.findings[0];
+    assert_eq!(f.confidence, Confidence::High);
+    assert!((f.evidence["mean_ms"] - 4.0).abs() < 1e-3, "the statements alone: {:?}", f.evidence);
+    assert!((f.evidence["between_ms"] - 39.0 * 0.3).abs() < 1e-3, "{:?}", f.evidence);
+    // One of forty stays, of both.
+    assert!((f.impact.mean.as_millis_f64() - 15.7 * 39.0 / 40.0).abs() < 0.05, "{:?}", f.impact);
+    // The same in a page where it is little, and few quick ones, whatever is between them.
+    for (ms, calls, gap) in [(80.0, 40, 0.3), (40.0, 5, 0.3), (40.0, 5, 7.0), (9.0, 9, 0.6)] {
+        without(&quick_loop(ms, calls, gap), K::NPlusOneQuery);
+    }
+    healthy(&quick_loop(24.0, 9, 0.6));
+}
+
+#[test]
+fn what_a_loop_does_for_itself_is_not_its_calls() {
+    // Three milliseconds of work for each of twelve rows: code that takes long, and quick statements in it.
+    let analysis = quick_loop(40.0, 12, 3.0);
+    assert_eq!(kinds(&analysis)[0].0, K::AppCpu, "{:?}", kinds(&analysis));
+    let series = analysis.findings.iter().find(|f| f.kind == K::NPlusOneQuery);
+    assert!(series.is_none_or(|f| f.impact.mean.as_millis_f64() < 12.5), "{:?}", series.map(|f| f.impact));
+    // Where the loop is what makes the service's own time long, that is told once.
+    only(&quick_loop(60.0, 100, 0.4), K::NPlusOneQuery, "SELECT name FROM doctor WHERE id = ?");
+}
+
+#[test]
+fn the_fastest_services_have_series_too() {
+    // Two milliseconds, most of them twenty statements; and the same beside a millisecond and a half of other work.
+    only(&quick_loop(4.2, 20, 0.02), K::NPlusOneQuery, "SELECT name FROM doctor WHERE id = ?");
+    healthy(&quick_loop(6.0, 20, 0.02));
+    healthy(&quick_loop(1.9, 8, 0.02));
+}
+
 #[test]
 fn few_rounds_are_a_loop_where_statements_take_turns() {
     let turns = |rounds: u32, length: f64, apart: bool| {

@@ -403,6 +403,9 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(take("mean_ms").map(|v| format!("{} per request", number::ms_unit(v))));
     words.extend(take("share").map(|v| format!("{} of the mean", percent(v))));
     words.extend(
+        take("between_ms").map(|v| format!("{} of the service's own between them", number::ms_unit(v))),
+    );
+    words.extend(
         take("exchanges_share").filter(|v| *v < 0.9995).map(|v| format!("in {} of the requests", percent(v))),
     );
     words.extend(take("answer_bytes").map(|v| format!("{} per answer", number::bytes(v))));
