@@ -7,6 +7,7 @@
 use super::blame::{Blamer, Piece};
 use super::change::{Amount, Target, WhatIf};
 use super::codec::codec;
+use super::findings::evidence::BETWEEN_CALLS;
 use super::names::{NONE, Names};
 use super::result::{Category, Contributor, WhatIfResult, WhatIfStep};
 use super::row::Asked;
@@ -204,7 +205,8 @@ impl Plans {
         any
     }
 
-    /// Takes away what the caller does for calls that are gone: its own time since the call before, up to [`LOOP_WORK`].
+    /// Takes away what the caller does for calls that are gone: its own time since the call before, up to
+    /// [`BETWEEN_CALLS`].
     fn drop_between(&mut self, blamer: &Blamer, calls: &[u32], stay: usize, names: &Names) {
         let own = |piece: &&Piece| piece.node != NONE && names.category(piece.owner) == Category::App;
         let mut less: BTreeMap<u32, u64> = BTreeMap::new();
@@ -212,7 +214,7 @@ impl Plans {
         for (nth, call) in calls.iter().enumerate() {
             let call = &blamer.forest.nodes[*call as usize];
             if nth >= stay.max(1) {
-                let mut room = LOOP_WORK.max(call.end - call.start);
+                let mut room = BETWEEN_CALLS;
                 let first = blamer.pieces.partition_point(|piece| piece.end <= over);
                 let between = blamer.pieces[first..].iter().take_while(|piece| piece.start < call.start);
                 for piece in between.filter(own).filter(|piece| !self.gone[piece.node as usize]) {
@@ -252,9 +254,6 @@ impl Plans {
     }
 }
 
-/// Between two calls of a loop a driver or an ORM works about as long as the call takes, and below a millisecond: that goes with
-/// the call. What the caller does beyond that is work that stays.
-const LOOP_WORK: u64 = 1_000_000;
 /// Waiting below this part of the latency is not worth a range.
 const QUEUED_MIN: f64 = 0.05;
 

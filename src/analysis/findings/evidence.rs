@@ -31,7 +31,7 @@ const FEW_DATA: usize = 4;
 const LONG: u64 = Nanos::from_millis(10).0;
 /// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
 /// one in a slow language. More than that is work of the loop's own.
-const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
+pub const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
 /// Long pieces of own time that are kept for each instance.
 const SAMPLE: usize = 400;
 

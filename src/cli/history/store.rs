@@ -19,7 +19,7 @@ pub(super) const TRIES: usize = 20;
 pub enum Store {
     File(PathBuf),
     Branch(String),
-    Object(Object),
+    Object(Box<Object>),
 }
 
 impl Store {
@@ -28,7 +28,7 @@ impl Store {
         Ok(match (file, branch) {
             (_, Some(branch)) => Store::Branch(branch.to_owned()),
             (Some(file), None) => match Object::named(file, &|name| std::env::var(name).ok())? {
-                Some(object) => Store::Object(object),
+                Some(object) => Store::Object(Box::new(object)),
                 None => Store::File(file.to_owned()),
             },
             (None, None) => Store::File(PathBuf::from("hotspan-history.jsonl")),

@@ -56,10 +56,9 @@ impl Encoder {
         let mut moment = self.intended;
         let phases = &exchange.phases;
         front.difference(&mut moment, phases.start);
-        for at in [phases.resolved, phases.connected, phases.tls_done, phases.sent, phases.first_byte] {
-            if let Some(at) = at {
-                front.difference(&mut moment, at);
-            }
+        let passed = [phases.resolved, phases.connected, phases.tls_done, phases.sent, phases.first_byte];
+        for at in passed.into_iter().flatten() {
+            front.difference(&mut moment, at);
         }
         front.difference(&mut moment, phases.end);
         front.varint(exchange.bytes_sent);
