@@ -94,7 +94,7 @@ fn head(title: &str, width: f64, height: f64, report: &Report) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\">\n\
          <title>{}</title>\n<desc>{}</desc>\n<style>{}</style>\n<rect class=\"bg\" width=\"{w}\" height=\"{h}\"/>\n",
-        escaped(title),
+        escaped(&text::clean(title)),
         escaped(&text::clean(&super::headline(report))),
         rules(),
         w = px(width),
