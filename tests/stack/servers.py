@@ -106,7 +106,7 @@ def exporter(port: int, grpc: bool = True) -> dict:
 class Jaeger:
     """Jaeger v2, all in one, in memory, with its query API."""
 
-    def __init__(self, suite: Suite, name: str = "jaeger", max_traces: int = 1_000_000):
+    def __init__(self, suite: Suite, name: str = "jaeger", max_traces: int = 1_000_000, query_tls: dict | None = None):
         self.grpc_port, self.http_port, self.query_port, query_grpc, health = free_ports(5)
         config = {
             "extensions": {
@@ -114,7 +114,7 @@ class Jaeger:
                 "jaeger_query": {
                     "storage": {"traces": "memory"},
                     "http": {"endpoint": f"{HOST}:{self.query_port}"},
-                    "grpc": {"endpoint": f"{HOST}:{query_grpc}"},
+                    "grpc": {"endpoint": f"{HOST}:{query_grpc}", **({"tls": query_tls} if query_tls else {})},
                 },
                 "healthcheckv2": {"use_v2": True, "http": {"endpoint": f"{HOST}:{health}"}},
             },

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 
-from harness import HOST, Suite, free_ports, read_report, run_folder, wait_for_port
+from harness import HERE, HOST, Suite, free_ports, read_report, run_folder, wait_for_port
 from servers import Jaeger, get, until
 
 RATE, SECONDS = 60, 4
@@ -118,6 +118,25 @@ def fetched_over_grpc(suite: Suite, jaeger: Jaeger, target: str) -> None:
     suite.check("gRPC at the port of HTTP is an error that says what to do", wrong.code == 1 and "gRPC on port 16685" in wrong.err, str(wrong))
 
 
+def fetched_over_tls(suite: Suite) -> None:
+    """A Jaeger whose gRPC speaks TLS: its certificate is among the trusted ones, or it is refused by name."""
+    folder = HERE.parent / "tls"
+    certificate = folder / "localhost.pem"
+    jaeger = Jaeger(suite, "jaeger-tls", query_tls={"cert_file": str(certificate), "key_file": str(folder / "localhost.key")})
+    (port,) = free_ports(1)
+    service = suite.start("tls-shop", [sys.executable, "-c", SERVICE, port, f"http://{HOST}:{jaeger.http_port}"])
+    wait_for_port(port, service)
+    out = suite.folder / "tls"
+    source = f"jaeger:grpcs://localhost:{jaeger.query_grpc_port}"
+    more = ["--rate", 20, "--duration", "2s", "--out", out, "--traces-from", source, "--quiet-period", "2s"]
+    ran = suite.hotspan("run", f"http://{HOST}:{port}/basket", *more, env={"SSL_CERT_FILE": str(certificate)})
+    report = read_report(run_folder(out))
+    facts = report["telemetry"]["fetched"]
+    suite.check("run --traces-from jaeger:grpcs:// finds every trace", ran.code == 0 and facts["asked"] == facts["found"] == report["load"]["sent"], str(ran))
+    stranger = suite.hotspan("analyze", "--traces-from", source)
+    suite.check("a certificate that nobody trusts is refused", stranger.code == 1 and "certificate" in stranger.err, str(stranger))
+
+
 def searched(suite: Suite, jaeger: Jaeger, total: int) -> None:
     """No run folder: the service's traces by a search, over both APIs, whole and cut off, and gone on with."""
     for name, source in (("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")):
@@ -195,6 +214,8 @@ def main() -> int:
             fetched_afterwards(suite, jaeger, target)
         with suite.case("fetched over gRPC"):
             fetched_over_grpc(suite, jaeger, target)
+        with suite.case("fetched over TLS"):
+            fetched_over_tls(suite)
         with suite.case("files"):
             read_as_files(suite, jaeger)
         total = sum(read_report(run_folder(suite.folder / name))["load"]["sent"] for name in ("fetched", "afterwards", "grpc"))
