@@ -114,13 +114,15 @@ impl Books {
                 wait.saturating_sub(*wait_before) as f64 / span,
             ))
         });
+        // As exact as it is written to the run folder, so that a report made of that later says the same.
+        let short = |share: f64| (share * 1e4).round() / 1e4;
         let (busiest, waited) = shares.fold((0.0f64, 0.0f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         GeneratorSample {
             at: Nanos(now.at.duration_since(began).as_nanos() as u64),
             span: Nanos(span as u64),
-            cpu_cores: now.process_cpu.0.saturating_sub(self.process_cpu.0) as f64 / span,
-            busiest_thread: busiest,
-            run_delay: waited.min(1.0),
+            cpu_cores: short(now.process_cpu.0.saturating_sub(self.process_cpu.0) as f64 / span),
+            busiest_thread: short(busiest),
+            run_delay: short(waited.min(1.0)),
             lag: now.lag,
             open_files: now.open_files,
             time_wait: now.time_wait,

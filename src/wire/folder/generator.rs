@@ -69,13 +69,12 @@ pub(super) fn read(dir: &Path) -> Vec<GeneratorSample> {
 
 impl From<&GeneratorSample> for Line {
     fn from(s: &GeneratorSample) -> Line {
-        let short = |share: f64| (share * 1e4).round() / 1e4;
         Line {
             at_ns: s.at.0,
             span_ns: s.span.0,
-            cpu_cores: short(s.cpu_cores),
-            busiest_thread: short(s.busiest_thread),
-            run_delay: short(s.run_delay),
+            cpu_cores: s.cpu_cores,
+            busiest_thread: s.busiest_thread,
+            run_delay: s.run_delay,
             lag_ns: s.lag.0,
             open_files: s.open_files,
             time_wait: s.time_wait,
