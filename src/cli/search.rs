@@ -136,19 +136,19 @@ impl Searcher {
                 search.cut_short = Some(format!("{MOST_PROBES} rates were tried"));
                 break;
             }
-            let Some(mut probe) = self.probe(rate) else {
+            let Some((mut probe, served)) = self.probe(rate) else {
                 search.cut_short = Some("the run ended first".to_owned());
                 break;
             };
             probe.broke = self.broke(&probe, search.probes.first());
-            edge.tell(rate, probe.broke.is_none());
+            edge.tell(rate, probe.broke.is_none().then_some(served));
             let broke = probe.broke.is_some();
             search.probes.push(probe);
             if broke {
                 self.drain();
             }
         }
-        (search.holds_per_s, search.breaks_per_s) = (edge.holds, edge.breaks);
+        (search.holds_per_s, search.breaks_per_s) = (edge.served().or(edge.holds), edge.breaks);
         self.stopper.drain();
         search
     }
@@ -170,7 +170,8 @@ impl Searcher {
         (self.counters.users.load(Relaxed) + self.counters.waiting.load(Relaxed)) as f64
     }
 
-    fn probe(&self, rate: f64) -> Option<Probe> {
+    /// One rate tried, and what the service served of it.
+    fn probe(&self, rate: f64) -> Option<(Probe, f64)> {
         let changed =
             self.controller.change(self.begin, self.clock.now(), Change::Factor(factor(&self.plan, rate)));
         let from = self.begin + changed + self.plan.settle;
@@ -189,7 +190,7 @@ impl Searcher {
         }
         let due = (rate * self.plan.probe.as_secs_f64()).max(1.0);
         let grown = after - before;
-        Some(Probe {
+        let probe = Probe {
             at: from.since(self.begin),
             length: self.plan.probe,
             rate_per_s: rate,
@@ -199,7 +200,8 @@ impl Searcher {
             p95: Nanos(inner.latencies.value_at_quantile(0.95)),
             behind: if grown >= BEHIND_LEAST { grown / due } else { 0.0 },
             broke: self.own_thresholds(&inner),
-        })
+        };
+        Some((probe, served(rate, due, grown)))
     }
 
     /// The load stands until nobody walks any more.
@@ -279,6 +281,12 @@ impl Searcher {
     }
 }
 
+/// What a service served of a rate, at least: a backlog that grows by less than what breaks a rate is still more than it
+/// serves. The backlog was counted twice, at two moments that fall anywhere between two arrivals, so one is nothing.
+fn served(rate: f64, due: f64, grown: f64) -> f64 {
+    rate * (1.0 - (grown.max(0.0) + 1.0) / due.max(2.0))
+}
+
 /// The factor that makes a rate of the plan's highest.
 fn factor(plan: &SearchPlan, rate: f64) -> u32 {
     (rate / plan.high_per_s * f64::from(ONE)).round().clamp(1.0, f64::from(u32::MAX)) as u32
@@ -301,6 +309,8 @@ struct Vote {
     rate: f64,
     held: u32,
     broke: u32,
+    /// The least that was served of it where it held.
+    served: f64,
 }
 
 impl Edge {
@@ -320,14 +330,29 @@ impl Edge {
         self.next
     }
 
-    fn tell(&mut self, rate: f64, held: bool) {
-        if let Some(vote) = self.again.iter_mut().find(|v| v.rate == rate) {
-            if held { vote.held += 1 } else { vote.broke += 1 }
-        } else {
-            self.again.push(Vote { rate, held: u32::from(held), broke: u32::from(!held) });
+    /// What came of a rate: what was served of it, nothing where it broke.
+    fn tell(&mut self, rate: f64, served: Option<f64>) {
+        let known = self.again.iter().position(|v| v.rate == rate);
+        let at = known.unwrap_or_else(|| {
+            self.again.push(Vote { rate, held: 0, broke: 0, served: rate });
+            self.again.len() - 1
+        });
+        let vote = &mut self.again[at];
+        match served {
+            Some(served) => {
+                vote.held += 1;
+                vote.served = vote.served.min(served);
+            }
+            None => vote.broke += 1,
         }
         self.count();
         self.next = self.choose();
+    }
+
+    /// The lower side of the edge, where there is an upper one: what was served for sure of the rate that holds.
+    fn served(&self) -> Option<f64> {
+        let holds = self.holds.filter(|_| self.breaks.is_some())?;
+        self.again.iter().find(|v| v.rate == holds).map(|v| v.served)
     }
 
     /// What most probes of each rate say; a rate with as many of either kind broke.
@@ -373,7 +398,7 @@ mod tests {
         let mut edge = Edge::new(plan);
         let mut probes = 0;
         while let Some(rate) = edge.next() {
-            edge.tell(rate, !breaks(rate));
+            edge.tell(rate, (!breaks(rate)).then_some(rate));
             probes += 1;
             assert!(probes <= 200, "it never ends");
         }
@@ -386,6 +411,28 @@ mod tests {
         let (holds, breaks) = (holds.unwrap(), breaks.unwrap());
         assert!(holds <= 437.0 && breaks > 437.0 && breaks / holds <= 1.05, "{holds} {breaks}");
         assert!(probes <= 20, "{probes}");
+    }
+
+    #[test]
+    fn a_rate_that_holds_counts_as_far_as_it_was_served() {
+        // A service of 39.6/s at 40/s for 5 s: two of two hundred are left over, which breaks nothing.
+        let least = served(40.0, 200.0, 2.0);
+        assert!(39.0 < least && least <= 39.6, "{least}");
+        assert!(served(1_000.0, 5_000.0, -3.0) > 999.0);
+        // It is an edge that the capacity lies within, whatever part of a twentieth the search stops at.
+        for capacity in [24.6, 39.6, 396.1, 1_234.5] {
+            let mut edge = Edge::new(&plan());
+            while let Some(rate) = edge.next() {
+                let due = rate * 5.0;
+                let grown = (due - capacity * 5.0).max(0.0).floor();
+                edge.tell(
+                    rate,
+                    (grown < BEHIND_LEAST || grown <= BEHIND_MAX * due).then(|| served(rate, due, grown)),
+                );
+            }
+            let (low, high) = (edge.served().unwrap(), edge.breaks.unwrap());
+            assert!(low <= capacity && capacity < high && high / low < 1.15, "{low} {capacity} {high}");
+        }
     }
 
     #[test]

@@ -93,12 +93,12 @@ impl Cache {
         if answer.status == 304
             && let Some(entry) = self.entries.get_mut(&key)
         {
-            let mut headers = entry.answer.headers.clone();
-            for (name, value) in &answer.headers {
+            let mut headers = HeaderMap::clone(&entry.answer.headers);
+            for (name, value) in &*answer.headers {
                 headers.insert(name.clone(), value.clone());
             }
             let body = entry.answer.body.clone();
-            entry.answer = Rc::new(Answer { status: entry.answer.status, headers, body });
+            entry.answer = Rc::new(Answer { status: entry.answer.status, headers: headers.into(), body });
             entry.fresh_until = now + freshness(&entry.answer.headers);
             return Rc::clone(&entry.answer);
         }
@@ -236,7 +236,7 @@ mod tests {
         let key = || (0, "/a".to_string());
         let answer = |fields: &[(&'static str, &'static str)]| Answer {
             status: 200,
-            headers: headers(fields),
+            headers: headers(fields).into(),
             body: b"x".to_vec(),
         };
         let (german, french) = (HeaderValue::from_static("de"), HeaderValue::from_static("fr"));
@@ -275,7 +275,7 @@ mod tests {
         let mut cache = Cache::default();
         for n in 0..1_000 {
             let answer =
-                Answer { status: 200, headers: headers(&[("etag", "\"1\"")]), body: vec![0; 100_000] };
+                Answer { status: 200, headers: headers(&[("etag", "\"1\"")]).into(), body: vec![0; 100_000] };
             cache.take_in((0, n.to_string()), |_| None, answer, Timestamp(0), true);
             assert!(cache.bytes <= MOST_BYTES && cache.entries.len() <= MOST_ENTRIES);
         }

@@ -1,5 +1,6 @@
 //! What is taken from answers, and whether they are as expected.
 
+use super::field_map::FieldMap;
 use super::render::{Scope, holds, render};
 use super::send::Walk;
 use super::words::Words;
@@ -24,7 +25,7 @@ pub struct Answer {
     pub status: u16,
     /// Its headers: all of them where the step looks at any (see `StepPlan::keeps_fields`), where a cookie is set, and of
     /// redirects; else none.
-    pub headers: HeaderMap,
+    pub headers: FieldMap,
     /// The first bytes of its body, decompressed, where the step looks at bodies.
     pub body: Vec<u8>,
 }

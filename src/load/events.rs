@@ -187,7 +187,7 @@ async fn listen(
         }
         heard.kept.push(b']');
     }
-    Tried::Answered(Answer { status, headers: head.headers, body: heard.kept })
+    Tried::Answered(Answer { status, headers: head.headers.into(), body: heard.kept })
 }
 
 /// What has come so far.

@@ -15,6 +15,7 @@ mod content;
 mod control;
 mod decode;
 mod events;
+mod field_map;
 mod flight;
 mod grpc;
 mod http1;

@@ -28,6 +28,7 @@ impl Outbox {
     }
 
     /// Takes an exchange.
+    #[inline]
     pub fn push(&self, exchange: Exchange) {
         let mut batch = self.batch.borrow_mut();
         batch.push(exchange);

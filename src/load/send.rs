@@ -300,6 +300,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
 }
 
 /// Counts an exchange and hands it on.
+#[inline]
 pub fn record(thread: &Thread, exchange: Exchange) {
     thread.count(|c| {
         c.done += 1;

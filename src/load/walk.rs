@@ -156,7 +156,8 @@ async fn iterate(
     let mut random = of_iteration(thread.seed, seat.user, iteration);
     let journey = choose(thread, seat.load, &mut random);
     thread.count(|c| c.iterations += 1);
-    let mut walked = Walker::new(thread, seat, iteration, random, until).walk(journey, due).await;
+    let mut walker = Walker::new(thread, seat, iteration, random, until);
+    let mut walked = walker.walk(journey, due).await;
     if journey.pace != Think::default() {
         let pace = pause(journey.pace, &mut of_iteration(!thread.seed, seat.user, iteration));
         walked.next = walked.next.max(due + pace);
@@ -174,7 +175,8 @@ pub async fn walk(
     until: Timestamp,
 ) -> Walked {
     let random = of_iteration(thread.seed, seat.user, iteration);
-    Walker::new(thread, seat, iteration, random, until).walk(journey, due).await
+    let mut walker = Walker::new(thread, seat, iteration, random, until);
+    walker.walk(journey, due).await
 }
 
 /// What came of a walk.
@@ -231,14 +233,14 @@ impl<'a, 's> Walker<'a, 's> {
     }
 
     /// Walks a journey, and those that it calls, to its end.
-    async fn walk(mut self, journey: &'a Journey, due: Timestamp) -> Walked {
+    async fn walk(&mut self, journey: &'a Journey, due: Timestamp) -> Walked {
         self.intended = due;
         if self.thread.scenario.trace == TraceScope::Iteration {
             self.walk.trace = Some(WalkTrace::new(self.thread, journey.first, due));
         }
         let mut callers: Vec<Frame> = Vec::new();
         let Some(mut frame) = self.enter(journey) else {
-            return Walked { next: due, whole: false, leaves: true, variables: self.walk.variables };
+            return self.walked(due, false, true);
         };
         let mut without_request = 0u32;
         loop {
@@ -255,7 +257,7 @@ impl<'a, 's> Walker<'a, 's> {
                     without_request = 0;
                     let id = StepId((frame.journey.steps.start + local) as u16);
                     if let Next::End(next) = self.request(id).await {
-                        return Walked { next, whole: false, leaves: false, variables: self.walk.variables };
+                        return self.walked(next, false, false);
                     }
                 }
                 Op::Call(called) => {
@@ -263,13 +265,7 @@ impl<'a, 's> Walker<'a, 's> {
                     match self.enter(called) {
                         Some(entered) => callers.push(std::mem::replace(&mut frame, entered)),
                         None => {
-                            let next = self.intended;
-                            return Walked {
-                                next,
-                                whole: false,
-                                leaves: true,
-                                variables: self.walk.variables,
-                            };
+                            return self.walked(self.intended, false, true);
                         }
                     }
                 }
@@ -285,7 +281,12 @@ impl<'a, 's> Walker<'a, 's> {
                 }
             }
         }
-        Walked { next: self.intended, whole: true, leaves: false, variables: self.walk.variables }
+        self.walked(self.intended, true, false)
+    }
+
+    /// The end of the walk.
+    fn walked(&mut self, next: Timestamp, whole: bool, leaves: bool) -> Walked {
+        Walked { next, whole, leaves, variables: std::mem::take(&mut self.walk.variables) }
     }
 
     /// Begins a journey; nothing when its data is used up.

@@ -3,6 +3,7 @@
 
 use super::check::{Answer, KEPT_BODY, Measured, Verdict, found_in, look, take_values};
 use super::connection::Connection;
+use super::field_map::FieldMap;
 use super::flight::Ended;
 use super::plan::{Made, head_size};
 use super::render::{Scope, render};
@@ -13,10 +14,10 @@ use super::words::chain;
 use crate::record::{CheckFailure, Exchange, FailureClass, Messages, Nanos, Timestamp};
 use crate::scenario::{Awaited, Conversation, Said, Turn, base64_bytes};
 use futures_util::{Sink as _, Stream as _};
+use http::Request;
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Request};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -187,7 +188,7 @@ async fn talk(
     if attempt.plan.keeps_body {
         kept.push(b']');
     }
-    let headers: HeaderMap = response.into_parts().0.headers;
+    let headers = FieldMap::from(response.into_parts().0.headers);
     match walked {
         Ok(()) => (Tried::Answered(Answer { status: 101, headers, body: kept }), failed),
         Err((class, why)) => (attempt.failed((class, why), Some(101)), failed),
@@ -228,7 +229,7 @@ fn refused(attempt: &Attempt<'_>, response: http::Response<Option<Vec<u8>>>) -> 
         let why = format!("the service answered {status} and did not switch to a WebSocket");
         return attempt.failed((FailureClass::InvalidResponse, why), Some(status));
     }
-    Tried::Answered(Answer { status, headers: head.headers, body: body.unwrap_or_default() })
+    Tried::Answered(Answer { status, headers: head.headers.into(), body: body.unwrap_or_default() })
 }
 
 fn of_socket(error: &Error) -> (FailureClass, String) {
@@ -533,7 +534,7 @@ impl Talk<'_, '_, '_> {
         if awaited.extract.is_empty() {
             return Ok(());
         }
-        let answer = Answer { status: 101, headers: HeaderMap::new(), body };
+        let answer = Answer { status: 101, headers: FieldMap::default(), body };
         let mut verdict = Verdict::default();
         let words = &mut self.attempt.thread.words.borrow_mut();
         take_values(&awaited.extract, &answer, self.walk, &mut verdict, words);

@@ -39,7 +39,7 @@ pub struct Probe {
 pub struct Search {
     /// All rates that were tried, in order.
     pub probes: Vec<Probe>,
-    /// The highest rate that held; absent where none did.
+    /// The highest rate that held, less what its backlog grew by where a higher one broke; absent where none held.
     pub holds_per_s: Option<f64>,
     /// The lowest rate above it that broke; absent where none did within the range.
     pub breaks_per_s: Option<f64>,

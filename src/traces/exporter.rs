@@ -76,7 +76,7 @@ impl Exporter {
     }
 
     /// Offers a batch of spans (a whole `ExportTraceServiceRequest`).
-    pub fn offer(&self, batch: Vec<u8>, spans: u64) {
+    pub fn offer(&self, batch: impl Into<Bytes>, spans: u64) {
         self.handle().offer(batch, spans);
     }
 
@@ -105,7 +105,7 @@ impl ExportHandle {
     }
 
     /// Offers a batch of spans (a whole `ExportTraceServiceRequest`).
-    pub fn offer(&self, batch: Vec<u8>, spans: u64) {
+    pub fn offer(&self, batch: impl Into<Bytes>, spans: u64) {
         if self.traces {
             self.push(Signal::Traces, batch, spans);
         }
@@ -125,8 +125,8 @@ impl ExportHandle {
         }
     }
 
-    fn push(&self, signal: Signal, batch: Vec<u8>, spans: u64) {
-        self.offers.offer(Message { signal, encoding: Encoding::Protobuf, bytes: Bytes::from(batch), spans });
+    fn push(&self, signal: Signal, batch: impl Into<Bytes>, spans: u64) {
+        self.offers.offer(Message { signal, encoding: Encoding::Protobuf, bytes: batch.into(), spans });
     }
 }
 

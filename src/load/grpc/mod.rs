@@ -360,7 +360,7 @@ fn answered((status, words): (u16, Option<String>), mut headers: HeaderMap, body
     if let Some(words) = words.and_then(|words| HeaderValue::from_bytes(words.as_bytes()).ok()) {
         headers.insert(GRPC_MESSAGE, words);
     }
-    Tried::Answered(Answer { status, headers, body })
+    Tried::Answered(Answer { status, headers: headers.into(), body })
 }
 
 /// The status of an answer that is no gRPC: what the protocol's mapping of HTTP statuses says.

@@ -1,5 +1,6 @@
 //! The head of an answer: what its bytes say of the connection and of the body that follows (RFC 9112, sections 4 to 6).
 
+use super::super::field_map::FieldMap;
 use super::fault::Fault;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -44,7 +45,7 @@ pub struct Head {
     /// Status, 100 to 999.
     pub status: u16,
     /// All fields or none: see [`Fields`].
-    pub headers: HeaderMap,
+    pub headers: FieldMap,
     /// The server's own account of its time; several fields are one list.
     pub server_timing: Option<Arc<str>>,
     /// Whether the connection may carry another exchange, as far as the head says.
@@ -141,7 +142,7 @@ fn head_of(raw: &httparse::Response, asked: Asked, fields: Fields) -> Result<Hea
     let framing = said.framing(status, asked, http_1_1)?;
     Ok(Head {
         status,
-        headers: if wanted { map_of(raw.headers)? } else { HeaderMap::new() },
+        headers: if wanted { map_of(raw.headers)?.into() } else { FieldMap::default() },
         server_timing: server_timing.map(cut),
         keeps_alive: !said.close && (http_1_1 || said.keep_alive) && framing != Framing::Close,
         framing,

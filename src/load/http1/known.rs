@@ -1,8 +1,8 @@
 //! Heads that have come before. A server says the same again and again, but for a date that changes once a second, and the
 //! same bytes mean the same: they are compared, which costs a hundredth of what it costs to parse them.
 
+use super::super::field_map::FieldMap;
 use super::head::{Asked, Framing, Head};
-use http::HeaderMap;
 
 /// Heads that are kept: some for each step of a usual journey.
 const KEPT: usize = 8;
@@ -49,7 +49,7 @@ impl Known {
         (self.last, self.new) = (at, 0);
         let kept = self.heads.get(at)?;
         let Kept { status, keeps_alive, framing, .. } = *kept;
-        let head = Head { status, headers: HeaderMap::new(), server_timing: None, keeps_alive, framing };
+        let head = Head { status, headers: FieldMap::default(), server_timing: None, keeps_alive, framing };
         Some((head, kept.bytes.len()))
     }
 

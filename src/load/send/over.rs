@@ -103,7 +103,9 @@ impl Attempt<'_> {
             Ok(head) => {
                 exchange.phases.end = seen.last_byte.unwrap_or_else(|| thread.clock.now());
                 exchange.server_timing = thread.unseen(head.server_timing);
-                seat.cookies.keep(&head.headers, &exchange.url);
+                if !head.headers.is_empty() {
+                    seat.cookies.keep(&head.headers, &exchange.url);
+                }
                 seat.connections.give(made.endpoint(self.plan), Connection::Http1(connection), &thread.pool);
                 Tried::Answered(Answer { status: head.status, headers: head.headers, body: seen.body.kept })
             }
@@ -252,6 +254,6 @@ impl Attempt<'_> {
             }
         }
         seat.cookies.keep(&head.headers, &exchange.url);
-        Tried::Answered(Answer { status, headers: head.headers, body: body.kept })
+        Tried::Answered(Answer { status, headers: head.headers.into(), body: body.kept })
     }
 }
