@@ -1,10 +1,11 @@
 //! Over time and over load: requests and users, the heat map of a step's latency, latency and throughput by load level.
 
-use super::{Drawing, EDGE, TOP, WIDTH, label, number, px, rect, slug, ticks, told};
-use crate::analysis::result::{Category, StepPicture, bucket_start};
+use super::{Drawing, EDGE, TOP, WIDTH, label, number, px, rect, slug, ticks, together, told};
+use crate::analysis::result::{Category, Slice, StepPicture, bucket_start};
 use crate::report::json::value::ms;
 use crate::report::number as words;
 use crate::report::view::View;
+use std::collections::BTreeMap;
 
 const LEFT: f64 = 70.0;
 const TALL: f64 = 200.0;
@@ -38,10 +39,18 @@ pub fn load(view: &View) -> Option<Drawing> {
     if slices.len() < 2 || width_s <= 0.0 {
         return None;
     }
-    let rate: Vec<f64> = slices.iter().map(|slice| slice.done as f64 / width_s).collect();
-    let users: Vec<f64> = slices.iter().map(|slice| f64::from(slice.users)).collect();
+    let group = together(slices.len(), slices.iter().map(|slice| slice.done).sum(), 120);
+    // The last column may be shorter than the others.
+    let rate: Vec<f64> = slices
+        .chunks(group)
+        .map(|some| some.iter().map(|slice| slice.done).sum::<u64>() as f64 / (width_s * some.len() as f64))
+        .collect();
+    let most_users = |some: &[Slice]| some.iter().map(|slice| slice.users).max().unwrap_or(0);
+    let users: Vec<f64> = slices.chunks(group).map(|some| f64::from(most_users(some))).collect();
     let room = WIDTH - LEFT - EDGE;
-    let x_of = |at: usize| LEFT + room * (at as f64 + 0.5) / slices.len() as f64;
+    let x_of = |at: usize| {
+        LEFT + room * ((at as f64 + 0.5) * group as f64).min(slices.len() as f64) / slices.len() as f64
+    };
     let mut body = String::new();
     let mut top = TOP + 8.0;
     for (values, unit, line, name) in [
@@ -118,18 +127,31 @@ pub fn heat(view: &View, step: &str, at: usize, picture: &StepPicture) -> Option
     let cells = || picture.heat.iter().flatten();
     let first = cells().map(|cell| cell.0).min()?;
     let last = cells().map(|cell| cell.0).max()?;
-    let most = cells().map(|cell| cell.1).max()?.max(1) as f64;
+    let all: u64 = picture.slices.iter().map(|slice| slice.exchanges).sum();
+    let group = together(picture.heat.len(), all, 160);
+    let summed: Vec<BTreeMap<u16, u64>> = picture
+        .heat
+        .chunks(group)
+        .map(|some| {
+            let mut sums = BTreeMap::new();
+            some.iter().flatten().for_each(|(bucket, n)| *sums.entry(*bucket).or_default() += n);
+            sums
+        })
+        .collect();
+    let most = summed.iter().flat_map(BTreeMap::values).copied().max()?.max(1) as f64;
     let columns = picture.heat.len() as f64;
     let rows = f64::from(last - first) + 1.0;
     let (room, tall) = (WIDTH - LEFT - EDGE, 260.0);
-    let (wide, high) = (room / columns, tall / rows);
+    let (wide, high) = (room * group as f64 / columns, tall / rows);
     let mut body = String::new();
-    for (slice, counts) in picture.heat.iter().enumerate() {
+    for (slice, counts) in summed.iter().enumerate() {
         for (bucket, n) in counts {
             let depth = 0.12 + 0.88 * ((*n as f64).ln_1p() / most.ln_1p());
             let y = TOP + tall - high * (f64::from(bucket - first) + 1.0);
             let more = format!(" fill-opacity=\"{}\" data-n=\"{n}\"", px(depth));
-            body.push_str(&rect(LEFT + wide * slice as f64, y, wide + 0.3, high + 0.3, "heat", &more));
+            let left = LEFT + wide * slice as f64;
+            let wide = wide.min(LEFT + room - left);
+            body.push_str(&rect(left, y, wide + 0.3, high + 0.3, "heat", &more));
         }
     }
     // Buckets are steps of a logarithm: a label where a bucket begins, seven in all.
@@ -143,7 +165,6 @@ pub fn heat(view: &View, step: &str, at: usize, picture: &StepPicture) -> Option
     let length = view.analysis().timeline.width.as_secs_f64() * columns;
     body.push_str(&seconds(length, TOP + tall + 18.0));
     let failed: u64 = picture.slices.iter().map(|slice| slice.errors).sum();
-    let all: u64 = picture.slices.iter().map(|slice| slice.exchanges).sum();
     let said = format!("{}, {} failed", words::counted(all, "request", "requests"), words::count(failed));
     body.push_str(&label(LEFT, TOP + tall + 40.0, "d", &said, 80));
     let title = format!("Latency of every request over time: {step}");

@@ -116,8 +116,8 @@ fn rules() -> String {
         let after = block.split(&format!("--{name}:")).nth(1).unwrap_or("#888");
         after.split(';').next().unwrap_or_default().trim().to_owned()
     };
-    let of = |block: &str| {
-        let mut out = String::new();
+    let of = |block: &str, on: [&str; 2]| {
+        let mut out = format!(".on-deep{{fill:{}}}.on-pale{{fill:{}}}", on[0], on[1]);
         for (class, name) in [
             ("bg", "bg"),
             ("t", "text"),
@@ -152,9 +152,25 @@ fn rules() -> String {
          font-weight:650}}.d,.s{{font-size:11px}}.m{{font-family:ui-monospace,Menlo,Consolas,monospace}}path{{fill:none;stroke-width:2}}\
          .grid{{stroke-width:1}}.dots{{stroke-dasharray:4 3}}.e{{text-anchor:end}}.c{{text-anchor:middle}}.pale{{opacity:.34}}{}\
          @media (prefers-color-scheme:dark){{{}}}",
-        of(light),
-        of(dark)
+        of(light, ["#fff", "#14181f"]),
+        of(dark, ["#0b0f15", "#0b0f15"])
     )
+}
+
+/// How a text on a category's colour is filled.
+fn on(category: Option<Category>) -> &'static str {
+    use Category as C;
+    match category {
+        None => "t",
+        Some(C::Network | C::Database | C::Cache | C::Transfer | C::Untraced) => "on-pale",
+        Some(_) => "on-deep",
+    }
+}
+
+/// So many neighbours are drawn as one, that a picture has at most `most` columns and each of them some requests.
+fn together(columns: usize, requests: u64, most: usize) -> usize {
+    let wanted = usize::try_from(requests / 4).unwrap_or(most).clamp(12, most);
+    columns.div_ceil(wanted).max(1)
 }
 
 /// A text at a place; what is too long loses its middle.

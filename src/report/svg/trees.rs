@@ -1,7 +1,7 @@
 //! The critical path of all requests of a step as a flame graph, and whole requests as waterfalls.
 
 use super::course::in_order;
-use super::{Drawing, EDGE, TOP, WIDTH, label, legend, number, px, rect, slug, ticks, told};
+use super::{Drawing, EDGE, TOP, WIDTH, label, legend, number, on, px, rect, slug, ticks, told};
 use crate::analysis::result::{Category, StepPicture, TraceTree};
 use crate::record::Timestamp;
 use crate::report::export::{frame, mean_of};
@@ -57,7 +57,13 @@ pub fn flame(step: &str, at: usize, picture: &StepPicture) -> Option<Drawing> {
             rect(x, y, (width - 0.6).max(SEEN), 20.0, category.map_or("line", Category::name), &more);
         let name = frame(node, step);
         if width > 34.0 {
-            marks.push_str(&label(x + 5.0, y + 14.0, "t s", &name, (width / 6.6) as usize));
+            marks.push_str(&label(
+                x + 5.0,
+                y + 14.0,
+                &format!("{} s", on(category)),
+                &name,
+                (width / 6.6) as usize,
+            ));
         }
         let share = words::percent(whole[at] as f64 / all as f64);
         body.push_str(&told(&format!("{name}: {share}, {} per request", words::ms_unit(mean)), &marks));
@@ -113,7 +119,7 @@ pub fn request(title: &str, number_of: usize, tree: &TraceTree) -> Drawing {
         let indent = 10.0 * depth[at].min(10) as f64;
         let room_of = ((left - EDGE - indent - 20.0) / 6.6) as usize;
         let mut marks =
-            label(EDGE + indent, y + 12.0, "t", &format!("{}  {}", span.name, span.service), room_of);
+            label(EDGE + indent, y + 12.0, "t", &format!("{} · {}", span.name, span.service), room_of);
         marks.push_str(&bar(
             span.from,
             span.to,
