@@ -10,8 +10,8 @@ use super::partial::Partial;
 use super::plan::Plans;
 use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED, RESEND, Row,
-    THROTTLED, TIMED_OUT, group_by,
+    Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened,
+    QUEUED, RESEND, Row, THROTTLED, TIMED_OUT, group_by,
 };
 use super::sums::Sums;
 use super::tally::{StepTally, wider};
@@ -284,6 +284,8 @@ impl Analyzer {
                 | flag(facts.composite > 1, COMPOSITE)
                 | flag(facts.throttled, THROTTLED)
                 | self.gap(class.owner, &facts)
+                | flag(span.kind != SpanKind::Client && runs_in(&LOOPS, span.scope.name), IN_LOOP)
+                | flag(span.kind != SpanKind::Client && runs_in(&WORKERS, span.scope.name), IN_WORKERS)
                 | flag(facts.resend, RESEND)
                 | flag(facts.queued > 0, QUEUED)
                 | flag(span.end < span.start, NEGATIVE),
@@ -441,6 +443,33 @@ impl SpanSink for Analyzer {
             self.remembered.put(print, self.rows.last().copied());
         }
     }
+}
+
+/// Parts of the names of instrumentations of frameworks that serve all requests in one event loop.
+const LOOPS: [&str; 14] = [
+    "asgi",
+    "fastapi",
+    "starlette",
+    "aiohttp",
+    "tornado",
+    "sanic",
+    "instrumentation-http",
+    "express",
+    "fastify",
+    "koa",
+    "hapi",
+    "nestjs",
+    "restify",
+    "connect",
+];
+/// Of such that give each a thread or a process.
+const WORKERS: [&str; 12] = [
+    "wsgi", ".flask", ".django", ".pyramid", ".falcon", "servlet", "tomcat", "jetty", "Rack", "Sinatra",
+    "Rails", "php",
+];
+
+fn runs_in(frameworks: &[&str], scope: &str) -> bool {
+    frameworks.iter().any(|part| scope.contains(part))
 }
 
 /// Joins, blames and adds up several shares of a run at once, each on a thread of its own.

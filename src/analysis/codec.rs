@@ -5,7 +5,8 @@
 //! (magic, version, checksum) is the caller's.
 
 use super::change::WhatIf;
-use super::findings::evidence::{Evidence, Pattern, Pieces, Sameness};
+use super::findings::event_loop::{Requests, Stretches};
+use super::findings::evidence::{Evidence, Pattern, Sameness};
 use super::result::{
     BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,
 };
@@ -64,9 +65,10 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, looks, instances, pieces });
+codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests });
 codec!(Sameness { known, unknown, different });
-codec!(Pieces { number, time, sample });
+codec!(Stretches { sample });
+codec!(Requests { sample, number, in_loop, in_workers });
 codec!(Gaps { database, without_statement, external, without_peer, incomplete });
 codec!(PartSlice { exchanges, time, calls, call_time });
 

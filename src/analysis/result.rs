@@ -610,6 +610,8 @@ pub enum Doubt {
     Once,
     /// A cache's misses are known by what is written to it after the look.
     WrittenAfter,
+    /// A process does one thing at a time; whether it is an event loop or a worker of one request, its spans do not tell.
+    LoopOrWorker,
 }
 
 /// Best-case gain, from the retimed latencies.

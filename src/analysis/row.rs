@@ -47,6 +47,9 @@ pub(super) const COMPOSITE: u16 = 512;
 pub(super) const NO_STATEMENT: u16 = 1024;
 /// A call to another process that does not say which.
 pub(super) const NO_PEER: u16 = 2048;
+/// It was recorded by a framework that runs in an event loop, or by one that gives each request a thread or process.
+pub(super) const IN_LOOP: u16 = 4096;
+pub(super) const IN_WORKERS: u16 = 8192;
 
 /// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
 #[derive(Clone, Copy, Debug)]

@@ -67,6 +67,8 @@ pub(super) struct Owned {
     pub end: u64,
     pub attributes: Vec<(&'static str, Value<'static>)>,
     pub failed: bool,
+    /// Name of the instrumentation that recorded it.
+    pub scope: &'static str,
 }
 
 impl Owned {
@@ -92,6 +94,7 @@ impl Owned {
             end,
             attributes: Vec::new(),
             failed: false,
+            scope: "",
         }
     }
 
@@ -105,7 +108,7 @@ impl Owned {
         }
         let attributes: Vec<_> =
             self.attributes.iter().map(|(key, value)| Attribute { key, value: value.clone() }).collect();
-        let scope = Scope::default();
+        let scope = Scope { name: self.scope, ..Scope::default() };
         f(&Span {
             trace_id: self.trace,
             span_id: id(self.id),

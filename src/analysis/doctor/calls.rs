@@ -159,6 +159,11 @@ fn twin_above<'s, 'a>(sketch: &'s Sketch<'a>, known: &Known<'_>) -> Option<&'s K
         && parent.span.service() == known.span.service()
         && parent.category == known.category
         && matches!(known.span.kind, SpanKind::Server | SpanKind::Client);
+    // One library tells of the wait for a pool and, below it, of the connection that had to be opened.
+    let waits = matches!(known.category, Category::Queue | Category::Connection);
+    if waits && parent.span.library() == known.span.library() {
+        return None;
+    }
     let alone = sketch.children(parent).filter(|child| child.span.kind == known.span.kind).count() == 1;
     (same && alone && most_of(known.span, parent.span)).then_some(parent)
 }

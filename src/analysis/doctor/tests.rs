@@ -242,6 +242,16 @@ fn duplicates_of_every_sort() {
     assert_eq!(below, ["fault duplicates: Calls of front are recorded twice, by orm, sql."]);
     let beside = twice(|m| (m.id == 3).then_some(Made { id: 9, library: "orm", ..m }));
     assert_eq!(beside, below);
+    // A pool that opens a connection, both told by one library, is nothing twice.
+    let wait = |n: u8, id, parent, name, to| Made {
+        name,
+        attributes: vec![("db.system.name", "postgresql"), ("server.address", "db")],
+        library: "pg",
+        ..made(n, id, parent, SpanKind::Client, "front", 6, to)
+    };
+    let pool = |n: u8| [wait(n, 8, 2, "pg-pool.connect", 9), wait(n, 9, 8, "pg.connect", 9)];
+    let spans: Vec<Made> = (1..=4).flat_map(|n| healthy(n).into_iter().chain(pool(n))).collect();
+    assert_eq!(complaints(&exam(&sampled(), spans)), Vec::<String>::new());
     let server = broken(|m| match m.id {
         2 => Some(Made { library: "auto", ..m }),
         3 => Some(Made { kind: SpanKind::Server, from: 6, to: 94, attributes: vec![], ..m }),

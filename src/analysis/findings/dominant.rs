@@ -1,8 +1,8 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, lock_contention, mean_ms,
-    missing_index, queueing, same_work, share, uncached,
+    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, event_loop, lock_contention,
+    mean_ms, missing_index, queueing, same_work, share, uncached,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT};
@@ -19,7 +19,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
             || (who.category == Category::Connection && who.service.is_empty())
     };
     let alone = view.tally.parts.iter().filter(|(who, _)| !grouped(who));
-    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
+    let waited = queueing::waiting_for_workers(view);
+    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, (who, part), waited)).collect()
 }
 
 /// Waiting to be taken in must take so many times as much where the machine has no free core: some tens of milliseconds are
@@ -28,7 +29,7 @@ const BUSY_FACTOR: f64 = 4.0;
 /// Bytes of an answer below which carrying it cannot be what takes long: a few round trips of any line.
 const SMALL_ANSWER: f64 = 65_536.0;
 
-fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
+fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Option<Found> {
     if part.exchanges < MIN_REQUESTS {
         return None;
     }
@@ -42,7 +43,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
-    let much = owned >= share_min && mean >= mean_min;
+    // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being served.
+    let owned_then = if own_work(who) { share(part.total, latency.saturating_sub(waited)) } else { owned };
+    let much = owned_then >= share_min && mean >= mean_min;
     // One request does not make a problem, however long it took.
     let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
     let least = if who.category == Category::Network && view.known.busy_machine {
@@ -58,7 +61,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let computes =
         matches!(who.category, Category::App | Category::Network | Category::Transfer | Category::Connection);
     let tail = tail.filter(|_| !(computes && view.known.busy_machine));
-    let may_be_outlier = owned >= share_min && mean >= view.limit(Limit::OutlierMeanMs);
+    let may_be_outlier = owned_then >= share_min && mean >= view.limit(Limit::OutlierMeanMs);
     let outlier = (may_be_outlier && recurs(view, &part.longish))
         .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
         .flatten();
@@ -98,7 +101,11 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if claim.doubt.is_none() && is_uneven(view, (who, claim.kind), part, floor) {
         claim.doubt = Some(Doubt::Uneven);
     }
-    Some(view.found(claim, who, part, lost, evidence))
+    let mut found = view.found(claim, who, part, lost, evidence);
+    if found.finding.kind == FindingKind::EventLoopBlocked {
+        event_loop::add_waiting(view, part, &mut found);
+    }
+    Some(found)
 }
 
 /// Milliseconds that an outlier must keep in its quickest calls.
@@ -150,13 +157,15 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     match who.category {
         Category::Database | Category::Cache | Category::Search => missing_index::claim(view, who)
             .or_else(|| lock_contention::of_a_statement(view, who))
+            .or_else(|| event_loop::claim(view, who))
             .or_else(|| uncached::claim(view, who)),
         Category::Queue => lock_contention::of_a_wait(who),
         Category::App => app_cpu::of_static_files(view, who)
             .or_else(|| cold_start::claim(view, who, part))
-            .or_else(|| app_cpu::of_an_event_loop(view, who))
+            .or_else(|| event_loop::claim(view, who))
             .or_else(|| app_cpu::of_own_time(view, who)),
-        Category::Network => queueing::claim(view, part),
+        Category::External | Category::Messaging => event_loop::claim(view, who),
+        Category::Network => queueing::claim(view, who, part),
         _ => None,
     }
 }

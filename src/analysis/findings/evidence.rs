@@ -4,15 +4,16 @@
 //! Collected while traces are at hand, one request at a time, over its calls only; then by name, in sums that merge to the
 //! same whole in any order. Nothing here decides what is a problem.
 
+use super::event_loop::{LONG, Requests, Stretches};
 use super::uncached as cache;
 use crate::analysis::blame::Blamer;
 use crate::analysis::names::{MixedMap, NONE, Names};
 use crate::analysis::result::{Category, Contributor};
-use crate::analysis::row::{COLD, ERROR, HIT, MISS, Row, THROTTLED, TIMED_OUT};
+use crate::analysis::row::{COLD, ERROR, HIT, IN_LOOP, IN_WORKERS, MISS, Row, THROTTLED, TIMED_OUT};
 use crate::analysis::sums::{Call, Table};
 use crate::analysis::tally::{Occasion, Part, StepTally};
 use crate::analysis::tree::{ENTRY, HOP};
-use crate::record::Nanos;
+use crate::record::{Nanos, SpanKind};
 use crate::stats::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,13 +28,9 @@ const MANY_AT_ONCE: usize = 10;
 const IN_A_ROW: usize = 3;
 /// Different data of one statement up to which it may be the same question.
 const FEW_DATA: usize = 4;
-/// Own time of a service from which it can hold up others.
-const LONG: u64 = Nanos::from_millis(10).0;
 /// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
 /// one in a slow language. More than that is work of the loop's own.
 pub const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
-/// Long pieces of own time that are kept for each instance.
-const SAMPLE: usize = 400;
 
 /// What a request can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +86,10 @@ pub struct Evidence {
     pub looks: BTreeMap<Contributor, (u64, u64)>,
     /// Requests of a service by entry and instance.
     pub instances: BTreeMap<(Contributor, Arc<str>), Histogram>,
-    /// Long pieces of own time by service and instance.
-    pub pieces: BTreeMap<(Arc<str>, Arc<str>), Pieces>,
+    /// Long pieces of own time and long calls, by what they are and instance.
+    pub stretches: BTreeMap<(Contributor, Arc<str>), Stretches>,
+    /// Requests by service and instance.
+    pub requests: BTreeMap<(Arc<str>, Arc<str>), Requests>,
 }
 
 /// Whether calls of one kind ask the same.
@@ -132,37 +131,6 @@ impl Sameness {
     }
 }
 
-/// Long pieces of a process's own time: how many, and a sample chosen by content.
-#[derive(Clone, Debug, Default)]
-pub struct Pieces {
-    pub number: u64,
-    pub time: u64,
-    pub sample: BTreeSet<(u64, u64, u64)>,
-}
-
-impl Pieces {
-    fn add(&mut self, start: u64, end: u64) {
-        self.number += 1;
-        self.time += end - start;
-        self.sample.insert((start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ end, start, end));
-        self.shrink();
-    }
-
-    fn shrink(&mut self) {
-        while self.sample.len() > SAMPLE {
-            self.sample.pop_last();
-        }
-    }
-
-    /// Adds others of the same process.
-    pub fn merge(&mut self, other: &Pieces) {
-        self.number += other.number;
-        self.time += other.time;
-        self.sample.extend(&other.sample);
-        self.shrink();
-    }
-}
-
 impl Evidence {
     /// Adds another share of the same step.
     pub fn merge(&mut self, other: Evidence) {
@@ -184,8 +152,11 @@ impl Evidence {
         for (key, times) in other.instances {
             self.instances.entry(key).or_insert_with(Histogram::coarse).merge(&times);
         }
-        for (key, pieces) in other.pieces {
-            self.pieces.entry(key).or_default().merge(&pieces);
+        for (key, stretches) in other.stretches {
+            self.stretches.entry(key).or_default().merge(stretches);
+        }
+        for (key, requests) in other.requests {
+            self.requests.entry(key).or_default().merge(&requests);
         }
     }
 
@@ -237,7 +208,8 @@ pub struct Collector {
     hits: MixedMap<u64, (u64, u64)>,
     looks: MixedMap<u64, (u64, u64)>,
     instances: MixedMap<(u16, u32, u32), Histogram>,
-    pieces: MixedMap<(u16, u32, u32), Pieces>,
+    stretches: MixedMap<(u16, u32, u32), Stretches>,
+    requests: MixedMap<(u16, u32, u32), Requests>,
     series: Vec<Series>,
     order: Vec<u32>,
     ends: Vec<u64>,
@@ -260,15 +232,15 @@ impl Collector {
         }
     }
 
-    /// Entries by instance, cold starts, and long pieces of own time.
+    /// Entries by instance, cold starts, requests, and long pieces of own time.
     fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
         let nodes = &blamer.forest.nodes;
         for piece in &blamer.pieces {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
             if piece.end - piece.start >= LONG && names.category(piece.owner) == Category::App {
-                let pieces = self.pieces.entry((step, node.service, host)).or_default();
-                pieces.add(piece.start, piece.end);
+                let place = (step, whole(piece.owner, names), host);
+                self.stretches.entry(place).or_default().add(piece.start, piece.end);
             }
             // Each entry on the path is taken once, with the piece that ends it.
             if node.entry == NONE {
@@ -281,6 +253,12 @@ impl Collector {
             let row = &rows[at.row as usize];
             let times = self.instances.entry((step, at.owner, row.host)).or_insert_with(Histogram::coarse);
             times.record_n(Nanos(at.end - at.start), on.weight);
+            if at.kind != SpanKind::Consumer {
+                let requests = self.requests.entry((step, at.service, row.host)).or_default();
+                requests.add(nodes[at.parent as usize].from, at.from, at.to);
+                requests.in_loop += u64::from(row.flags & IN_LOOP != 0);
+                requests.in_workers += u64::from(row.flags & IN_WORKERS != 0);
+            }
             if row.flags & COLD != 0 {
                 let time = blamer.windows[node.entry as usize];
                 self.tables[Pattern::Cold as usize].part(step, at.owner).add(time, time, on);
@@ -297,6 +275,10 @@ impl Collector {
         let category = names.category(key);
         let place = u64::from(step) << 32 | u64::from(key);
         let flags = same.iter().fold(0, |f, c| f | row(c).flags);
+        for call in same.iter().filter(|c| c.end - c.start >= LONG) {
+            let stretches = self.stretches.entry((step, key, row(call).host)).or_default();
+            stretches.add(call.start, call.end);
+        }
         if matches!(category, Category::Database | Category::Search | Category::Cache) {
             let sameness = self.same.entry(place).or_default();
             same.iter().for_each(|c| sameness.add(row(c).data));
@@ -525,10 +507,22 @@ impl Collector {
             let of = steps[usize::from(step)].evidence.instances.entry(key);
             of.or_insert_with(Histogram::coarse).merge(&times);
         }
-        for ((step, service, host), pieces) in self.pieces {
-            let key = (names.str(service).clone(), names.instance(host).clone());
-            steps[usize::from(step)].evidence.pieces.entry(key).or_default().merge(&pieces);
+        for ((step, who, host), stretches) in self.stretches {
+            let key = (names.who(who).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.stretches.entry(key).or_default().merge(stretches);
         }
+        for ((step, service, host), requests) in self.requests {
+            let key = (names.str(service).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.requests.entry(key).or_default().merge(&requests);
+        }
+    }
+}
+
+/// The number by which a contributor is judged: its group's, wherever in the code, or its own.
+fn whole(owner: u32, names: &Names) -> u32 {
+    match names.group(owner) {
+        NONE => owner,
+        group => group,
     }
 }
 

@@ -75,8 +75,8 @@ limits! {
     InstanceRatio "slow_instance.ratio" 1.7 "median of one instance over that of all others";
     InstanceMs "slow_instance.excess_ms" 5.0 "and this much longer, in ms";
     InstanceRequests "slow_instance.requests" 30.0 "requests of each instance";
-    ExclusiveShare "event_loop_blocked.overlap" 0.15 "overlaps of long own times of one process over those that chance gives, at most";
-    ExclusivePairs "event_loop_blocked.expected" 20.0 "overlaps that chance would give, at least";
+    ExclusiveShare "event_loop_blocked.overlap" 0.15 "beginnings and ends of other requests in it, over those that chance gives, at most";
+    ExclusiveExpected "event_loop_blocked.expected" 20.0 "beginnings and ends that chance would give, at least";
     SkewMs "clock_skew.ms" 100.0 "largest move of a span to fit its caller, in ms";
     MissingShare "incomplete_traces.orphans" 0.05 "share of spans whose parents are missing";
     GcShare "gc_pause.share" 0.10 "share of the time that a runtime pauses for garbage, per instance";

@@ -1,5 +1,6 @@
 //! Two findings about the same time are one, under the deeper cause.
 
+use super::queueing::AS_OTHERS_END_SHARE;
 use super::{Found, View, same_work, share};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
@@ -140,15 +141,23 @@ const HOG: f64 = 0.5;
 fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     use FindingKind as K;
     let period = views.first().map_or(0, |v| v.known.period.0);
-    let hogs: Vec<(Contributor, u64)> = kept
+    let computes = |f: &Found| {
+        matches!(f.finding.kind, K::AppCpu | K::StaticByApp | K::EventLoopBlocked)
+            && f.finding.contributor.category == Category::App
+            && share(f.lost, period) >= HOG
+    };
+    let hogs: Vec<(Contributor, u64, f64)> = kept
         .iter()
-        .filter(|f| matches!(f.finding.kind, K::AppCpu | K::StaticByApp | K::EventLoopBlocked))
-        .filter(|f| share(f.lost, period) >= HOG)
-        .map(|f| (f.finding.contributor.clone(), f.lost))
+        .filter(|f| holds_up(f) || computes(f))
+        // What a held-up process makes others wait has no bound.
+        .map(|f| {
+            let mean = f.finding.evidence.get("mean_ms").copied().unwrap_or_default();
+            (f.finding.contributor.clone(), if holds_up(f) { u64::MAX } else { f.lost }, mean)
+        })
         .collect();
     let suffers = |f: &Found| {
         let (kind, who) = (f.finding.kind, &f.finding.contributor);
-        let of_hog = |(hog, lost): &(Contributor, u64)| {
+        let of_hog = |(hog, lost, _): &(Contributor, u64, f64)| {
             let near = hog.service == who.service || leads_to(who, &hog.service);
             near && *lost > f.lost && !same_work(hog, who)
         };
@@ -158,13 +167,81 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
         );
         plain
             && hogs.iter().any(of_hog)
-            && views
-                .iter()
-                .find(|v| v.step == f.finding.step)
-                .is_some_and(|view| super::dominant::is_quick_at_best(view, &f.finding))
+            && views.iter().find(|v| v.step == f.finding.step).is_some_and(|view| {
+                super::dominant::is_quick_at_best(view, &f.finding)
+                    || waits_for_its_turn(view, &f.finding, &hogs)
+            })
     };
     let suffering: Vec<bool> = kept.iter().map(suffers).collect();
-    kept.into_iter().zip(suffering).filter(|(_, suffers)| !suffers).map(|(found, _)| found).collect()
+    let (mut left, mut waited) = (Vec::new(), Vec::new());
+    for (found, suffers) in kept.into_iter().zip(suffering) {
+        if suffers { waited.push(found) } else { left.push(found) }
+    }
+    for victim in waited {
+        let who = &victim.finding.contributor;
+        let near = |f: &&mut Found| {
+            let service = &f.finding.contributor.service;
+            holds_up(f) && (*service == who.service || leads_to(who, service))
+        };
+        // What holds up the process has cost that, too.
+        if let Some(cause) = left.iter_mut().filter(near).max_by_key(|f| f.lost) {
+            cause.lost += victim.lost;
+        }
+    }
+    left
+}
+
+/// How many times as long a calculation must take as what waits for it, and the share of its mean that the quickest tenth of
+/// that must take at most.
+const FAR_LONGER: f64 = 3.0;
+const FAR_QUICKER: f64 = 0.5;
+
+/// Whether own time differs so much between requests, beside a calculation of the same service that takes far longer, that most
+/// of it is waiting for a processor or an interpreter: under a full load not even its quickest requests come at once.
+fn waits_for_its_turn(view: &View<'_>, finding: &Finding, hogs: &[(Contributor, u64, f64)]) -> bool {
+    let who = &finding.contributor;
+    let mean = finding.evidence.get("mean_ms").copied().unwrap_or_default();
+    let far_longer =
+        hogs.iter().any(|(hog, _, hog_ms)| hog.service == who.service && *hog_ms >= FAR_LONGER * mean);
+    let quick = view.tally.parts.get(who).and_then(|part| super::dominant::quick_ms(view, who, part));
+    finding.kind == FindingKind::AppCpu
+        && far_longer
+        && quick.is_some_and(|quick| quick <= FAR_QUICKER * mean)
+}
+
+/// Without the wait for a service's workers where most of what keeps them busy is told by its own name.
+fn without_explained_queues(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
+    let queue = |f: &Found| f.finding.evidence.contains_key(AS_OTHERS_END_SHARE);
+    let mut at = 0;
+    while at < kept.len() {
+        let service = callee(&kept[at].finding.contributor).to_owned();
+        let parts = views.iter().flat_map(|v| &v.tally.parts).filter(|(who, _)| *who.service == *service);
+        let busy: u64 = parts.map(|(_, part)| part.total).sum();
+        let told = |f: &Found| *f.finding.contributor.service == *service && !on_the_way(f.finding.kind);
+        let named: u64 = kept.iter().filter(|f| told(f)).map(|f| f.lost).sum();
+        if !queue(&kept[at]) || share(named, busy) < TOLD {
+            at += 1;
+            continue;
+        }
+        let wait = kept.remove(at);
+        if let Some(cause) = kept.iter_mut().filter(|f| told(f)).max_by_key(|f| f.lost) {
+            let mean = wait.finding.evidence.get("mean_ms").copied().unwrap_or_default();
+            cause.finding.evidence.insert("waiting_ms", mean);
+            cause.lost += wait.lost;
+        }
+    }
+    kept
+}
+
+/// Share of a service's time that must be told by name for its queue to be that.
+const TOLD: f64 = 0.5;
+
+/// Share of the run for which a process must be held up to be why others of it are slow.
+const HELD_UP: f64 = 0.2;
+
+fn holds_up(found: &Found) -> bool {
+    let held = found.finding.evidence.get("held_up_share").copied().unwrap_or(0.0);
+    found.finding.kind == FindingKind::EventLoopBlocked && held >= HELD_UP
 }
 
 /// Share of the run from which on, on average, a service's statements keep a connection busy: below, they are not why
@@ -198,7 +275,7 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
             None => kept.push(found),
         }
     }
-    kept = without_victims(kept, views);
+    kept = without_explained_queues(without_victims(kept, views), views);
     // Statements of one step are why others wait for its connections, if they keep a connection busy.
     let holders: Vec<(Arc<str>, u64)> = kept
         .iter()

@@ -13,6 +13,7 @@ mod cold_start;
 mod dominant;
 mod duplicate_query;
 mod error_path;
+pub(super) mod event_loop;
 pub(super) mod evidence;
 mod evidence_quality;
 mod limits;
@@ -35,7 +36,7 @@ use super::result::{
 use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
-use evidence::Pieces;
+use event_loop::Requests;
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
@@ -94,9 +95,9 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     let peers = Peers::of(steps);
     let records_calls = app_cpu::recorders(steps);
-    let mut pieces: BTreeMap<(Arc<str>, Arc<str>), Pieces> = BTreeMap::new();
-    for (process, more) in steps.iter().flat_map(|s| &s.evidence.pieces) {
-        pieces.entry(process.clone()).or_default().merge(more);
+    let mut requests: BTreeMap<(Arc<str>, Arc<str>), Requests> = BTreeMap::new();
+    for (process, more) in steps.iter().flat_map(|s| &s.evidence.requests) {
+        requests.entry(process.clone()).or_default().merge(more);
     }
     let views: Vec<View<'_>> = steps
         .iter()
@@ -105,7 +106,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             step: StepId(i as u16),
             tally,
             peers: &peers,
-            pieces: &pieces,
+            requests: &requests,
             records_calls: &records_calls,
             known,
         })
@@ -144,8 +145,8 @@ struct View<'a> {
     pub tally: &'a StepTally,
     /// What calls usually take in this run.
     pub peers: &'a Peers,
-    /// Long pieces of own time by process, of all steps.
-    pub pieces: &'a BTreeMap<(Arc<str>, Arc<str>), Pieces>,
+    /// Requests by process, of all steps.
+    pub requests: &'a BTreeMap<(Arc<str>, Arc<str>), Requests>,
     /// Services that record what they wait for.
     pub records_calls: &'a BTreeSet<Arc<str>>,
     pub known: &'a Known<'a>,

@@ -566,32 +566,6 @@ fn static_files_of_the_application() {
 }
 
 #[test]
-fn one_thing_at_a_time() {
-    // Requests come every 100 ms; each computes for 60 ms. In an event loop they follow each other; threads overlap.
-    let requests = |threads: bool| {
-        load(200, move |n| {
-            let mut r = Request::new(n, 65.0);
-            let step = if threads { 13 } else { 66 };
-            let shift = |t: u64, base: u64| t - base + 1_000_000_000 + n * step * MS;
-            let base = r.base;
-            r.exchange.intended = Timestamp(shift(r.exchange.intended.0, base));
-            let p = &mut r.exchange.phases;
-            p.start = r.exchange.intended;
-            p.sent = Some(p.start);
-            p.end = Timestamp(shift(p.end.0, base));
-            p.first_byte = Some(p.end);
-            for span in &mut r.spans {
-                (span.start, span.end) = (shift(span.start, base), shift(span.end, base));
-            }
-            r
-        })
-    };
-    let analysis = requests(false);
-    only(&analysis, K::EventLoopBlocked, "GET /");
-    only(&requests(true), K::AppCpu, "GET /");
-}
-
-#[test]
 fn errors_that_hide_or_make_slowness() {
     let errors = |every: u64, bad_ms: f64| {
         load(200, move |n| {

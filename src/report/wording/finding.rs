@@ -71,6 +71,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::Once => {
             "it came at the start of the run and not again; a run after another start would show whether each has it"
         }
+        Doubt::LoopOrWorker => {
+            "its process does one thing at a time; whether it is an event loop or a worker that takes one request, its spans do not tell"
+        }
         Doubt::WrittenAfter => {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
         }
@@ -106,7 +109,10 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::LockContention => start("Waiting for a lock").name(name),
         K::Queueing => start("Queueing").name(name),
         K::AppCpu => start("Slow code").name(name),
-        K::EventLoopBlocked => start("Code that holds up its whole process").name(name),
+        K::EventLoopBlocked if c.category == Category::App => {
+            start("Code that holds up its whole process").name(name)
+        }
+        K::EventLoopBlocked => start("A call that holds up its whole process").name(name),
         K::GcPause => start("Pauses for garbage").short_name(&c.service, 32),
         K::RuntimeSaturation => start("A busy runtime").short_name(&c.service, 32),
         K::StaticByApp => start("Static files made by the application").name(name),
@@ -246,6 +252,9 @@ pub fn advice(finding: &Finding) -> Prose {
         ),
         K::Queueing => queueing(c),
         K::AppCpu => slow_code(c),
+        K::EventLoopBlocked if c.category != Category::App => Prose::from(
+            "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
+        ),
         K::EventLoopBlocked => Prose::from(
             "While this runs, its process serves nobody else. Move it to a worker thread or process, cut it into pieces, or do less of it; more processes help only as far as there are cores.",
         ),
@@ -412,6 +421,7 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(
         take("pool_wait_ms").map(|v| format!("{} of waiting for its connection", number::ms_unit(v))),
     );
+    words.extend(take("waiting_ms").map(|v| format!("{} of waiting for the process", number::ms_unit(v))));
     let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));
     if let (Some(excess), Some(gap), share) = tail {
         let share = share.map(|s| format!(" ({})", percent(s))).unwrap_or_default();

@@ -49,6 +49,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         {
             out.own("calls to another service")
         }
+        FindingKind::EventLoopBlocked if contributor.category != Category::App => {
+            out.own("calls that hold up ").short_name(&contributor.service, 24)
+        }
         FindingKind::AppCpu
         | FindingKind::EventLoopBlocked
         | FindingKind::StaticByApp

@@ -1,0 +1,202 @@
+//! `event_loop_blocked`: while this runs, its process serves nobody else.
+//!
+//! An event loop that is held up, by a calculation or by a call that is made without giving way, takes in no request and ends
+//! none. So of the long stretches of one kind in one process those are looked at during which another request was waiting to be
+//! taken in: no request may begin or end in them, where many should by the rate at which requests begin and end in that
+//! process. Behind a pool of one connection requests still begin; in threads they begin and end; where all threads are busy they end.
+//! Where nobody waits there is nothing to tell, and nobody is held up.
+
+use super::{Claim, Found, Limit, View, anywhere, mean_ms, share};
+use crate::analysis::names::callee;
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact};
+use crate::analysis::tally::Part;
+use crate::record::Nanos;
+use std::collections::BTreeSet;
+
+/// Time from which one piece of work can hold up others.
+pub const LONG: u64 = Nanos::from_millis(10).0;
+/// Waiting for the end of a stretch from which a request waits for it.
+const WAITED: u64 = Nanos::from_millis(5).0;
+/// At the edges of a stretch what follows it may seem to be within: clocks of different threads, and who is told first.
+const EDGE: u64 = Nanos::from_millis(1).0;
+/// Stretches that are kept of each kind and instance, and requests of each instance.
+const STRETCHES: usize = 200;
+pub(super) const REQUESTS: usize = 2_000;
+
+/// Long pieces of one kind of work in one process: a sample chosen by content.
+#[derive(Clone, Debug, Default)]
+pub struct Stretches {
+    pub sample: BTreeSet<(u64, u64, u64)>,
+}
+
+/// Requests of one process: a sample chosen by content (mixed bits; sent to it, begun, ended).
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    pub sample: BTreeSet<(u64, u64, u64, u64)>,
+    /// How many there were.
+    pub number: u64,
+    /// How many of all were recorded by a framework that runs in an event loop, and by one that gives each a thread or process.
+    pub in_loop: u64,
+    pub in_workers: u64,
+}
+
+fn mixed(start: u64, end: u64) -> u64 {
+    (start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ end).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+/// Keeps the least, so many of them.
+fn keep<T: Ord>(sample: &mut BTreeSet<T>, one: T, most: usize) {
+    if sample.len() >= most && sample.last().is_some_and(|last| *last <= one) {
+        return;
+    }
+    sample.insert(one);
+    while sample.len() > most {
+        sample.pop_last();
+    }
+}
+
+impl Stretches {
+    pub fn add(&mut self, start: u64, end: u64) {
+        keep(&mut self.sample, (mixed(start, end), start, end), STRETCHES);
+    }
+
+    /// Adds others of the same kind and process.
+    pub fn merge(&mut self, other: Stretches) {
+        other.sample.into_iter().for_each(|one| keep(&mut self.sample, one, STRETCHES));
+    }
+}
+
+impl Requests {
+    pub fn add(&mut self, sent: u64, begun: u64, ended: u64) {
+        self.number += 1;
+        keep(&mut self.sample, (mixed(begun, ended), sent, begun, ended), REQUESTS);
+    }
+
+    /// Adds others of the same process.
+    pub fn merge(&mut self, other: &Requests) {
+        other.sample.iter().for_each(|one| keep(&mut self.sample, *one, REQUESTS));
+        self.number += other.number;
+        self.in_loop += other.in_loop;
+        self.in_workers += other.in_workers;
+    }
+}
+
+/// A contributor in whose time its process does nothing else.
+pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    let whole = anywhere(who);
+    let (mut expected, mut seen, mut processes, mut in_loop) = (0.0, 0.0, 0u32, true);
+    for ((of, instance), stretches) in &view.tally.evidence.stretches {
+        if of != who && *of != whole {
+            continue;
+        }
+        let Some(requests) = view.requests.get(&(who.service.clone(), instance.clone())) else { continue };
+        if requests.in_workers > 0 {
+            // One request for each thread or process is how it was made: there are too few, or they are too slow.
+            return None;
+        }
+        let (by_chance, there_are) = within(stretches, requests);
+        processes += u32::from(by_chance > 0.0);
+        in_loop &= requests.in_loop > 0;
+        (expected, seen) = (expected + by_chance, seen + there_are);
+    }
+    if expected < view.limit(Limit::ExclusiveExpected) || seen > view.limit(Limit::ExclusiveShare) * expected
+    {
+        return None;
+    }
+    let kind = FindingKind::EventLoopBlocked;
+    // A worker that takes one request at a time looks the same; that it computes is wrong in both.
+    let claim = if in_loop || who.category == Category::App {
+        Claim::sure(kind)
+    } else {
+        Claim::doubted(kind, Doubt::LoopOrWorker)
+    };
+    Some(claim.with(&[("processes", f64::from(processes))]))
+}
+
+/// Beginnings and ends of other requests within stretches for whose end somebody waits: how many chance would give, and how
+/// many there are.
+fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
+    let sample = &requests.sample;
+    let first = sample.iter().map(|r| r.2).min().unwrap_or(0);
+    let last = sample.iter().map(|r| r.3).max().unwrap_or(0);
+    let rate = 2.0 * sample.len() as f64 / last.saturating_sub(first).max(1) as f64;
+    let (mut expected, mut seen) = (0.0, 0.0);
+    for (_, from, to) in &stretches.sample {
+        let edge = EDGE.min((to - from) / 10);
+        let (after, before) = (from + edge, to - edge);
+        let waits = |sent: u64, begun: u64| begun >= before && to.saturating_sub(sent.max(*from)) >= WAITED;
+        if !sample.iter().any(|(_, sent, begun, _)| waits(*sent, *begun)) {
+            continue;
+        }
+        expected += rate * (to - from) as f64;
+        let inside = |moment: u64| u64::from(moment > after && moment < before);
+        seen += sample.iter().map(|(_, _, begun, ended)| inside(*begun) + inside(*ended)).sum::<u64>() as f64;
+    }
+    (expected, seen)
+}
+
+/// Adds what others wait for it: that is what is lost, and for a call, which takes as long when it gives way, all that a fix brings.
+pub(super) fn add_waiting(view: &View<'_>, part: &Part, found: &mut Found) {
+    let who = &found.finding.contributor;
+    let way = |(c, _): &(&Contributor, &Part)| c.category == Category::Network && callee(c) == &*who.service;
+    let way = view.tally.groups.iter().chain(&view.tally.parts).filter(way).max_by_key(|w| w.1.total);
+    let processes = found.finding.evidence.get("processes").copied().unwrap_or(1.0).max(1.0);
+    let held = share(part.total, view.known.period.0) / processes;
+    found.finding.evidence.insert("held_up_share", held);
+    if who.category != Category::App {
+        found.finding.impact = Impact::default();
+    }
+    let Some((way, wait)) = way else { return };
+    if found.finding.contributor.category != Category::App {
+        found.finding.impact = view.impact(wait);
+    }
+    found.lost += wait.total;
+    found.finding.evidence.insert("waiting_ms", mean_ms(wait.total, view.basis(way).0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests that are sent every `gap` ms, begin `wait` later and take `length`; a stretch is all of each.
+    fn seen(gap: u64, wait: u64, length: u64) -> (f64, f64) {
+        let (mut stretches, mut requests) = (Stretches::default(), Requests::default());
+        for n in 1..=200 {
+            let sent = n * gap * 1_000_000;
+            let begun = sent + wait * 1_000_000;
+            stretches.add(begun, begun + length * 1_000_000);
+            requests.add(sent, begun, begun + length * 1_000_000);
+        }
+        within(&stretches, &requests)
+    }
+
+    #[test]
+    fn one_at_a_time_is_told_from_many_at_once() {
+        let (expected, none) = seen(60, 100, 60);
+        assert!(expected > 300.0 && none == 0.0, "{expected} {none}");
+        // Nobody waits.
+        assert_eq!(seen(60, 0, 60), (0.0, 0.0));
+        // Two at a time, and others wait.
+        let (expected, many) = seen(31, 100, 60);
+        assert!(many > 0.4 * expected, "{expected} {many}");
+        // All at once.
+        assert_eq!(seen(10, 0, 60).0, 0.0);
+    }
+
+    #[test]
+    fn samples_do_not_depend_on_the_order() {
+        let all: Vec<(u64, u64)> =
+            (0..5_000u64).map(|n| (n * 7_919 % 100_000, n * 7_919 % 100_000 + 50)).collect();
+        let of = |parts: usize| {
+            let mut sum = Requests::default();
+            for part in 0..parts {
+                let mut one = Requests::default();
+                all.iter().skip(part).step_by(parts).for_each(|(from, to)| one.add(*from, *from, *to));
+                sum.merge(&one);
+            }
+            sum.sample
+        };
+        assert_eq!(of(1).len(), REQUESTS);
+        assert_eq!(of(1), of(7));
+    }
+}

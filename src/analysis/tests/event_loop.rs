@@ -1,0 +1,132 @@
+//! Servers of one process with four users: which of them are held up by what they do?
+
+use super::results::{MS, Request, kinds, load, only};
+use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K};
+use crate::record::{SpanKind, Timestamp, Value};
+
+/// How a server serves: when the `n`th request is sent, when it is taken in, and when its call begins, in ms.
+type Serves = fn(u64) -> (f64, f64, f64);
+
+const TAKES: f64 = 90.0;
+
+/// One at a time: three wait while one is served.
+fn held_up(n: u64) -> (f64, f64, f64) {
+    let begins = n as f64 * 95.0;
+    ((begins - 285.0).max(0.0), begins, begins + 2.0)
+}
+
+/// All at once.
+fn gives_way(n: u64) -> (f64, f64, f64) {
+    let begins = n as f64 * 23.7;
+    (begins, begins, begins + 2.0)
+}
+
+/// Two at a time: two wait while two are served.
+fn two_threads(n: u64) -> (f64, f64, f64) {
+    let begins = n as f64 * 47.5;
+    ((begins - 95.0).max(0.0), begins, begins + 2.0)
+}
+
+/// All are taken in at once, and wait for the one connection.
+fn pool_of_one(n: u64) -> (f64, f64, f64) {
+    let calls = n as f64 * 95.0 + 2.0;
+    ((calls - 285.0).max(0.0), (calls - 285.0).max(0.0), calls)
+}
+
+/// One user, who waits for nobody.
+fn one_user(n: u64) -> (f64, f64, f64) {
+    let begins = n as f64 * 95.0;
+    (begins, begins, begins + 2.0)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    Call,
+    Query,
+    Own,
+}
+
+fn serve(serves: Serves, work: Work, scope: &'static str) -> Analysis {
+    load(80, move |n| {
+        let (sent, begins, calls) = serves(n);
+        let mut r = Request::new(0, 0.0);
+        let at = |ms: f64| r.base + (ms * 1e6) as u64;
+        let end = calls + TAKES + 2.0;
+        r.exchange.trace_id = crate::analysis::testing::trace(n);
+        r.exchange.intended = Timestamp(at(sent));
+        let p = &mut r.exchange.phases;
+        (p.start, p.sent) = (Timestamp(at(sent)), Some(Timestamp(at(sent))));
+        (p.end, p.first_byte) = (Timestamp(at(end)), Some(Timestamp(at(end))));
+        let server = &mut r.spans[0];
+        server.trace = r.exchange.trace_id;
+        (server.start, server.end) = (at(begins + 0.1), at(end - 0.1));
+        server.scope = scope;
+        server.host = "web-1".to_owned();
+        let attributes = match work {
+            Work::Call => vec![
+                ("http.request.method", Value::Str("GET")),
+                ("server.address", Value::Str("rates.example")),
+                ("url.full", Value::Str("http://rates.example/today")),
+            ],
+            Work::Query => vec![
+                ("db.system.name", Value::Str("postgresql")),
+                ("db.query.text", Value::Str("SELECT name FROM film WHERE year = $1")),
+            ],
+            Work::Own => return r,
+        };
+        r.span(2, SpanKind::Client, "shop", "call", (calls, calls + TAKES), attributes);
+        r.spans[1].host = "web-1".to_owned();
+        r
+    })
+}
+
+const ASGI: &str = "opentelemetry.instrumentation.asgi";
+
+#[test]
+fn a_call_that_does_not_give_way_holds_up_its_process() {
+    let analysis = serve(held_up, Work::Call, ASGI);
+    only(&analysis, K::EventLoopBlocked, "GET rates.example/today");
+    let f = &analysis.findings[0];
+    assert_eq!((f.confidence, f.evidence["processes"]), (Confidence::High, 1.0));
+    assert!((f.evidence["mean_ms"] - TAKES).abs() < 1e-3, "{:?}", f.evidence);
+    assert!((f.evidence["waiting_ms"] - 278.0).abs() < 6.0, "{:?}", f.evidence);
+    // The call takes as long when it gives way: what a fix brings is the waiting.
+    assert!((f.impact.mean.as_millis_f64() - 278.0).abs() < 6.0, "{:?}", f.impact);
+    only(&serve(held_up, Work::Query, ASGI), K::EventLoopBlocked, "SELECT name FROM film WHERE year = ?");
+    only(&serve(held_up, Work::Own, ASGI), K::EventLoopBlocked, "GET /");
+    // Nothing tells that it is an event loop.
+    let analysis = serve(held_up, Work::Call, "shop.http");
+    assert_eq!(analysis.findings[0].kind, K::EventLoopBlocked, "{:?}", kinds(&analysis));
+    assert_eq!(analysis.findings[0].confidence, Confidence::Inferred(Doubt::LoopOrWorker));
+}
+
+#[test]
+fn what_gives_way_or_runs_beside_others_holds_up_nobody() {
+    let first = |serves: Serves, work: Work, scope| kinds(&serve(serves, work, scope)).first().map(|f| f.0);
+    for serves in [gives_way as Serves, two_threads, one_user] {
+        assert_eq!(first(serves, Work::Call, ASGI), Some(K::SlowExternal));
+        assert_eq!(first(serves, Work::Query, ASGI), Some(K::SlowQuery));
+        assert_eq!(first(serves, Work::Own, ASGI), Some(K::AppCpu));
+    }
+    // A pool is a pool: requests are taken in while the connection is busy.
+    let found = kinds(&serve(pool_of_one, Work::Query, ASGI));
+    assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
+    // Workers of one request each are too few, not blocked.
+    for scope in ["opentelemetry.instrumentation.wsgi", "io.opentelemetry.tomcat-10.0"] {
+        let found = kinds(&serve(held_up, Work::Call, scope));
+        assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
+        assert!(found.iter().any(|f| f.0 == K::SlowExternal), "{found:?}");
+    }
+}
+
+#[test]
+fn requests_that_a_held_up_process_leaves_waiting_are_no_problem_of_their_own() {
+    assert_eq!(serve(held_up, Work::Call, ASGI).findings.len(), 1);
+    // Few requests show nothing: an event loop must be seen to stand.
+    let few = load(8, |n| {
+        let mut r = Request::new(n, 100.0);
+        r.spans[0].start = r.base + 40 * MS;
+        r
+    });
+    assert!(few.findings.iter().all(|f| f.kind != K::EventLoopBlocked), "{:?}", kinds(&few));
+}
