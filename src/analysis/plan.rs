@@ -7,7 +7,7 @@
 use super::blame::{Blamer, Piece};
 use super::change::{Amount, Target, WhatIf};
 use super::codec::codec;
-use super::findings::evidence::BETWEEN_CALLS;
+use super::findings::evidence::own_pieces;
 use super::names::{NONE, Names};
 use super::result::{Category, Contributor, WhatIfResult, WhatIfStep};
 use super::row::Asked;
@@ -205,22 +205,15 @@ impl Plans {
         any
     }
 
-    /// Takes away what the caller does for calls that are gone: its own time since the call before, up to
-    /// [`BETWEEN_CALLS`].
+    /// Takes away what the caller does for calls that are gone: its own time since the call before.
     fn drop_between(&mut self, blamer: &Blamer, calls: &[u32], stay: usize, names: &Names) {
-        let own = |piece: &&Piece| piece.node != NONE && names.category(piece.owner) == Category::App;
         let mut less: BTreeMap<u32, u64> = BTreeMap::new();
         let mut over = 0;
         for (nth, call) in calls.iter().enumerate() {
             let call = &blamer.forest.nodes[*call as usize];
             if nth >= stay.max(1) {
-                let mut room = BETWEEN_CALLS;
-                let first = blamer.pieces.partition_point(|piece| piece.end <= over);
-                let between = blamer.pieces[first..].iter().take_while(|piece| piece.start < call.start);
-                for piece in between.filter(own).filter(|piece| !self.gone[piece.node as usize]) {
-                    let time = (piece.end.min(call.start) - piece.start.max(over)).min(room);
-                    room -= time;
-                    *less.entry(piece.node).or_default() += time;
+                for (node, time) in own_pieces(blamer, names, call.entry, (over, call.start)) {
+                    *less.entry(node).or_default() += time;
                 }
             }
             over = over.max(call.end);
@@ -229,6 +222,8 @@ impl Plans {
             return;
         }
         let mut all: BTreeMap<u32, u64> = BTreeMap::new();
+        let own =
+            |piece: &&Piece| less.contains_key(&piece.node) && names.category(piece.owner) == Category::App;
         for piece in blamer.pieces.iter().filter(own) {
             *all.entry(piece.node).or_default() += piece.end - piece.start;
         }

@@ -30,7 +30,7 @@ const IN_A_ROW: usize = 3;
 const FEW_DATA: usize = 4;
 /// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
 /// one in a slow language. More than that is work of the loop's own.
-pub const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
+const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
 
 /// What a request can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -529,22 +529,32 @@ fn whole(owner: u32, names: &Names) -> u32 {
 /// How long the caller's own code ran between the calls of a series, sorted by their end, at most [`BETWEEN_CALLS`] before each.
 pub fn own_time_between(calls: &[Call], blamer: &Blamer, names: &Names) -> u64 {
     let Some((first, rest)) = calls.split_first() else { return 0 };
-    let nodes = &blamer.forest.nodes;
-    let pieces = &blamer.pieces;
-    let of_caller = |node: u32| nodes.get(node as usize).is_some_and(|n| n.entry == first.caller);
-    let mut at = pieces.partition_point(|p| p.end <= first.end);
-    let (mut over, mut sum) = (first.end, 0);
-    for call in rest {
-        while pieces.get(at).is_some_and(|p| p.end <= over) {
-            at += 1;
-        }
-        let gap = pieces[at..].iter().take_while(|p| p.start < call.start);
-        let own = gap.filter(|p| of_caller(p.node) && names.category(p.owner) == Category::App);
-        let time: u64 = own.map(|p| p.end.min(call.start).saturating_sub(p.start.max(over))).sum();
-        sum += time.min(BETWEEN_CALLS);
+    let mut over = first.end;
+    let before = |call: &Call| {
+        let gap = own_pieces(blamer, names, first.caller, (over, call.start));
         over = over.max(call.end);
-    }
-    sum
+        gap.map(|(_, time)| time).sum::<u64>()
+    };
+    rest.iter().map(before).sum()
+}
+
+/// Pieces of a request's own code within a gap between two of its calls: node and time, of all at most [`BETWEEN_CALLS`].
+pub fn own_pieces<'a>(
+    blamer: &'a Blamer,
+    names: &'a Names,
+    request: u32,
+    (from, to): (u64, u64),
+) -> impl Iterator<Item = (u32, u64)> + 'a {
+    let (nodes, pieces) = (&blamer.forest.nodes, &blamer.pieces);
+    let own = move |node: u32| nodes.get(node as usize).is_some_and(|n| n.entry == request);
+    let gap = pieces[pieces.partition_point(|p| p.end <= from)..].iter().take_while(move |p| p.start < to);
+    let mut room = BETWEEN_CALLS;
+    gap.filter(move |p| own(p.node) && names.category(p.owner) == Category::App).map(move |p| {
+        // Calls that overlap have no gap.
+        let time = p.end.min(to).saturating_sub(p.start.max(from)).min(room);
+        room -= time;
+        (p.node, time)
+    })
 }
 
 /// Most calls under way at one moment; they are sorted by start.

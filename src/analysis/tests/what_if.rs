@@ -134,3 +134,28 @@ fn what_the_caller_does_between_the_calls_of_a_loop_goes_with_them() {
     // 19 × 0.2 ms, 18 × 0.5 ms and 1 of the 20 ms are gone: 50 − 3.8 − 9 − 1; without the first one 0.2 ms more.
     assert_eq!(after, [362, 360]);
 }
+
+#[test]
+fn calls_that_overlap_have_nothing_between_them() {
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    analyzer.imagine(&[WhatIf::parse("calls(SELECT author)=1").unwrap()]);
+    let mut one = exchange(1, 0, 50 * MS);
+    one.trace_id = trace(0);
+    analyzer.exchange(&one);
+    // Three at once, of 20, 15 and 10 ms, begun one after the other: the first stays, and with it all that is waited for.
+    let mut spans = vec![Owned::new(2, 1, SpanKind::Server, "shop", "GET /", 0, 50 * MS)];
+    for (n, (from, to)) in [(10, 30), (12, 27), (14, 24)].into_iter().enumerate() {
+        let mut statement =
+            Owned::new(10 + n as u64, 2, SpanKind::Client, "shop", "SELECT", from * MS, to * MS);
+        statement.attributes = vec![
+            ("db.system.name", Value::Str("postgresql")),
+            ("db.query.text", Value::Str("SELECT name FROM author WHERE id = $1")),
+        ];
+        spans.push(statement);
+    }
+    spans.iter_mut().for_each(|span| span.trace = trace(0));
+    spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    let analysis = analyzer.finish().into_analysis(&run);
+    assert_eq!((analysis.what_if[0].steps[0].after.p50.0 + MS / 2) / MS, 50);
+}

@@ -7,7 +7,8 @@ use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use super::what_if::WhatIfJson;
 use crate::analysis::result::{Category, Finding};
-use crate::record::{RunState, SpanKind, WaitEnd};
+use crate::record::{RunState, WaitEnd};
+use crate::report::export::kind_name;
 use crate::report::link;
 use crate::report::number;
 use crate::report::view::{self, View};
@@ -398,14 +399,7 @@ impl<'a> Operation<'a> {
         Operation {
             service: &o.service,
             name: &o.name,
-            kind: match o.kind {
-                SpanKind::Unspecified => "unspecified",
-                SpanKind::Internal => "internal",
-                SpanKind::Server => "server",
-                SpanKind::Client => "client",
-                SpanKind::Producer => "producer",
-                SpanKind::Consumer => "consumer",
-            },
+            kind: kind_name(o.kind),
             category: o.category.name(),
             calls: o.calls,
             errors: o.errors,

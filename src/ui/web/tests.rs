@@ -322,21 +322,26 @@ fn a_report_leads_to_the_trace_browser_of_its_run() {
     assert_eq!(with_browser(b"no page".to_vec(), "x"), b"no page");
 }
 
+/// A form as the page's own browser sends it.
+fn posted<'a>(target: &'a str, body: &'a [u8]) -> Asked<'a> {
+    Asked {
+        method: "POST",
+        target,
+        host: "127.0.0.1:7700",
+        origin: Some("http://127.0.0.1:7700"),
+        content_type: Some("application/x-www-form-urlencoded"),
+        cookie: None,
+        body,
+    }
+}
+
 #[test]
 fn a_scenario_is_saved_by_the_form_of_its_page_alone() {
     let store = fake();
     let runner = FakeRunner::default();
     let door = door();
     let site = Site { door: &door, store: &store, runner: Some(&runner) };
-    let own = Asked {
-        method: "POST",
-        target: "/save",
-        host: "127.0.0.1:7700",
-        origin: Some("http://127.0.0.1:7700"),
-        content_type: Some("application/x-www-form-urlencoded"),
-        cookie: None,
-        body: b"csrf=c5rf&scenario=shop.yaml&text=x&version=v1",
-    };
+    let own = posted("/save", b"csrf=c5rf&scenario=shop.yaml&text=x&version=v1");
     let saved = answer(&own, site);
     let value: Value = serde_json::from_slice(&saved.body).unwrap();
     assert_eq!((saved.status, &value["version"]), (200, &json!("v2")));
@@ -363,15 +368,7 @@ fn a_run_is_started_and_changed_by_its_own_forms_alone() {
     let runner = FakeRunner::default();
     let door = door();
     let site = Site { door: &door, store: &store, runner: Some(&runner) };
-    let own = Asked {
-        method: "POST",
-        target: "/live/change",
-        host: "127.0.0.1:7700",
-        origin: Some("http://127.0.0.1:7700"),
-        content_type: Some("application/x-www-form-urlencoded"),
-        cookie: None,
-        body: b"csrf=c5rf&change=factor&factor=1.5",
-    };
+    let own = posted("/live/change", b"csrf=c5rf&change=factor&factor=1.5");
     assert_eq!(answer(&own, site).status, 200);
     assert_eq!(answer(&Asked { body: b"csrf=c5rf&change=stop", ..own.clone() }, site).status, 200);
     assert_eq!(runner.0.borrow().as_slice(), ["Factor(1.5)", "Stop"]);
