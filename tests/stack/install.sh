@@ -7,6 +7,9 @@
 prometheus_version=v0.316.0 # of the module; the program calls itself 3.16.0
 jaeger_version=v1.76.0      # of the module; its cmd/jaeger is Jaeger v2
 java_agent_version=2.16.0
+zipkin_version=3.5.1
+clickhouse_version=26.9.0          # of chDB, which is ClickHouse's engine as a library
+clickhouse_exporter_version=v0.165.1 # of the Collector's exporter, whose tables are made
 go_jobs=${HOTSPAN_STACK_JOBS:-1}
 
 say() { printf '%s\n' "$*"; }
@@ -182,6 +185,37 @@ need_jaeger() {
 
 make_jaeger() {
     go_programs "$1" github.com/jaegertracing/jaeger "$jaeger_version" netgo jaeger
+}
+
+# Zipkin's server, one file.
+need_zipkin() {
+    local tool name=zipkin-$zipkin_version
+    for tool in java mvn; do
+        command -v "$tool" >/dev/null || { say "no $tool: install a JDK (17 or later) with Maven"; return 1; }
+    done
+    build_into "$name" make_zipkin || return 1
+    export HOTSPAN_ZIPKIN=$cache/$name/zipkin-server-$zipkin_version-exec.jar
+}
+
+make_zipkin() {
+    cd "$1" && mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+        -Dartifact="io.zipkin:zipkin-server:$zipkin_version:jar:exec" -DoutputDirectory="$1"
+}
+
+# ClickHouse's engine in an environment of its own (half a gigabyte), and the statements with which the exporter makes its tables.
+need_clickhouse() {
+    need_go || return 1
+    local name=clickhouse-$clickhouse_version-$clickhouse_exporter_version
+    build_into "$name" make_clickhouse || return 1
+    export HOTSPAN_CLICKHOUSE=$cache/$name
+}
+
+make_clickhouse() {
+    local exporter=github.com/open-telemetry/opentelemetry-collector-contrib/exporter/clickhouseexporter
+    "$python" -m venv "$1/venv" || return 1
+    "$1/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "chdb-core==$clickhouse_version" || return 1
+    cd "$1" && go mod download "$exporter@$clickhouse_exporter_version" || return 1
+    cp -R "$(go env GOMODCACHE)/$exporter@$clickhouse_exporter_version/internal/sqltemplates" "$1/" && chmod -R u+w "$1/sqltemplates"
 }
 
 # The senders of suite_senders.py, one for each language.

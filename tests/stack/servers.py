@@ -2,9 +2,12 @@
 tests/stack/run built them. All on loopback, on ports that were free, ended with their suite.
 """
 
+import http.server
 import json
 import os
+import shutil
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -27,6 +30,14 @@ def program(variable: str) -> str:
 
 def get(url: str, timeout: float = 30.0) -> bytes:
     with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read()
+
+
+def post(url: str, body, headers: "dict | None" = None) -> bytes:
+    """A body of bytes, or of JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})})
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read()
 
 
@@ -150,10 +161,119 @@ class Jaeger:
     def services(self) -> list:
         return json.loads(get(f"{self.url}/api/v3/services"))["services"]
 
+    def send(self, request: dict) -> None:
+        post(f"http://{HOST}:{self.http_port}/v1/traces", request)
+
     def trace(self, trace_id: str) -> list:
         """Every span of a trace, as OTLP JSON."""
         result = json.loads(get(f"{self.url}/api/v3/traces/{trace_id}?rawTraces=true"))["result"]
         return spans_of(result)
+
+
+class Store:
+    """A backend that takes no OTLP: what a service exports to `otlp_url` is written there as the Collector's exporter would."""
+
+    def __init__(self, suite: Suite):
+        store = self
+
+        class Export(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                store.send(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer((HOST, 0), Export)
+        self.otlp_url = f"http://{HOST}:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        suite.on_end.append(server.shutdown)
+
+    def send(self, request: dict) -> None:
+        raise NotImplementedError
+
+
+def flat(attributes: list) -> dict:
+    return {each["key"]: next(iter(each["value"].values())) for each in attributes}
+
+
+class Zipkin(Store):
+    """Zipkin's server, in memory."""
+
+    def __init__(self, suite: Suite):
+        super().__init__(suite)
+        (self.port,) = free_ports(1)
+        listen = [f"--armeria.ports[0].{key}" for key in (f"ip={HOST}", f"port={self.port}", "protocols[0]=http")]
+        java = [shutil.which("java") or "java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-jar", os.environ["HOTSPAN_ZIPKIN"]]
+        self.process = suite.start("zipkin", [*java, *listen], env={"SELF_TRACING_ENABLED": "false"})
+        wait_for_port(self.port, self.process, seconds=120)
+        self.url = f"http://{HOST}:{self.port}"
+        self.source = f"zipkin:{self.url}"
+        self.wrong = [("a path that is none", f"zipkin:{self.url}/elsewhere", "404")]
+
+    def send(self, request: dict) -> None:
+        spans = []
+        for each in spans_of(request):
+            span, service = each["span"], flat(each["resource"].get("attributes", []))["service.name"]
+            start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+            spans.append(
+                {
+                    "traceId": span["traceId"],
+                    "id": span["spanId"],
+                    "kind": {2: "SERVER", 3: "CLIENT"}[span["kind"]],
+                    "name": span["name"],
+                    "timestamp": start // 1000,
+                    "duration": max(1, (end - start) // 1000),
+                    "localEndpoint": {"serviceName": service},
+                    "tags": flat(span.get("attributes", [])),
+                    **({"parentId": span["parentSpanId"]} if span.get("parentSpanId") else {}),
+                }
+            )
+        post(f"{self.url}/api/v2/spans", spans)
+
+
+class ClickHouse(Store):
+    """ClickHouse's engine behind its HTTP interface, with the tables of the Collector's exporter in a database `otel`."""
+
+    def __init__(self, suite: Suite):
+        super().__init__(suite)
+        (self.port,) = free_ports(1)
+        folder = Path(os.environ["HOTSPAN_CLICKHOUSE"])
+        command = [folder / "venv/bin/python", HERE / "clickhouse_http.py", self.port, suite.folder / "clickhouse"]
+        self.process = suite.start("clickhouse-http", [*command, folder / "sqltemplates", "reader", "s3cret"])
+        wait_for_port(self.port, self.process, seconds=60)
+        self.source = f"clickhouse:http://reader:s3cret@{HOST}:{self.port}/?database=otel"
+        self.wrong = [
+            ("a wrong password", self.source.replace("s3cret", "s3cret1"), "Authentication failed"),
+            ("a table that is none", self.source + "&table=spans", "spans"),
+            ("a database that is none", self.source.replace("=otel", "=nowhere"), "nowhere"),
+        ]
+
+    def send(self, request: dict) -> None:
+        rows = []
+        for each in spans_of(request):
+            span, resource = each["span"], flat(each["resource"].get("attributes", []))
+            start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+            rows.append(
+                {
+                    "Timestamp": f"{start // 10**9}.{start % 10**9:09d}",
+                    "TraceId": span["traceId"],
+                    "SpanId": span["spanId"],
+                    "ParentSpanId": span.get("parentSpanId", ""),
+                    "SpanName": span["name"],
+                    "SpanKind": {2: "Server", 3: "Client"}[span["kind"]],
+                    "ServiceName": resource["service.name"],
+                    "ResourceAttributes": resource,
+                    "SpanAttributes": flat(span.get("attributes", [])),
+                    "Duration": end - start,
+                    "StatusCode": "Unset",
+                }
+            )
+        insert = "INSERT INTO otel_traces FORMAT JSONEachRow\n" + "\n".join(json.dumps(row) for row in rows)
+        login = {"X-ClickHouse-User": "reader", "X-ClickHouse-Key": "s3cret"}
+        post(f"http://{HOST}:{self.port}/?database=otel", insert.encode(), login)
 
 
 def spans_of(request: dict) -> list:

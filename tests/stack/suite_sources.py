@@ -1,68 +1,21 @@
-"""Traces fetched from a real Jaeger after the load, and read from what it answers: `--traces-from` for a run and for a run
-folder afterwards, over HTTP and over gRPC, a search with no run at all, `hotspan analyze` on the API's answer, and links in the
-report.
+"""Traces fetched from a real Jaeger, a real Zipkin and ClickHouse's own engine after the load, and read from what they answer:
+`--traces-from` for a run and for a run folder afterwards, over HTTP and over Jaeger's gRPC, a search with no run at all,
+`hotspan analyze` on the API's answer, and links in the report.
 
-The service is a few lines that continue the trace and export OTLP/JSON to Jaeger late, as an SDK's batch processor does.
+The service is a few lines that continue the trace and export OTLP/JSON late, as an SDK's batch processor does: to Jaeger as it
+is, to the other two as the Collector's exporters write it.
 """
 
 import json
 import sys
 import time
-import urllib.request
 
 from harness import HERE, HOST, Suite, free_ports, read_report, run_folder, wait_for_port
-from servers import Jaeger, get, until
+from servers import ClickHouse, Jaeger, Zipkin, get, until
 
 RATE, SECONDS = 60, 4
 
-SERVICE = r"""
-import http.server, json, os, sys, threading, time, urllib.request
-port, otlp = int(sys.argv[1]), sys.argv[2]
-pending, lock = [], threading.Lock()
-
-def attribute(key, value):
-    return {"key": key, "value": {"stringValue": value}}
-
-def export():
-    while True:
-        time.sleep(1.0)
-        with lock:
-            spans, pending[:] = list(pending), []
-        if not spans:
-            continue
-        resource = {"attributes": [attribute("service.name", "late-shop")]}
-        body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
-        request = urllib.request.Request(otlp + "/v1/traces", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).read()
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 65536  # head and body in one write: two small ones would wait for each other
-    def do_GET(self):
-        began = time.time_ns()
-        time.sleep(0.004)
-        asked, answered = began + 500_000, time.time_ns()
-        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
-        parts = self.headers.get("traceparent", "").split("-")
-        if len(parts) != 4 or not int(parts[3], 16) & 1:
-            return
-        server, query = os.urandom(8).hex(), os.urandom(8).hex()
-        base = {"traceId": parts[1]}
-        spans = [
-            base | {"spanId": server, "parentSpanId": parts[2], "kind": 2, "name": "GET /basket", "startTimeUnixNano": str(began),
-                    "endTimeUnixNano": str(time.time_ns()),
-                    "attributes": [attribute("http.request.method", "GET"), attribute("http.route", "/basket")]},
-            base | {"spanId": query, "parentSpanId": server, "kind": 3, "name": "SELECT basket", "startTimeUnixNano": str(asked),
-                    "endTimeUnixNano": str(answered),
-                    "attributes": [attribute("db.system.name", "postgresql"), attribute("db.query.text", "SELECT * FROM basket WHERE id = $1")]},
-        ]
-        with lock:
-            pending.extend(spans)
-    def log_message(self, *_): pass
-
-threading.Thread(target=export, daemon=True).start()
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
-"""
+SERVICE = HERE / "late_shop.py"
 
 
 def database_share(report: dict) -> float:
@@ -124,7 +77,7 @@ def fetched_over_tls(suite: Suite) -> None:
     certificate = folder / "localhost.pem"
     jaeger = Jaeger(suite, "jaeger-tls", query_tls={"cert_file": str(certificate), "key_file": str(folder / "localhost.key")})
     (port,) = free_ports(1)
-    service = suite.start("tls-shop", [sys.executable, "-c", SERVICE, port, f"http://{HOST}:{jaeger.http_port}"])
+    service = suite.start("tls-shop", [sys.executable, SERVICE, port, f"http://{HOST}:{jaeger.http_port}"])
     wait_for_port(port, service)
     out = suite.folder / "tls"
     source = f"jaeger:grpcs://localhost:{jaeger.query_grpc_port}"
@@ -137,9 +90,9 @@ def fetched_over_tls(suite: Suite) -> None:
     suite.check("a certificate that nobody trusts is refused", stranger.code == 1 and "certificate" in stranger.err, str(stranger))
 
 
-def searched(suite: Suite, jaeger: Jaeger, total: int) -> None:
-    """No run folder: the service's traces by a search, over both APIs, whole and cut off, and gone on with."""
-    for name, source in (("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")):
+def searched(suite: Suite, sources: list, total: int) -> None:
+    """No run folder: the service's traces by a search, over each API, whole and cut off, and gone on with."""
+    for name, source in sources:
         ran = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop", "--max-traces", "100000", "--format", "json")
         suite.check(f"{name}: a search needs no run folder", ran.code == 0, str(ran)[:2000])
         report = json.loads(ran.out)
@@ -164,8 +117,8 @@ def searched(suite: Suite, jaeger: Jaeger, total: int) -> None:
         suite.check(f"{name}: by the name of a span within", one.code == 0 and json.loads(one.out)["steps"][0]["exchanges"] == 10, str(one)[:500])
 
 
-def searched_in_pieces(suite: Suite, jaeger: Jaeger) -> None:
-    """5,000 traces of the past, sent to Jaeger directly: more than one answer holds."""
+def searched_in_pieces(suite: Suite, sources: list, send) -> None:
+    """5,000 traces of the past, sent to the backend directly: more than one answer holds."""
     count, hour = 5_000, 3_600 * 10**9
     start = (time.time_ns() // hour - 3) * hour
     for first in range(0, count, 500):
@@ -175,11 +128,9 @@ def searched_in_pieces(suite: Suite, jaeger: Jaeger) -> None:
             for n in range(first, first + 500)
         ]  # fmt: skip
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "past"}}]}
-        body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
-        post = urllib.request.Request(f"http://{HOST}:{jaeger.http_port}/v1/traces", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(post, timeout=20).read()
+        send({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]})
     window = ["--from", str(start // 10**9 - 60), "--to", str(start // 10**9 + 3_720)]
-    for name, source in (("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")):
+    for name, source in sources:
         ran = suite.hotspan("analyze", "--traces-from", source, "--service", "past", *window, "--max-traces", "100000", "--format", "json")
         report = json.loads(ran.out)
         facts = report["telemetry"]["fetched"]
@@ -201,11 +152,55 @@ def read_as_files(suite: Suite, jaeger: Jaeger) -> None:
     suite.check("their blame sums to their mean", abs(parts - step["latency_ms"]["mean"]) < 0.02, f"{parts} {step['latency_ms']}")
 
 
+def other_backends(suite: Suite) -> None:
+    """Zipkin and ClickHouse: the same runs, searches and numbers of traces as with Jaeger."""
+    for make in (Zipkin, ClickHouse):
+        name = make.__name__.lower()
+        with suite.case(name):
+            store = make(suite)
+            (port,) = free_ports(1)
+            service = suite.start(f"shop-{name}", [sys.executable, SERVICE, port, store.otlp_url])
+            wait_for_port(port, service)
+            sent = 0
+            for part in ("run", "afterwards"):
+                sent += from_store(suite, name, store, f"http://{HOST}:{port}/basket", part)
+            sources = [(name, store.source)]
+            searched(suite, sources, sent)
+            searched_in_pieces(suite, sources, store.send)
+            wrong_store(suite, name, store)
+
+
+def from_store(suite: Suite, name: str, store, url: str, part: str) -> int:
+    """A run that fetches at its end, or one whose folder is completed afterwards; how many requests it sent."""
+    out = suite.folder / f"{name}-{part}"
+    first = store.source if part == "run" else "none"
+    ran = suite.hotspan("run", url, "--rate", RATE, "--duration", "2s", "--out", out, "--traces-from", first, "--quiet-period", "2s", "--quiet")
+    folder = run_folder(out)
+    if part == "afterwards":
+        time.sleep(2.5)
+        ran = suite.hotspan("analyze", folder, "--traces-from", store.source)
+    report = read_report(folder)
+    sent, telemetry = report["load"]["sent"], report["telemetry"]
+    suite.check(f"{name}, {part}: every trace is fetched and joined", ran.code == 0 and telemetry["coverage"] == 1.0, f"{telemetry} {ran}")
+    suite.check(f"{name}, {part}: with both of its spans", telemetry["spans"] - telemetry["duplicates"] == 2 * sent, str(telemetry))
+    suite.check(f"{name}, {part}: the database has most of the time", database_share(report) > 0.4, str(report["verdict"]))
+    names = {each["name"] for each in report["steps"][0]["contributors"]}
+    suite.check(f"{name}, {part}: the statement came with its span", any("FROM basket" in each for each in names), str(names))
+    return sent
+
+
+def wrong_store(suite: Suite, name: str, store) -> None:
+    for what, source, said in store.wrong:
+        ran = suite.hotspan("analyze", "--traces-from", source, "--service", "late-shop")
+        suite.check(f"{name}: {what} is an error that says so", ran.code == 1 and said in ran.err, str(ran))
+        suite.check(f"{name}: {what}: no secret is shown", "s3cret" not in ran.text, str(ran))
+
+
 def main() -> int:
     with Suite("sources") as suite:
         jaeger = Jaeger(suite)
         (port,) = free_ports(1)
-        service = suite.start("late-shop", [sys.executable, "-c", SERVICE, port, f"http://{HOST}:{jaeger.http_port}"])
+        service = suite.start("late-shop", [sys.executable, SERVICE, port, f"http://{HOST}:{jaeger.http_port}"])
         wait_for_port(port, service)
         target = f"http://{HOST}:{port}"
         with suite.case("fetched by the run"):
@@ -219,10 +214,12 @@ def main() -> int:
         with suite.case("files"):
             read_as_files(suite, jaeger)
         total = sum(read_report(run_folder(suite.folder / name))["load"]["sent"] for name in ("fetched", "afterwards", "grpc"))
+        sources = [("http", f"jaeger:{jaeger.url}"), ("grpc", f"jaeger:grpc://{HOST}:{jaeger.query_grpc_port}")]
         with suite.case("searched"):
-            searched(suite, jaeger, total)
+            searched(suite, sources, total)
         with suite.case("searched in pieces"):
-            searched_in_pieces(suite, jaeger)
+            searched_in_pieces(suite, sources, jaeger.send)
+        other_backends(suite)
     return suite.finish()
 
 

@@ -137,6 +137,8 @@ impl Client {
         let why = || format!("HTTP status {status}{}", said(&body));
         match status {
             200..=299 => Once::Done(Ok(body)),
+            // A table or a database that is none; spans that are not there are no rows.
+            404 if backend.kind == Kind::ClickHouse => Once::Done(Err(Refusal::Failed(why()))),
             404 => Once::Done(Err(Refusal::NotFound)),
             401 | 403 => Once::Done(Err(Refusal::Forbidden(why()))),
             429 | 500 | 502 | 503 | 504 => Once::Later(why(), after),

@@ -225,7 +225,14 @@ impl Fetch<'_> {
             self.facts.retries += answer.retries;
             match answer.result {
                 Ok(body) => break body,
-                Err(Refusal::NotFound) => return Page::Of(0),
+                // Jaeger's way to say that it found none; the others give an empty list.
+                Err(Refusal::NotFound) if matches!(kind, Kind::Jaeger | Kind::JaegerGrpc) => {
+                    return Page::Of(0);
+                }
+                Err(Refusal::NotFound) => {
+                    self.facts.problem = Some("HTTP status 404: it has no search at that path".into());
+                    return Page::Failed;
+                }
                 Err(Refusal::TooLarge) => return Page::TooMuch,
                 Err(Refusal::Forbidden(why)) => {
                     self.stopped = true;

@@ -347,6 +347,21 @@ async fn clickhouse_gives_ids_in_one_query_and_then_their_spans() {
 }
 
 #[tokio::test]
+async fn a_path_or_a_table_that_is_none_is_no_empty_answer() {
+    let base = serve(|_| (404, "", b"Code: 60. DB::Exception: Unknown table otel.spans".to_vec())).await;
+    for (source, said) in [
+        (format!("clickhouse:{base}"), "Unknown table otel.spans"),
+        (format!("zipkin:{base}"), "404"),
+        (format!("tempo:{base}"), "404"),
+    ] {
+        let search = TraceSearch { service: Some("shop".into()), ..search(100) };
+        let (fetched, _) = find(&source, search).await;
+        let problem = fetched.facts.problem.unwrap_or_default();
+        assert!(fetched.search.failed && problem.contains(said), "{source}: {problem}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_service_and_a_dead_server_are_told_apart() {
     let base = serve(jaeger(10, 1, 40_000)).await;
     let search_for = |name: &str| TraceSearch { service: Some(name.into()), ..search(100) };
