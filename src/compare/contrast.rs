@@ -18,6 +18,8 @@ pub enum Design {
 pub(super) struct Row {
     pub base: Vec<f64>,
     pub head: Vec<f64>,
+    /// How wide values lie within a run, as a logarithm; NaN where unknown.
+    pub width: f64,
 }
 
 /// A difference of logarithms, not yet moderated.
@@ -26,11 +28,11 @@ pub(super) struct Difference {
     /// Head less base.
     pub by: f64,
     /// Variance of one unit: of a pair's difference, or of one run.
-    variance: f64,
+    pub(super) variance: f64,
     /// Variance of `by` over `variance`.
-    scale: f64,
+    pub(super) scale: f64,
     /// Degrees of freedom of `variance`.
-    df: f64,
+    pub(super) df: f64,
 }
 
 /// A difference with its uncertainty.
@@ -47,19 +49,13 @@ impl Row {
     pub fn logs(base: Vec<f64>, head: Vec<f64>) -> Row {
         let log =
             |values: Vec<f64>| values.into_iter().map(|v| if v > 0.0 { v.ln() } else { f64::NAN }).collect();
-        Row { base: log(base), head: log(head) }
+        Row { base: log(base), head: log(head), width: f64::NAN }
     }
 
     /// Whether every run has it.
     pub fn is_whole(&self) -> bool {
         let mut all = self.base.iter().chain(&self.head).peekable();
         all.peek().is_some() && all.all(|v| v.is_finite())
-    }
-
-    /// Without what is common to each pair, or to each run.
-    pub fn without(&self, factor: &Row) -> Row {
-        let less = |mine: &[f64], common: &[f64]| mine.iter().zip(common).map(|(a, b)| a - b).collect();
-        Row { base: less(&self.base, &factor.base), head: less(&self.head, &factor.head) }
     }
 
     /// The difference; none where a side has no value.
@@ -83,6 +79,13 @@ impl Row {
                 })
             }
         }
+    }
+
+    /// What tells how large its noise is before it is seen: about how long it is, and how wide its values lie within a run. What takes
+    /// long and is the same each time differs little between runs.
+    pub fn known(&self) -> [f64; 2] {
+        let logs = self.base.iter().chain(&self.head).copied().filter(|v| v.is_finite());
+        [moments(logs).map_or(f64::NAN, |m| m.1), self.width]
     }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn common_factor<'a>(rows: impl Iterator<Item = &'a Row>, design: Des
             let of_pair =
                 |k: usize| median(&mut rows.iter().map(|r| r.head[k] - r.base[k]).collect::<Vec<_>>());
             let head: Option<Vec<f64>> = (0..nb.min(nh)).map(of_pair).collect();
-            Some(Row { base: vec![0.0; nb], head: head? })
+            Some(Row { base: vec![0.0; nb], head: head?, width: f64::NAN })
         }
         Design::Unpaired => {
             let middles: Vec<f64> = rows
@@ -143,25 +146,27 @@ pub(super) fn common_factor<'a>(rows: impl Iterator<Item = &'a Row>, design: Des
             };
             let base: Option<Vec<f64>> = (0..nb).map(|i| of_run(&|r| r.base[i])).collect();
             let head: Option<Vec<f64>> = (0..nh).map(|i| of_run(&|r| r.head[i])).collect();
-            Some(Row { base: base?, head: head? })
+            Some(Row { base: base?, head: head?, width: f64::NAN })
         }
     }
 }
 
-/// Differences whose variances have been moderated together.
-pub(super) fn moderated(differences: &[Option<Difference>]) -> Vec<Option<Estimate>> {
-    let seen: Vec<(f64, f64)> = differences.iter().flatten().map(|d| (d.variance, d.df)).collect();
-    let prior = Prior::of(&seen);
+/// Differences whose variances have been moderated together, along what is known of each.
+pub(super) fn moderated(differences: &[Option<(Difference, [f64; 2])>]) -> Vec<Option<Estimate>> {
+    let seen: Vec<(f64, f64)> = differences.iter().flatten().map(|(d, _)| (d.variance, d.df)).collect();
+    let known: Vec<[f64; 2]> = differences.iter().flatten().map(|(_, known)| *known).collect();
+    let mut priors = Prior::along(&seen, &known).into_iter();
     // No more is known than what was measured.
     let most = seen.iter().map(|(_, df)| df).sum::<f64>();
-    let estimate = |d: &Difference| {
+    let mut estimate = |d: &Difference| {
+        let prior = priors.next().unwrap_or(Prior::NONE);
         if d.df <= 0.0 {
             return Estimate { by: d.by, error: f64::INFINITY, df: 0.0 };
         }
         let (variance, df) = prior.moderate(d.variance, d.df);
         Estimate { by: d.by, error: (variance * d.scale).sqrt(), df: df.min(most) }
     };
-    differences.iter().map(|d| d.as_ref().map(estimate)).collect()
+    differences.iter().map(|d| d.as_ref().map(|(d, _)| estimate(d))).collect()
 }
 
 impl Difference {
@@ -210,11 +215,12 @@ impl Estimate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine::without;
     use super::*;
     use proptest::prelude::*;
 
     fn row(base: &[f64], head: &[f64]) -> Row {
-        Row { base: base.to_vec(), head: head.to_vec() }
+        Row { base: base.to_vec(), head: head.to_vec(), width: f64::NAN }
     }
 
     /// Student's own data (The probable error of a mean, 1908): ten patients, two drugs; t = 4.0621 with 9 degrees of freedom
@@ -239,7 +245,7 @@ mod tests {
     fn one_run_tells_a_difference_but_not_whether_it_is_real() {
         for design in [Design::Paired, Design::Unpaired] {
             let one = row(&[1.0], &[1.5]).difference(design);
-            let estimate = moderated(&[one])[0].unwrap();
+            let estimate = moderated(&[one.map(|one| (one, [0.0; 2]))])[0].unwrap();
             assert_eq!((estimate.by, estimate.slower_by_chance()), (0.5, 1.0));
             assert_eq!(estimate.interval(0.95, &mut Tables::default()), (f64::NEG_INFINITY, f64::INFINITY));
             assert!(row(&[], &[]).difference(design).is_none());
@@ -257,10 +263,10 @@ mod tests {
         rows[4].head.iter_mut().for_each(|v| *v += 0.2);
         let factor = common_factor(rows.iter(), Design::Paired).unwrap();
         assert!((factor.head[0] - 0.3).abs() < 1e-12 && factor.head[1].abs() < 1e-12);
-        let left = rows[4].without(&factor).difference(Design::Paired).unwrap().alone();
+        let left = without(&[Some(&rows[4])], &factor, Design::Paired)[0].unwrap().0.alone();
         assert!((left.by - 0.2).abs() < 1e-12 && left.error < 1e-12);
         let factor = common_factor(rows.iter(), Design::Unpaired).unwrap();
-        let left = rows[4].without(&factor).difference(Design::Unpaired).unwrap().alone();
+        let left = without(&[Some(&rows[4])], &factor, Design::Unpaired)[0].unwrap().0.alone();
         assert!((left.by - 0.2).abs() < 1e-9 && left.error < 1e-9, "{left:?}");
         assert_eq!(common_factor(rows[..9].iter(), Design::Paired), None);
     }
@@ -272,17 +278,17 @@ mod tests {
             paired in any::<bool>(),
         ) {
             let design = if paired { Design::Paired } else { Design::Unpaired };
-            let rows: Vec<Row> = rows.into_iter().map(|(base, head)| Row { base, head }).collect();
+            let rows: Vec<Row> = rows.into_iter().map(|(base, head)| row(&base, &head)).collect();
             let there = estimates(&rows, design);
-            let swapped: Vec<Row> = rows.iter().map(|r| Row { base: r.head.clone(), head: r.base.clone() }).collect();
+            let swapped: Vec<Row> = rows.iter().map(|r| row(&r.head, &r.base)).collect();
             for (a, b) in there.iter().zip(estimates(&swapped, design)) {
                 prop_assert!((a.by + b.by).abs() < 1e-9 && (a.error - b.error).abs() < 1e-9);
                 prop_assert!((a.slower_by_chance() - b.faster_by_chance()).abs() < 1e-6);
             }
             // The order of pairs (or of runs) is of no consequence either.
             let turned: Vec<Row> = rows.iter().map(|r| {
-                let turn = |side: &[f64]| side.iter().rev().copied().collect();
-                Row { base: turn(&r.base), head: turn(&r.head) }
+                let turn = |side: &[f64]| side.iter().rev().copied().collect::<Vec<f64>>();
+                row(&turn(&r.base), &turn(&r.head))
             }).collect();
             for (a, b) in there.iter().zip(estimates(&turned, design)) {
                 prop_assert!((a.by - b.by).abs() < 1e-9 && (a.error - b.error).abs() < 1e-9);
@@ -292,7 +298,7 @@ mod tests {
 
     fn estimates(rows: &[Row], design: Design) -> Vec<Estimate> {
         let factor = common_factor(rows.iter(), design).unwrap();
-        let differences: Vec<_> = rows.iter().map(|r| r.without(&factor).difference(design)).collect();
-        moderated(&differences).into_iter().flatten().collect()
+        let rows: Vec<_> = rows.iter().map(Some).collect();
+        moderated(&without(&rows, &factor, design)).into_iter().flatten().collect()
     }
 }

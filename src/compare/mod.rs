@@ -8,6 +8,7 @@ mod attribution;
 mod confirm;
 mod contrast;
 mod identity;
+mod machine;
 mod outcome;
 mod settings;
 mod structure;

@@ -6,10 +6,11 @@
 use super::attribution::{ServiceChange, attribution, services};
 use super::contrast::{Design, Estimate, Row, Tables, common_factor, moderated};
 use super::identity;
+use super::machine;
 use super::outcome::{
     Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
 };
-use super::settings::{CONFIDENCE, POWER, SHORTEST_MS, Settings, VALUES_MIN};
+use super::settings::{CONFIDENCE, NARROWEST, POWER, SHORTEST_MS, Settings, VALUES_MIN};
 use super::structure::{StructureChange, structure};
 use super::summary::{OperationKey, OperationSummary, RunSummary, StepSummary, Times};
 use super::validity::{Reason, reasons};
@@ -207,13 +208,11 @@ fn tested<const N: usize>(
 ) -> Vec<[Option<Change>; N]> {
     let mut estimates: Vec<[Option<Estimate>; N]> = vec![[None; N]; families.len()];
     for column in 0..N {
-        let differences: Vec<_> = families
-            .iter()
-            .map(|rows| match (&rows[column], &common[column]) {
-                (Some(row), Some(factor)) => row.without(factor).difference(design),
-                (row, _) => row.as_ref()?.difference(design),
-            })
-            .collect();
+        let rows: Vec<Option<&Row>> = families.iter().map(|rows| rows[column].as_ref()).collect();
+        let differences = match &common[column] {
+            Some(factor) => machine::without(&rows, factor, design),
+            None => rows.iter().map(|row| Some(((*row)?.difference(design)?, (*row)?.known()))).collect(),
+        };
         for (family, estimate) in estimates.iter_mut().zip(moderated(&differences)) {
             family[column] = estimate;
         }
@@ -268,10 +267,18 @@ fn row(base: &[Option<Times>], head: &[Option<Times>], quantile: usize) -> Optio
         Some(t) if t.n >= VALUES_MIN[quantile] => [t.p50, t.p95][quantile],
         _ => f64::NAN,
     };
+    let widths: Vec<f64> = base
+        .iter()
+        .chain(head)
+        .flatten()
+        .filter(|t| t.p50 > 0.0)
+        .map(|t| (t.p95 / t.p50 - 1.0).max(NARROWEST).ln())
+        .collect();
+    let width = widths.iter().sum::<f64>() / widths.len() as f64;
     let base: Vec<f64> = base.iter().map(value).collect();
     let head: Vec<f64> = head.iter().map(value).collect();
     let mut known: Vec<f64> = base.iter().chain(&head).copied().filter(|v| v.is_finite()).collect();
-    (median(&mut known)? >= SHORTEST_MS).then(|| Row::logs(base, head))
+    (median(&mut known)? >= SHORTEST_MS).then(|| Row { width, ..Row::logs(base, head) })
 }
 
 fn steps(base: &[RunSummary], head: &[RunSummary], design: Design, settings: &Settings) -> Vec<StepChange> {

@@ -1,6 +1,6 @@
 //! Student's t distribution, the normal one as its limit, and the two functions that the theory of variances needs besides.
 
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{ContinuousCDF, FisherSnedecor, Normal, StudentsT};
 use statrs::function::gamma::digamma as digamma_of;
 
 /// From so many degrees of freedom on, t is taken for normal: the two differ by less than a part in a million.
@@ -20,6 +20,11 @@ pub fn t_above(t: f64, df: f64) -> f64 {
         StudentsT::new(0.0, 1.0, df).map(|d| d.sf(t)).ok()
     };
     above.unwrap_or(1.0)
+}
+
+/// Probability of a ratio of variances above `f` by chance, with these degrees of freedom (Fisher and Snedecor). 1 where it cannot be told.
+pub fn f_above(f: f64, above: f64, below: f64) -> f64 {
+    FisherSnedecor::new(above, below).map_or(1.0, |d| if f.is_nan() { 1.0 } else { d.sf(f.max(0.0)) })
 }
 
 /// The value below which a share `p` lies, with `df` degrees of freedom (infinite: normal). Infinite where it cannot be told.
