@@ -1,8 +1,10 @@
 //! What a database says about its statements: plans, sizes of tables, waits. Pure judgement; who asked, and how, is
 //! not this room's business.
 
+mod mysql;
 mod postgres;
 
+pub use mysql::{PlanLine, scan_of_lines, worth_an_index};
 pub use postgres::{Scan, scan_of_plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ mod tests;
 
 pub(super) use keys::command;
 use keys::{json_shape, key_commands};
-pub use plan::{compared_columns, table_of, with_parameters};
+pub use plan::{compared_columns, table_of, with_data, with_parameters};
 pub use template::{name_template, path_template};
 
 /// Longest name given; what is longer is cut at a character and marked with `…`.

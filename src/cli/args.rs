@@ -176,7 +176,7 @@ pub struct FindingArgs {
     /// docs/findings.md. Repeatable.
     #[arg(long = "finding", value_name = "LIMIT=VALUE")]
     pub finding: Vec<String>,
-    /// Ask the target's database for plans and waits, read-only: postgres://… or sqlite:PATH. Nothing is executed.
+    /// Ask the target's database for plans and waits, read-only: postgres://…, mysql://… or sqlite:PATH. Statements are planned, never run.
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
     /// A file of limits, beside those of the scenario: `thresholds:` as in docs/scenario.md, on durations, calls, self time and

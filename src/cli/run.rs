@@ -322,10 +322,7 @@ impl<'a> Session<'a> {
             exporter.handle().offer_events(events::started(&underway.run, &config));
         }
         let mut means = plan.means;
-        let activity = match &means.database {
-            Some(database::Source::Postgres(url)) => Some(database::Activity::start(url)?),
-            _ => None,
-        };
+        let activity = means.database.as_ref().map(database::Source::activity).transpose()?.flatten();
         let look = screen::look(output.print.color);
         let facts = underway.load(options, &watch, look)?;
         underway.run.git_commit = commit.join().unwrap_or_default();

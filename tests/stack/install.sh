@@ -69,6 +69,11 @@ need_postgresql() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || apt_install postgresql
 }
 
+# The programs alone: these packages start no service.
+need_mariadb() {
+    { [ -x /usr/sbin/mariadbd ] && command -v my_print_defaults >/dev/null; } || apt_install mariadb-server-core mariadb-client-core
+}
+
 # nginx is unpacked, not installed: no service is started and nothing on the machine changes.
 need_nginx() {
     if command -v nginx >/dev/null; then

@@ -70,7 +70,12 @@ fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Op
         && mean >= view.limit(Limit::LargeMeanMs)
         && bytes >= view.limit(Limit::LargeBytes)
         && recurs(view, &part.longish);
-    let lost = match (large || heavy || start || outlier.is_some(), &tail) {
+    // A plan is sure where times alone would not be.
+    let scans = owned_then >= share_min
+        && mean >= view.limit(Limit::IndexMeanMs)
+        && recurs(view, &part.longish)
+        && missing_index::claim(view, who).is_some();
+    let lost = match (large || heavy || start || scans || outlier.is_some(), &tail) {
         (true, _) => part.total,
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,

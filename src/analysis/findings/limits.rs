@@ -85,6 +85,7 @@ limits! {
     Queued "runtime_saturation.queued" 1.0 "pieces of work that wait for a thread, on average";
     RuntimeMs "runtime_saturation.mean_ms" 10.0 "own time of the service in a step, in ms, with dominant.share of its mean";
     IndexRows "missing_index.rows" 1000.0 "rows that a scan reads, at least";
+    IndexMeanMs "missing_index.mean_ms" 3.0 "and this much of the step's mean, in ms, with dominant.share of it";
 }
 
 /// The values in force.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Share of a table's rows that a scan finds, from which an index would not help.
-const SELECTIVE: f64 = 0.10;
+pub(super) const SELECTIVE: f64 = 0.10;
 /// Share of the statement's cost from which a scan is what makes it dear.
 const DEAR: f64 = 0.30;
 /// Plan nodes that are looked at, against plans made to be large.
@@ -27,12 +27,14 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// The statement that makes the index, empty where the columns are not known.
+    /// The statement that makes the index, empty where the columns are not known. With a name, as MySQL and SQLite want one.
     pub fn remedy(&self) -> String {
         if self.columns.is_empty() {
             return String::new();
         }
-        format!("CREATE INDEX ON {} ({})", self.table, self.columns.join(", "))
+        let name = format!("{}_{}", self.table, self.columns.join("_"));
+        let name: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).take(60).collect();
+        format!("CREATE INDEX {name} ON {} ({})", self.table, self.columns.join(", "))
     }
 }
 
@@ -188,10 +190,10 @@ mod tests {
         );
         let found = found.unwrap();
         assert_eq!((&*found.table, found.rows, found.found), ("review", 80_000.0, 8.0));
-        assert_eq!(found.remedy(), "CREATE INDEX ON review (product_id)");
+        assert_eq!(found.remedy(), "CREATE INDEX review_product_id ON review (product_id)");
         let two =
             scan(seq("((at > $2) AND (product_id = $1) AND ((body)::text ~~ 'x%'::text))", 3.0)).unwrap();
-        assert_eq!(two.remedy(), "CREATE INDEX ON review (product_id, at)");
+        assert_eq!(two.remedy(), "CREATE INDEX review_product_id_at ON review (product_id, at)");
     }
 
     #[test]

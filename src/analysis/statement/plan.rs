@@ -33,6 +33,49 @@ pub fn with_parameters(normal: &str) -> Option<String> {
     Some(out)
 }
 
+/// A normal form with data in the places of its parameters, for a database that plans no unknown ones. `data` gives a value, as SQL,
+/// for a comparison with a column; other places get a one, limits ten. Nothing for what [`with_parameters`] gives nothing for.
+pub fn with_data(normal: &str, data: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let numbered = with_parameters(normal)?;
+    let (mut out, mut column, mut limited) =
+        (String::with_capacity(numbered.len() + 32), String::new(), false);
+    let mut rest = numbered.as_str();
+    while let Some(at) = parameter(rest) {
+        out.push_str(&rest[..at]);
+        let before = out.trim_end();
+        let word = before.rsplit([' ', '(', ',']).next().unwrap_or_default().to_ascii_uppercase();
+        limited = matches!(word.as_str(), "LIMIT" | "OFFSET") || limited && before.ends_with(',');
+        if let Some(name) = compared(before) {
+            column = name.to_owned();
+        } else if !(before.ends_with([',', '(']) || word == "AND") {
+            column.clear();
+        }
+        let value = if limited { None } else { data(&column).filter(|_| !column.is_empty()) };
+        out.push_str(&value.unwrap_or_else(|| if limited { "10" } else { "'1'" }.to_owned()));
+        rest = rest[at + 1..].trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = rest.strip_prefix("::interval").unwrap_or(rest);
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// Where the next `$1` stands.
+fn parameter(text: &str) -> Option<usize> {
+    let digit = |at: usize| text.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
+    text.match_indices('$').map(|(at, _)| at).find(|at| digit(*at))
+}
+
+/// The column that what follows is compared with: the `b` of `… a.b =`, `` `b` IN (`` or `b BETWEEN`.
+fn compared(before: &str) -> Option<&str> {
+    let mut words = before.trim_end_matches('(').split_whitespace().rev();
+    let operator = words.next()?.to_ascii_uppercase();
+    if !matches!(operator.as_str(), "=" | "<" | ">" | "<=" | ">=" | "<>" | "!=" | "IN" | "LIKE" | "BETWEEN") {
+        return None;
+    }
+    let column = words.next().filter(|w| !w.eq_ignore_ascii_case("NOT")).or_else(|| words.next())?;
+    Some(column.trim_start_matches('(').rsplit('.').next()?.trim_matches(['"', '`']))
+}
+
 /// The table that a name stands for in a statement: `term` for `t` in `FROM term t`, or `FROM term AS t`.
 pub fn table_of<'a>(normal: &'a str, alias: &str) -> Option<&'a str> {
     let words: Vec<&str> =

@@ -203,6 +203,35 @@ fn a_normal_form_can_be_planned() {
     assert_eq!(columns, ["b", "c", "at"]);
 }
 
+#[test]
+fn data_stands_where_parameters_did() {
+    let data = |column: &str| (column == "word").then(|| "'it''s $1'".to_owned());
+    for (normal, want) in [
+        (
+            "SELECT a FROM t WHERE t.`word` = ? AND n > ?",
+            Some("SELECT a FROM t WHERE t.`word` = 'it''s $1' AND n > '1'"),
+        ),
+        (
+            "SELECT a FROM t WHERE (word IN (?)) LIMIT ?",
+            Some("SELECT a FROM t WHERE (word IN ('it''s $1')) LIMIT 10"),
+        ),
+        (
+            "SELECT a FROM t WHERE word NOT LIKE ? LIMIT ?, ?",
+            Some("SELECT a FROM t WHERE word NOT LIKE 'it''s $1' LIMIT 10, 10"),
+        ),
+        (
+            "SELECT a FROM t WHERE word BETWEEN ? AND ? OFFSET ?",
+            Some("SELECT a FROM t WHERE word BETWEEN 'it''s $1' AND 'it''s $1' OFFSET 10"),
+        ),
+        ("SELECT a FROM t WHERE f(?) = word", Some("SELECT a FROM t WHERE f('1') = word")),
+        ("SELECT a FROM t", Some("SELECT a FROM t")),
+        ("DROP TABLE t", None),
+        ("SELECT a FROM t; SELECT b", None),
+    ] {
+        assert_eq!(with_data(normal, &data).as_deref(), want, "{normal}");
+    }
+}
+
 proptest::proptest! {
     /// A literal never comes through, whatever stands around it.
     #[test]

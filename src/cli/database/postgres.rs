@@ -2,24 +2,14 @@
 //! explained and never run), sizes of tables, columns, an index tried out with `hypopg` where that is installed, and what
 //! sessions wait for while the load goes on.
 
+use super::{Activity, LOOK_EVERY, LOOKS, PATIENCE, Waits, count, note, runtime};
 use crate::analysis::plans::{DatabaseEvidence, Scan, scan_of_plan};
 use crate::analysis::statement;
 use anyhow::Context;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
-
-/// How long to wait for the connection, and for one answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often sessions are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Looks at the most: twelve hours.
-const LOOKS: usize = 12 * 3_600 * 20;
-/// Different statements that are counted.
-const STATEMENTS: usize = 500;
 
 /// Whether a URL can be understood.
 ///
@@ -31,10 +21,6 @@ pub fn check(url: &str) -> anyhow::Result<()> {
             "--database: the URL cannot be read ({why}); expected postgres://USER@HOST:PORT/DATABASE"
         )
     })
-}
-
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {
@@ -70,11 +56,7 @@ pub fn plans(url: &str, statements: &[Arc<str>]) -> anyhow::Result<(DatabaseEvid
                         evidence.scans.insert(text.clone(), scan);
                     }
                 }
-                Err(why) if notes.len() < 5 => {
-                    let start: String = text.chars().take(80).collect();
-                    notes.push(format!("--database: no plan for `{start}`: {why}"));
-                }
-                Err(_) => {}
+                Err(why) => note(&mut notes, text, &why),
             }
         }
         Ok((evidence, notes))
@@ -190,54 +172,30 @@ fn message(error: tokio_postgres::Error) -> anyhow::Error {
     }
 }
 
-/// Looks at what sessions do and wait for, while a load goes on.
-pub struct Activity {
-    stop: Arc<AtomicBool>,
-    looking: JoinHandle<BTreeMap<Arc<str>, (u64, u64)>>,
+/// Begins to look at what sessions do and wait for.
+///
+/// # Errors
+/// If the database cannot be reached.
+pub fn activity(url: &str) -> anyhow::Result<Activity> {
+    let runtime = runtime()?;
+    let client = runtime.block_on(connect(url))?;
+    Activity::start(move |stop| runtime.block_on(look(&client, stop)))
 }
 
-impl Activity {
-    /// Begins to look, in a thread of its own.
-    ///
-    /// # Errors
-    /// If the database cannot be reached.
-    pub fn start(url: &str) -> anyhow::Result<Activity> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (runtime, seen) = (runtime()?, stop.clone());
-        let client = runtime.block_on(connect(url))?;
-        let looking = std::thread::Builder::new()
-            .name("hotspan-database".into())
-            .spawn(move || runtime.block_on(look(&client, &seen)))
-            .context("cannot start the thread that looks at the database")?;
-        Ok(Activity { stop, looking })
-    }
-
-    /// How often each statement was seen waiting for a lock, and how often at all.
-    pub fn finish(self) -> BTreeMap<Arc<str>, (u64, u64)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.looking.join().unwrap_or_default()
-    }
-}
-
-async fn look(client: &Client, stop: &AtomicBool) -> BTreeMap<Arc<str>, (u64, u64)> {
+async fn look(client: &Client, stop: &AtomicBool) -> Waits {
     let active = "SELECT COALESCE(wait_event_type, ''), query FROM pg_stat_activity WHERE state = 'active' \
                   AND pid <> pg_backend_pid() AND datname = current_database() LIMIT 1000";
-    let mut counts: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+    let mut waits = Waits::default();
     for _ in 0..LOOKS {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let Ok(rows) = rows_of(client, active).await else { break };
         for row in rows {
-            let [waits, query] = &row[..] else { continue };
-            let name: Arc<str> = statement::normalise("postgresql", query).into();
-            if counts.len() < STATEMENTS || counts.contains_key(&name) {
-                let (locked, seen) = counts.entry(name).or_default();
-                *locked += u64::from(waits == "Lock");
-                *seen += 1;
-            }
+            let [waiting, query] = &row[..] else { continue };
+            count(&mut waits, statement::normalise("postgresql", query).into(), waiting == "Lock");
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    counts
+    waits
 }

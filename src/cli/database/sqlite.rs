@@ -1,6 +1,7 @@
 //! SQLite: `EXPLAIN QUERY PLAN` tells which tables are read from end to end; the columns come from the statement's own
 //! conditions.
 
+use super::note;
 use crate::analysis::plans::{DatabaseEvidence, Scan};
 use crate::analysis::statement;
 use anyhow::Context;
@@ -29,11 +30,7 @@ pub fn plans(path: &str, statements: &[Arc<str>]) -> anyhow::Result<(DatabaseEvi
         match scan(&database, text, &query.replace('$', "?")) {
             Ok(Some(scan)) => drop(evidence.scans.insert(text.clone(), scan)),
             Ok(None) => {}
-            Err(why) if notes.len() < 5 => {
-                let start: String = text.chars().take(80).collect();
-                notes.push(format!("--database: no plan for `{start}`: {why}"));
-            }
-            Err(_) => {}
+            Err(why) => note(&mut notes, text, &why),
         }
     }
     Ok((evidence, notes))
@@ -94,7 +91,7 @@ mod tests {
         let broken: Arc<str> = "SELECT n FROM absent WHERE id = ?".into();
         let (evidence, notes) = plans(path, &[text.clone(), by_id.clone(), broken]).unwrap();
         let scan = &evidence.scans[&text];
-        assert_eq!((scan.remedy().as_str(), scan.rows), ("CREATE INDEX ON term (word)", 5_000.0));
+        assert_eq!((scan.remedy().as_str(), scan.rows), ("CREATE INDEX term_word ON term (word)", 5_000.0));
         assert!(!evidence.scans.contains_key(&by_id));
         assert!(notes[0].contains("no such table"), "{notes:?}");
         database.execute_batch("CREATE INDEX word ON term (word)").unwrap();
