@@ -83,7 +83,7 @@ fn inline(prose: &Prose, in_table: bool) -> String {
     for piece in &prose.0 {
         match piece {
             Piece::Own(words) => out.push_str(&escape(words)),
-            Piece::Name(name) => out.push_str(&code(name, in_table)),
+            Piece::Name(name) | Piece::Said(name) => out.push_str(&code(name, in_table)),
         }
     }
     out.replace(NBSP, " ")

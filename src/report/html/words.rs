@@ -17,6 +17,7 @@ impl Sentence {
         for piece in prose.0 {
             let (text, name) = match piece {
                 Piece::Own(words) => (words.replace(NBSP, "\u{202f}"), false),
+                Piece::Said(words) => (words, false),
                 Piece::Name(name) => (name, true),
             };
             if (out.len() % 2 == 1) != name {

@@ -72,7 +72,7 @@ section(
       const checked = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
       if (checked.length) {
         const cells = ([s, c]) => [
-          h("span.clip", { title: s.label }, s.label),
+          s.label,
           name(c.name),
           { c: num(count(c.passed), c.passed), v: c.passed },
           { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
@@ -81,13 +81,13 @@ section(
         const head = [
           { text: "Step" },
           { text: "Check" },
-          { text: "held", num: true },
+          { text: "passed", num: true },
           { text: "failed", num: true },
           { text: "seen instead" },
         ];
         box.append(
           h("h3", {}, "Checks"),
-          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks" }),
+          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks", class: "checks" }),
         );
       }
       const failing = steps.filter((s) => s.words.failures.length);
@@ -95,13 +95,16 @@ section(
         box.append(
           h("h3", {}, "Errors"),
           h(
-            "ul",
+            "dl.facts.wide.errors",
             {},
-            failing
-              .slice(0, 20)
-              .map((s) =>
-                s.words.failures.map((f) => h("li", {}, h("code.clip", { title: s.label }, s.label), " ", sentence(f))),
+            failing.slice(0, 20).map((s) => [
+              h("dt", {}, s.label, h("small", {}, `${count(s.errors)} of ${plural(s.exchanges, "request", "requests")}`)),
+              h(
+                "dd",
+                {},
+                s.words.failures.map((f) => h("div", {}, sentence(f))),
               ),
+            ]),
           ),
         );
     };
@@ -170,6 +173,7 @@ section(
           ),
           h("div", {}, h("h3", {}, "Over time"), blameOverTime()),
         ),
+        legend(CATEGORY_NAMES.filter((c) => s.categories[c].mean_ms > 0)),
         h("h3", {}, "Who owns the time"),
         ...contributors(s),
       );
