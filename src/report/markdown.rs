@@ -401,7 +401,7 @@ fn findings(view: &View, doc: &mut Document) {
             line("Also", also);
         }
         line("Impact", finding::impact(f, step).into());
-        line("Confidence", finding::confidence(f.confidence, step).into());
+        line("Confidence", finding::sure(f, step).into());
         line("Advice", finding::advice(f));
         for id in finding::own_traces(f, view) {
             line("Trace", Prose::new().name(&id));

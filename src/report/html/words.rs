@@ -104,7 +104,7 @@ impl Words {
                 evidence: finding::evidence_line(f).map(Sentence::new),
                 also: finding::also(f).map(Sentence::new),
                 impact: finding::impact(f, step).into(),
-                confidence: finding::confidence(f.confidence, step).into(),
+                confidence: finding::sure(f, step).into(),
                 advice: finding::advice(f).into(),
             }
         });

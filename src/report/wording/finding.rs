@@ -26,8 +26,16 @@ pub fn confidence_name(confidence: Confidence) -> &'static str {
     }
 }
 
+/// How sure a finding is, and why not surer.
+pub fn sure(finding: &Finding, step: Option<&StepView>) -> String {
+    match finding.kind.is_about_evidence() {
+        true => "high: counted over the whole run".to_owned(),
+        false => confidence(finding.confidence, step),
+    }
+}
+
 /// How sure, and why not surer.
-pub fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
+fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
     match (confidence, step) {
         (Confidence::High, Some(step)) => {
             format!("high: {} with server spans show it", counted(step.result.joined, "request", "requests"))
