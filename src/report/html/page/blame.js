@@ -188,7 +188,9 @@ function blameOverTime() {
   const steps = s && s.p && s.p.slices ? [s] : [];
   if (!steps.length) return h("p.empty", {}, "Kept for the twelve steps with most time only.");
   const all = course(steps);
-  const by = grouping(s.exchanges, all.exchanges.length);
+  // Blame of a sampled run is that of the requests that were recorded.
+  const known = R.telemetry.traced < R.telemetry.exchanges ? s.joined : s.exchanges;
+  const by = grouping(known, all.exchanges.length);
   const weight = coarser(all.weight, by);
   const seen = CATEGORY_NAMES.filter((c) => all.categories[c]);
   const times = weight.map((_, i) => ((i + 0.5) * by * P.slice_ms) / 1000);
@@ -243,7 +245,7 @@ function blameOverTime() {
     h(
       "p.small.dim",
       {},
-      `${plural(s.exchanges, "request", "requests")}, each point ${clock((by * P.slice_ms) / 1000)}`,
+      `${plural(known, "request", "requests")}${known < s.exchanges ? ` with server spans of ${count(s.exchanges)}` : ""}, each column ${clock((by * P.slice_ms) / 1000)}`,
     ),
     behind(
       `Blame of ${s.label} over time`,
