@@ -1,6 +1,6 @@
 //! The answer in one value.
 
-use super::result::{Category, Finding, Telemetry, Verdict};
+use super::result::{Category, Finding, FindingKind, Telemetry, Verdict};
 use super::tally::StepTally;
 use crate::record::{
     FailureClass, GeneratorLimit, Nanos, Run, StepId, busy_machine as busy, generator_limit as seen_limit,
@@ -77,10 +77,18 @@ pub(super) fn verdict(
         Some(share) => Verdict::GeneratorBound(share),
         _ if telemetry.joined == 0 && failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
         _ if telemetry.joined == 0 => Verdict::Untraced { step: slowest },
+        // Errors with another latency explain nothing by themselves: that so many requests fail is the answer.
+        _ if failing > FAILING_WITH_NOTHING_ELSE && findings.first().is_some_and(is_of_errors) => {
+            failed(steps)
+        }
         _ if findings.first().is_some_and(|f| !f.kind.is_about_evidence()) => Verdict::Bottleneck(0),
         _ if failing > FAILING_WITH_NOTHING_ELSE => failed(steps),
         _ => Verdict::Healthy { step: slowest },
     }
+}
+
+fn is_of_errors(finding: &Finding) -> bool {
+    finding.kind == FindingKind::ErrorPath
 }
 
 /// The step with the highest p95; the first of equals.

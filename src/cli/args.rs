@@ -21,14 +21,13 @@ use std::time::Duration;
 #[command(name = "hotspan", version, about, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Start here:
-  hotspan demo                                        a shop with a fault, load on it, and the report
+  hotspan demo                    a shop with a fault, load on it, and the report
   hotspan run http://127.0.0.1:8080/ --rate 100 --duration 30s
-  hotspan run shop.yaml                               journeys, stages and thresholds from a file
+  hotspan run shop.yaml           journeys, stages and thresholds from a file
 
 Your service only has to export OTLP to 127.0.0.1:4317 (gRPC) or :4318 (HTTP), the defaults of every OpenTelemetry SDK.
 
-Exit status: 0 passed, 1 could not run, 2 usage, 3 the result cannot carry a verdict, 99 a threshold failed,
-130 interrupted (with a partial report).")]
+Exit status: 0 passed, 1 could not run, 2 usage, 3 the result cannot carry a verdict, 99 a threshold failed, 130 interrupted (with a partial report).")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -114,11 +113,10 @@ pub struct ImportArgs {
 #[command(after_help = "\
 Examples:
   hotspan run http://127.0.0.1:8080/products --users 20 --duration 30s
-  hotspan run http://127.0.0.1:8080/products --rate 200 --duration 1m --forward http://127.0.0.1:14317
-  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14317 hotspan run shop.yaml --otlp-grpc 127.0.0.1:4317
+  hotspan run http://127.0.0.1:8080/ --rate 200 --duration 1m --forward http://127.0.0.1:14317
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14317 hotspan run shop.yaml
 
-With OTEL_EXPORTER_OTLP_ENDPOINT set (or `telemetry:` in the scenario) hotspan exports its own client spans and metrics
-there, so that a trace in your backend starts at the client.")]
+With OTEL_EXPORTER_OTLP_ENDPOINT set (or `telemetry:` in the scenario) hotspan exports its own client spans and metrics there, so that a trace in your backend starts at the client.")]
 pub struct RunArgs {
     /// A scenario file, or a URL to load with GET.
     #[arg(value_name = "SCENARIO|URL")]
@@ -422,15 +420,13 @@ pub enum LedgerFormat {
 #[command(after_help = "\
 Examples:
   hotspan analyze runs/20261124T101500Z-shop        the same report again
-  hotspan analyze traces.json                       traces that were recorded otherwise: no load run needed
-  hotspan analyze collector/ --out runs             all files of a Collector's file exporter, kept as a run folder
+  hotspan analyze traces.json                       recorded otherwise: no load run needed
+  hotspan analyze collector/ --out runs             a Collector's files, kept as a run folder
   hotspan analyze download.json --format markdown
   hotspan analyze --traces-from jaeger:http://127.0.0.1:16686 --service shop --last 15m
-  hotspan analyze --traces-from tempo:http://127.0.0.1:3200 --traceql '{ status = error }' --out runs
+  hotspan analyze --traces-from tempo:http://127.0.0.1:3200 --traceql '{ status = error }'
 
-Trace files are known by what is in them, not by their names: OTLP (JSON, JSON lines, protobuf), files of the Collector's
-file exporter, Jaeger and Zipkin JSON, answers of Tempo, tables of spans (ClickHouse's otel_traces as CSV, TSV or JSON
-rows), each plain or as gzip or zstd. The root span of each trace stands for the request.")]
+Trace files are known by what is in them, not by their names: OTLP (JSON, JSON lines, protobuf), files of the Collector's file exporter, Jaeger and Zipkin JSON, answers of Tempo, tables of spans (ClickHouse's otel_traces as CSV, TSV or JSON rows), each plain or as gzip or zstd. The root span of each trace stands for the request.")]
 pub struct AnalyzeArgs {
     /// A run folder, e.g. runs/20261124T101500Z-shop (a folder of runs means the newest in it), or files and folders with
     /// traces.
@@ -500,9 +496,11 @@ pub struct MergeArgs {
 #[command(after_help = "\
 Examples:
   hotspan doctor http://127.0.0.1:8080/products
-  hotspan doctor http://127.0.0.1:8080/ --format json --collector-metrics http://127.0.0.1:8888/metrics
+  hotspan doctor http://127.0.0.1:8080/ --collector-metrics http://127.0.0.1:8888/metrics
+  hotspan doctor http://127.0.0.1:8080/ --format json
 
 The service must export OTLP to the receiver, directly or through a Collector.
+
 Exit status: 0 well enough (there may be notes), 3 blame would be wrong or empty, 1 could not ask.")]
 pub struct DoctorArgs {
     /// The URL to ask with GET.

@@ -96,7 +96,10 @@ async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<
             request = request.header(name.trim(), value.trim());
         }
         let start = host::now();
-        let answer = request.send().await.with_context(|| format!("cannot ask {}", args.url))?;
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("cannot ask {}; start the service, or correct the address", args.url))?;
         let status = answer.status();
         answer.bytes().await.with_context(|| format!("{} did not answer to its end", args.url))?;
         if status.is_client_error() || status.is_server_error() {

@@ -45,7 +45,9 @@ async fn look_around(url: &Url) -> anyhow::Result<Imported> {
         .user_agent(concat!("hotspan/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("cannot make requests")?;
-    let first = get(&client, url.clone()).await.with_context(|| format!("{url} does not answer"))?;
+    let first = get(&client, url.clone())
+        .await
+        .with_context(|| format!("{url} does not answer; start the service, or correct the address"))?;
     let target = url.origin().ascii_serialization();
     if Format::of(&first.body) == Some(Format::OpenApi) {
         return described(&first.body, &target);

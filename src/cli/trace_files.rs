@@ -80,8 +80,12 @@ pub fn import(paths: &[PathBuf], keep: Option<&Path>) -> anyhow::Result<Imported
     };
     if stored == 0 {
         imported.discard();
-        let why = run.warnings.first().map(|w| format!("; {w}")).unwrap_or_default();
-        bail!("no span was found in {}{why}", names(paths));
+        // One file's reason names the file; of several all are named.
+        match run.warnings.first() {
+            Some(why) if run.warnings.len() == 1 && paths.len() == 1 => bail!("{why}"),
+            Some(why) => bail!("no span was found in {}; {why}", names(paths)),
+            None => bail!("no span was found in {}", names(paths)),
+        }
     }
     run.receiver.spans_stored = stored;
     run.receiver.spans_received = stored;
@@ -238,7 +242,9 @@ impl Reading {
         if report.formats.keys().all(|f| *f == Format::OtherJson) && report.spans == 0 && report.broken == 0 {
             let what = match (report.other_signals, report.formats.is_empty()) {
                 (0, true) => "it is empty",
-                (0, false) => "it is JSON, but holds no spans in a form that hotspan knows",
+                (0, false) => {
+                    "it is JSON, but holds no spans in a form that is read: OTLP, Collector files, Jaeger, Zipkin, Tempo or ClickHouse rows (docs/traces.md); what `hotspan spans` prints is for people, analyse its run folder"
+                }
                 _ => "it holds metrics or logs only",
             };
             return self.warnings.push(format!("{file} gave no spans: {what}"));

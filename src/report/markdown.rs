@@ -83,7 +83,7 @@ fn inline(prose: &Prose, in_table: bool) -> String {
     for piece in &prose.0 {
         match piece {
             Piece::Own(words) => out.push_str(&escape(words)),
-            Piece::Name(name) => out.push_str(&code(name, in_table)),
+            Piece::Name(name) | Piece::Said(name) => out.push_str(&code(name, in_table)),
         }
     }
     out.replace(NBSP, " ")
@@ -401,7 +401,7 @@ fn findings(view: &View, doc: &mut Document) {
             line("Also", also);
         }
         line("Impact", finding::impact(f, step).into());
-        line("Confidence", finding::confidence(f.confidence, step).into());
+        line("Confidence", finding::sure(f, step).into());
         line("Advice", finding::advice(f));
         for id in finding::own_traces(f, view) {
             line("Trace", Prose::new().name(&id));

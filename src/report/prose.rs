@@ -11,6 +11,8 @@ pub enum Piece {
     Own(String),
     /// A foreign name, cleaned: a step, a service, a statement, an address.
     Name(String),
+    /// A foreign sentence, cleaned: a warning of the run, an error's message. It is no name, so a page sets it as words.
+    Said(String),
 }
 
 /// A sentence or a few.
@@ -49,7 +51,7 @@ impl Prose {
 
     /// Adds foreign text that reads as a sentence (a warning of the run, an error message), whole.
     pub fn foreign(mut self, words: &str) -> Prose {
-        self.0.push(Piece::Name(text::elide_middle(&text::clean(words), 400, "…")));
+        self.0.push(Piece::Said(text::elide_middle(&text::clean(words), 400, "…")));
         self
     }
 
@@ -57,7 +59,7 @@ impl Prose {
     pub fn then(self, other: Prose) -> Prose {
         other.0.into_iter().fold(self, |all, piece| match piece {
             Piece::Own(words) => all.own(words),
-            Piece::Name(_) => {
+            Piece::Name(_) | Piece::Said(_) => {
                 let mut all = all;
                 all.0.push(piece);
                 all
@@ -70,7 +72,7 @@ impl Prose {
         let mut out = String::new();
         for piece in &self.0 {
             match piece {
-                Piece::Own(words) | Piece::Name(words) => out.push_str(words),
+                Piece::Own(words) | Piece::Name(words) | Piece::Said(words) => out.push_str(words),
             }
         }
         out.replace(NBSP, " ")

@@ -18,7 +18,7 @@ pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         points.push(Point::hint(
             Topic::Database,
             "No database call is to be seen.".into(),
-            "If the service has a database, its time would be blamed on `app`.",
+            "If the service has a database, its time would be blamed on its own code.",
             "Instrument its database driver (most languages have an OpenTelemetry instrumentation for it).",
         ));
         return;
@@ -80,7 +80,7 @@ pub(super) fn outgoing(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         points.push(Point::hint(
             Topic::Calls,
             "No outgoing call of any kind is to be seen.".into(),
-            "All time of the service would be blamed on `app`, whatever it waits for.",
+            "All time of the service would be blamed on its own code, whatever it waits for.",
             "Instrument its HTTP, RPC, cache and database clients, or check that the service really calls nobody.",
         ));
         return;

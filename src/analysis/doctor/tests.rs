@@ -298,7 +298,7 @@ fn the_brief_word_says_what_blame_cannot_see() {
     assert_eq!(
         word,
         [
-            "No database call is to be seen. If the service has a database, its time would be blamed on `app`. Instrument its \
+            "No database call is to be seen. If the service has a database, its time would be blamed on its own code. Instrument its \
           database driver (most languages have an OpenTelemetry instrumentation for it)."
         ]
     );

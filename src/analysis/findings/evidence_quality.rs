@@ -13,7 +13,11 @@ pub(super) fn find(views: &[View<'_>], steps: &[StepTally]) -> Vec<Found> {
     };
     let telemetry = view.known.telemetry;
     let mut found = Vec::new();
-    let mut say = |finding: Finding| found.push(Found { finding, lost: 0 });
+    // No request shows these: they are of the run as a whole.
+    let mut say = |mut finding: Finding| {
+        finding.exemplars.clear();
+        found.push(Found { finding, lost: 0 });
+    };
     let skew = telemetry.clock_skew_max.as_millis_f64();
     if skew >= view.limit(Limit::SkewMs) {
         let mut finding =

@@ -51,9 +51,9 @@ Examples:
   hotspan compare main/report.json -- branch/report.json     one run each: structure only
   hotspan compare --write comment=pr.md --write flame=difference.svg runs/base -- runs/head
 
-The run is the sample: a verdict on times needs at least two runs on each side, five made in turn (base, head, head, base, …) on one
-machine show changes of about 10 %. Exit status: 0 no regression shown, 3 the runs cannot be compared (with --strict also: cannot
-tell), 99 something got slower.")]
+The run is the sample: a verdict on times needs at least two runs on each side, five made in turn (base, head, head, base, …) on one machine show changes of about 10 %.
+
+Exit status: 0 no regression shown, 3 the runs cannot be compared (with --strict also: cannot tell), 99 something got slower.")]
 pub struct CompareArgs {
     /// Runs of the old version: run folders, folders of run folders, or report.json files.
     #[arg(value_name = "BASE", required = true)]
@@ -77,15 +77,14 @@ pub struct CompareArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  hotspan ci shop.yaml --base-command 'exec ./shop-main' --head-command 'exec ./shop-pr' --ready http://127.0.0.1:8080/health
+  hotspan ci shop.yaml --base-command 'exec ./shop-main' --head-command 'exec ./shop-pr' \\
+      --ready http://127.0.0.1:8080/health
   hotspan ci shop.yaml --base-url http://127.0.0.1:8081 --head-url http://127.0.0.1:8082 --pairs 5
-  hotspan ci http://127.0.0.1:8080/products --rate 100 --duration 20s --base-command … --head-command … --ready …
+  hotspan ci http://127.0.0.1:8080/ --rate 100 --base-command … --head-command … --ready …
 
-Commands run one after the other, so both may use one port; each is ended with all its children. OTEL_EXPORTER_OTLP_ENDPOINT is set for
-them unless it is set already, and HOTSPAN_SIDE is base or head. What stands after `--` goes to each `hotspan run`.
+Commands run one after the other, so both may use one port; each is ended with all its children. OTEL_EXPORTER_OTLP_ENDPOINT is set for them unless it is set already, and HOTSPAN_SIDE is base or head. What stands after `--` goes to each `hotspan run`.
 
-Exit status: 0 no regression shown, 1 could not run, 3 the runs cannot be compared (with --strict also: cannot tell), 99 something got
-slower, 130 interrupted.")]
+Exit status: 0 no regression shown, 1 could not run, 3 the runs cannot be compared (with --strict also: cannot tell), 99 something got slower, 130 interrupted.")]
 pub struct CiArgs {
     /// A scenario file, or a URL to load with GET.
     #[arg(value_name = "SCENARIO|URL")]

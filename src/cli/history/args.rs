@@ -12,7 +12,7 @@ Examples:
   hotspan history add runs --to s3://perf/shop/history.jsonl  in object storage
   hotspan history show perf/history.jsonl
   hotspan history check perf/history.jsonl --write junit=history.xml
-  hotspan history accept perf/history.jsonl --commit 1a2b3c4 --reason 'encryption at rest' --until 2027-03-31")]
+  hotspan history accept perf/history.jsonl --commit 1a2b3c4 --reason 'encrypted' --until 2027-03-31")]
 pub struct HistoryArgs {
     #[command(subcommand)]
     pub command: HistoryCommand,

@@ -42,12 +42,12 @@ pub const TOKEN_VARIABLE: &str = "HOTSPAN_SERVE_TOKEN";
 Examples:
   hotspan serve                                  the runs in ./runs, at http://127.0.0.1:7700
   hotspan serve ci-runs --listen 127.0.0.1:0     another folder, any free port
-  hotspan serve --scenarios scenarios            runs can be started here; prints a link with a token
+  hotspan serve --scenarios scenarios            runs can be started here; prints a link
   HOTSPAN_SERVE_TOKEN=… hotspan serve --listen 0.0.0.0:7700 --host load.example.internal
 
-Only this machine is let in without a token. With --scenarios, with another address and where HOTSPAN_SERVE_TOKEN is set, a token
-is asked for: that one, or a new one that is printed. The pages are plain HTTP: between machines put TLS in front, or an SSH tunnel.
-Tags and notes are kept in notes.json of each run folder; runs that are started make folders of their own; a scenario that is saved is\na file of the folder of --scenarios. Nothing else is written.")]
+Only this machine is let in without a token. With --scenarios, with another address and where HOTSPAN_SERVE_TOKEN is set, a token is asked for: that one, or a new one that is printed. The pages are plain HTTP: between machines put TLS in front, or an SSH tunnel.
+
+Tags and notes are kept in notes.json of each run folder; runs that are started make folders of their own; a scenario that is saved is a file of the folder of --scenarios. Nothing else is written.")]
 pub struct ServeArgs {
     /// Folder with run folders.
     #[arg(value_name = "DIR", default_value = "runs")]

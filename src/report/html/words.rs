@@ -17,6 +17,7 @@ impl Sentence {
         for piece in prose.0 {
             let (text, name) = match piece {
                 Piece::Own(words) => (words.replace(NBSP, "\u{202f}"), false),
+                Piece::Said(words) => (words, false),
                 Piece::Name(name) => (name, true),
             };
             if (out.len() % 2 == 1) != name {
@@ -103,7 +104,7 @@ impl Words {
                 evidence: finding::evidence_line(f).map(Sentence::new),
                 also: finding::also(f).map(Sentence::new),
                 impact: finding::impact(f, step).into(),
-                confidence: finding::confidence(f.confidence, step).into(),
+                confidence: finding::sure(f, step).into(),
                 advice: finding::advice(f).into(),
             }
         });

@@ -430,7 +430,7 @@ impl<'a> FindingJson<'a> {
             },
             confidence: ConfidenceJson {
                 level: finding::confidence_name(f.confidence),
-                reason: finding::confidence(f.confidence, step).replace(number::NBSP, " "),
+                reason: finding::sure(f, step).replace(number::NBSP, " "),
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
             exemplar_urls: f.exemplars.iter().filter_map(|id| link::url(view, *id)).collect(),

@@ -67,12 +67,13 @@ fn contributors(step: &StepView, at_p95: bool, screen: &mut Screen) {
             plain(sum.tail_share.map(percent).unwrap_or_default()),
         ]);
     }
+    // Of the rows above: where requests were sampled, their mean is not quite that of all.
     table.cells(vec![
         Row::new(),
         plain("all".into()),
         Row::new(),
         Row::new(),
-        plain(ms(step.latency.mean.as_millis_f64())),
+        plain(ms(view::sum(&step.contributors.iter().collect::<Vec<_>>()).mean_ms)),
         plain(percent(1.0)),
         Row::new(),
         plain(if at_p95 { percent(1.0) } else { String::new() }),

@@ -56,7 +56,7 @@ fn one(number: usize, finding: &Finding, view: &View, screen: &mut Screen) {
         line("also", also);
     }
     line("impact", finding::impact(finding, step).into());
-    line("confidence", finding::confidence(finding.confidence, step).into());
+    line("confidence", finding::sure(finding, step).into());
     line("advice", finding::advice(finding));
     let ids = finding::own_traces(finding, view);
     if !ids.is_empty() {

@@ -19,7 +19,7 @@ pub fn section(view: &View, screen: &mut Screen) {
         let mut table = Table::new(vec![
             Column::right("offered per s"),
             Column::right("done per s"),
-            Column::right("at once"),
+            Column::right("under way"),
             Column::right("mean ms"),
             Column::left("where the mean went").optional(1),
         ]);

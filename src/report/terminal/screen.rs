@@ -244,7 +244,7 @@ impl Screen {
             let (text, paint) = match piece {
                 Piece::Own(text) => (text, paint),
                 Piece::Name(text) if paint == Paint::Plain => (text, Paint::Bold),
-                Piece::Name(text) => (text, paint),
+                Piece::Name(text) | Piece::Said(text) => (text, paint),
             };
             for c in self.text(text).chars() {
                 if c == ' ' {

@@ -26,8 +26,16 @@ pub fn confidence_name(confidence: Confidence) -> &'static str {
     }
 }
 
+/// How sure a finding is, and why not surer.
+pub fn sure(finding: &Finding, step: Option<&StepView>) -> String {
+    match finding.kind.is_about_evidence() {
+        true => "high: counted over the whole run".to_owned(),
+        false => confidence(finding.confidence, step),
+    }
+}
+
 /// How sure, and why not surer.
-pub fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
+fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
     match (confidence, step) {
         (Confidence::High, Some(step)) => {
             format!("high: {} with server spans show it", counted(step.result.joined, "request", "requests"))
@@ -165,10 +173,25 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
     known.then_some(out)
 }
 
+/// Numbers whose names do not read by themselves.
+const EVIDENCE_NAMES: [(&str, &str); 8] = [
+    ("errors_p50", "p50 of failed requests"),
+    ("others_p50", "p50 of the others"),
+    ("errors_share", "failed requests"),
+    ("joined_share", "requests with server spans"),
+    ("orphans_share", "spans without their parent"),
+    ("held_up_share", "calls in which others had to wait"),
+    ("steps", "steps that have it"),
+    ("processes", "processes that do it"),
+];
+
 /// The unit of a number is in its name: `_ms`, `_share`, `_bytes`, `_per_s`; else it is a plain number.
 fn evidence_pair(key: &str, value: f64) -> (String, String) {
     let words = |stem: &str| {
-        stem.replace('_', " ").replace("per exchange", "per request").replace("exchanges", "requests")
+        let known = EVIDENCE_NAMES.iter().find(|(key, _)| *key == stem).map(|(_, words)| (*words).to_owned());
+        known.unwrap_or_else(|| {
+            stem.replace('_', " ").replace("per exchange", "per request").replace("exchanges", "requests")
+        })
     };
     if let Some(stem) = key.strip_suffix("_ms") {
         return (words(stem), number::ms_unit(value));

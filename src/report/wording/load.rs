@@ -78,9 +78,9 @@ fn drift(s: &Saturation) -> Option<Prose> {
     let d = s.drift.as_ref()?;
     let way = if d.share > 0.0 { "rose" } else { "fell" };
     let prose = Prose::new().own(format!(
-        "At the same load latency {way} by {} over the run ({} a minute)",
-        percent(d.share.abs()),
-        ms_unit(d.ms_per_minute.abs())
+        "At the same load latency {way} by {} a minute, over the run by {} of its median",
+        ms_unit(d.ms_per_minute.abs()),
+        percent(d.share.abs())
     ));
     Some(match &d.contributor {
         Some(who) => prose.own(", most of it in ").name(contributor_name(who)).own("."),

@@ -72,7 +72,7 @@ section(
       const checked = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
       if (checked.length) {
         const cells = ([s, c]) => [
-          h("span.clip", { title: s.label }, s.label),
+          s.label,
           name(c.name),
           { c: num(count(c.passed), c.passed), v: c.passed },
           { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
@@ -81,13 +81,13 @@ section(
         const head = [
           { text: "Step" },
           { text: "Check" },
-          { text: "held", num: true },
+          { text: "passed", num: true },
           { text: "failed", num: true },
           { text: "seen instead" },
         ];
         box.append(
           h("h3", {}, "Checks"),
-          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks" }),
+          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks", class: "checks" }),
         );
       }
       const failing = steps.filter((s) => s.words.failures.length);
@@ -95,13 +95,16 @@ section(
         box.append(
           h("h3", {}, "Errors"),
           h(
-            "ul",
+            "dl.facts.wide.errors",
             {},
-            failing
-              .slice(0, 20)
-              .map((s) =>
-                s.words.failures.map((f) => h("li", {}, h("code.clip", { title: s.label }, s.label), " ", sentence(f))),
+            failing.slice(0, 20).map((s) => [
+              h("dt", {}, s.label, h("small", {}, `${count(s.errors)} of ${plural(s.exchanges, "request", "requests")}`)),
+              h(
+                "dd",
+                {},
+                s.words.failures.map((f) => h("div", {}, sentence(f))),
               ),
+            ]),
           ),
         );
     };
@@ -170,6 +173,7 @@ section(
           ),
           h("div", {}, h("h3", {}, "Over time"), blameOverTime()),
         ),
+        legend(CATEGORY_NAMES.filter((c) => s.categories[c].mean_ms > 0)),
         h("h3", {}, "Who owns the time"),
         ...contributors(s),
       );
@@ -184,7 +188,9 @@ function blameOverTime() {
   const steps = s && s.p && s.p.slices ? [s] : [];
   if (!steps.length) return h("p.empty", {}, "Kept for the twelve steps with most time only.");
   const all = course(steps);
-  const by = grouping(s.exchanges, all.exchanges.length);
+  // Blame of a sampled run is that of the requests that were recorded.
+  const known = R.telemetry.traced < R.telemetry.exchanges ? s.joined : s.exchanges;
+  const by = grouping(known, all.exchanges.length);
   const weight = coarser(all.weight, by);
   const seen = CATEGORY_NAMES.filter((c) => all.categories[c]);
   const times = weight.map((_, i) => ((i + 0.5) * by * P.slice_ms) / 1000);
@@ -239,7 +245,7 @@ function blameOverTime() {
     h(
       "p.small.dim",
       {},
-      `${plural(s.exchanges, "request", "requests")}, each point ${clock((by * P.slice_ms) / 1000)}`,
+      `${plural(known, "request", "requests")}${known < s.exchanges ? ` with server spans of ${count(s.exchanges)}` : ""}, each column ${clock((by * P.slice_ms) / 1000)}`,
     ),
     behind(
       `Blame of ${s.label} over time`,
@@ -289,6 +295,9 @@ function contributors(s) {
   const restMean = rest.reduce((sum, c) => sum + c.mean_ms, 0) + s.contributors_omitted.mean_ms;
   const restShare = rest.reduce((sum, c) => sum + c.share, 0) + s.contributors_omitted.share;
   const more = rest.length + s.contributors_omitted.count;
+  // Of the rows above: where requests were sampled, their mean is not quite that of all.
+  const parts = CATEGORY_NAMES.reduce((sum, c) => sum + s.categories[c].mean_ms, 0);
+  const whole = Math.abs(parts - s.latency_ms.mean) < 0.02 + s.latency_ms.mean / 1000 ? s.latency_ms.mean : parts;
   const foot = [];
   if (more)
     foot.push([
@@ -310,7 +319,7 @@ function contributors(s) {
     "",
     "",
     "",
-    { c: num(ms(s.latency_ms.mean), s.latency_ms.mean) },
+    { c: num(ms(whole), whole) },
     { c: percent(1) },
     "",
     "",

@@ -50,7 +50,11 @@ function axis(more) {
     ...more,
   };
 }
-const secondsAxis = (more) => axis({ values: (u, at) => at.map((v) => clock(v)), size: 30, ...more });
+// As many digits as the distance between two marks needs.
+const seconds = (v, step) =>
+  Number.isInteger(step) || v >= 120 ? clock(v) : v.toFixed(Number.isInteger(step * 10) ? 1 : 2) + NARROW + "s";
+const secondsAxis = (more) =>
+  axis({ values: (u, at, i, space, step) => at.map((v) => seconds(v, step)), size: 30, ...more });
 const msAxis = (more) =>
   axis({
     values: (u, at) => at.map((v) => (v === null ? "" : ms(v).replace(/\.0+$/, ""))),
@@ -121,7 +125,10 @@ function bar(parts, scale, options = {}) {
     role: "img",
     "aria-label": (options.label ? options.label + ": " : "") + (words || "no time"),
   });
-  for (const [c, value] of parts) {
+  // Too short for parts to be seen: all of it in the colour of its largest.
+  const tiny = total < 0.015 * scale;
+  const largest = [...parts].sort((a, b) => b[1] - a[1])[0];
+  for (const [c, value] of tiny ? [[largest[0], total]] : parts) {
     if (value <= 0) continue;
     const share = value / Math.max(scale, 1e-9);
     const seg = h(
@@ -134,9 +141,13 @@ function bar(parts, scale, options = {}) {
     seg.style.width = 100 * share + "%";
     seg.addEventListener("mousemove", (event) =>
       tip.show(event, [
-        h("span", {}, category(c)),
-        `${msUnit(value)} per request`,
-        `${percent(value / total)} of ${msUnit(total)}`,
+        ...(tiny
+          ? parts.filter((p) => p[1] > 0).map((p) => h("span", {}, category(p[0]), " ", msUnit(p[1])))
+          : [
+              h("span", {}, category(c)),
+              `${msUnit(value)} per request`,
+              `${percent(value / total)} of ${msUnit(total)}`,
+            ]),
         options.note,
       ]),
     );

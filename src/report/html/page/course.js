@@ -40,7 +40,7 @@ function coarser(values, by) {
   return out;
 }
 function grouping(total, slices) {
-  // About twenty requests in a point, at most 240 points, at least 12.
-  const wanted = Math.max(12, Math.min(slices, Math.floor(total / 20)));
+  // About twenty requests in a point, at most 240 points, at least 12, and not more than there are requests.
+  const wanted = Math.max(4, Math.min(12, total), Math.min(slices, Math.floor(total / 20)));
   return Math.max(1, Math.ceil(slices / wanted));
 }

@@ -75,7 +75,7 @@ function card(f, i) {
   fact("Evidence", words.evidence && sentence(words.evidence));
   fact("Also", words.also && sentence(words.also));
   fact("Impact", [sentence(words.impact), impactBars(f, step)]);
-  fact("How sure", sentence(words.confidence));
+  fact("Confidence", sentence(words.confidence));
   if (f.related.length)
     fact(
       "Same cause",

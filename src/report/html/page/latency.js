@@ -28,11 +28,12 @@ function distribution() {
       stroke: "l2",
       dash: [6, 4],
     });
-  const at = (points) => points.filter(([q]) => q < 1).map(([q, v]) => [nines(q), v]);
+  const at = (points, end) => points.map(([q, v]) => [nines(q), v]).filter(([x]) => x < end);
   // Where all requests end: the maximum stands at one request in n.
   const closed = lines.map((l, i) => {
     const n = steps[Math.min(i, steps.length - 1)].exchanges;
-    return [...at(l.points), [Math.max(Math.log10(n), 0.31), l.points[l.points.length - 1][1]]];
+    const end = Math.max(Math.log10(n), 0.31);
+    return [...at(l.points, end), [end, l.points[l.points.length - 1][1]]];
   });
   const xs = [...new Set(closed.flatMap((points) => points.map((p) => p[0])))].sort((a, b) => a - b);
   const series = closed.map((points) => {

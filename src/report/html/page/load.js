@@ -33,7 +33,7 @@ section("load", "Load and saturation", null, (box) => {
     table(
       [
         { text: "Offered per s" },
-        { text: "came through", num: true },
+        { text: "done per s", num: true },
         { text: "users", num: true },
         { text: "under way", num: true },
         { text: "n", num: true },
@@ -145,7 +145,7 @@ function throughput(s) {
       "p.small.dim",
       {},
       shape
-        ? `Universal Scalability Law: contention ${percent(s.contention[0])} (95 % sure: ${percent(s.contention[1])} to ${percent(s.contention[2])}), coherency ${s.coherency[0].toPrecision(2)}. Dots are the load levels (n below); the line is dashed beyond what was offered.`
+        ? `The Universal Scalability Law, fitted: contention ${percent(s.contention[0])} (work that must wait its turn; 95 % sure: ${percent(s.contention[1])} to ${percent(s.contention[2])}), coherency ${s.coherency[0] < 1e-9 ? "none" : s.coherency[0].toPrecision(2)} (work that grows with every pair of requests). Dots are the load levels (n below); the line is dashed beyond what was offered.`
         : "The points do not carry a fitted law; dots are the load levels (n below).",
     ),
   );
@@ -238,7 +238,7 @@ function searched() {
       c.broke_by ? [" Broke by ", name(c.broke_by), "."] : "",
       c.cut_short ? ` ${c.cut_short}` : "",
     ),
-    table(head, rows, { sort: true, copy: true, caption: "Search for the capacity" }),
+    table(head, rows, { sort: true, copy: true, caption: "Search for the capacity", class: "probes" }),
   ];
 }
 

@@ -66,8 +66,19 @@ section(
   },
 );
 
+// Below this width the places stand below one another, each set in below who calls it.
+const NARROW_MAP = 620;
+
 function picture(all, requests) {
-  const ways = all.slice(0, MAPPED);
+  const graph = graphOf(all.slice(0, MAPPED));
+  const box = h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Service map" });
+  drawn(box, (width) => {
+    box.replaceChildren(width < NARROW_MAP ? mapDown(graph, requests, width) : mapAcross(graph, requests));
+  });
+  return box;
+}
+
+function graphOf(ways) {
   const nodes = new Map();
   const node = (id, label, kind, c) => {
     if (!nodes.has(id)) nodes.set(id, { id, label, kind, c, level: null, own: 0, ins: [], outs: [] });
@@ -94,26 +105,141 @@ function picture(all, requests) {
     if (n.kind === "service") n.own = own.get(n.label) || 0;
   });
   // Levels by the shortest way from the client; what it does not reach stands below the callers it has.
-  let level = [nodes.get("client")];
   const enter = (start) => {
-    for (let front = start, depth = start[0].level; front.length; depth++) {
+    for (let front = [start], depth = start.level; front.length; depth++) {
       const next = [];
       for (const n of front)
         for (const e of n.outs)
           if (e.to.level === null) {
             e.to.level = depth + 1;
+            e.to.above = n;
             next.push(e.to);
           }
       front = next;
     }
   };
-  level[0].level = 0;
-  enter(level);
+  const client = nodes.get("client");
+  client.level = 0;
+  enter(client);
   for (const n of nodes.values())
     if (n.level === null) {
       n.level = 1;
-      enter([n]);
+      n.above = client;
+      enter(n);
     }
+  return { nodes: [...nodes.values()], edges, most: Math.max(...edges.map((e) => e.w.time_ms), 1e-9) };
+}
+
+const wayLabel = (e, requests) =>
+  `${e.w.calls ? calls(e.w.calls / requests) + "× · " : ""}${ms(e.w.time_ms / requests)} ms`;
+
+function mapOf(graph, width, height) {
+  const pad = 14;
+  const el = svg("svg", {
+    viewBox: `${-pad} ${-pad} ${width + 2 * pad} ${height + 2 * pad}`,
+    class: "map",
+    role: "img",
+    "aria-label": `Service map: ${graph.nodes.length} places, ${graph.edges.length} ways; the table below has the numbers`,
+  });
+  el.style.maxWidth = width + 2 * pad + "px";
+  return el;
+}
+
+function way(e, d, graph, requests) {
+  const path = svg("path", {
+    d,
+    "data-c": e.w.category,
+    class: "way",
+    "stroke-width": (1.5 + 9 * Math.sqrt(e.w.time_ms / graph.most)).toFixed(1),
+  });
+  path.addEventListener("mousemove", (event) =>
+    tip.show(event, [
+      h("b", {}, `${e.from.label} → ${e.to.label}`),
+      h("span", {}, category(e.w.category)),
+      e.w.calls ? `${calls(e.w.calls / requests)} calls per request (${count(e.w.calls)})` : null,
+      `${msUnit(e.w.time_ms / requests)} per request, ${percent(e.w.time_ms / P.total_ms)} of all`,
+    ]),
+  );
+  path.addEventListener("mouseleave", tip.hide);
+  return path;
+}
+
+function place(n, requests, [x, y, width, height], chars, before) {
+  const share = n.own / Math.max(P.total_ms, 1e-9);
+  const inTime = n.ins.reduce((sum, e) => sum + e.w.time_ms, 0),
+    inCalls = n.ins.reduce((sum, e) => sum + e.w.calls, 0);
+  const second =
+    n.kind === "client"
+      ? `${count(requests)} requests`
+      : n.kind === "service"
+        ? `${before || ""}own ${ms(n.own / requests)} ms · ${percent(share)}`
+        : `${calls(inCalls / requests)}× · ${ms(inTime / requests)} ms · ${percent(inTime / Math.max(P.total_ms, 1e-9))}`;
+  const text = clean(n.label);
+  const short = text.length > chars ? text.slice(0, chars - 9) + "…" + text.slice(-8) : text;
+  const peer = n.kind === "peer";
+  const g = svg("g", { transform: `translate(${x},${y})`, class: "place " + n.kind });
+  g.append(svg("rect", { width, height, rx: peer ? height / 2 : 8 }));
+  if (n.c) g.append(svg("rect", { x: peer ? 18 : 10, y: 12, width: 10, height: 10, rx: 2, "data-c": n.c, class: "dot" }));
+  // Within a picture of its own, which clips what is too long.
+  g.append(
+    svg(
+      "svg",
+      { width: width - 8, height },
+      svg("text", { x: n.c ? (peer ? 34 : 26) : 10, y: 21, class: "place-name" }, short),
+      svg("text", { x: peer ? 18 : 10, y: 40, class: "place-own" }, second),
+    ),
+  );
+  g.addEventListener("mousemove", (event) =>
+    tip.show(event, [
+      h("b", {}, n.label),
+      n.c ? category(n.c) : null,
+      second,
+      peer ? `${count(inCalls)} calls` : null,
+    ]),
+  );
+  g.addEventListener("mouseleave", tip.hide);
+  return g;
+}
+
+// Places below one another, as for a phone: each below its caller, ways on the left; what else calls it on the right.
+function mapDown(graph, requests, room) {
+  const high = 52,
+    gap = 12,
+    step = 22;
+  const order = [];
+  const walk = (n) => {
+    n.row = order.length;
+    order.push(n);
+    const below = graph.nodes.filter((m) => m.above === n);
+    const time = (m) => m.ins.reduce((sum, e) => sum + e.w.time_ms, 0);
+    below.sort((a, b) => (a.kind === "service") - (b.kind === "service") || time(b) - time(a)).forEach(walk);
+  };
+  walk(graph.nodes[0]);
+  const width = room - 28;
+  const others = graph.edges.filter((e) => e.to.above !== e.from);
+  const at = (n) => [n.level * step, n.row * (high + gap), width - n.level * step - (others.length ? 26 : 0), high];
+  const el = mapOf(graph, width, order.length * (high + gap) - gap);
+  for (const e of graph.edges) {
+    const [x1, y1, w1] = at(e.from),
+      [x2, y2, w2] = at(e.to);
+    const d =
+      e.to.above === e.from
+        ? `M${x1 + 11},${y1 + high} V${y2 + high / 2} H${x2}`
+        : `M${x1 + w1},${y1 + high / 2} C${x1 + w1 + 34},${y1 + high / 2} ${x2 + w2 + 34},${y2 + high / 2} ${x2 + w2},${y2 + high / 2}`;
+    const line = way(e, d, graph, requests);
+    line.setAttribute("stroke-linejoin", "round");
+    el.append(line);
+  }
+  for (const n of order) {
+    const in0 = n.ins.find((e) => e.from === n.above);
+    el.append(place(n, requests, at(n), 34, in0 ? `way ${wayLabel(in0, requests)} · ` : ""));
+  }
+  return el;
+}
+
+// Places in columns by how far they are from the client.
+function mapAcross(graph, requests) {
+  const { nodes, edges } = graph;
   const columns = [];
   nodes.forEach((n) => (columns[n.level] = columns[n.level] || []).push(n));
   const W0 = 176,
@@ -140,18 +266,9 @@ function picture(all, requests) {
       n.y += free;
     });
   });
-  const width = columns.length * (W0 + GX) - GX,
-    pad = 14;
-  const most = Math.max(...edges.map((e) => e.w.time_ms), 1e-9);
-  const el = svg("svg", {
-    viewBox: `${-pad} ${-pad} ${width + 2 * pad} ${tall + 2 * pad}`,
-    class: "map",
-    role: "img",
-    "aria-label": `Service map: ${nodes.size} places, ${edges.length} ways; the table below has the numbers`,
-  });
-  el.style.minWidth = Math.min(width, 760) + "px";
-  el.style.maxWidth = width + 2 * pad + "px";
-  const label = (e) => `${e.w.calls ? calls(e.w.calls / requests) + "× · " : ""}${ms(e.w.time_ms / requests)} ms`;
+  const width = columns.length * (W0 + GX) - GX;
+  const el = mapOf(graph, width, tall);
+  el.style.minWidth = Math.min(width, 560) + "px";
   const texts = [];
   for (const e of edges) {
     const back = e.to.level <= e.from.level;
@@ -162,22 +279,7 @@ function picture(all, requests) {
     const bend = back
       ? `M${x1},${y1} C${x1 + 70},${y1 + 30} ${x2 + 70},${y2 - 30} ${x2},${y2}`
       : `M${x1},${y1} C${x1 + GX / 2},${y1} ${x2 - GX / 2},${y2} ${x2},${y2}`;
-    const path = svg("path", {
-      d: bend,
-      "data-c": e.w.category,
-      class: "way",
-      "stroke-width": (1.5 + 9 * Math.sqrt(e.w.time_ms / most)).toFixed(1),
-    });
-    path.addEventListener("mousemove", (event) =>
-      tip.show(event, [
-        h("b", {}, `${e.from.label} → ${e.to.label}`),
-        h("span", {}, category(e.w.category)),
-        e.w.calls ? `${calls(e.w.calls / requests)} calls per request (${count(e.w.calls)})` : null,
-        `${msUnit(e.w.time_ms / requests)} per request, ${percent(e.w.time_ms / P.total_ms)} of all`,
-      ]),
-    );
-    path.addEventListener("mouseleave", tip.hide);
-    el.append(path);
+    el.append(way(e, bend, graph, requests));
     if (e.to.kind === "peer") continue;
     const along = 0.66,
       cubic = (a, b, c, d) =>
@@ -191,58 +293,11 @@ function picture(all, requests) {
           class: "way-label",
           "text-anchor": "middle",
         },
-        label(e),
+        wayLabel(e, requests),
       ),
     );
   }
-  const short = (text) => {
-    const t = clean(text);
-    return t.length > 22 ? t.slice(0, 13) + "…" + t.slice(-8) : t;
-  };
-  for (const n of nodes.values()) {
-    const share = n.own / Math.max(P.total_ms, 1e-9);
-    const inTime = n.ins.reduce((sum, e) => sum + e.w.time_ms, 0),
-      inCalls = n.ins.reduce((sum, e) => sum + e.w.calls, 0);
-    const second =
-      n.kind === "client"
-        ? `${count(requests)} requests`
-        : n.kind === "service"
-          ? `own ${ms(n.own / requests)} ms · ${percent(share)}`
-          : `${calls(inCalls / requests)}× · ${ms(inTime / requests)} ms · ${percent(inTime / Math.max(P.total_ms, 1e-9))}`;
-    const g = svg("g", { transform: `translate(${n.x},${n.y})`, class: "place " + n.kind });
-    g.append(svg("rect", { width: W0, height: H0, rx: n.kind === "peer" ? 26 : 8 }));
-    if (n.c)
-      g.append(
-        svg("rect", {
-          x: n.kind === "peer" ? 18 : 10,
-          y: 12,
-          width: 10,
-          height: 10,
-          rx: 2,
-          "data-c": n.c,
-          class: "dot",
-        }),
-      );
-    // Within a picture of its own, which clips what is too long.
-    g.append(
-      svg(
-        "svg",
-        { width: W0 - 8, height: H0 },
-        svg("text", { x: n.c ? (n.kind === "peer" ? 34 : 26) : 10, y: 21, class: "place-name" }, short(n.label)),
-        svg("text", { x: n.kind === "peer" ? 18 : 10, y: 40, class: "place-own" }, second),
-      ),
-    );
-    g.addEventListener("mousemove", (event) =>
-      tip.show(event, [
-        h("b", {}, n.label),
-        n.c ? category(n.c) : null,
-        second,
-        n.kind === "peer" ? `${count(inCalls)} calls` : null,
-      ]),
-    );
-    g.addEventListener("mouseleave", tip.hide);
-    el.append(g);
-  }
+  for (const n of nodes) el.append(place(n, requests, [n.x, n.y, W0, H0], 22));
   texts.forEach((t) => el.append(t));
-  return h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Service map" }, el);
+  return el;
 }

@@ -101,7 +101,10 @@ function waterfall(tree, { label, role, owners, trace, marked = new Set() }) {
     { "aria-hidden": "true" },
     niceTicks(length / 1e6, 6).map((t) => {
       const el = h("span", {}, ms(t).replace(/\.0+$/, "") + (t === 0 ? NARROW + "ms" : ""));
-      el.style.left = (100 * t * 1e6) / length + "%";
+      const at = (100 * t * 1e6) / length;
+      el.style.left = at + "%";
+      // The last one ends at its mark where there is no room beyond.
+      if (at > 92) el.style.transform = "translateX(-100%)";
       return el;
     }),
   );

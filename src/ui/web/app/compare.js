@@ -100,7 +100,7 @@ function compareStep(step) {
             { pic: true, sr: "Change" },
           ],
           rows,
-          { caption: `What changed in ${step.name}`, sort: true },
+          { caption: `What changed in ${step.name}`, sort: true, class: "parts" },
         )
       : h("p.empty", {}, "No contributor of this step changed."),
   );
@@ -145,7 +145,7 @@ function compareOperations(box, c) {
         { text: "Verdict" },
       ],
       rows,
-      { caption: "Operations", sort: true, copy: true },
+      { caption: "Operations", sort: true, copy: true, class: "operations" },
     ),
   );
   const left = c.operations_omitted + Math.max(0, c.operations.length - 200);
@@ -279,7 +279,7 @@ pages.compare = (box, page) => {
         { c: ratioPicture(s.p95) },
         { c: pill(s.verdict), v: s.verdict },
       ]),
-      { caption: "Steps", sort: true, copy: true },
+      { caption: "Steps", sort: true, copy: true, class: "sides" },
     ),
   );
   compareOperations(box, c);

@@ -335,7 +335,7 @@ function liveContributors(look) {
         ms(c.mean_ms),
         percent(c.share),
       ]),
-      { caption: "Top contributors" },
+      { caption: "Top contributors", class: "top-contributors" },
     ),
   );
 }

@@ -285,7 +285,7 @@ pages.trend = (box, page) => {
           { c: run.doubt || "", v: run.doubt || "" },
         ];
       }),
-      { caption: "Runs of the trend", sort: true, copy: true },
+      { caption: "Runs of the trend", sort: true, copy: true, class: "points" },
     ),
   );
 };
