@@ -98,7 +98,8 @@ pub struct ImportArgs {
     /// A file, `-` for standard input, or a curl line in quotes.
     #[arg(value_name = "FILE|CURL")]
     pub what: String,
-    /// What it is, where it cannot be told: curl, har, openapi, postman, access-log, k6 or locust.
+    /// What it is, where it cannot be told: curl, har, openapi, postman, access-log, k6, locust,
+    /// powershell or fetch.
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
     /// Where the requests go, where the file does not say or says something else.

@@ -1,12 +1,12 @@
 //! What is taken from answers, and whether they are as expected.
 
 use super::field_map::FieldMap;
-use super::render::{Scope, holds, render};
+use super::render::{Scope, holds, render, value};
 use super::send::Walk;
 use super::words::Words;
 use crate::record::{CheckFailure, Nanos, Timestamp};
 use crate::scenario::{
-    Awaited, Call, Extract, Locale, Missing, Pattern, Source, Step, Take, Template, text_of,
+    Awaited, Call, Extract, Locale, Missing, Pattern, Source, Step, Take, Template, ValueCondition, text_of,
 };
 use http::HeaderMap;
 use rand::RngExt;
@@ -94,17 +94,26 @@ pub fn look(
         let found = found(&extract.source, extract.take, answer, &mut json, &mut html);
         keep(extract, found, walk, &mut taken, words);
     }
+    let Walk { variables, row, random, iteration, .. } = walk;
+    let scope =
+        Scope { variables, row: row.as_ref(), user, iteration: *iteration, now: measured.now, locale };
     for check in &expect.headers {
         let value =
             answer.headers.get(&check.header).map(|v| Value::from(String::from_utf8_lossy(v.as_bytes())));
         let found: Vec<&Value> = value.iter().collect();
-        note(&mut verdict, &check.name, check.condition.holds(&found), || seen_of(&found), words);
+        note_condition(&mut verdict, (&check.name, &check.condition), &found, (&scope, random), words);
     }
     for check in &expect.json {
         match json.value() {
             Ok(value) => {
                 let found = check.path.query(value).all();
-                note(&mut verdict, &check.name, check.condition.holds(&found), || seen_of(&found), words);
+                note_condition(
+                    &mut verdict,
+                    (&check.name, &check.condition),
+                    &found,
+                    (&scope, random),
+                    words,
+                );
             }
             Err(why) => {
                 let why = why.clone();
@@ -112,9 +121,6 @@ pub fn look(
             }
         }
     }
-    let Walk { variables, row, random, iteration, .. } = walk;
-    let scope =
-        Scope { variables, row: row.as_ref(), user, iteration: *iteration, now: measured.now, locale };
     look_for_texts(step, body, &scope, random, &mut verdict, words);
     if !expect.matches.is_empty() {
         let text = String::from_utf8_lossy(body);
@@ -128,6 +134,28 @@ pub fn look(
         note(&mut verdict, name, holds(condition, &scope, random), || "false".to_string(), words);
     }
     verdict
+}
+
+/// A condition on what was found, with its templates filled.
+fn note_condition(
+    verdict: &mut Verdict,
+    (name, condition): (&Arc<str>, &ValueCondition),
+    found: &[&Value],
+    (scope, random): (&Scope, &mut SmallRng),
+    words: &mut Words,
+) {
+    match condition.filled(|template| operand(template, scope, random)) {
+        Ok(condition) => note(verdict, name, condition.holds(found), || seen_of(found), words),
+        Err(why) => note(verdict, name, false, || why, words),
+    }
+}
+
+/// What a condition's template gives; one that is a single hole keeps its value's type.
+fn operand(template: &Template, scope: &Scope, random: &mut SmallRng) -> Result<Value, String> {
+    match template.as_single_hole() {
+        Some(expression) => value(expression, scope, random),
+        None => filled(template, scope, random).map(|text| Value::from(text.into_owned())),
+    }
 }
 
 /// Texts that are to be in a body, and those that are not.
@@ -177,21 +205,37 @@ fn status_seen(step: &Step, answer: &Answer) -> String {
 }
 
 /// Whether a message is the one that is waited for.
-pub fn found_in(awaited: &Awaited, body: &[u8]) -> bool {
-    if !awaited.contains.iter().all(|text| find(body, text.as_bytes()).is_some()) {
-        return false;
+///
+/// # Errors
+/// A sentence that says which template cannot be filled.
+pub fn found_in(
+    awaited: &Awaited,
+    body: &[u8],
+    scope: &Scope,
+    random: &mut SmallRng,
+) -> Result<bool, String> {
+    for text in &awaited.contains {
+        if find(body, filled(text, scope, random)?.as_bytes()).is_none() {
+            return Ok(false);
+        }
     }
     if !awaited.matches.is_empty() {
         let text = String::from_utf8_lossy(body);
         if !awaited.matches.iter().all(|pattern| pattern.0.is_match(&text)) {
-            return false;
+            return Ok(false);
         }
     }
     if awaited.json.is_empty() {
-        return true;
+        return Ok(true);
     }
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
-    awaited.json.iter().all(|check| check.condition.holds(&check.path.query(&value).all()))
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return Ok(false) };
+    for check in &awaited.json {
+        let condition = check.condition.filled(|template| operand(template, scope, random))?;
+        if !condition.holds(&check.path.query(&value).all()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Takes values from an answer, without any other checks.
@@ -238,6 +282,7 @@ fn found(
             let value = answer.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
             value.map(|v| vec![Value::from(v)]).ok_or_else(|| format!("no header {name}"))
         }
+        Source::Status => Ok(vec![answer.status.into()]),
         Source::Cookie(name) => one(cookie(&answer.headers, name), "the answer sets no such cookie"),
         Source::Between(left, right) => one(between(json.body, left, right), "not in the body"),
         Source::Json(path, _) => {

@@ -33,6 +33,7 @@ mod sampling;
 mod schedule;
 mod seat;
 mod send;
+mod shared;
 mod stamp;
 mod stream;
 mod target;
@@ -188,6 +189,7 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         stop: options.stop.clone(),
         live: Arc::clone(&options.live),
         control: options.control.clone(),
+        shared: Arc::default(),
     };
     setup.scenario = grpc::describe(setup.clone()).map_err(LoadError::Undescribed)?;
     let mut around = Counts::default();

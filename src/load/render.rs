@@ -91,6 +91,18 @@ fn evaluate<'a>(
         Expression::User => owned(scope.user),
         Expression::Iteration => owned(scope.iteration),
         Expression::Pick(low, high) => owned(random.random_range(*low..=*high)),
+        Expression::PickBetween(low, high) => {
+            let end = |e: &'a Expression, random: &mut SmallRng| -> Result<i64, String> {
+                let value = evaluate(e, scope, random)?;
+                let number = value.as_i64().or_else(|| text_of(&value).trim().parse().ok());
+                number.ok_or_else(|| format!("{} is no whole number", described(e)))
+            };
+            let (low, high) = (end(low, random)?, end(high, random)?);
+            if low > high {
+                return Err(format!("pick({low}, {high}) is an empty range"));
+            }
+            owned(random.random_range(low..=high))
+        }
         Expression::OneOf(values) => {
             let index = random.random_range(0..values.len().max(1));
             match values.get(index) {
@@ -493,6 +505,16 @@ mod tests {
         assert_eq!(sent, json!([7, 8, 3.5, 4, 3, "a1", true, true, true, false, true, true, 2]));
         assert!(filled("/{{ 1 / 0 }}", "{}", json!({})).unwrap_err().contains("cannot be calculated"));
         assert!(filled("/{{ list + got.none }}", "{}", json!({})).is_err());
+        let picked =
+            r#"["{{ pick(got.n, got.n + 1) }}", "{{ pick(got.n, got.t) }}", "{{ pick(1, got.n) }}"]"#;
+        let (_, json) = filled("/", picked, json!({"n": 7, "t": "7"})).unwrap();
+        let sent: Vec<i64> = serde_json::from_str(&json).unwrap();
+        assert!((7..=8).contains(&sent[0]) && sent[1] == 7 && (1..=7).contains(&sent[2]), "{sent:?}");
+        assert_eq!(
+            filled("/{{ pick(got.n, 1) }}", "{}", json!({"n": 7})).unwrap_err(),
+            "pick(7, 1) is an empty range"
+        );
+        assert_eq!(filled("/{{ pick(1, word) }}", "{}", json!({})).unwrap_err(), "`word` is no whole number");
         assert!(
             is_true(&json!("no")) && !is_true(&json!("")) && !is_true(&json!([])) && !is_true(&json!(0.0))
         );

@@ -12,6 +12,7 @@ use super::pool::Pool;
 use super::random::Ids;
 use super::sampling::Sampler;
 use super::schedule::{Schedule, Timeline};
+use super::shared::Shared;
 use super::timer::Timer;
 use super::words::Words;
 use crate::record::{Threshold, Timestamp};
@@ -65,6 +66,8 @@ pub struct Thread {
     pub seed: u64,
     /// Which traces servers are asked to record.
     pub sampler: Sampler,
+    /// Variables of the whole run.
+    pub shared: Arc<Shared>,
 }
 
 /// What a load follows that can be changed while it runs; nothing where it cannot.

@@ -158,11 +158,26 @@ async fn iterate(
     thread.count(|c| c.iterations += 1);
     let mut walker = Walker::new(thread, seat, iteration, random, until);
     let mut walked = walker.walk(journey, due).await;
+    keep_of_user(thread, seat, &mut walked.variables);
     if journey.pace != Think::default() {
         let pace = pause(journey.pace, &mut of_iteration(!thread.seed, seat.user, iteration));
         walked.next = walked.next.max(due + pace);
     }
     walked
+}
+
+/// What lasts as long as the user is there for its next iteration.
+fn keep_of_user(thread: &Thread, seat: &mut Seat, variables: &mut [Value]) {
+    let slots = &thread.scenario.kept.user;
+    if slots.is_empty() {
+        return;
+    }
+    let kept = seat.variables.get_or_insert_with(|| thread.scenario.variables.clone());
+    for slot in slots {
+        if let (Some(place), Some(value)) = (kept.get_mut(*slot), variables.get_mut(*slot)) {
+            *place = std::mem::take(value);
+        }
+    }
 }
 
 /// A walk outside of iterations: setting up and clearing away.
@@ -197,8 +212,8 @@ struct Frame<'a> {
     at: usize,
     /// Where its counters begin.
     counters: usize,
-    /// The data row of the journey that called, to be restored.
-    caller_row: Option<Row<'a>>,
+    /// The data row of the journey that called, to be restored; nothing where it is this one's too.
+    caller_row: Option<Option<Row<'a>>>,
 }
 
 /// Whether a walk goes on after a request.
@@ -216,6 +231,8 @@ struct Walker<'a, 's> {
     intended: Timestamp,
     counters: Vec<u32>,
     sent_any: bool,
+    /// The run's own variables as they were last seen, and their version.
+    of_run: (Vec<Value>, u64),
 }
 
 impl<'a, 's> Walker<'a, 's> {
@@ -229,7 +246,27 @@ impl<'a, 's> Walker<'a, 's> {
         let scenario = &*thread.scenario;
         let variables = seat.variables.as_ref().unwrap_or(&scenario.variables).clone();
         let walk = Walk { iteration, variables, row: None, random, trace: None };
-        Walker { thread, seat, walk, until, intended: Timestamp(0), counters: Vec::new(), sent_any: false }
+        let mut walker = Walker {
+            thread,
+            seat,
+            walk,
+            until,
+            intended: Timestamp(0),
+            counters: Vec::new(),
+            sent_any: false,
+            of_run: (Vec::new(), 0),
+        };
+        walker.exchange_kept();
+        walker
+    }
+
+    /// Leaves the variables of the run for others, and takes theirs.
+    fn exchange_kept(&mut self) {
+        let slots = &self.thread.scenario.kept.run;
+        if !slots.is_empty() {
+            let (before, seen) = &mut self.of_run;
+            self.thread.shared.exchange(slots, &mut self.walk.variables, before, seen);
+        }
     }
 
     /// Walks a journey, and those that it calls, to its end.
@@ -239,7 +276,7 @@ impl<'a, 's> Walker<'a, 's> {
             self.walk.trace = Some(WalkTrace::new(self.thread, journey.first, due));
         }
         let mut callers: Vec<Frame> = Vec::new();
-        let Some(mut frame) = self.enter(journey) else {
+        let Some(mut frame) = self.enter(journey, false) else {
             return self.walked(due, false, true);
         };
         let mut without_request = 0u32;
@@ -247,7 +284,9 @@ impl<'a, 's> Walker<'a, 's> {
             let Some(op) = frame.journey.flow.get(frame.at) else {
                 let Some(caller) = callers.pop() else { break };
                 self.counters.truncate(frame.counters);
-                self.walk.row = frame.caller_row.take();
+                if let Some(row) = frame.caller_row.take() {
+                    self.walk.row = row;
+                }
                 frame = caller;
                 continue;
             };
@@ -262,7 +301,7 @@ impl<'a, 's> Walker<'a, 's> {
                 }
                 Op::Call(called) => {
                     let called = &self.thread.scenario.journeys[*called];
-                    match self.enter(called) {
+                    match self.enter(called, frame.journey.shares_row) {
                         Some(entered) => callers.push(std::mem::replace(&mut frame, entered)),
                         None => {
                             return self.walked(self.intended, false, true);
@@ -290,9 +329,10 @@ impl<'a, 's> Walker<'a, 's> {
     }
 
     /// Begins a journey; nothing when its data is used up.
-    fn enter(&mut self, journey: &'a Journey) -> Option<Frame<'a>> {
-        let caller_row = self.walk.row.take();
-        if let Some(data) = &journey.data {
+    fn enter(&mut self, journey: &'a Journey, has_shared_row: bool) -> Option<Frame<'a>> {
+        let goes_on = journey.shares_row && has_shared_row;
+        let caller_row = if goes_on { None } else { Some(self.walk.row.take()) };
+        if let Some(data) = journey.data.as_ref().filter(|_| !goes_on) {
             let scenario = &*self.thread.scenario;
             self.walk.row = Some(row(
                 data,
@@ -379,6 +419,7 @@ impl<'a, 's> Walker<'a, 's> {
             if end.went == Went::Over {
                 return Next::End(self.until);
             }
+            self.exchange_kept();
             let failed = end.flawed || end.went != Went::On;
             if failed && retries > 0 {
                 retries -= 1;

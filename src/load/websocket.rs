@@ -18,6 +18,7 @@ use http::Request;
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -339,16 +340,7 @@ impl Talk<'_, '_, '_> {
     }
 
     fn filled(&mut self, said: &Said) -> Result<Message, Failed> {
-        let Walk { variables, row, random, iteration, .. } = &mut *self.walk;
-        let thread = self.attempt.thread;
-        let scope = Scope {
-            variables,
-            row: row.as_ref(),
-            user: self.seat.user,
-            iteration: *iteration,
-            now: thread.clock.now(),
-            locale: thread.scenario.locale,
-        };
+        let (scope, random) = self.scope();
         let mut text = String::new();
         let (Said::Text(template) | Said::Binary(template)) = said;
         render(template, &scope, random, &mut text)
@@ -457,6 +449,28 @@ impl Talk<'_, '_, '_> {
         Some((at, message))
     }
 
+    /// Whether a message is the one that is waited for.
+    fn is_awaited(&mut self, awaited: &Awaited, body: &[u8]) -> Result<bool, Failed> {
+        let (scope, random) = self.scope();
+        found_in(awaited, body, &scope, random)
+            .map_err(|why| (FailureClass::Template, format!("{}: {why}", awaited.name)))
+    }
+
+    /// What templates may look at now.
+    fn scope(&mut self) -> (Scope<'_>, &mut SmallRng) {
+        let Walk { variables, row, random, iteration, .. } = &mut *self.walk;
+        let thread = self.attempt.thread;
+        let scope = Scope {
+            variables,
+            row: row.as_ref(),
+            user: self.seat.user,
+            iteration: *iteration,
+            now: thread.clock.now(),
+            locale: thread.scenario.locale,
+        };
+        (scope, random)
+    }
+
     async fn expect(&mut self, awaited: &Awaited) -> Result<(), Failed> {
         let begun = self.asked.unwrap_or_else(|| self.now());
         let limit = awaited.within.map(|within| begun + within);
@@ -471,7 +485,7 @@ impl Talk<'_, '_, '_> {
                     break;
                 }
                 let body = message.clone().into_data();
-                if found_in(awaited, &body) {
+                if self.is_awaited(awaited, &body)? {
                     if let Some(asked) = self.asked.filter(|asked| at >= *asked) {
                         self.messages.answered(at.since(asked));
                         self.asked = None;

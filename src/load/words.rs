@@ -68,12 +68,19 @@ pub fn of_exchange(error: &hyper::Error, head_seen: bool) -> FailureClass {
     if let Some(io) = io_error(error) {
         return match io.kind() {
             // hyper reports broken chunks and lengths as invalid input of its own decoder.
+            _ if is_refused_by_tls(io) => FailureClass::Tls,
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => FailureClass::InvalidResponse,
             io::ErrorKind::UnexpectedEof if head_seen => FailureClass::BodyTruncated,
             _ => FailureClass::Reset,
         };
     }
     if head_seen { FailureClass::BodyTruncated } else { FailureClass::Reset }
+}
+
+/// Whether the peer ended TLS with an alert: over version 1.3 it refuses a certificate only after the handshake.
+pub fn is_refused_by_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
 }
 
 fn io_error(error: &hyper::Error) -> Option<&io::Error> {

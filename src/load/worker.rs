@@ -12,6 +12,7 @@ use super::pool::{Pool, Terms};
 use super::random::Ids;
 use super::sampling::Sampler;
 use super::schedule::{ONE, Schedule};
+use super::shared::Shared;
 use super::thread::{Followed, Thread};
 use super::timer::Timer;
 use super::tls::Tls;
@@ -55,6 +56,7 @@ pub struct Setup {
     pub stop: StopSignal,
     pub live: Arc<LiveCounters>,
     pub control: Option<ControlSignal>,
+    pub shared: Arc<Shared>,
 }
 
 /// Runs one thread's share of the load: says that it is ready, waits for the moment at which load begins, and gives its
@@ -213,6 +215,7 @@ pub fn thread_of(
         sampler: Sampler::new(setup.sampling, setup.threads, scenario.steps.len(), begin),
         scenario: Arc::clone(scenario),
         schedule: Arc::clone(schedule),
+        shared: Arc::clone(&setup.shared),
     })
 }
 

@@ -67,6 +67,8 @@ impl GeneratorLimit {
 const CPU_LIMIT: f64 = 0.9;
 /// Ready without a core for this share of the time …
 const RUN_DELAY_LIMIT: f64 = 0.2;
+/// … or, whatever it would have used, for this share: every second answer was there and waited to be read.
+const STARVED: f64 = 0.5;
 /// The event loop of an idle generator is late by some tenths of a millisecond.
 const LAG_LIMIT: Nanos = Nanos::from_millis(50);
 /// Fewest looks from which anything follows.
@@ -108,8 +110,8 @@ pub fn generator_limit(samples: &[GeneratorSample]) -> Option<GeneratorLimit> {
     let lag = Nanos(median(&|s| s.lag.0 as f64) as u64);
     if cpu >= CPU_LIMIT {
         Some(GeneratorLimit::Cpu(cpu))
-    } else if delay >= RUN_DELAY_LIMIT && delay + cpu >= CPU_LIMIT {
-        // It wanted a whole core, and others had a part of it.
+    } else if delay >= RUN_DELAY_LIMIT && delay + cpu >= CPU_LIMIT || delay >= STARVED {
+        // It wanted a whole core and others had a part of it, or it hardly got one.
         Some(GeneratorLimit::RunQueue(delay))
     } else if lag >= LAG_LIMIT {
         Some(GeneratorLimit::Lag(lag))
@@ -143,6 +145,11 @@ mod tests {
         };
         assert_eq!(looks(|_| of(0.6, 0.35)), Some(GeneratorLimit::RunQueue(0.35)));
         assert_eq!(looks(|_| of(0.1, 0.3)), None);
+        assert_eq!(
+            looks(|_| of(0.19, 0.63)),
+            Some(GeneratorLimit::RunQueue(0.63)),
+            "a closed model that others starve"
+        );
     }
 
     #[test]

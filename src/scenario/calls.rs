@@ -147,7 +147,7 @@ pub struct Awaited {
     /// The check's name in reports.
     pub name: Arc<str>,
     /// Texts that it contains.
-    pub contains: Vec<String>,
+    pub contains: Vec<Template>,
     /// Patterns that it matches.
     pub matches: Vec<Pattern>,
     /// Conditions on it as JSON.

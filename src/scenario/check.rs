@@ -1,9 +1,11 @@
 //! Conditions on answers: `expect: {status: 2xx, json: {"$.price": "> 0"}}`.
 
+use super::template::Template;
 use super::threshold::Comparison;
 use super::types::Pattern;
 use crate::record::grpc_status_name;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 
 /// What must hold of a status.
@@ -80,6 +82,51 @@ pub enum Condition {
     Length(Comparison, u64),
     /// It is of that kind.
     Is(Kind),
+    /// A comparison with what a template gives.
+    Made(Box<MadeCondition>),
+}
+
+/// A condition whose operand has templates: `== {{ id }}`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeCondition {
+    /// What it does with its operand.
+    pub how: Operation,
+    /// The operand.
+    pub operand: Template,
+    /// As it was typed, for its name.
+    pub typed: String,
+}
+
+/// What a condition with templates does with its operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It compares so.
+    Compares(Comparison),
+    /// See [`Condition::Contains`].
+    Contains,
+    /// See [`Condition::Lacks`].
+    Lacks,
+}
+
+impl MadeCondition {
+    /// What stands before the first template, and the operand with its templates.
+    pub(super) fn split(text: &str) -> Result<(Operation, &str), String> {
+        let text = text.trim();
+        if let Some((comparison, operand)) = Comparison::parse(text) {
+            return Ok((Operation::Compares(comparison), operand.trim_start()));
+        }
+        for (word, how) in [("not contains ", Operation::Lacks), ("contains ", Operation::Contains)] {
+            if let Some(rest) = text.strip_prefix(word) {
+                return Ok((how, rest.trim_start()));
+            }
+        }
+        match text.split_whitespace().next().unwrap_or_default() {
+            word @ ("matches" | "in" | "length" | "is" | "not") => Err(format!(
+                "`{word}` takes no templates: those go with ==, !=, <, <=, >, >=, contains and not contains"
+            )),
+            _ => Ok((Operation::Compares(Comparison::Equal), text)),
+        }
+    }
 }
 
 /// Kinds of JSON values.
@@ -155,6 +202,28 @@ impl Condition {
         })
     }
 
+    /// The condition with its template filled by `fill`; itself where it has none.
+    ///
+    /// # Errors
+    /// What `fill` says.
+    pub fn filled(
+        &self,
+        fill: impl FnOnce(&Template) -> Result<Value, String>,
+    ) -> Result<Cow<'_, Condition>, String> {
+        let Condition::Made(made) = self else { return Ok(Cow::Borrowed(self)) };
+        let value = fill(&made.operand)?;
+        let text = || super::template::text_of(&value).into_owned();
+        Ok(Cow::Owned(match made.how {
+            // A text that spells a number is compared as one.
+            Operation::Compares(comparison) => match (&value, number(&value)) {
+                (Value::String(_), Some(number)) => Condition::Compares(comparison, number.into()),
+                _ => Condition::Compares(comparison, value),
+            },
+            Operation::Contains => Condition::Contains(text()),
+            Operation::Lacks => Condition::Lacks(text()),
+        }))
+    }
+
     /// Whether it holds of all values found at a place.
     pub fn holds(&self, found: &[&Value]) -> bool {
         match self {
@@ -187,6 +256,8 @@ impl Condition {
                 comparison.holds(length as f64, *wanted as f64)
             }
             Condition::Is(kind) => kind.is_of(value),
+            // It is filled before it is asked.
+            Condition::Made(_) => false,
             Condition::Compares(comparison, wanted) => match (number(value), wanted.as_f64()) {
                 (Some(actual), Some(limit)) => comparison.holds(actual, limit),
                 _ => match comparison {
@@ -214,6 +285,7 @@ impl fmt::Display for Condition {
                 let name = Kind::NAMES.iter().find(|(_, k)| k == kind).map_or("", |(name, _)| name);
                 write!(f, "is {name}")
             }
+            Condition::Made(made) => f.write_str(&made.typed),
         }
     }
 }

@@ -32,7 +32,7 @@ mod yaml;
 
 pub use address::{base64, base64_bytes};
 pub use calls::{Awaited, Call, Conversation, RpcCall, Said, Sending, Turn, Until};
-pub use check::{Condition as ValueCondition, StatusCheck, StatusRange, compares};
+pub use check::{Condition as ValueCondition, MadeCondition, Operation, StatusCheck, StatusRange, compares};
 pub use data::{Table, shuffled};
 pub use error::{Place, ScenarioError};
 pub use http_options::{
@@ -53,8 +53,9 @@ pub use threshold::{
 };
 pub use types::{
     AtEnd, Body, BodyPart, Caching, Data, Endpoint, Expect, Extract, FindingRule, HeaderCheck, Journey,
-    JsonCheck, Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice, Redirects, RowOrder,
-    Sampling, Scenario, Several, Source, Step, Take, Telemetry, Then, Think, Timeouts, TraceScope, Trust,
+    JsonCheck, Keep, KeptSlots, Lifecycle, Missing, OnFailure, Op, OtlpProtocol, Pattern, ProtocolChoice,
+    Redirects, RowOrder, Sampling, Scenario, Several, Source, Step, Take, Telemetry, Then, Think, Timeouts,
+    TraceScope, Trust,
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 

@@ -441,6 +441,10 @@ fn limit_for(metric: &Metric, text: &str, name: &str) -> Result<Limit, String> {
         | Metric::SpanOwn(_)
         | Metric::ServiceOwn(_)
         | Metric::Category(_, Part::Share) => match quantity::ratio(text) {
+            // 1 may be meant as a hundredth, and as the whole would always hold.
+            Some(1.0) if !text.trim().ends_with('%') => {
+                Err(format!("{name}: 1 is 100 %: write 1% or 0.01, or 100%"))
+            }
             Some(ratio) if ratio <= 1.0 => Ok(Limit::Ratio(ratio)),
             _ => Err(format!("{name} is compared with a share such as 0.1% or 0.001, not {text:?}")),
         },

@@ -53,6 +53,8 @@ pub struct Scenario {
     pub telemetry: Option<Telemetry>,
     /// Initial values of variables by slot; extracted ones are null until they are extracted.
     pub variables: Vec<serde_json::Value>,
+    /// Which of them outlast an iteration.
+    pub kept: KeptSlots,
     /// The country and language of invented data.
     pub locale: Locale,
     /// Values that must not be seen.
@@ -110,6 +112,8 @@ pub struct Journey {
     pub first: StepId,
     /// Its data rows.
     pub data: Option<Data>,
+    /// Whether the data is the scenario's, so that a journey that is called goes on with its caller's row.
+    pub shares_row: bool,
     /// What a walk does.
     pub flow: Vec<Op>,
     /// How many counters it needs.
@@ -244,6 +248,29 @@ pub struct Extract {
     pub take: Take,
     /// What to do when it is not there.
     pub missing: Missing,
+    /// Who has it beyond the iteration.
+    pub keep: Keep,
+}
+
+/// How long a variable's value lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// To the end of the iteration.
+    #[default]
+    Iteration,
+    /// As long as its user.
+    User,
+    /// To the end of the run, for all users.
+    Run,
+}
+
+/// Variables that outlast an iteration, by slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptSlots {
+    /// As long as their user.
+    pub user: Vec<usize>,
+    /// To the end of the run, for all users.
+    pub run: Vec<usize>,
 }
 
 /// Where an extracted value stands.
@@ -253,6 +280,8 @@ pub enum Source {
     Json(Arc<JsonPath>, Several),
     /// In a header.
     Header(HeaderName),
+    /// The status.
+    Status,
     /// A cookie that the answer sets.
     Cookie(String),
     /// In the body, between two texts.
@@ -269,7 +298,7 @@ impl Source {
     /// Whether it stands in the body.
     pub fn is_in_body(&self) -> bool {
         match self {
-            Source::Header(_) | Source::Cookie(_) => false,
+            Source::Header(_) | Source::Cookie(_) | Source::Status => false,
             Source::Within(source, ..) => source.is_in_body(),
             Source::Json(..) | Source::Between(..) | Source::Css(..) | Source::Pattern(..) => true,
         }

@@ -290,6 +290,64 @@ pub(super) struct Reader<'a> {
     known: &'static [&'static str],
 }
 
+/// Words that other tools have for what one of the known keys says.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (&["duration", "hold", "hold_for"], "for"),
+    (&["vus", "concurrency", "threads", "connections", "clients"], "users"),
+    (&["rps", "arrivalRate", "arrival_rate", "arrivals", "qps", "requests_per_second"], "rate"),
+    (&["stages", "options", "scenarios", "phases"], "load"),
+    (&["scenarios", "flows", "flow", "tasks"], "journeys"),
+    (&["host", "base_url", "baseUrl", "baseURL"], "target"),
+    (&["check", "checks", "assert", "asserts", "assertions", "validate"], "expect"),
+    (&["capture", "save", "outputs"], "extract"),
+    (&["sleep", "wait", "delay"], "pause"),
+    (&["if", "condition", "only_if", "ifTrue"], "when"),
+    (&["loop", "times", "count", "for", "foreach", "for_each"], "repeat"),
+    (&["on_error", "on_fail", "continue_on_error"], "on_failure"),
+    (&["variables"], "vars"),
+    (&["feeder", "feeders", "payload", "csv"], "data"),
+    (&["before", "beforeScenario"], "setup"),
+    (&["after", "afterScenario"], "teardown"),
+    (&["scope"], "keep"),
+    (&["wait_time", "think_time", "thinkTime"], "think"),
+    (&["followRedirects", "follow_redirects", "redirects", "allow_redirects"], "follow"),
+    (&["skip_tls_verify", "verify", "insecureSkipTLSVerify"], "insecure"),
+    (&["xpath", "selector"], "css"),
+    (&["jsonpath", "json_path", "jmespath"], "json"),
+    (&["regexp", "match"], "regex"),
+];
+
+/// Words of other tools for which there is no key, and what is written.
+const WRITTEN: &[(&[&str], &str, &str)] = &[
+    (&["url", "method", "path", "request"], "get", "the method is the key: write get: /path or post: /path"),
+    (&["query", "params", "qs"], "get", "a query stands in the path: get: /search?q={{ word }}"),
+    (
+        &["cookies", "cookie"],
+        "get",
+        "cookies that answers set are sent by themselves; others are headers: {Cookie: a=b}",
+    ),
+    (
+        &["auth", "basic_auth", "bearer"],
+        "get",
+        "write headers: {Authorization: \"Bearer {{ token }}\"}, or user and password into the target",
+    ),
+    (
+        &["tls", "proxy", "keep_alive", "keepalive", "resolve", "connections", "unix", "version"],
+        "journeys",
+        "it stands under `http`",
+    ),
+];
+
+/// What a word of another tool is called here, where that is known.
+fn elsewhere(word: &str, known: &[&str]) -> Option<String> {
+    let called = ELSEWHERE.iter().find(|(words, here)| words.contains(&word) && known.contains(here));
+    if let Some((_, here)) = called {
+        return Some(format!("it is called `{here}` here"));
+    }
+    let written = WRITTEN.iter().find(|(words, beside, _)| words.contains(&word) && known.contains(beside));
+    written.map(|(_, _, how)| (*how).to_string())
+}
+
 impl<'a> Reader<'a> {
     /// `what` names the mapping in messages, e.g. `a load stage`; `known` are all keys that it may have.
     pub fn new(
@@ -305,9 +363,10 @@ impl<'a> Reader<'a> {
             if known.contains(&key.text.as_str()) {
                 continue;
             }
-            let hint = match nearest(&key.text, known.iter().copied()) {
-                Some(near) => format!("; did you mean `{near}`?"),
-                None => format!("; known keys are {}", listed(known)),
+            let hint = match (elsewhere(&key.text, known), nearest(&key.text, known.iter().copied())) {
+                (Some(hint), _) => format!("; {hint}"),
+                (None, Some(near)) => format!("; did you mean `{near}`?"),
+                (None, None) => format!("; known keys are {}", listed(known)),
             };
             return Err(Fault::new(key.place, format!("unknown key `{}` in {what}{hint}", key.text)));
         }

@@ -32,6 +32,7 @@ impl Fault {
     /// The socket failed. TLS reports broken records as invalid data, and a close without its farewell as an early end.
     pub fn of_socket(error: &io::Error, head_seen: bool) -> Fault {
         let class = match error.kind() {
+            _ if super::super::words::is_refused_by_tls(error) => FailureClass::Tls,
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => FailureClass::InvalidResponse,
             io::ErrorKind::UnexpectedEof if head_seen => FailureClass::BodyTruncated,
             _ => FailureClass::Reset,

@@ -4,6 +4,7 @@ use super::super::field_map::FieldMap;
 use super::fault::Fault;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -73,10 +74,10 @@ pub fn parse(bytes: &[u8], asked: Asked, fields: Fields) -> Result<Option<(Head,
     let mut room = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     match parse_into(bytes, &mut room) {
         Err(httparse::Error::TooManyHeaders) => {}
-        parsed => return understood(parsed, asked, fields),
+        parsed => return understood(bytes, parsed, asked, fields),
     }
     let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-    understood(parse_into(bytes, &mut room), asked, fields)
+    understood(bytes, parse_into(bytes, &mut room), asked, fields)
 }
 
 type Raw<'h, 'b> = (usize, httparse::Response<'h, 'b>);
@@ -86,8 +87,10 @@ fn parse_into<'h, 'b>(
     room: &'h mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<Raw<'h, 'b>>, httparse::Error> {
     let mut raw = httparse::Response::new(&mut []);
-    let parsed =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut raw, bytes, room)?;
+    let mut config = httparse::ParserConfig::default();
+    // Servers must not break lines any more, and user agents must read those of the ones that do (RFC 9112, section 5.2).
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    let parsed = config.parse_response_with_uninit_headers(&mut raw, bytes, room)?;
     Ok(match parsed {
         httparse::Status::Complete(size) => Some((size, raw)),
         httparse::Status::Partial => None,
@@ -95,6 +98,7 @@ fn parse_into<'h, 'b>(
 }
 
 fn understood(
+    bytes: &[u8],
     parsed: Result<Option<Raw>, httparse::Error>,
     asked: Asked,
     fields: Fields,
@@ -104,6 +108,10 @@ fn understood(
         Ok(Some((size, raw))) => Ok(Some((head_of(&raw, asked, fields)?, size))),
         Err(httparse::Error::TooManyHeaders) => {
             Err(Fault::invalid(format!("an answer with more than {MOST_FIELDS} header fields")))
+        }
+        // A record of TLS: an alert, or a part of a handshake.
+        Err(_) if matches!(bytes, [0x15 | 0x16, ..]) => {
+            Err(Fault::invalid("no HTTP/1.1 answer: the server speaks TLS, write https://"))
         }
         Err(error) => Err(Fault::invalid(format!("no HTTP/1.1 answer: {error}"))),
     }
@@ -220,13 +228,23 @@ fn map_of(fields: &[httparse::Header]) -> Result<HeaderMap, Fault> {
     for field in fields {
         // What the parser lets through is what these two let through; the map's own limit is far above ours.
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok();
-        let value = HeaderValue::from_bytes(field.value).ok();
+        let value = HeaderValue::from_bytes(&unfolded(field.value)).ok();
         let (Some(name), Some(value)) = (name, value) else {
             return Err(Fault::invalid("an answer with a header field that is none"));
         };
         map.append(name, value);
     }
     Ok(map)
+}
+
+/// A value on one line: each break with the space around it is one space.
+fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
+    let is_break = |b: &u8| matches!(b, b'\r' | b'\n');
+    if !value.iter().any(is_break) {
+        return Cow::Borrowed(value);
+    }
+    let lines: Vec<&[u8]> = value.split(is_break).map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect();
+    Cow::Owned(lines.join(&b' '))
 }
 
 fn add_timing(so_far: &mut Option<String>, value: &[u8]) {
@@ -237,7 +255,7 @@ fn add_timing(so_far: &mut Option<String>, value: &[u8]) {
     if !text.is_empty() {
         text.push_str(", ");
     }
-    text.push_str(&String::from_utf8_lossy(value));
+    text.push_str(&String::from_utf8_lossy(&unfolded(value)));
 }
 
 fn cut(mut text: String) -> Arc<str> {
@@ -266,6 +284,20 @@ mod tests {
             Ok(None) => Err("partial".to_string()),
             Err(fault) => Err(fault.words.into_owned()),
         }
+    }
+
+    #[test]
+    fn a_field_that_is_broken_over_lines_is_one_line() {
+        let head = "HTTP/1.1 200 OK\r\nserver-timing: a;dur=1,\r\n\t b;dur=2\r\nx: one \r\n  two\r\ncontent-length: 0\r\n\r\n";
+        let (head, _) = parse(head.as_bytes(), Asked::Ordinary, Fields::All).unwrap().unwrap();
+        assert_eq!(head.headers.get("x").unwrap(), "one two");
+        assert_eq!(head.server_timing.as_deref(), Some("a;dur=1, b;dur=2"));
+    }
+
+    #[test]
+    fn a_server_that_speaks_tls_is_known_by_its_alert() {
+        let fault = parse(b"\x15\x03\x01\0\x02\x02\x28", Asked::Ordinary, Fields::All).unwrap_err();
+        assert!(fault.words.contains("write https://"), "{}", fault.words);
     }
 
     #[test]

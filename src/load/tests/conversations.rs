@@ -95,16 +95,16 @@ fn a_conversation_is_one_exchange_from_handshake_to_close() {
       - expect: {matches: '^re hello 0$', within: 5s}
         extract: {word: {regex: '^re (\w+)'}}
       - send: {json: {said: "{{ word }}", n: "{{ pick(3, 3) }}"}}
-      - expect: {contains: '"said":"hello","n":3'}
+      - expect: {contains: '"said":"{{ word }}","n":3'}
       - send: {binary: "AAEC"}
       - expect
       - send: noise
-      - expect: {json: {$.type: signal, $.n: "> 6"}}
+      - expect: {json: {$.type: signal, $.n: "{{ 3 + 4 }}"}}
         extract: {n: $.n}
       - ping
       - wait: 20ms
       - close: {code: 4000, reason: done}
-  - {name: after, ws: "/chat/{{ n }}", script: [{send: "{{ word }}"}, {expect: re hello}]}
+  - {name: after, ws: "/chat/{{ n }}", script: [{send: "{{ word }}"}, {expect: "re {{ word }}"}]}
 "#,
     );
     let [first, after] = &ran.exchanges[..] else { panic!("{:?}", ran.exchanges) };

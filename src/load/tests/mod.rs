@@ -7,6 +7,7 @@ mod data;
 mod events;
 mod failures;
 mod journeys;
+mod kept;
 mod model;
 mod protocols;
 mod proxies;

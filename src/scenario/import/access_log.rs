@@ -1,6 +1,7 @@
-//! An access log in common or combined format: which requests, how often, at what rate.
+//! An access log in common or combined format, or as lines of JSON: which requests, how often, at what rate.
 
 use super::draft::{Draft, DraftStep, literal_url};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Requests that are kept: the commonest.
@@ -22,7 +23,7 @@ pub fn read(text: &str) -> Result<Draft, String> {
     let (mut lines, mut unread, mut bodies) = (0u64, 0u64, 0u64);
     let (mut first, mut last) = (u64::MAX, 0);
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
-        let Some((method, path, seconds)) = request(line) else {
+        let Some((method, path, seconds)) = request(line).or_else(|| json_request(line)) else {
             unread += 1;
             continue;
         };
@@ -30,19 +31,21 @@ pub fn read(text: &str) -> Result<Draft, String> {
         if let Some(seconds) = seconds {
             (first, last) = (first.min(seconds), last.max(seconds));
         }
-        if !matches!(method, "GET" | "HEAD") {
+        if !matches!(method.as_str(), "GET" | "HEAD") {
             bodies += 1;
             continue;
         }
-        let (shape, values) = shape(path);
-        let entry = seen.entry((method.to_string(), shape)).or_default();
+        let (shape, values) = shape(&path);
+        let entry = seen.entry((method, shape)).or_default();
         entry.0 += 1;
         if entry.1.len() < MOST_VALUES && !values.is_empty() && !entry.1.contains(&values) {
             entry.1.push(values);
         }
     }
     if lines == 0 {
-        return Err("no line of it is in common or combined log format".to_string());
+        return Err(
+            "no line of it is in common or combined log format, nor JSON with method and path".to_string()
+        );
     }
     let mut all: Vec<_> = seen.into_iter().collect();
     all.sort_by(|a, b| b.1.0.cmp(&a.1.0).then_with(|| a.0.cmp(&b.0)));
@@ -83,6 +86,11 @@ fn step(method: String, shape: &str, count: u64, values: &[Vec<String>]) -> Draf
                 values.iter().filter_map(|v| v.get(index - 1)).map(|v| format!("{v:?}")).collect();
             known.sort();
             known.dedup();
+            if let [only] = &known[..] {
+                url.push_str(&literal_url(only.trim_matches('"')));
+                url.push_str(part);
+                continue;
+            }
             url.push_str(&format!("{{{{ one_of({}) }}}}", known.join(", ")));
         }
         url.push_str(part);
@@ -98,7 +106,7 @@ fn step(method: String, shape: &str, count: u64, values: &[Vec<String>]) -> Draf
 }
 
 /// Method, path and second of a line.
-fn request(line: &str) -> Option<(&str, &str, Option<u64>)> {
+fn request(line: &str) -> Option<(String, String, Option<u64>)> {
     let open = line.find('"')?;
     let rest = &line[open + 1..];
     let quoted = &rest[..rest.find('"')?];
@@ -108,7 +116,57 @@ fn request(line: &str) -> Option<(&str, &str, Option<u64>)> {
         && method.bytes().all(|b| b.is_ascii_uppercase())
         && path.starts_with('/');
     let seconds = line[..open].find('[').and_then(|at| moment(&line[at + 1..open]));
-    good.then_some((method, path, seconds))
+    good.then(|| (method.to_string(), path.to_string(), seconds))
+}
+
+/// Whether the first line is an object that tells of a request.
+pub fn is_json_log(text: &str) -> bool {
+    text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| json_request(line).is_some())
+}
+
+/// A line of JSON: Caddy's, or nginx's and Traefik's with their usual names.
+fn json_request(line: &str) -> Option<(String, String, Option<u64>)> {
+    let line: Value = serde_json::from_str(line.trim().trim_start_matches('\u{feff}')).ok()?;
+    let within = if line["request"].is_object() { &line["request"] } else { &line };
+    let named = |names: &[&str]| names.iter().find_map(|name| within[*name].as_str());
+    let (method, path) = match line["request"].as_str() {
+        Some(request) => {
+            let mut words = request.split(' ');
+            (words.next()?, words.next()?)
+        }
+        None => (
+            named(&["method", "request_method", "RequestMethod"])?,
+            named(&["uri", "request_uri", "path", "RequestPath", "url"])?,
+        ),
+    };
+    let good = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/');
+    let moments = ["ts", "time", "msec", "time_iso8601", "timestamp", "time_local", "StartUTC", "@timestamp"];
+    let seconds = moments.iter().find_map(|name| match &line[*name] {
+        Value::Number(number) => number.as_f64().map(|n| if n > 1e11 { n / 1e3 } else { n } as u64),
+        Value::String(text) => {
+            let number = text.parse::<f64>().ok().map(|n| n as u64);
+            number.or_else(|| rfc3339(text)).or_else(|| moment(text))
+        }
+        _ => None,
+    });
+    good.then(|| (method.to_string(), path.to_string(), seconds))
+}
+
+/// `2026-03-01T12:00:00+02:00` in seconds; the zone is one within a log.
+fn rfc3339(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let separators = text.get(4..5)? == "-" && matches!(text.get(10..11)?, "T" | " ");
+    let (day, hour, minute, second) = (number(8..10)?, number(11..13)?, number(14..16)?, number(17..19)?);
+    separators
+        .then(|| days(number(0..4)?, number(5..7)?, day))
+        .flatten()
+        .map(|days| days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+/// Days from civil (Hinnant), with March as the first month.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, (month + 9) % 12) };
+    Some(y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day)
 }
 
 /// `10/Oct/2000:13:55:36 -0700` in seconds since the year 0; the zone is one within a log.
@@ -122,10 +180,7 @@ fn moment(text: &str) -> Option<u64> {
     let year: u64 = parts.next()?.parse().ok().filter(|y| *y < 10_000)?;
     let mut number = || -> Option<u64> { parts.next()?.parse().ok() };
     let (hour, minute, second) = (number()?, number()?, number()?);
-    // Days from civil (Hinnant), with March as the first month.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day;
-    Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
+    Some(days(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 /// A path with `{}` for what changes (numbers, ids), and the values there. Queries are left out where they change.

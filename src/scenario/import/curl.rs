@@ -17,8 +17,6 @@ const IGNORED_WITH_VALUE: &[&str] = &[
 ];
 /// Options with a value, and what a scenario says in their place.
 const SAID_OTHERWISE: &[(&str, &str)] = &[
-    ("-m", "timeouts: {request: …}"),
-    ("--max-time", "timeouts: {request: …}"),
     ("--connect-timeout", "timeouts: {connect: …}"),
     ("--max-redirs", "follow: N"),
     ("-x", "http: {proxy: …}"),
@@ -64,7 +62,9 @@ const IGNORED: &[&str] = &[
 pub fn read(text: &str) -> Result<Draft, String> {
     let mut draft = Draft { name: "curl".to_string(), ..Draft::default() };
     let mut steps = Vec::new();
-    let words = words(text)?;
+    let mut words = words(&without_carets(text))?;
+    // `-sSfL` are four options.
+    words = words.into_iter().flat_map(apart).collect();
     for command in words.split(|w| matches!(w.as_str(), ";" | "&&" | "\n")).filter(|c| !c.is_empty()) {
         steps.push(command_step(command, &mut draft)?);
     }
@@ -107,7 +107,10 @@ fn command_step(words: &[String], draft: &mut Draft) -> Result<DraftStep, String
             "-d" | "--data" | "--data-raw" | "--data-binary" | "--data-ascii" | "--data-urlencode"
             | "--json" => {
                 json |= option == "--json";
-                let text = value()?;
+                let mut text = value()?;
+                if option == "--data-urlencode" && !text.starts_with('@') {
+                    text = encoded(&text);
+                }
                 if text.starts_with('@') && option != "--data-raw" {
                     draft.note(format!(
                         "the body from the file {} was left out: write body: {{file: …}}",
@@ -133,12 +136,22 @@ fn command_step(words: &[String], draft: &mut Draft) -> Result<DraftStep, String
             "-A" | "--user-agent" | "-e" | "--referer" => drop(value()?),
             "-G" | "--get" => as_query = true,
             "-I" | "--head" => step.method = "HEAD".to_string(),
-            "-k" | "--insecure" => draft.note("-k: write `insecure: true` to believe any certificate"),
-            "-L" | "--location" => draft.note("-L: write `follow: true` to follow redirects"),
-            "--http2" => draft.note("--http2: write `http: {version: auto}`"),
-            "--http2-prior-knowledge" => draft.note("--http2-prior-knowledge: write `http: {version: 2}`"),
+            "-k" | "--insecure" => drop(draft.options.insert("insecure", "true".to_string())),
+            "-L" | "--location" | "--location-trusted" => {
+                draft.options.insert("follow", "true".to_string());
+            }
+            "--http2" => drop(draft.http.insert("version", "auto".to_string())),
+            "--http2-prior-knowledge" => drop(draft.http.insert("version", "2".to_string())),
             "--compressed" => {
-                draft.note("--compressed: write `http: {accept_encoding: [gzip, br, zstd]}`");
+                draft.http.insert("accept_encoding", "[gzip, deflate, br, zstd]".to_string());
+            }
+            "-m" | "--max-time" => match seconds(&value()?) {
+                Some(limit) => drop(draft.options.insert("timeouts", format!("{{request: {limit}}}"))),
+                None => draft.note(format!("{option}: write `timeouts: {{request: …}}`")),
+            },
+            "-T" | "--upload-file" => {
+                step.method = "PUT".to_string();
+                draft.note(format!("the file {} was left out: write body: {{file: …}}", value()?));
             }
             "--url" => step.url = value()?,
             ignored if IGNORED.contains(&ignored) => {}
@@ -182,6 +195,51 @@ fn command_step(words: &[String], draft: &mut Draft) -> Result<DraftStep, String
         step.method = if matches!(step.body, DraftBody::Empty) { "GET" } else { "POST" }.to_string();
     }
     Ok(step)
+}
+
+/// Options without a value that stand in one word.
+fn apart(word: String) -> Vec<String> {
+    const ALONE: &str = "sSvifLkNOgIG#";
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    match letters.len() > 1 && letters.chars().all(|c| ALONE.contains(c)) {
+        true => letters.chars().map(|c| format!("-{c}")).collect(),
+        false => vec![word],
+    }
+}
+
+/// A number of seconds as a duration.
+fn seconds(text: &str) -> Option<String> {
+    let number: f64 = text.trim().parse().ok().filter(|n| (0.001..86_400.0).contains(n))?;
+    Some(format!("{number}s"))
+}
+
+/// `name=content` with the content percent-encoded.
+fn encoded(text: &str) -> String {
+    let (name, content) = text.split_once('=').map_or(("", text), |(name, content)| (name, content));
+    let mut out = if name.is_empty() { String::new() } else { format!("{name}=") };
+    crate::scenario::percent_encode(content, &mut out);
+    out
+}
+
+/// A line for the command prompt of Windows as one for a POSIX shell: there `^` takes away the meaning of what follows it.
+fn without_carets(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains("^\"") && !text.contains("^\n") && !text.contains("^\r\n") {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().filter(|c| *c != '\r').peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '^' => match chars.next() {
+                // A line that goes on; with an empty line after it, a line's end.
+                Some('\n') => out.push(chars.next_if_eq(&'\n').unwrap_or(' ')),
+                Some(c) => out.push(c),
+                None => {}
+            },
+            c => out.push(c),
+        }
+    }
+    out.into()
 }
 
 /// Words as a POSIX shell splits them; `;`, `&&` and a line's end are words of their own. Nothing is expanded.

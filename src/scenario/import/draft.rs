@@ -33,6 +33,29 @@ const DROPPED: &[&str] = &[
     "baggage",
 ];
 
+/// What begins and ends a hole while a text is on its way: no recorded text has these, so that [`literal`] and [`hole`] can
+/// be used in any order.
+const OPEN: char = '\u{e000}';
+const CLOSE: char = '\u{e001}';
+
+/// A hole with an expression of ours in it.
+pub fn hole(expression: &str) -> String {
+    format!("{OPEN}{expression}{CLOSE}")
+}
+
+/// The expression of a text that is one hole.
+pub fn as_hole(text: &str) -> Option<&str> {
+    text.strip_prefix(OPEN)?.strip_suffix(CLOSE).filter(|inside| !inside.contains(OPEN))
+}
+
+/// Whether there is a hole in it.
+fn has_hole(text: &str) -> bool {
+    text.contains(OPEN) || text.contains("{{")
+}
+
+/// Journeys that stand at the top level.
+const TOP: [&str; 4] = ["setup", "on_start", "on_stop", "teardown"];
+
 /// Requests on their way to a scenario. Texts in it are templates of ours: what must stand as it is goes through
 /// [`literal`].
 #[derive(Debug, Default)]
@@ -49,6 +72,14 @@ pub struct Draft {
     pub secrets: Vec<String>,
     /// Journeys: name, weight, pause, steps. `on_start` is one that every user walks first.
     pub journeys: Vec<(String, u32, Option<String>, Vec<DraftStep>)>,
+    /// Further keys of the top level, as YAML.
+    pub options: BTreeMap<&'static str, String>,
+    /// Keys of `http`, as YAML.
+    pub http: BTreeMap<&'static str, String>,
+    /// Further lines of journeys, by name.
+    pub lines: BTreeMap<String, Vec<String>>,
+    /// Variables that steps take from answers, where that is known beforehand.
+    pub taken: Vec<String>,
     /// Lines under `thresholds`.
     pub thresholds: Vec<String>,
     /// What was not carried over.
@@ -72,6 +103,8 @@ pub struct DraftStep {
     pub body: DraftBody,
     /// The status that is expected.
     pub status: Option<u16>,
+    /// What is taken from the answer: variables, and where they are as YAML.
+    pub extract: Vec<(String, String)>,
     /// Pause after it.
     pub think: Option<String>,
     /// Weight among others, where one of them is chosen.
@@ -115,7 +148,19 @@ pub fn literal_json(value: &Value) -> Value {
 
 /// A path or query that means itself.
 pub fn literal_url(text: &str) -> String {
-    text.split('#').next().unwrap_or_default().replace('{', "%7B").replace('}', "%7D").replace(' ', "%20")
+    let mut out = String::with_capacity(text.len());
+    let mut within = false;
+    for c in text.chars() {
+        within = c == OPEN || within && c != CLOSE;
+        match c {
+            '#' if !within => break,
+            '{' if !within => out.push_str("%7B"),
+            '}' if !within => out.push_str("%7D"),
+            ' ' if !within => out.push_str("%20"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// A name that templates can spell.
@@ -164,7 +209,7 @@ impl Draft {
 
     /// The value of a header or field as it may stand in a file.
     fn stripped(&mut self, name: &str, value: &str) -> String {
-        if !is_secret(name) || value.trim().is_empty() || value.contains("{{") {
+        if !is_secret(name) || value.trim().is_empty() || has_hole(value) {
             return value.to_string();
         }
         let scheme = ["Bearer ", "Basic ", "Token "]
@@ -199,7 +244,7 @@ impl Draft {
             out.push(if index == 0 { '?' } else { '&' });
             match pair.split_once('=') {
                 // The value stands percent-encoded here, and is encoded again when it is sent.
-                Some((key, value)) if is_secret(key) && !value.contains("{{") => {
+                Some((key, value)) if is_secret(key) && !has_hole(value) => {
                     let decoded = decoded(value);
                     let _ = write!(out, "{key}={}", self.stripped(key, &decoded));
                 }
@@ -223,9 +268,14 @@ impl Draft {
             }
         };
         let target = strip_user_info(&mut self, &target);
+        self.set_what_is_used_first();
         if self.journeys.iter().all(|j| j.3.is_empty()) {
             return Err("there is no request in it that could be a step".to_string());
         }
+        let walked = self.journeys.iter().filter(|j| !j.3.is_empty() && !TOP.contains(&j.0.as_str()));
+        let has_load =
+            |name: &String| self.lines.get(name).is_some_and(|l| l.iter().any(|l| l.starts_with("load:")));
+        let all_have_loads = walked.clone().count() > 0 && walked.clone().all(|j| has_load(&j.0));
         let mut hosts: Vec<String> = Vec::new();
         let mut journeys = String::new();
         let mut start = String::new();
@@ -236,7 +286,8 @@ impl Draft {
             }
             let mut body = String::new();
             let chosen = steps.len() > 1 && steps.iter().all(|s| s.weight.is_some());
-            let indent = if name == "on_start" { "  " } else { "      " };
+            let at_top = TOP.contains(&name.as_str());
+            let indent = if at_top { "  " } else { "      " };
             if chosen {
                 let _ = writeln!(body, "{indent}- choose:");
             }
@@ -249,8 +300,8 @@ impl Draft {
                 let inner = if chosen { format!("{indent}    ") } else { indent.to_string() };
                 self.write_step(&mut body, &inner, step, &target, &mut hosts);
             }
-            if name == "on_start" {
-                let _ = writeln!(start, "on_start:\n{body}");
+            if at_top {
+                let _ = writeln!(start, "{name}:\n{body}");
                 continue;
             }
             let _ = writeln!(journeys, "  {}:", quoted(&name));
@@ -259,6 +310,9 @@ impl Draft {
             }
             if let Some(think) = think {
                 let _ = writeln!(journeys, "    think: {}", quoted(&think));
+            }
+            for line in self.lines.get(&name).into_iter().flatten() {
+                let _ = writeln!(journeys, "    {line}");
             }
             let _ = write!(journeys, "    steps:\n{body}");
         }
@@ -276,7 +330,16 @@ impl Draft {
             }
         }
         let load = if self.load.is_empty() { "load:\n  - {users: 1, for: 30s}\n" } else { &self.load };
-        yaml.push_str(load);
+        if !all_have_loads {
+            yaml.push_str(load);
+        }
+        for (key, value) in &self.options {
+            let _ = writeln!(yaml, "{key}: {value}");
+        }
+        if !self.http.is_empty() {
+            let all: Vec<String> = self.http.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            let _ = writeln!(yaml, "http: {{{}}}", all.join(", "));
+        }
         let mut environment = Vec::new();
         if !self.secrets.is_empty() {
             yaml.push_str("secrets:\n");
@@ -304,7 +367,53 @@ impl Draft {
         for line in &self.thresholds {
             let _ = writeln!(yaml, "  - {line}");
         }
+        let yaml = yaml.replace(OPEN, "{{ ").replace(CLOSE, " }}");
         Ok(Imported { yaml, notes: self.notes, environment })
+    }
+
+    /// What a step uses before any step has taken it from an answer is given an empty value, so that the scenario can be read.
+    fn set_what_is_used_first(&mut self) {
+        let of_start: Vec<String> = self
+            .journeys
+            .iter()
+            .filter(|j| matches!(j.0.as_str(), "setup" | "on_start"))
+            .flat_map(|j| j.3.iter().flat_map(|s| s.extract.iter().map(|(name, _)| name.clone())))
+            .collect();
+        let all: Vec<String> = self
+            .journeys
+            .iter()
+            .flat_map(|j| &j.3)
+            .flat_map(|s| &s.extract)
+            .map(|(n, _)| n.clone())
+            .collect();
+        let mut early = Vec::new();
+        for (journey, _, _, steps) in &self.journeys {
+            let begins = matches!(journey.as_str(), "setup" | "on_start");
+            let mut known: Vec<&String> = if begins { Vec::new() } else { of_start.iter().collect() };
+            for step in steps {
+                let text = format!("{} {:?} {:?}", step.url, step.headers, step.body);
+                // Debug writes the marks as escapes.
+                let uses = |name: &str| {
+                    [
+                        format!("{OPEN}{name}{CLOSE}"),
+                        format!("\\u{{e000}}{name}\\u{{e001}}"),
+                        format!("{{{{ {name} }}}}"),
+                    ]
+                    .iter()
+                    .any(|hole| text.contains(hole.as_str()))
+                };
+                early.extend(all.iter().filter(|name| !known.contains(name) && uses(name)).cloned());
+                known.extend(step.extract.iter().map(|(name, _)| name));
+            }
+        }
+        for name in early {
+            if !self.vars.iter().any(|(known, _)| *known == name) {
+                self.note(format!(
+                    "{name} is used before an answer gives it: it is empty until then, see `vars`"
+                ));
+                self.vars.push((name, String::new()));
+            }
+        }
     }
 
     fn write_step(
@@ -328,7 +437,11 @@ impl Draft {
             if host != *target && !hosts.contains(&host) {
                 hosts.push(host);
             }
-        } else if !url.starts_with('/') && !url.starts_with("{{") && !url.starts_with('?') {
+        } else if !url.starts_with('/')
+            && !url.starts_with("{{")
+            && !url.starts_with(OPEN)
+            && !url.starts_with('?')
+        {
             url.insert(0, '/');
         }
         let _ = writeln!(out, "{indent}- {method}: {}", quoted(&url));
@@ -385,16 +498,31 @@ impl Draft {
             DraftBody::Multipart(fields) => {
                 let (files, fields): (Vec<_>, Vec<_>) =
                     fields.into_iter().partition(|(_, v)| v.starts_with('@'));
-                for (name, file) in files {
-                    self.note(format!("the file {} of the field {name} was left out: put it beside the scenario and write {name}: {{file: …}} under `multipart`", &file[1..]));
-                }
-                if !fields.is_empty() {
+                if !fields.is_empty() || !files.is_empty() {
                     let _ = writeln!(out, "{indent}  multipart:");
                     self.write_fields(out, indent, fields);
                 }
+                for (name, file) in files {
+                    let file = &file[1..];
+                    let shown = file.rsplit(['/', '\\']).next().unwrap_or(file);
+                    let content = quoted("in place of the file");
+                    let _ = writeln!(
+                        out,
+                        "{indent}    {}: {{content: {content}, name: {}}}",
+                        quoted(&name),
+                        quoted(shown)
+                    );
+                    self.note(format!("a text is sent in place of the file {file} of the field {name}: put it beside the scenario and write {name}: {{file: …}} under `multipart`"));
+                }
             }
         }
-        if let Some(status) = step.status.filter(|s| (100..400).contains(s)) {
+        if !step.extract.is_empty() {
+            let all: Vec<String> =
+                step.extract.iter().map(|(name, place)| format!("{name}: {place}")).collect();
+            let _ = writeln!(out, "{indent}  extract: {{{}}}", all.join(", "));
+        }
+        // A 304 answers a condition that is not sent here.
+        if let Some(status) = step.status.filter(|s| (100..400).contains(s) && *s != 304) {
             let _ = writeln!(out, "{indent}  expect: {{status: {status}}}");
         }
         if let Some(think) = step.think {
@@ -417,7 +545,7 @@ impl Draft {
 }
 
 /// A YAML scalar: JSON texts are YAML texts.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
@@ -431,7 +559,7 @@ pub fn origin(url: &str) -> Option<&str> {
         return None;
     };
     let end = url[scheme..].find(['/', '?', '#']).map_or(url.len(), |at| scheme + at);
-    (!url[..end].contains("{{") && end > scheme).then_some(&url[..end])
+    (!has_hole(&url[..end]) && end > scheme).then_some(&url[..end])
 }
 
 /// User info in a target is a secret: it is left out, and the header that it stands for is put in its place by hand.

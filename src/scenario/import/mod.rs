@@ -1,4 +1,4 @@
-//! Scenarios from what is there already: a curl line, a HAR file, an OpenAPI document, a Postman collection, an access log,
+//! Scenarios from what is there already: a curl line (or what browsers copy for PowerShell and fetch), a HAR file, an OpenAPI document, a Postman collection, an access log,
 //! a k6 or Locust script.
 //!
 //! Text goes in, a scenario's text comes out, with a list of what could not be carried over. Nothing is fetched and nothing
@@ -9,11 +9,15 @@ mod access_log;
 mod curl;
 mod draft;
 mod har;
+mod k6;
+mod literals;
+mod locust;
 mod openapi;
 mod postman;
-mod script;
+mod recorded;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use draft::{Draft, DraftBody, DraftStep, literal, literal_url};
 
@@ -39,11 +43,15 @@ pub enum Format {
     K6,
     /// A Locust file.
     Locust,
+    /// A call of PowerShell, as browsers copy it.
+    PowerShell,
+    /// A call of `fetch`, as browsers copy it.
+    Fetch,
 }
 
 impl Format {
     /// As written on the command line.
-    pub const NAMES: [(&'static str, Format); 7] = [
+    pub const NAMES: [(&'static str, Format); 9] = [
         ("curl", Format::Curl),
         ("har", Format::Har),
         ("openapi", Format::OpenApi),
@@ -51,6 +59,8 @@ impl Format {
         ("access-log", Format::AccessLog),
         ("k6", Format::K6),
         ("locust", Format::Locust),
+        ("powershell", Format::PowerShell),
+        ("fetch", Format::Fetch),
     ];
 
     /// By what stands in it.
@@ -60,7 +70,16 @@ impl Format {
         if start.starts_with("curl ") || start.starts_with("$ curl ") {
             return Some(Format::Curl);
         }
+        if text.contains("Invoke-WebRequest") || text.contains("Invoke-RestMethod") {
+            return Some(Format::PowerShell);
+        }
+        if start.starts_with("fetch(") || start.starts_with("await fetch(") {
+            return Some(Format::Fetch);
+        }
         if start.starts_with('{') {
+            if access_log::is_json_log(text) {
+                return Some(Format::AccessLog);
+            }
             if head.contains("\"openapi\"") || text.contains("\"openapi\"") && text.contains("\"paths\"") {
                 return Some(Format::OpenApi);
             }
@@ -111,8 +130,10 @@ pub fn import(text: &str, format: Format, target: Option<&str>) -> Result<Import
         Format::OpenApi => openapi::read(text)?,
         Format::Postman => postman::read(text)?,
         Format::AccessLog => access_log::read(text)?,
-        Format::K6 => script::k6(text)?,
-        Format::Locust => script::locust(text)?,
+        Format::K6 => k6::k6(text)?,
+        Format::Locust => locust::locust(text)?,
+        Format::PowerShell => windows::powershell(text)?,
+        Format::Fetch => windows::fetch(text)?,
     };
     if let Some(target) = target {
         draft.target = Some(target.trim_end_matches('/').to_string());

@@ -24,6 +24,7 @@ pub fn read(text: &str) -> Result<Draft, String> {
     }
     let mut draft =
         Draft { name: document["info"]["title"].as_str().unwrap_or("api").to_string(), ..Draft::default() };
+    let mut prefix = String::new();
     if let Some(url) = document["servers"][0]["url"].as_str() {
         let mut url = url.trim_end_matches('/').to_string();
         if let Value::Object(variables) = &document["servers"][0]["variables"] {
@@ -33,6 +34,8 @@ pub fn read(text: &str) -> Result<Draft, String> {
         }
         match url.starts_with("http") && !url.contains('{') {
             true => draft.target = Some(url),
+            // `/v1` is a path of the host that serves the document.
+            false if url.starts_with('/') && !url.contains('{') => prefix = url,
             false => draft.note(format!("the server {url:?} is no whole URL: put it under `target`")),
         }
     }
@@ -40,10 +43,12 @@ pub fn read(text: &str) -> Result<Draft, String> {
     let mut steps = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for (path, item) in paths {
+        let item = resolved(&document, item, &mut draft);
         for method in ["get", "head", "post", "put", "patch"] {
             if let Value::Object(operation) = &item[method] {
                 let reader = Operation { document: &document, item, operation, method, path };
                 let mut step = reader.step(&mut draft);
+                step.url.insert_str(0, &prefix);
                 if let Some(name) = &mut step.name {
                     let taken = names.iter().filter(|n| *n == name).count();
                     names.push(name.clone());
@@ -117,18 +122,42 @@ impl Operation<'_> {
     }
 
     fn body(&self, content: &Map<String, Value>, draft: &mut Draft) -> DraftBody {
-        for (kind, media) in content {
-            let value = self.media_value(media, draft);
+        // JSON first, whatever stands first.
+        let mut kinds: Vec<_> = content.iter().collect();
+        kinds.sort_by_key(|(kind, _)| !kind.contains("json"));
+        for (kind, media) in kinds {
+            let fields = |value: Value| -> Vec<(String, String)> {
+                value
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(k, v)| (k, text(&v)))
+                    .collect()
+            };
             if kind.contains("json") {
-                return DraftBody::Json(value);
+                return DraftBody::Json(self.media_value(media, draft));
             }
             if kind.starts_with("application/x-www-form-urlencoded") {
-                let fields = value.as_object().cloned().unwrap_or_default();
-                return DraftBody::Form(fields.into_iter().map(|(k, v)| (k, text(&v))).collect());
+                return DraftBody::Form(fields(self.media_value(media, draft)));
+            }
+            if kind.starts_with("multipart/form-data") {
+                let mut fields = fields(self.media_value(media, draft));
+                let schema = self.resolved(&media["schema"], draft);
+                for (name, value) in &mut fields {
+                    let property = self.resolved(&schema["properties"][name.as_str()], draft);
+                    if property["format"] == "binary" || property["contentMediaType"].is_string() {
+                        *value = format!("@{name}");
+                    }
+                }
+                return DraftBody::Multipart(fields);
+            }
+            if kind.starts_with("text/plain") {
+                return DraftBody::Text(text(&self.media_value(media, draft)));
             }
         }
         draft.note(format!(
-            "the body of {} {} is neither JSON nor a form and was left out",
+            "the body of {} {} is neither JSON nor a form nor a text and was left out",
             self.method.to_ascii_uppercase(),
             self.path
         ));
@@ -174,19 +203,8 @@ impl Operation<'_> {
         if let Some(values) = schema["enum"].as_array().filter(|v| !v.is_empty()) {
             return literal_json(&values[0]);
         }
-        for key in ["allOf", "oneOf", "anyOf"] {
-            if let Some(parts) = schema[key].as_array().filter(|p| !p.is_empty()) {
-                let take = if key == "allOf" { parts.len() } else { 1 };
-                let mut all = Map::new();
-                for part in &parts[..take] {
-                    match self.made(part, draft, depth + 1) {
-                        Value::Object(members) => all.extend(members),
-                        other if take == 1 => return other,
-                        _ => {}
-                    }
-                }
-                return Value::Object(all);
-            }
+        if let Some(value) = self.composed(schema, draft, depth) {
+            return value;
         }
         let kind = match &schema["type"] {
             Value::Array(kinds) => {
@@ -196,13 +214,13 @@ impl Operation<'_> {
         };
         match kind {
             "integer" | "number" => {
-                let low = schema["minimum"].as_i64().unwrap_or(1);
-                let high = schema["maximum"].as_i64().unwrap_or(low.saturating_add(99)).max(low);
+                let (low, high) = limits(schema);
                 format!("{{{{ pick({low}, {high}) }}}}").into()
             }
             "boolean" => true.into(),
             "array" => json!([self.made(&schema["items"], draft, depth + 1)]),
             "string" => made_text(schema).into(),
+            "null" => Value::Null,
             _ => {
                 let Some(properties) = schema["properties"].as_object() else { return json!({}) };
                 let required: Vec<&str> =
@@ -215,6 +233,43 @@ impl Operation<'_> {
                 Value::Object(members.collect())
             }
         }
+    }
+
+    /// A value of a schema that is put together of others: all of `allOf`, the first of `oneOf` and `anyOf`, and what the
+    /// schema says itself.
+    fn composed(&self, schema: &Value, draft: &mut Draft, depth: usize) -> Option<Value> {
+        let parts = |key: &str| schema[key].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_null = |part: &&Value| part["type"] == "null";
+        let chosen = parts("oneOf").iter().chain(parts("anyOf")).find(|part| !is_null(part));
+        if parts("allOf").is_empty() && chosen.is_none() {
+            return None;
+        }
+        let mut all = Map::new();
+        for part in parts("allOf").iter().chain(chosen) {
+            match self.made(part, draft, depth + 1) {
+                Value::Object(members) => all.extend(members),
+                other if schema["properties"].is_null() && all.is_empty() => return Some(other),
+                _ => {}
+            }
+        }
+        if schema["properties"].is_object() {
+            let own = serde_json::json!({"type": "object", "properties": schema["properties"], "required": schema["required"]});
+            if let Value::Object(members) = self.made(&own, draft, depth + 1) {
+                all.extend(members);
+            }
+        }
+        // What tells the alternatives apart has the name of the one that was chosen.
+        if let (Some(property), Some(reference)) =
+            (schema["discriminator"]["propertyName"].as_str(), chosen.and_then(|part| part["$ref"].as_str()))
+        {
+            let mapping = schema["discriminator"]["mapping"].as_object();
+            let named = mapping
+                .and_then(|m| m.iter().find(|(_, to)| *to == reference))
+                .map(|(name, _)| name.as_str());
+            let name = named.or_else(|| reference.rsplit('/').next()).unwrap_or_default();
+            all.insert(property.to_string(), name.into());
+        }
+        Some(Value::Object(all))
     }
 
     fn security(&self, step: &mut DraftStep, draft: &mut Draft) {
@@ -252,24 +307,51 @@ impl Operation<'_> {
 
     /// What a local reference points to; others are noted and never followed.
     fn resolved<'v>(&'v self, value: &'v Value, draft: &mut Draft) -> &'v Value {
-        let mut value = value;
-        for _ in 0..16 {
-            let Some(reference) = value["$ref"].as_str() else { return value };
-            match reference.strip_prefix('#').and_then(|pointer| self.document.pointer(pointer)) {
-                Some(target) => value = target,
-                None => {
-                    draft.note(format!(
-                        "the reference {reference:?} points out of the document and was not followed"
-                    ));
-                    return &Value::Null;
-                }
-            }
-        }
-        &Value::Null
+        resolved(self.document, value, draft)
     }
 }
 
-fn made_text(schema: &Value) -> &'static str {
+fn resolved<'v>(document: &'v Value, value: &'v Value, draft: &mut Draft) -> &'v Value {
+    let mut value = value;
+    for _ in 0..16 {
+        let Some(reference) = value["$ref"].as_str() else { return value };
+        let target = reference.strip_prefix('#').and_then(|pointer| {
+            document.pointer(pointer).or_else(|| document.pointer(&super::draft::decoded(pointer)))
+        });
+        match target {
+            Some(target) => value = target,
+            None => {
+                draft.note(format!(
+                    "the reference {reference:?} points out of the document and was not followed"
+                ));
+                return &Value::Null;
+            }
+        }
+    }
+    &Value::Null
+}
+
+/// The whole numbers that a schema allows, a hundred of them at most.
+fn limits(schema: &Value) -> (i64, i64) {
+    let whole = |value: &Value| value.as_i64().or_else(|| value.as_f64().map(|n| n.ceil() as i64));
+    // Version 3.0 has truth values there, 3.1 numbers.
+    let beyond = |key: &str, bound: Option<i64>, step: i64| match &schema[key] {
+        Value::Bool(true) => bound.map(|b| b.saturating_add(step)),
+        Value::Number(_) => whole(&schema[key]).map(|b| b.saturating_add(step)),
+        _ => bound,
+    };
+    let low = beyond("exclusiveMinimum", whole(&schema["minimum"]), 1);
+    let high = beyond("exclusiveMaximum", schema["maximum"].as_f64().map(|n| n.floor() as i64), -1);
+    let low = low.unwrap_or_else(|| high.map_or(1, |high| high.saturating_sub(99).max(1.min(high))));
+    (low, high.unwrap_or(low.saturating_add(99)).max(low))
+}
+
+fn made_text(schema: &Value) -> String {
+    let (least, most) =
+        (schema["minLength"].as_u64().unwrap_or(0), schema["maxLength"].as_u64().unwrap_or(u64::MAX));
+    if schema["format"].is_null() && (least > 3 || most < 12) {
+        return format!("{{{{ random_text({}) }}}}", least.clamp(1, 10_000).max(8.min(most)));
+    }
     match schema["format"].as_str().unwrap_or_default() {
         "uuid" => "{{ uuid() }}",
         "email" => "{{ fake.email }}",
@@ -280,8 +362,11 @@ fn made_text(schema: &Value) -> &'static str {
         "hostname" => "{{ fake.domain }}",
         "uri" | "url" => "https://example.org/{{ fake.word }}",
         "password" => "{{ fake.password }}",
+        "byte" => "{{ fake.word | base64 }}",
+        "time" => "{{ fake.time }}",
         _ => "{{ fake.word }}",
     }
+    .to_string()
 }
 
 fn text(value: &Value) -> String {

@@ -32,6 +32,13 @@ pub fn read(text: &str) -> Result<Draft, String> {
     if !collection["event"].is_null() {
         draft.note("the collection's scripts were not carried over");
     }
+    // What a script takes from an answer is neither set nor secret.
+    let mut taken = Vec::new();
+    taken_by_scripts(items, &mut taken, 0);
+    let taken: Vec<String> = taken.into_iter().map(|(name, _)| name_of(&name)).collect();
+    draft.secrets.retain(|name| !taken.contains(name));
+    draft.vars.retain(|(name, _)| !taken.contains(name));
+    draft.taken = taken;
     let mut steps = Vec::new();
     folder(items, &collection["auth"], &mut draft, &mut steps, 0);
     // A host that is a variable becomes the target.
@@ -44,6 +51,9 @@ pub fn read(text: &str) -> Result<Draft, String> {
             if let Some(rest) = step.url.strip_prefix(&format!("{{{{ {name} }}}}")) {
                 step.url = format!("{base}{rest}");
             }
+        }
+        if !steps.iter().any(|step| format!("{step:?}").contains(&format!("{{{{ {name} }}}}"))) {
+            draft.vars.retain(|(known, _)| *known != name);
         }
         draft.target = super::draft::origin(&base).map(|_| base.clone());
     }
@@ -58,14 +68,82 @@ fn folder(items: &[Value], auth: &Value, draft: &mut Draft, steps: &mut Vec<Draf
     for item in items {
         let auth = if item["auth"].is_object() { &item["auth"] } else { auth };
         let name = item["name"].as_str().unwrap_or_default();
-        if item["event"].as_array().is_some_and(|e| !e.is_empty()) {
-            draft.note(format!("the scripts of {name:?} were not carried over"));
+        let mut step = match item["item"].as_array() {
+            Some(items) => {
+                folder(items, auth, draft, steps, depth + 1);
+                continue;
+            }
+            None => request(item, auth, name, draft, steps),
+        };
+        let script = script(item, "test");
+        for (name, path) in values_taken(&script) {
+            step.extract.push((name_of(&name), super::draft::quoted(&path)));
         }
-        match item["item"].as_array() {
-            Some(items) => folder(items, auth, draft, steps, depth + 1),
-            None => steps.push(request(item, auth, name, draft, steps)),
+        step.status = status_wanted(&script);
+        let statements = |script: &str| script.lines().any(|line| !line.trim().is_empty());
+        if statements(&script) || statements(&self::script(item, "prerequest")) {
+            draft.note(format!(
+                "the scripts of {name:?} were carried over as far as they take values from the answer or check the status"
+            ));
+        }
+        steps.push(step);
+    }
+}
+
+/// The lines of a request's script.
+fn script(item: &Value, kind: &str) -> String {
+    let events = item["event"].as_array().into_iter().flatten().filter(|e| e["listen"] == kind);
+    let lines = events.flat_map(|event| match &event["script"]["exec"] {
+        Value::String(text) => vec![text.clone()],
+        lines => {
+            lines.as_array().into_iter().flatten().filter_map(|l| l.as_str().map(str::to_string)).collect()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn taken_by_scripts(items: &[Value], taken: &mut Vec<(String, String)>, depth: usize) {
+    for item in items.iter().filter(|_| depth <= MOST_DEPTH) {
+        taken.extend(values_taken(&script(item, "test")));
+        if let Some(items) = item["item"].as_array() {
+            taken_by_scripts(items, taken, depth + 1);
         }
     }
+}
+
+/// `pm.environment.set("token", pm.response.json().token)`, also by way of a variable that holds the answer.
+fn values_taken(script: &str) -> Vec<(String, String)> {
+    let mut answers = vec!["pm.response.json()".to_string(), "JSON.parse(responseBody)".to_string()];
+    for line in script.lines() {
+        if let Some((name, value)) = line.split_once('=')
+            && answers.iter().take(2).any(|a| value.trim().trim_end_matches(';') == a)
+        {
+            let name = name.trim().rsplit(' ').next().unwrap_or_default();
+            answers.push(name.to_string());
+        }
+    }
+    let mut found = Vec::new();
+    let calls = script.match_indices(".set(").chain(script.match_indices("Variable("));
+    for (at, word) in calls {
+        let inside = script[at + word.len()..].trim_start();
+        let Some(quote) = inside.chars().next().filter(|c| matches!(c, '"' | '\'')) else { continue };
+        let Some((name, rest)) = inside[1..].split_once(quote) else { continue };
+        let value = rest.trim_start().trim_start_matches(',').trim_start();
+        let Some(rest) = answers.iter().find_map(|answer| value.strip_prefix(answer.as_str())) else {
+            continue;
+        };
+        if let Some(path) = super::k6::path_after(&format!("){rest}")) {
+            found.push((name.to_string(), path));
+        }
+    }
+    found
+}
+
+/// `pm.response.to.have.status(201)`, `pm.expect(pm.response.code).to.equal(201)`.
+fn status_wanted(script: &str) -> Option<u16> {
+    let after = ["to.have.status(", "pm.response.code).to.equal(", "pm.response.code).to.eql("];
+    let rest = after.iter().find_map(|word| script.split(word).nth(1))?;
+    rest.split(')').next()?.trim().parse().ok()
 }
 
 fn request(item: &Value, auth: &Value, name: &str, draft: &mut Draft, before: &[DraftStep]) -> DraftStep {
@@ -97,11 +175,11 @@ fn request(item: &Value, auth: &Value, name: &str, draft: &mut Draft, before: &[
     }
     let auth = if request["auth"].is_object() { &request["auth"] } else { auth };
     authorize(&mut step, auth, draft);
-    step.body = body(&request["body"], draft, name);
+    step.body = body(&request["body"], draft, name, &mut step);
     step
 }
 
-fn body(body: &Value, draft: &mut Draft, name: &str) -> DraftBody {
+fn body(body: &Value, draft: &mut Draft, name: &str, step: &mut DraftStep) -> DraftBody {
     let fields = |list: &Value, draft: &mut Draft| -> Vec<(String, String)> {
         let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
         items
@@ -116,10 +194,18 @@ fn body(body: &Value, draft: &mut Draft, name: &str) -> DraftBody {
     };
     match body["mode"].as_str().unwrap_or_default() {
         "raw" => {
+            let says_json = body["options"]["raw"]["language"] == "json";
             let text = template(body["raw"].as_str().unwrap_or_default(), draft);
             match serde_json::from_str::<Value>(&text) {
                 Ok(value) if value.is_object() || value.is_array() => DraftBody::Json(value),
-                _ => DraftBody::Text(text),
+                _ => {
+                    // Postman says so by itself.
+                    if says_json && !step.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type"))
+                    {
+                        step.headers.push(("content-type".to_string(), "application/json".to_string()));
+                    }
+                    DraftBody::Text(text)
+                }
             }
         }
         "urlencoded" => DraftBody::Form(fields(&body["urlencoded"], draft)),
@@ -153,22 +239,42 @@ fn authorize(step: &mut DraftStep, auth: &Value, draft: &mut Draft) {
             step.headers.push(("authorization".to_string(), format!("Bearer {token}")));
         }
         "basic" => {
-            let pair = format!(
-                "{}:{}",
-                member("username").unwrap_or_default(),
-                member("password").unwrap_or_default()
-            );
-            step.headers.push((
-                "authorization".to_string(),
-                format!("Basic {}", crate::scenario::base64(pair.as_bytes())),
-            ));
+            let (user, password) =
+                (member("username").unwrap_or_default(), member("password").unwrap_or_default());
+            let made = match (expression(&user, draft), expression(&password, draft)) {
+                // Neither is a variable.
+                (None, None) => crate::scenario::base64(format!("{user}:{password}").as_bytes()),
+                (a, b) => {
+                    let text = |given: Option<String>, plain: &str| {
+                        given.unwrap_or_else(|| format!("'{}'", plain.replace(['\'', '{', '}'], "")))
+                    };
+                    super::draft::hole(&format!(
+                        "({} + ':' + {}) | base64",
+                        text(a, &user),
+                        text(b, &password)
+                    ))
+                }
+            };
+            step.headers.push(("authorization".to_string(), format!("Basic {made}")));
         }
-        "apikey" if member("in").as_deref() != Some("query") => {
+        "apikey" if member("in").as_deref() == Some("query") => {
+            let value = member("value").map(|v| template(&v, draft)).unwrap_or_default();
+            let separator = if step.url.contains('?') { '&' } else { '?' };
+            step.url = format!("{}{separator}{}={value}", step.url, member("key").unwrap_or_default());
+        }
+        "apikey" => {
             let value = member("value").map(|v| template(&v, draft)).unwrap_or_default();
             step.headers.push((member("key").unwrap_or_else(|| "x-api-key".to_string()), value));
         }
         other => draft.note(format!("authorization of the kind {other} was not carried over")),
     }
+}
+
+/// The expression of a text that is one variable.
+fn expression(text: &str, draft: &mut Draft) -> Option<String> {
+    let whole = text.trim();
+    let one = whole.starts_with("{{") && whole.ends_with("}}") && whole.matches("{{").count() == 1;
+    one.then(|| template(whole, draft).replace("{{ ", "").replace(" }}", ""))
 }
 
 /// Postman's `{{name}}` as ours. A variable that the collection does not set is one to be set.
@@ -199,7 +305,9 @@ fn template(text: &str, draft: &mut Draft) -> String {
             }
             variable => {
                 let name = name_of(variable);
-                if draft.secrets.contains(&name) || is_secret(variable) {
+                if draft.taken.contains(&name) {
+                    name
+                } else if draft.secrets.contains(&name) || is_secret(variable) {
                     if !draft.secrets.contains(&name) {
                         draft.secrets.push(name.clone());
                     }

@@ -20,6 +20,15 @@ pub fn body(step: &Reader, names: &Names, context: &Context) -> Result<Body, Fau
         ));
     }
     if let Some(node) = step.get("json") {
+        if let Value::Text(text) = &node.value
+            && matches!(text.trim().chars().next(), Some('{' | '['))
+            && serde_json::from_str::<serde_json::Value>(text).is_ok()
+        {
+            return Err(Fault::new(
+                node.place,
+                "this text would be sent as a JSON string: write it without quotes, json: {a: 1}; or as `body` with a content-type header",
+            ));
+        }
         let mut text = Template::default();
         json(node, names, context, &mut text)?;
         return Ok(Body::Text { content_type: Some("application/json"), text });
@@ -72,6 +81,24 @@ fn content_type(reader: &Reader, context: &Context) -> Result<String, Fault> {
     Ok(text)
 }
 
+/// Keys of a file of a form.
+const FILE_KEYS: &[&str] = &["file", "content", "type", "name"];
+
+/// What is in a file of a form.
+enum Content {
+    /// The bytes of a file, and its path.
+    Read(String, bytes::Bytes),
+    /// Made for each request.
+    Made(Template),
+}
+
+/// `photo.png`, `files/a.pdf`: as curl writes a file behind `@`.
+fn names_a_file(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let end = text.rsplit_once('.').map_or("", |(_, end)| end);
+    text.chars().all(fine) && (2..=5).contains(&end.len()) && !end.contains('/')
+}
+
 /// `multipart: {title: "{{ fake.word }}", image: {file: a.png, type: image/png, name: photo.png}}` (RFC 7578).
 pub fn multipart(node: &Node, names: &Names, context: &Context) -> Result<Body, Fault> {
     let fields = entries(node, "a mapping of field names to values and files")?;
@@ -86,25 +113,51 @@ pub fn multipart(node: &Node, names: &Names, context: &Context) -> Result<Body, 
         let name = quoted(&key.text);
         text.push_text(&format!("{before}--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\""));
         if let Value::Map(_) = node.value {
-            let reader = Reader::new(node, "a file", &["file", "type", "name"])?;
-            let (path, bytes) =
-                context.file(reader.need("file", "the name of a file beside the scenario")?)?;
-            let shown = match reader.get("name") {
-                Some(node) => node.text(context.source, "the name that is sent")?,
-                None => path.rsplit(['/', '\\']).next().unwrap_or_default().to_string(),
+            let reader = Reader::new(node, "a file", FILE_KEYS)?;
+            let content = match (reader.get("file"), reader.get("content")) {
+                (None, Some(node)) => {
+                    let typed = node.text(context.source, "the file's content")?;
+                    Content::Made(plain(node, &typed, names, context)?)
+                }
+                (_, None) => {
+                    let need = "the name of a file beside the scenario, or `content` and `name`";
+                    let (path, bytes) = context.file(reader.need("file", need)?)?;
+                    Content::Read(path, bytes)
+                }
+                (Some(_), Some(second)) => {
+                    return Err(Fault::new(second.place, "a file has `file` or `content`, not both"));
+                }
+            };
+            let shown = match (reader.get("name"), &content) {
+                (Some(node), _) => node.text(context.source, "the name that is sent")?,
+                (None, Content::Read(path, _)) => {
+                    path.rsplit(['/', '\\']).next().unwrap_or_default().to_string()
+                }
+                (None, Content::Made(_)) => {
+                    return Err(Fault::new(reader.place(), "a file with `content` needs a `name`"));
+                }
             };
             let content_type = content_type(&reader, context)?;
             text.push_text(&format!(
                 "; filename=\"{}\"\r\ncontent-type: {content_type}\r\n\r\n",
                 quoted(&shown)
             ));
-            parts.push(BodyPart::Text(std::mem::take(&mut text)));
-            parts.push(BodyPart::Bytes(bytes));
+            match content {
+                Content::Made(made) => text.append(made),
+                Content::Read(_, bytes) => {
+                    parts.push(BodyPart::Text(std::mem::take(&mut text)));
+                    parts.push(BodyPart::Bytes(bytes));
+                }
+            }
         } else {
             if mask::is_secret(&key.text) {
                 context.secret(node, Kind::Value);
             }
             let typed = node.text(context.source, "a field's value")?;
+            if let Some(file) = typed.strip_prefix('@').filter(|file| names_a_file(file)) {
+                let how = format!("this would be sent as a text: a file is written {{file: {file}}}");
+                return Err(Fault::new(node.place, how));
+            }
             text.push_text("\r\n\r\n");
             text.append(plain(node, &typed, names, context)?);
         }

@@ -124,7 +124,7 @@ fn turn(node: &Node, names: &mut Names, context: &Context, out: &mut Vec<Turn>) 
         }
         _ => {
             let mut awaited = match value {
-                Some(value) => awaited(value, context)?,
+                Some(value) => awaited(value, names, context)?,
                 None => any_message(),
             };
             if let Some(node) = reader.get("extract") {
@@ -177,14 +177,14 @@ fn said(node: &Node, names: &Names, context: &Context) -> Result<Said, Fault> {
     }
 }
 
-fn awaited(node: &Node, context: &Context) -> Result<Awaited, Fault> {
+fn awaited(node: &Node, names: &Names, context: &Context) -> Result<Awaited, Fault> {
     let source = context.source;
     if !matches!(node.value, Value::Map(_)) {
         let text =
             node.text(source, "a text that the message contains, or {json: {…}, contains: …, within: 1s}")?;
         return Ok(Awaited {
             name: format!("message contains {text:?}").into(),
-            contains: vec![text],
+            contains: vec![plain(node, &text, names, context)?],
             ..Awaited::default()
         });
     }
@@ -192,13 +192,13 @@ fn awaited(node: &Node, context: &Context) -> Result<Awaited, Fault> {
     let mut awaited = Awaited::default();
     let mut parts: Vec<String> = Vec::new();
     if let Some(node) = reader.get("json") {
-        awaited.json = json_checks(node)?;
+        awaited.json = json_checks(node, names, context)?;
         parts.extend(awaited.json.iter().map(|check| check.name.to_string()));
     }
     for node in reader.get("contains").map(Node::items).unwrap_or_default() {
         let text = node.text(source, "a text")?;
         parts.push(format!("contains {text:?}"));
-        awaited.contains.push(text);
+        awaited.contains.push(plain(node, &text, names, context)?);
     }
     for node in reader.get("matches").map(Node::items).unwrap_or_default() {
         let text = node.text(source, "a regular expression")?;

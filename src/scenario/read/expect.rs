@@ -1,9 +1,9 @@
 //! What is taken from a step's answer, and what must hold of it.
 
-use super::super::check::{Condition, StatusCheck, StatusRange, pattern};
+use super::super::check::{Condition, MadeCondition, StatusCheck, StatusRange, pattern};
 use super::super::error::{Fault, listed, nearest};
 use super::super::quantity::{self, duration_text};
-use super::super::template::{Names, Template};
+use super::super::template::{self, Escape, Names, Template};
 use super::super::threshold::Comparison;
 use super::super::types::*;
 use super::super::yaml::{Node, Reader, Value, entries};
@@ -26,22 +26,43 @@ pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>
     for (key, node) in entries(node, "a mapping of variables to where they are, e.g. {token: $.token}")? {
         variable_name(key)?;
         let slot = names.declare(&key.text);
-        let (from, take, missing) = extract_source(node, source)?;
-        all.push(Extract { name: key.text.clone(), slot, source: from, take, missing });
+        let (from, take, missing, keep) = extract_source(node, source)?;
+        all.push(Extract { name: key.text.clone(), slot, source: from, take, missing, keep });
     }
     Ok(all)
 }
 
 /// The places, `regex` last: it can also stand beside another one.
-const SOURCES: &[&str] = &["json", "header", "cookie", "css", "between", "regex"];
+const SOURCES: &[&str] = &["json", "header", "cookie", "css", "between", "status", "regex"];
 
-fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), Fault> {
+/// Keys of an extraction.
+pub const EXTRACT_KEYS: &[&str] = &[
+    "json",
+    "header",
+    "cookie",
+    "css",
+    "regex",
+    "between",
+    "status",
+    "attribute",
+    "group",
+    "take",
+    "optional",
+    "keep",
+];
+
+fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing, Keep), Fault> {
     if !matches!(node.value, Value::Map(_)) {
-        return Ok((json_source(node, source)?, Take::AsItIs, Missing::Failure));
+        if matches!(&node.value, Value::Text(text) if text.trim() == "status") {
+            return Ok((Source::Status, Take::AsItIs, Missing::Failure, Keep::Iteration));
+        }
+        return Ok((json_source(node, source)?, Take::AsItIs, Missing::Failure, Keep::Iteration));
     }
-    let keys =
-        &["json", "header", "cookie", "css", "regex", "between", "attribute", "group", "take", "optional"];
-    let reader = Reader::new(node, "an extraction", keys)?;
+    let reader = Reader::new(node, "an extraction", EXTRACT_KEYS)?;
+    let keep = match reader.get("keep") {
+        None => Keep::Iteration,
+        Some(node) => keep(node, source)?,
+    };
     let missing = match reader.get("optional").map(Node::flag).transpose()? {
         Some(true) => Missing::Ignored,
         _ => Missing::Failure,
@@ -64,7 +85,7 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), 
         }
     }
     let take = reader.get("take").map(|node| take(node, source)).transpose()?.unwrap_or(Take::AsItIs);
-    if matches!(*kind, "header" | "cookie" | "between")
+    if matches!(*kind, "header" | "cookie" | "between" | "status")
         && within.is_none()
         && let Some(key) = reader.key("take")
     {
@@ -77,6 +98,10 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), 
             let name = HeaderName::from_bytes(text.as_bytes());
             Source::Header(name.map_err(|_| Fault::new(from.place, format!("{text:?} is no header name")))?)
         }
+        "status" => match from.flag()? {
+            true => Source::Status,
+            false => return Err(from.expected("true: the status is always there")),
+        },
         "cookie" => Source::Cookie(from.text(source, "a cookie's name")?),
         "css" => {
             let text = from.text(source, "a CSS selector such as input[name=csrf]")?;
@@ -103,7 +128,7 @@ fn extract_source(node: &Node, source: &str) -> Result<(Source, Take, Missing), 
             Source::Within(Box::new(from), pattern, group)
         }
     };
-    Ok((from, take, missing))
+    Ok((from, take, missing, keep))
 }
 
 /// A pattern, and the number of the group that is meant.
@@ -139,6 +164,18 @@ fn between(node: &Node, source: &str) -> Result<Source, Fault> {
             Ok(Source::Between(left, right))
         }
         _ => Err(node.expected("two texts, e.g. between: ['value=\"', '\"']")),
+    }
+}
+
+/// Who keeps a value: `user` or `run`.
+pub fn keep(node: &Node, source: &str) -> Result<Keep, Fault> {
+    let text = node.text(source, "user or run")?;
+    match text.trim() {
+        "user" => Ok(Keep::User),
+        "run" => Ok(Keep::Run),
+        _ => Err(node.expected(
+            "user (the variable lasts as long as its user) or run (to the end of the run, for all users)",
+        )),
     }
 }
 
@@ -206,13 +243,16 @@ pub fn expect(node: &Node, names: &Names, context: &Context, kind: StepKind) -> 
             StatusCheck::OneOf(node.items().iter().map(|n| status(n, source)).collect::<Result<_, _>>()?)
         }
     };
-    let json = reader.get("json").map(json_checks).transpose()?.unwrap_or_default();
+    let json = match reader.get("json") {
+        Some(node) => json_checks(node, names, context)?,
+        None => Vec::new(),
+    };
     let mut headers = Vec::new();
     if let Some(node) = reader.get("headers") {
         for (key, node) in entries(node, "a mapping of header names to conditions")? {
             let header = HeaderName::from_bytes(key.text.as_bytes())
                 .map_err(|_| Fault::new(key.place, format!("{:?} is no header name", key.text)))?;
-            let condition = condition(node)?;
+            let condition = condition(node, names, context)?;
             headers.push(HeaderCheck {
                 name: format!("header {header} {condition}").into(),
                 header,
@@ -262,11 +302,11 @@ pub fn expect(node: &Node, names: &Names, context: &Context, kind: StepKind) -> 
 }
 
 /// A mapping of JSONPaths to conditions.
-pub fn json_checks(node: &Node) -> Result<Vec<JsonCheck>, Fault> {
+pub fn json_checks(node: &Node, names: &Names, context: &Context) -> Result<Vec<JsonCheck>, Fault> {
     let mut json = Vec::new();
     for (key, node) in entries(node, "a mapping of JSONPaths to conditions")? {
         let path = json_path(&key.text).map_err(|m| Fault::new(key.place, m))?;
-        let condition = condition(node)?;
+        let condition = condition(node, names, context)?;
         let name = format!("json {} {condition}", key.text).into();
         json.push(JsonCheck { name, path: Arc::new(path), condition });
     }
@@ -320,13 +360,20 @@ fn status(node: &Node, source: &str) -> Result<StatusRange, Fault> {
 }
 
 /// A text is a condition; any other value must be equal.
-fn condition(node: &Node) -> Result<Condition, Fault> {
+fn condition(node: &Node, names: &Names, context: &Context) -> Result<Condition, Fault> {
     use super::super::threshold::Comparison::Equal;
     match &node.value {
-        Value::Text(text) if text.contains("{{") => Err(Fault::new(
-            node.place,
-            "a condition has no templates: extract the value, and compare it under `that`, e.g. that: {is mine: owner == name}",
-        )),
+        Value::Text(text) if text.contains("{{") => {
+            let (how, operand) = MadeCondition::split(text).map_err(|m| Fault::new(node.place, m))?;
+            let offset = text.chars().count() - operand.chars().count();
+            let made = Template::parse(operand, names, Escape::Plain, template::as_it_is)
+                .map_err(|fault| context.template_fault(node, text, offset, fault))?;
+            Ok(Condition::Made(Box::new(MadeCondition {
+                how,
+                operand: made,
+                typed: text.trim().to_string(),
+            })))
+        }
         Value::Text(text) => Condition::parse(text).map_err(|m| Fault::new(node.place, m)),
         Value::Int(n) => Ok(Condition::Compares(Equal, (*n).into())),
         Value::Float(n) => Ok(Condition::Compares(Equal, (*n).into())),

@@ -21,6 +21,7 @@ struct Typed<'a> {
     place: Place,
     weight: u32,
     data: Option<Data>,
+    shares_row: bool,
     think: Think,
     pace: Think,
     on_failure: OnFailure,
@@ -39,6 +40,8 @@ pub fn journeys(
     building: &mut Building,
 ) -> Result<(), Fault> {
     let mut all = Vec::new();
+    let shared = top.get("data").map(|node| data(node, context)).transpose()?;
+    let names = &kept(top, names, context)?;
     let blank = |name, steps, weight| blank(name, steps, weight, inherited);
     let once = |key: &'static str| top.get(key).map(|node| (key, node));
     // Steps keep the order in which they are walked: setup first.
@@ -59,12 +62,11 @@ pub fn journeys(
             ));
         }
         (None, Some(steps)) => {
-            let data = top.get("data").map(|node| data(node, context)).transpose()?;
             let pace = top.get("pace").map(|n| think(n, context.source)).transpose()?.unwrap_or_default();
-            all.push(Typed { data, pace, ..blank("main", steps, 1) });
+            all.push(Typed { pace, ..blank("main", steps, 1) });
         }
         (Some(node), None) => {
-            if let Some(key) = top.key("data").or_else(|| top.key("pace")) {
+            if let Some(key) = top.key("pace") {
                 return Err(Fault::new(key.place, format!("`{}` belongs under a journey", key.text)));
             }
             let entries = entries(node, "a mapping of names to journeys")?;
@@ -85,7 +87,57 @@ pub fn journeys(
     for (key, node) in LIFECYCLE[2..].iter().filter_map(|key| once(key)) {
         all.push(blank_of(blank(key, node, 0), inherited, key));
     }
+    // What nobody says of its own holds for all that users walk.
+    for typed in
+        all.iter_mut().filter(|j| j.data.is_none() && !matches!(j.name.as_str(), "setup" | "teardown"))
+    {
+        (typed.data, typed.shares_row) = (shared.clone(), shared.is_some());
+    }
     build(all, names, inherited, context, building)
+}
+
+/// The names with those that outlast an iteration, which can be named everywhere: they have no value before they are
+/// first given one.
+fn kept(top: &Reader, names: &Names, context: &Context) -> Result<Names, Fault> {
+    let mut names = names.clone();
+    let mut open: Vec<&Node> =
+        LIFECYCLE.iter().chain(&["journeys", "steps"]).filter_map(|key| top.get(key)).collect();
+    while let Some(node) = open.pop() {
+        match &node.value {
+            Value::List(items) => open.extend(items),
+            Value::Map(map) => {
+                for (key, value) in map {
+                    match (key.text.as_str(), &value.value) {
+                        ("extract", Value::Map(extracts)) => {
+                            for (name, node) in extracts {
+                                let Value::Map(parts) = &node.value else { continue };
+                                let Some((_, lasts)) = parts.iter().find(|(k, _)| k.text == "keep") else {
+                                    continue;
+                                };
+                                value::variable_name(name)?;
+                                let lasts = super::expect::keep(lasts, context.source)?;
+                                declare_kept(&mut names, &name.text, lasts, node.place)?;
+                            }
+                        }
+                        _ => open.push(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+fn declare_kept(names: &mut Names, name: &str, lasts: Keep, place: Place) -> Result<(), Fault> {
+    let slot = names.declare(name);
+    match names.kept.borrow_mut().insert(slot, lasts) {
+        Some(other) if other != lasts => Err(Fault::new(
+            place,
+            format!("`{name}` is kept by the user in one place and by the run in another"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn blank<'a>(name: &str, steps: &'a Node, weight: u32, inherited: &Inherited) -> Typed<'a> {
@@ -94,6 +146,7 @@ fn blank<'a>(name: &str, steps: &'a Node, weight: u32, inherited: &Inherited) ->
         place: steps.place,
         weight,
         data: None,
+        shares_row: false,
         think: inherited.think,
         pace: Think::default(),
         on_failure: inherited.on_failure,
@@ -299,6 +352,7 @@ fn compile(
         steps: 0..0,
         first: StepId(0),
         data: typed.data.clone(),
+        shares_row: typed.shares_row,
         flow: compiler.flow,
         counters: compiler.counters,
         pace: typed.pace,

@@ -267,10 +267,18 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         sampling,
         telemetry,
         variables: initial,
+        kept: kept_slots(&names),
         locale,
         secrets: Arc::new(Secrets::new(&names.secrets.borrow().values.iter().cloned().collect::<Vec<_>>())),
         text,
     })
+}
+
+/// Variables that outlast an iteration.
+fn kept_slots(names: &Names) -> KeptSlots {
+    let kept = names.kept.borrow();
+    let of = |wanted: Keep| kept.iter().filter(|(_, k)| **k == wanted).map(|(slot, _)| *slot).collect();
+    KeptSlots { user: of(Keep::User), run: of(Keep::Run) }
 }
 
 /// Reads the thresholds of a scenario's text alone.

@@ -110,7 +110,14 @@ pub fn ids(names: &mut Names) -> Result<Extract, Fault> {
     let path = JsonPath::parse("$..id").map_err(|e| Fault::new(Default::default(), e.to_string()))?;
     let slot = names.declare(IDS);
     let source = Source::Json(Arc::new(path), Several::Yes);
-    Ok(Extract { name: IDS.to_string(), slot, source, take: Take::AsItIs, missing: Missing::Failure })
+    Ok(Extract {
+        name: IDS.to_string(),
+        slot,
+        source,
+        take: Take::AsItIs,
+        missing: Missing::Failure,
+        keep: Keep::Iteration,
+    })
 }
 
 /// The step that `ids` is taken from, if it is used in a later one and never defined.

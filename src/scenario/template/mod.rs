@@ -60,6 +60,8 @@ pub enum Expression {
     Iteration,
     /// A uniformly distributed whole number, both ends included.
     Pick(i64, i64),
+    /// The same between two values that are known when the request is made.
+    PickBetween(Box<Expression>, Box<Expression>),
     /// One of the given values, each as likely.
     OneOf(Vec<Expression>),
     /// A random UUID (version 4).
@@ -369,7 +371,7 @@ fn short_name(expression: &Expression) -> String {
         Expression::Secret(name, _) => name.to_string(),
         Expression::User => "user".to_string(),
         Expression::Iteration => "iteration".to_string(),
-        Expression::Pick(..) => "n".to_string(),
+        Expression::Pick(..) | Expression::PickBetween(..) => "n".to_string(),
         Expression::Uuid => "uuid".to_string(),
         Expression::Now => "now".to_string(),
         Expression::RandomText(_) => "text".to_string(),

@@ -5,6 +5,7 @@ use crate::scenario::error::{listed, nearest};
 use crate::scenario::mask::is_secret;
 use crate::scenario::secret::SHORTEST;
 use crate::scenario::threshold::Comparison;
+use crate::scenario::types::Keep;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ pub(in crate::scenario) struct Names {
     pub visible: BTreeSet<usize>,
     /// Columns of the journey's data, if it has data.
     pub columns: Option<Arc<[String]>>,
+    /// How long variables last that outlast an iteration, by slot.
+    pub kept: Rc<RefCell<BTreeMap<usize, Keep>>>,
     /// Secrets by name, and all values that were found to be secret.
     pub secrets: Rc<RefCell<Known>>,
     /// Environment variables: the reader of the scenario never looks at the process's environment itself.
@@ -118,6 +121,10 @@ pub(in crate::scenario) fn parse_expression(text: &str, names: &Names) -> Result
     match parser.peek() {
         None => Ok(expression),
         Some('=') => Err(parser.fault("`=` is no comparison: write == for equal")),
+        Some('&') => Err(parser.fault("`&` is written `and`")),
+        Some('?') => {
+            Err(parser.fault("there is no `? :` here: branch by `when`, or give a value by `| default(…)`"))
+        }
         Some(c) => {
             Err(parser.fault(format!("expected `|`, an operator or the end of the template, found `{c}`")))
         }
@@ -268,6 +275,9 @@ impl Parser<'_> {
             self.skip_space();
             let at = self.at;
             let Some(name) = self.name() else {
+                if self.peek() == Some('|') {
+                    return Err(self.fault("`||` is written `or`"));
+                }
                 return Err(self.fault("expected the name of a filter after `|`"));
             };
             let filter = self.filter(&name, at)?;
@@ -315,6 +325,8 @@ impl Parser<'_> {
                 if self.eat(')') { Ok(inner) } else { Err(self.fault("`(` without its `)`")) }
             }
             Some(c) if c.is_ascii_digit() || c == '-' => self.number(),
+            Some('!') => Err(self.fault("`!` is written `not`")),
+            Some('=') => Err(self.fault("`===` is written `==`")),
             Some(_) => {
                 let Some(name) = self.name() else {
                     return Err(self.fault("expected a variable, a function or a literal"));
@@ -378,10 +390,20 @@ impl Parser<'_> {
         match name {
             "pick" => match (whole(given.first()), whole(given.get(1)), given.len()) {
                 (Some(low), Some(high), 2) if low <= high => Ok(Expression::Pick(low, high)),
-                (Some(low), Some(high), 2) => {
-                    Err(self.fault_at(at, format!("pick({low}, {high}) is an empty range: the smaller number goes first")))
+                (Some(low), Some(high), 2) => Err(self.fault_at(
+                    at,
+                    format!("pick({low}, {high}) is an empty range: the smaller number goes first"),
+                )),
+                _ => {
+                    let fits =
+                        |e: &Expression| !matches!(e, Expression::Literal(value) if value.as_i64().is_none());
+                    match (given.pop(), given.pop(), given.is_empty()) {
+                        (Some(high), Some(low), true) if fits(&low) && fits(&high) => {
+                            Ok(Expression::PickBetween(Box::new(low), Box::new(high)))
+                        }
+                        _ => Err(self.fault_at(at, "`pick` takes two whole numbers, e.g. pick(1, 20); for one of several values use one_of(…)")),
+                    }
                 }
-                _ => Err(self.fault_at(at, "`pick` takes two whole numbers, e.g. pick(1, 20); for one of several values use one_of(…)")),
             },
             "one_of" if given.is_empty() => Err(self.fault_at(at, "`one_of` takes at least one value")),
             "one_of" => Ok(Expression::OneOf(given)),
@@ -389,7 +411,9 @@ impl Parser<'_> {
                 (Some(value), true) => Ok(Expression::Defined(Box::new(value))),
                 _ => Err(self.fault_at(at, "`defined` takes one variable, e.g. defined(token)")),
             },
-            "uuid" | "now" if !given.is_empty() => Err(self.fault_at(at, format!("`{name}` takes no arguments"))),
+            "uuid" | "now" if !given.is_empty() => {
+                Err(self.fault_at(at, format!("`{name}` takes no arguments")))
+            }
             "uuid" => Ok(Expression::Uuid),
             "now" => Ok(Expression::Now),
             "random_text" => match (whole(given.first()), given.len()) {

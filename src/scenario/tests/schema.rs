@@ -59,12 +59,22 @@ fn every_example_is_read_and_fits_the_schema() {
     assert_eq!(faults(EXAMPLE), [""; 0]);
 }
 
-#[test]
-fn every_scenario_of_the_reference_fits_the_schema() {
-    let reference = include_str!("../../../docs/scenario.md");
+/// Parts of scenarios in a document: each fits the schema and is read.
+fn every_part_is_read(name: &str, document: &str) {
     let blocks: Vec<&str> =
-        reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        document.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 3);
+    let environment =
+        ["PASSWORD", "CLIENT_SECRET"].map(|name| (name.to_string(), "from-the-vault".to_string()));
+    let surroundings = Surroundings {
+        environment: Arc::new(environment.into()),
+        read: &|path| match path.extension().is_some_and(|e| e == "csv") {
+            true if path.ends_with("log.csv") => Ok("time,path\n1,/a\n2,/b\n".to_string()),
+            true => Ok("user,password\nann,secret\n".to_string()),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        },
+        ..Surroundings::default()
+    };
     for block in blocks {
         // A part stands for the whole that it is a part of.
         let has = |key: &str| block.starts_with(key) || block.contains(&format!("\n{key}"));
@@ -77,11 +87,21 @@ fn every_scenario_of_the_reference_fits_the_schema() {
             whole.push_str("\nsteps: [GET /]\n");
         }
         assert_eq!(faults(&whole), [""; 0], "{block}");
-        if walks && !block.contains(".csv") {
+        if walks {
             let loaded = if has("load:") { whole } else { format!("load: {{users: 1, for: 1s}}\n{whole}") };
-            parse(&loaded, "scenario.md").unwrap_or_else(|e| panic!("{e}\n{loaded}"));
+            parse_with(&loaded, name, &surroundings).unwrap_or_else(|e| panic!("{e}\n{loaded}"));
         }
     }
+}
+
+#[test]
+fn every_scenario_of_the_reference_fits_the_schema() {
+    every_part_is_read("scenario.md", include_str!("../../../docs/scenario.md"));
+}
+
+#[test]
+fn every_recipe_is_read() {
+    every_part_is_read("recipes.md", include_str!("../../../docs/recipes.md"));
 }
 
 #[test]
@@ -90,7 +110,7 @@ fn files_that_are_built_wrong_do_not_fit() {
         "unknown_key_near",
         "unknown_key_far",
         "steps_and_journeys",
-        "data_beside_journeys",
+        "pace_beside_journeys",
         "target_bad_key",
         "step_typo",
         "step_no_method",
