@@ -128,6 +128,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_after_the_handshake_is_one_of_tls() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let error = io::Error::new(io::ErrorKind::InvalidData, alert);
+        assert!(is_refused_by_tls(&error));
+        let fault = super::super::http1::Fault::of_socket(&error, false);
+        assert_eq!(fault.class, FailureClass::Tls, "{}", fault.words);
+        assert!(!is_refused_by_tls(&io::Error::from(io::ErrorKind::InvalidData)));
+    }
+
+    #[test]
     fn causes_are_told_once() {
         let inner = io::Error::other("peer went away");
         let outer = io::Error::other(inner);

@@ -82,6 +82,8 @@ pub enum Condition {
     Length(Comparison, u64),
     /// It is of that kind.
     Is(Kind),
+    /// It compares so with a value, as expressions compare: two texts are the same or not, whatever they spell.
+    Like(Comparison, Value),
     /// A comparison with what a template gives.
     Made(Box<MadeCondition>),
 }
@@ -214,11 +216,7 @@ impl Condition {
         let value = fill(&made.operand)?;
         let text = || super::template::text_of(&value).into_owned();
         Ok(Cow::Owned(match made.how {
-            // A text that spells a number is compared as one.
-            Operation::Compares(comparison) => match (&value, number(&value)) {
-                (Value::String(_), Some(number)) => Condition::Compares(comparison, number.into()),
-                _ => Condition::Compares(comparison, value),
-            },
+            Operation::Compares(comparison) => Condition::Like(comparison, value),
             Operation::Contains => Condition::Contains(text()),
             Operation::Lacks => Condition::Lacks(text()),
         }))
@@ -256,6 +254,7 @@ impl Condition {
                 comparison.holds(length as f64, *wanted as f64)
             }
             Condition::Is(kind) => kind.is_of(value),
+            Condition::Like(comparison, wanted) => compares(value, *comparison, wanted),
             // It is filled before it is asked.
             Condition::Made(_) => false,
             Condition::Compares(comparison, wanted) => match (number(value), wanted.as_f64()) {
@@ -275,7 +274,9 @@ impl fmt::Display for Condition {
         match self {
             Condition::Exists => f.write_str("exists"),
             Condition::Absent => f.write_str("absent"),
-            Condition::Compares(comparison, value) => write!(f, "{comparison} {value}"),
+            Condition::Compares(comparison, value) | Condition::Like(comparison, value) => {
+                write!(f, "{comparison} {value}")
+            }
             Condition::Contains(needle) => write!(f, "contains {needle:?}"),
             Condition::Lacks(needle) => write!(f, "not contains {needle:?}"),
             Condition::Matches(pattern) => write!(f, "matches {}", pattern.0.as_str()),
@@ -345,7 +346,7 @@ pub fn compares(left: &Value, comparison: Comparison, right: &Value) -> bool {
 
 /// A number, or a text that is one: many services send prices as text.
 fn number(value: &Value) -> Option<f64> {
-    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+    value.as_f64().or_else(|| value.as_str()?.parse().ok()).filter(|number| number.is_finite())
 }
 
 fn operand_value(text: &str) -> Value {
@@ -367,6 +368,25 @@ mod tests {
 
     fn holds(condition: &str, value: Value) -> bool {
         Condition::parse(condition).unwrap().holds(&[&value])
+    }
+
+    #[test]
+    fn what_a_template_gives_is_compared_as_in_expressions() {
+        let made = |text: &str, given: Value, found: Value| {
+            let (how, _) = MadeCondition::split(text).unwrap();
+            let made = MadeCondition { how, operand: Template::default(), typed: text.to_string() };
+            let condition = Condition::Made(Box::new(made));
+            assert_eq!(condition.to_string(), text);
+            condition.filled(|_| Ok(given)).unwrap().holds(&[&found])
+        };
+        // Texts that spell the same number, or one beyond all numbers, are not the same for it.
+        assert!(made("{{ id }}", json!("12e456"), json!("12e456")));
+        assert!(!made("{{ id }}", json!("1e2"), json!("100")));
+        assert!(made("== {{ id }}", json!("7"), json!(7)) && !made("!= {{ id }}", json!(7), json!("7")));
+        assert!(made("< {{ id }}", json!("10"), json!("9")) && made(">= {{ id }}", json!(3), json!("3.0")));
+        assert!(made("contains {{ id }}", json!("b"), json!(["a", "b"])));
+        assert!(made("not contains {{ id }}", json!(5), json!("abc")));
+        assert!(!holds("< 5", json!("12e456")), "no number is that large");
     }
 
     #[test]

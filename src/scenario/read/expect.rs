@@ -27,6 +27,9 @@ pub fn extracts(node: &Node, names: &Names, source: &str) -> Result<Vec<Extract>
         variable_name(key)?;
         let slot = names.declare(&key.text);
         let (from, take, missing, keep) = extract_source(node, source)?;
+        if keep != Keep::Iteration {
+            names.kept.borrow_mut().insert(slot, keep);
+        }
         all.push(Extract { name: key.text.clone(), slot, source: from, take, missing, keep });
     }
     Ok(all)

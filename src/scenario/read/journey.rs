@@ -15,6 +15,9 @@ pub const JOURNEY_KEYS: &[&str] =
 /// Keys of the top level whose steps are walked once per run or once per user.
 const LIFECYCLE: [&str; 4] = ["setup", "on_start", "on_stop", "teardown"];
 
+/// Keys of steps that hold what is sent.
+const SENT: [&str; 8] = ["json", "form", "multipart", "graphql", "message", "messages", "metadata", "send"];
+
 /// A journey as typed, its own keys read.
 struct Typed<'a> {
     name: String,
@@ -119,6 +122,8 @@ fn kept(top: &Reader, names: &Names, context: &Context) -> Result<Names, Fault> 
                                 declare_kept(&mut names, &name.text, lasts, node.place)?;
                             }
                         }
+                        // What is sent may have such words of its own.
+                        (key, _) if SENT.contains(&key) => {}
                         _ => open.push(value),
                     }
                 }

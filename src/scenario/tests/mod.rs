@@ -226,3 +226,11 @@ fn requests_can_be_marked_as_test_traffic() {
     assert!(headers[0].contains("hotspan.run.id=r1"), "{headers:?}");
     assert!(headers[1].contains("own=1") && !headers[1].contains("hotspan.run.id"), "{headers:?}");
 }
+
+#[test]
+fn words_of_the_language_mean_nothing_in_what_is_sent() {
+    let text = "target: http://h\nload: {users: 1, for: 1s}\nsteps:\n  - {post: /, json: {extract: {a: {keep: forever}}, steps: 5}, extract: {a: {json: $.a, keep: run}}}\n  - ws: /\n    script: [{send: {json: {extract: {b: {keep: 1}}}}}, {expect, extract: {c: {json: $.c, keep: user}}}]\n";
+    let text = text.replace("{expect, extract", "{expect: {json: {$.c: exists}}, extract");
+    let scenario = parse(&text, "test").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((scenario.kept.run.len(), scenario.kept.user.len()), (1, 1));
+}
