@@ -580,7 +580,12 @@ fn errors_that_hide_or_make_slowness() {
         })
     };
     let quick = errors(4, 1.0);
-    only(&quick, K::ErrorPath, "HTTP 500");
+    assert_eq!(kinds(&quick), [(K::ErrorPath, "HTTP 500".to_owned())]);
+    assert!(
+        matches!(quick.verdict, crate::analysis::result::Verdict::Failing { status: Some(500), .. }),
+        "{:?}",
+        quick.verdict
+    );
     assert!((quick.findings[0].evidence["errors_share"] - 0.25).abs() < 1e-9);
     without(&errors(4, 18.0), K::ErrorPath);
     without(&errors(40, 1.0), K::ErrorPath);
