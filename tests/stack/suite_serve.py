@@ -329,7 +329,12 @@ def check_uses(suite: Suite, uses: dict, client: Client, out: Path) -> None:
     check("its changes are those of hotspan compare", all(any(abs(v - o["change_ms_per_exchange"]) < 1e-9 for o in wanted["operations"] if k.startswith(o["name"])) for k, v in shown.items()) and len(shown) >= 2, f"{shown} for {same}")
     trend = uses["trend"]
     check("the trend has a point for each run", trend["points"] >= 4 and trend["canvas"] >= 1, str(trend))
-    check("an operation can be followed", trend["operation"].startswith("/trend?") and "operation=" in trend["operation"] and trend["operationPoints"] >= 4, str(trend))
+    # Its points are those of the runs that saw it: on a busy machine the spans of one may be late.
+    asked = {k: v[0] for k, v in urllib.parse.parse_qs(trend["operation"].partition("?")[2]).items()}
+    reports = [json.loads(p.read_text()) for p in out.glob("*/report.json") if not p.parent.is_symlink()]
+    seen = lambda r: any((o["service"], o["name"]) == (asked.get("service"), asked.get("operation")) for o in r["operations"])  # noqa: E731
+    knowing = sum(r["run"]["name"] == asked.get("scenario") and seen(r) for r in reports)
+    check("an operation can be followed", trend["operation"].startswith("/trend?") and 2 <= trend["operationPoints"] <= knowing, f"{trend}, {knowing} runs have it")
     check("a point opens a report", trend["opened"].endswith("/report"), trend["opened"])
     traces = uses["traces"]
     check("filters leave what they say", traces["step"] and set(traces["step"]) == {"product"}, str(traces["step"][:5]))
