@@ -67,7 +67,7 @@ codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
 codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests });
 codec!(Sameness { known, unknown, different });
-codec!(Stretches { sample });
+codec!(Stretches { sample, number });
 codec!(Requests { sample, number, in_loop, in_workers });
 codec!(Gaps { database, without_statement, external, without_peer, incomplete });
 codec!(PartSlice { exchanges, time, calls, call_time });

@@ -233,7 +233,7 @@ impl Partial {
         let notes = self.notes(&telemetry, limit);
         let verdict = verdict::verdict(&self.steps, &telemetry, &findings, limit.is_some());
         let services = self.service_results();
-        let opaque = opaque::opaque(&self.steps, &services);
+        let opaque = opaque::opaque(&self.steps, &services, &findings);
         let busy = busy.map(|share| Note::BusyMachine { share });
         let notes: Vec<Note> = notes.into_iter().chain(busy).chain(opaque).collect();
         let callees = self.services.clone();

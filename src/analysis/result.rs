@@ -612,6 +612,10 @@ pub enum Doubt {
     WrittenAfter,
     /// A process does one thing at a time; whether it is an event loop or a worker of one request, its spans do not tell.
     LoopOrWorker,
+    /// The client is on the machine of the service, and what waits differs: that is no line.
+    NoLine,
+    /// A wait for a pool is known by where the service's own time is, in several of its pages.
+    BeforeStatements,
 }
 
 /// Best-case gain, from the retimed latencies.
@@ -698,8 +702,10 @@ pub enum Note {
     SdkDropped(u64),
     /// Most of a slow step's time is where spans cannot tell what it is.
     NotIdentifiable {
-        /// The step.
+        /// The step that loses most to it.
         step: StepId,
+        /// Other steps of which it is so.
+        others: u64,
         /// The service; the one reached first where the time is outside of it.
         service: Arc<str>,
         /// Where.

@@ -53,10 +53,14 @@ pub(super) fn generator_limit(steps: &[StepTally], run: &Run) -> Option<Generato
 /// How long the generator waited for a core of its machine, as a share of the time in which it wanted one, where the service
 /// may be on the same machine.
 pub(super) fn busy_machine(run: &Run) -> Option<f64> {
+    busy(&run.load.generator).filter(|_| reached_on_this_machine(run))
+}
+
+/// Whether the way to the service is no line between machines.
+pub(super) fn reached_on_this_machine(run: &Run) -> bool {
     let host = run.target.split("://").nth(1).unwrap_or(&run.target);
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    let local = host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
-    busy(&run.load.generator).filter(|_| local)
+    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
 }
 
 /// From what was found; `findings` are in the order of the result, worst first.

@@ -597,12 +597,14 @@ pub fn everything() -> Sample {
         Note::SdkDropped(17),
         Note::NotIdentifiable {
             step: StepId(0),
+            others: 0,
             service: "shop".into(),
             place: Opaque::Service,
             share: 0.83,
         },
         Note::NotIdentifiable {
             step: StepId(0),
+            others: 0,
             service: "shop".into(),
             place: Opaque::Outside,
             share: 0.61,

@@ -16,7 +16,7 @@ EXPECTED = {
     "no_database": ("hint", [("database", "No database call")]),
     "no_query_text": ("hint", [("database", "no query text")]),
     "no_calls": ("hint", [("database", "No database call"), ("calls", "No outgoing call")]),
-    "duplicates": ("fault", [("duplicates", "recorded twice, by driver, orm")]),
+    "duplicates": ("hint", [("duplicates", "recorded by two layers, driver, orm")]),
     "sent_twice": ("fault", [("duplicates", "came more than once")]),
     "skewed_clock": ("hint", [("clocks", "clock of back is 300")]),
     "ratio": ("fault", [("sampling", "requests that asked to be recorded were")]),

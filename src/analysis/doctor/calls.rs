@@ -3,6 +3,7 @@
 use super::sketch::{Known, Sketch, peer};
 use super::{Point, Topic, count, listed};
 use crate::analysis::result::Category;
+use crate::analysis::tree::leaf;
 use crate::record::{KeptSpan, SpanKind};
 use std::collections::BTreeSet;
 
@@ -131,13 +132,26 @@ pub(super) fn duplicates(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
     }
     let mut seen = BTreeSet::new();
     for known in &sketch.ours {
-        let Some(other) = twin_above(sketch, known).or_else(|| twin_beside(sketch, known)) else { continue };
+        let above = twin_above(sketch, known);
+        let Some(other) = above.or_else(|| twin_beside(sketch, known)) else { continue };
         let libraries =
             [other.span.library(), known.span.library()].map(|l| if l.is_empty() { "?" } else { l });
         let what = if known.span.kind == SpanKind::Server { "Requests" } else { "Calls" };
-        seen.insert((what, known.span.service().to_owned(), listed(libraries.map(str::to_owned).to_vec())));
+        // A mapper's call and its driver's below it count as one.
+        let layers = above.is_some() && leaf(known.category);
+        let service = known.span.service().to_owned();
+        seen.insert((layers, what, service, listed(libraries.map(str::to_owned).to_vec())));
     }
-    for (what, service, libraries) in seen {
+    for (layers, what, service, libraries) in seen {
+        if layers {
+            points.push(Point::hint(
+                Topic::Duplicates,
+                format!("{what} of {service} are recorded by two layers, {libraries}."),
+                "Two such spans count as one call, with the outer layer's own time told apart.",
+                "One of the two instrumentations is enough, and halves the number of these spans.",
+            ));
+            continue;
+        }
         points.push(Point::fault(
             Topic::Duplicates,
             format!("{what} of {service} are recorded twice, by {libraries}."),

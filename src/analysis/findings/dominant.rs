@@ -2,10 +2,10 @@
 
 use super::{
     Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, event_loop, lock_contention,
-    mean_ms, missing_index, queueing, same_work, share, uncached,
+    mean_ms, missing_index, queueing, same_work, share, uncached, unseen_wait,
 };
 use crate::analysis::moments::Moments;
-use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT};
+use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
@@ -19,8 +19,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
             || (who.category == Category::Connection && who.service.is_empty())
     };
     let alone = view.tally.parts.iter().filter(|(who, _)| !grouped(who));
-    let waited = queueing::waiting_for_workers(view);
-    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, (who, part), waited)).collect()
+    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
 }
 
 /// Waiting to be taken in must take so many times as much where the machine has no free core: some tens of milliseconds are
@@ -29,7 +28,7 @@ const BUSY_FACTOR: f64 = 4.0;
 /// Bytes of an answer below which carrying it cannot be what takes long: a few round trips of any line.
 const SMALL_ANSWER: f64 = 65_536.0;
 
-fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Option<Found> {
+fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if part.exchanges < MIN_REQUESTS {
         return None;
     }
@@ -44,7 +43,8 @@ fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Op
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
     // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being served.
-    let owned_then = if own_work(who) { share(part.total, latency.saturating_sub(waited)) } else { owned };
+    let owned_then =
+        if own_work(who) { share(part.total, latency.saturating_sub(view.waited)) } else { owned };
     let much = owned_then >= share_min && mean >= mean_min;
     // One request does not make a problem, however long it took.
     let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
@@ -81,7 +81,7 @@ fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Op
         (false, None) => return None,
     };
     let mut evidence = BTreeMap::from([("share", owned), ("mean_ms", mean)]);
-    if let Some(tail) = tail {
+    if let Some(tail) = &tail {
         evidence.extend([
             ("tail_excess_ms", tail.excess_ms),
             ("tail_gap_ms", tail.gap_ms),
@@ -104,6 +104,10 @@ fn judge(view: &View<'_>, (who, part): (&Contributor, &Part), waited: u64) -> Op
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
     if claim.doubt.is_none() && is_uneven(view, (who, claim.kind), part, floor) {
+        // Among requests that wait for each other, what is seldom slow waits for a core as well.
+        if owned < share_min && tail.is_none() {
+            return None;
+        }
         claim.doubt = Some(Doubt::Uneven);
     }
     let mut found = view.found(claim, who, part, lost, evidence);
@@ -125,8 +129,24 @@ fn own_work(who: &Contributor) -> bool {
 /// others' work.
 fn is_uneven(view: &View<'_>, (who, kind): (&Contributor, FindingKind), part: &Part, floor_ms: f64) -> bool {
     use FindingKind::{AppCpu, SlowExternal, SlowNetwork, SlowQuery};
+    let quick = || quick_ms(view, who, part);
     matches!(kind, AppCpu | SlowExternal | SlowNetwork | SlowQuery)
-        && quick_ms(view, who, part).is_some_and(|quick| quick < floor_ms)
+        && (quick().is_some_and(|quick| quick < floor_ms + busy_loop_ms(view, who, floor_ms))
+            || event_loop::is_held_up(view, who))
+}
+
+/// What everything in an event loop waits for until the loop comes to it: as long as requests wait to be taken in, in the quicker
+/// half of them. An outlier is compared with calls that wait alike.
+fn busy_loop_ms(view: &View<'_>, who: &Contributor, floor_ms: f64) -> f64 {
+    if !own_work(who) || floor_ms <= OUTLIER {
+        return 0.0;
+    }
+    let mut processes = view.requests.iter().filter(|((service, _), _)| *service == who.service).peekable();
+    let all_loops = processes.peek().is_some() && processes.all(|(_, r)| r.in_loop > 0 && r.in_workers == 0);
+    let way = |c: &Contributor| c.category == Category::Network && callee(c) == &*who.service;
+    let ways = view.tally.parts.iter().filter(|(c, _)| way(c));
+    let waited: u64 = ways.map(|(_, part)| part.bands[0]).sum();
+    if all_loops { mean_ms(waited, view.tally.joined_bands[0].0) } else { 0.0 }
 }
 
 /// Whether a finding of this module would be none, had each call taken what the quickest take.
@@ -136,6 +156,7 @@ pub(super) fn is_quick_at_best(view: &View<'_>, finding: &Finding) -> bool {
     let part = view.tally.groups.get(&anywhere).or_else(|| view.tally.parts.get(who));
     let floor =
         if finding.evidence.contains_key("other_calls_p50_ms") { OUTLIER } else { view.limit(Limit::MeanMs) };
+    let floor = floor + busy_loop_ms(view, who, floor);
     part.and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < floor)
 }
 
@@ -167,6 +188,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
         Category::Queue => lock_contention::of_a_wait(who),
         Category::App => app_cpu::of_static_files(view, who)
             .or_else(|| cold_start::claim(view, who, part))
+            .or_else(|| unseen_wait::claim(view, who, part))
             .or_else(|| event_loop::claim(view, who))
             .or_else(|| app_cpu::of_own_time(view, who)),
         Category::External | Category::Messaging => event_loop::claim(view, who),

@@ -27,6 +27,8 @@ pub(super) const REQUESTS: usize = 2_000;
 #[derive(Clone, Debug, Default)]
 pub struct Stretches {
     pub sample: BTreeSet<(u64, u64, u64)>,
+    /// How many there were.
+    pub number: u64,
 }
 
 /// Requests of one process: a sample chosen by content (mixed bits; sent to it, begun, ended).
@@ -57,11 +59,13 @@ fn keep<T: Ord>(sample: &mut BTreeSet<T>, one: T, most: usize) {
 
 impl Stretches {
     pub fn add(&mut self, start: u64, end: u64) {
+        self.number += 1;
         keep(&mut self.sample, (mixed(start, end), start, end), STRETCHES);
     }
 
     /// Adds others of the same kind and process.
     pub fn merge(&mut self, other: Stretches) {
+        self.number += other.number;
         other.sample.into_iter().for_each(|one| keep(&mut self.sample, one, STRETCHES));
     }
 }
@@ -99,6 +103,9 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
         in_loop &= requests.in_loop > 0;
         (expected, seen) = (expected + by_chance, seen + there_are);
     }
+    if is_held_up(view, who) {
+        return None;
+    }
     if expected < view.limit(Limit::ExclusiveExpected) || seen > view.limit(Limit::ExclusiveShare) * expected
     {
         return None;
@@ -111,6 +118,47 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
         Claim::doubted(kind, Doubt::LoopOrWorker)
     };
     Some(claim.with(&[("processes", f64::from(processes))]))
+}
+
+/// Share of a contributor's long own time in which its process must do something else for it to be waiting.
+const ELSEWHERE: f64 = 0.5;
+
+/// Whether own time in an event loop is waiting until the loop comes back to it: other work begins and ends within it, and a loop
+/// does one thing at a time.
+pub(super) fn is_held_up(view: &View<'_>, who: &Contributor) -> bool {
+    let whole = anywhere(who);
+    let mine = |of: &Contributor| *of == *who || *of == whole;
+    if who.category != Category::App {
+        return false;
+    }
+    let (mut all, mut elsewhere) = (0.0, 0.0);
+    for ((_, instance), stretches) in view.tally.evidence.stretches.iter().filter(|((of, _), _)| mine(of)) {
+        let process = (who.service.clone(), instance.clone());
+        if !view.requests.get(&process).is_some_and(|r| r.in_loop > 0 && r.in_workers == 0) {
+            return false;
+        }
+        let others = view.stretches.get(&process).into_iter().flatten();
+        let others: Vec<&Stretches> = others.filter(|(of, _)| !mine(of)).map(|(_, s)| *s).collect();
+        for (_, from, to) in &stretches.sample {
+            all += (to - from) as f64;
+            elsewhere += others
+                .iter()
+                .map(|other| other.begun_within(*from, *to))
+                .sum::<f64>()
+                .min((to - from) as f64);
+        }
+    }
+    all > 0.0 && elsewhere >= ELSEWHERE * all
+}
+
+impl Stretches {
+    /// Time of those that begin and end within an interval, of all there were.
+    fn begun_within(&self, from: u64, to: u64) -> f64 {
+        let edge = EDGE.min((to - from) / 10);
+        let within = self.sample.iter().filter(|(_, start, end)| *start > from + edge && *end <= to + edge);
+        let time: u64 = within.map(|(_, start, end)| end - start).sum();
+        time as f64 * self.number as f64 / self.sample.len().max(1) as f64
+    }
 }
 
 /// Beginnings and ends of other requests within stretches for whose end somebody waits: how many chance would give, and how

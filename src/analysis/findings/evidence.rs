@@ -53,9 +53,11 @@ pub enum Pattern {
     Cold,
     /// What the caller's own code does between the calls of a series.
     Between,
+    /// Long own time that ends as a call to a database begins.
+    BeforeDatabase,
 }
 
-const PATTERNS: usize = Pattern::Between as usize + 1;
+const PATTERNS: usize = Pattern::BeforeDatabase as usize + 1;
 
 impl Pattern {
     /// All patterns.
@@ -69,6 +71,7 @@ impl Pattern {
         Pattern::TimedOut,
         Pattern::Cold,
         Pattern::Between,
+        Pattern::BeforeDatabase,
     ];
 }
 
@@ -212,6 +215,7 @@ pub struct Collector {
     requests: MixedMap<(u16, u32, u32), Requests>,
     series: Vec<Series>,
     order: Vec<u32>,
+    before: Vec<(u32, u64)>,
     ends: Vec<u64>,
     data: Vec<(u32, u64, u32)>,
 }
@@ -235,12 +239,18 @@ impl Collector {
     /// Entries by instance, cold starts, requests, and long pieces of own time.
     fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
         let nodes = &blamer.forest.nodes;
-        for piece in &blamer.pieces {
+        self.before.clear();
+        for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
             if piece.end - piece.start >= LONG && names.category(piece.owner) == Category::App {
-                let place = (step, whole(piece.owner, names), host);
-                self.stretches.entry(place).or_default().add(piece.start, piece.end);
+                let owner = whole(piece.owner, names);
+                self.stretches.entry((step, owner, host)).or_default().add(piece.start, piece.end);
+                let next =
+                    blamer.pieces.get(at + 1).filter(|p| names.category(p.owner) == Category::Database);
+                if next.and_then(|p| nodes.get(p.node as usize)).is_some_and(|n| n.entry == node.entry) {
+                    self.before.push((owner, piece.end - piece.start));
+                }
             }
             // Each entry on the path is taken once, with the piece that ends it.
             if node.entry == NONE {
@@ -263,6 +273,13 @@ impl Collector {
                 let time = blamer.windows[node.entry as usize];
                 self.tables[Pattern::Cold as usize].part(step, at.owner).add(time, time, on);
             }
+        }
+        self.before.sort_unstable();
+        for of_owner in self.before.chunk_by(|a, b| a.0 == b.0) {
+            let time = of_owner.iter().map(|(_, time)| time).sum();
+            let part = self.tables[Pattern::BeforeDatabase as usize].part(step, of_owner[0].0);
+            part.calls += of_owner.len() as u64 * on.weight;
+            part.add(time, time, on);
         }
     }
 

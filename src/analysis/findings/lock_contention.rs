@@ -14,7 +14,7 @@ const LONG: Nanos = Nanos::from_millis(25);
 
 /// A statement that writes and whose times differ by a factor, or are far from what its system usually takes.
 pub(super) fn of_a_statement(view: &View<'_>, who: &Contributor) -> Option<Claim> {
-    if !writes(&who.name) {
+    if !writes(&who.name) || begins_or_ends(who) {
         return None;
     }
     let mut times = Histogram::coarse();
@@ -33,6 +33,13 @@ pub(super) fn of_a_statement(view: &View<'_>, who: &Contributor) -> Option<Claim
     (p95 >= LONG && (far || waits.is_some())).then(|| {
         claim.with(&[("call_p50_ms", median.as_millis_f64()), ("usual_call_ms", usual.as_millis_f64())])
     })
+}
+
+/// Whether it begins or ends a transaction, of a database that takes no lock for that. SQLite has one lock for all.
+fn begins_or_ends(who: &Contributor) -> bool {
+    let first = who.name.split([' ', ';']).next().unwrap_or_default();
+    let controls = ["BEGIN", "START", "COMMIT", "ROLLBACK"].iter().any(|w| first.eq_ignore_ascii_case(w));
+    controls && !who.system.eq_ignore_ascii_case("sqlite")
 }
 
 /// A span that says that it waits for a lock.

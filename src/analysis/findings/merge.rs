@@ -1,6 +1,6 @@
 //! Two findings about the same time are one, under the deeper cause.
 
-use super::queueing::AS_OTHERS_END_SHARE;
+use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
 use super::{Found, View, same_work, share};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
@@ -76,7 +76,7 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         }
         // Failures and time limits are why the calls take long; a failed call that is made again, why it times out.
         (K::RetryStorm, K::SlowExternal | K::SlowQuery | K::Timeout | K::SlowNetwork) if same => {
-            2 * cause.lost >= effect.lost
+            3 * cause.lost >= effect.lost
         }
         (K::Timeout, K::SlowExternal | K::SlowQuery | K::SlowNetwork | K::LockContention) if same => {
             2 * cause.lost >= effect.lost
@@ -165,12 +165,22 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
             kind,
             K::SlowQuery | K::SlowExternal | K::SlowNetwork | K::Queueing | K::AppCpu | K::ConnectionChurn
         );
-        plain
-            && hogs.iter().any(of_hog)
-            && views.iter().find(|v| v.step == f.finding.step).is_some_and(|view| {
-                super::dominant::is_quick_at_best(view, &f.finding)
-                    || waits_for_its_turn(view, &f.finding, &hogs)
-            })
+        let view = views.iter().find(|v| v.step == f.finding.step);
+        let held_up = |view: &View<'_>| {
+            let others = kept.iter().filter(|g| g.finding.kind == K::EventLoopBlocked);
+            kind == K::AppCpu
+                && others.map(|g| &g.finding.contributor).any(|hog| hog.service == who.service)
+                && super::event_loop::is_held_up(view, who)
+        };
+        let slowed = |view: &View<'_>| {
+            hogs.iter().any(of_hog)
+                && (super::dominant::is_quick_at_best(view, &f.finding)
+                    || waits_for_its_turn(view, &f.finding, &hogs))
+        };
+        // Whoever holds up a process is why requests wait before it.
+        let before_it = matches!(kind, K::Queueing | K::SlowNetwork)
+            && kept.iter().any(|g| holds_up(g) && leads_to(who, &g.finding.contributor.service));
+        plain && (before_it || view.is_some_and(|view| held_up(view) || slowed(view)))
     };
     let suffering: Vec<bool> = kept.iter().map(suffers).collect();
     let (mut left, mut waited) = (Vec::new(), Vec::new());
@@ -211,7 +221,9 @@ fn waits_for_its_turn(view: &View<'_>, finding: &Finding, hogs: &[(Contributor, 
 
 /// Without the wait for a service's workers where most of what keeps them busy is told by its own name.
 fn without_explained_queues(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
-    let queue = |f: &Found| f.finding.evidence.contains_key(AS_OTHERS_END_SHARE);
+    let queue = |f: &Found| {
+        [AS_OTHERS_END_SHARE, SERVED_AT_ONCE].iter().any(|key| f.finding.evidence.contains_key(key))
+    };
     let mut at = 0;
     while at < kept.len() {
         let service = callee(&kept[at].finding.contributor).to_owned();
@@ -260,8 +272,13 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
     for found in all {
         let f = &found.finding;
         let same = |k: &&mut Found| {
-            (k.finding.kind == f.kind || (on_the_way(k.finding.kind) && on_the_way(f.kind)))
-                && same_work(&k.finding.contributor, &f.contributor)
+            let alike = k.finding.kind == f.kind || (on_the_way(k.finding.kind) && on_the_way(f.kind));
+            let (a, b) = (&k.finding.contributor, &f.contributor);
+            // Own time before statements is each page's, the pool is one.
+            let one_pool = f.kind == FindingKind::PoolWait
+                && (a.category, b.category) == (Category::App, Category::App)
+                && a.service == b.service;
+            alike && (same_work(a, b) || one_pool)
         };
         match kept.iter_mut().find(same) {
             Some(first) => {

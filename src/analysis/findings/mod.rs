@@ -28,6 +28,7 @@ mod sequential_calls;
 mod series;
 mod slow_instance;
 mod uncached;
+mod unseen_wait;
 
 use super::plans::DatabaseEvidence;
 use super::result::{
@@ -36,7 +37,7 @@ use super::result::{
 use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
-use event_loop::Requests;
+use event_loop::{Requests, Stretches};
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
@@ -77,6 +78,11 @@ impl Found {
     }
 }
 
+/// A service and its instance.
+type Process = (Arc<str>, Arc<str>);
+/// Long pieces of own time by what they are.
+type OwnTimes<'a> = Vec<(&'a Contributor, &'a Stretches)>;
+
 /// What is known besides the sums.
 pub(super) struct Known<'a> {
     pub run: &'a Run,
@@ -95,9 +101,16 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     let peers = Peers::of(steps);
     let records_calls = app_cpu::recorders(steps);
+    let waiting_services = unseen_wait::services(steps);
     let mut requests: BTreeMap<(Arc<str>, Arc<str>), Requests> = BTreeMap::new();
     for (process, more) in steps.iter().flat_map(|s| &s.evidence.requests) {
         requests.entry(process.clone()).or_default().merge(more);
+    }
+    let mut stretches: BTreeMap<Process, OwnTimes<'_>> = BTreeMap::new();
+    for ((who, instance), of) in steps.iter().flat_map(|s| &s.evidence.stretches) {
+        if who.category == Category::App {
+            stretches.entry((who.service.clone(), instance.clone())).or_default().push((who, of));
+        }
     }
     let views: Vec<View<'_>> = steps
         .iter()
@@ -107,9 +120,13 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             tally,
             peers: &peers,
             requests: &requests,
+            stretches: &stretches,
             records_calls: &records_calls,
+            waiting_services: &waiting_services,
+            waited: 0,
             known,
         })
+        .map(|view| View { waited: queueing::waiting_for_workers(&view) + unseen_wait::total(&view), ..view })
         .collect();
     for view in &views {
         let mut found = series::find(view);
@@ -147,8 +164,15 @@ struct View<'a> {
     pub peers: &'a Peers,
     /// Requests by process, of all steps.
     pub requests: &'a BTreeMap<(Arc<str>, Arc<str>), Requests>,
+    /// Long pieces of own time by process, of all steps.
+    pub stretches: &'a BTreeMap<Process, OwnTimes<'a>>,
     /// Services that record what they wait for.
     pub records_calls: &'a BTreeSet<Arc<str>>,
+    /// Services whose requests wait before their statements.
+    pub waiting_services: &'a BTreeSet<Arc<str>>,
+    /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
+    /// share of what waiting makes long, so work is judged by the rest.
+    pub waited: u64,
     pub known: &'a Known<'a>,
 }
 
@@ -201,13 +225,14 @@ impl View<'_> {
         mean_of: Limit,
     ) -> Option<Found> {
         let (n, latency) = self.basis(who);
-        let (owned, mean) = (share(part.total, latency), mean_ms(part.total, n));
+        let mean = mean_ms(part.total, n);
+        let owned = share(part.total, latency.saturating_sub(self.waited).max(part.total));
         let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
         if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
             return None;
         }
         let mut evidence = BTreeMap::from([
-            ("share", owned),
+            ("share", share(part.total, latency)),
             ("mean_ms", mean),
             ("exchanges_share", share(part.exchanges, n)),
         ]);

@@ -1,14 +1,17 @@
 //! `queueing` before a server: time between caller and server that no span covers, because the server was busy with others.
 //!
-//! Two things tell it from a slow line. Requests that wait for a worker, a thread or an event loop are taken in as another
-//! ends; what a line brings comes whenever it comes. And a line or a proxy takes about the same each time, while an accept queue
-//! takes nothing when it is empty: so time that slow requests have and typical ones have not is waiting, too.
+//! Three things tell it from a slow line. Requests that wait for a worker, a thread or an event loop are taken in as another
+//! ends; what a line brings comes whenever it comes. Where it takes a while until a free worker takes the next, for the machine
+//! is busy, there are still as many requests in the service as it has workers whenever one waits, neither more nor fewer. And a
+//! line or a proxy takes about the same each time, while an accept queue takes nothing when it is empty: so time that slow
+//! requests have and typical ones have not is waiting, too.
 
 use super::event_loop::{REQUESTS, Requests};
 use super::{Claim, Limit, MIN_REQUESTS, View, mean_ms};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
+use crate::analysis::verdict::reached_on_this_machine;
 use crate::record::Nanos;
 
 /// Waiting from which it is seen whether a request was taken in as another ended.
@@ -26,6 +29,9 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     if let Some(share) = waits_for_workers(view, who) {
         return Some(Claim::sure(FindingKind::Queueing).with(&[(AS_OTHERS_END_SHARE, share)]));
     }
+    if let Some(served) = all_workers_are_busy(view, who) {
+        return Some(Claim::sure(FindingKind::Queueing).with(&[(SERVED_AT_ONCE, served)]));
+    }
     let bands = &view.tally.joined_bands;
     let typical = mean_ms(part.bands[0], bands[0].0);
     // The slowest requests that there are enough of.
@@ -34,8 +40,24 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     let (slow_n, time) = [from(2), from(1)].into_iter().find(|(n, _)| *n >= MIN_REQUESTS)?;
     let slow = mean_ms(time, slow_n);
     let varies = slow >= view.limit(Limit::VariesRatio) * typical;
-    let claim = Claim::doubted(FindingKind::Queueing, Doubt::Varies);
-    varies.then(|| claim.with(&[("typical_ms", typical), ("slow_ms", slow)]))
+    let doubt = match varies {
+        true => Doubt::Varies,
+        false if no_line(view, who) => Doubt::NoLine,
+        false => return None,
+    };
+    Some(Claim::doubted(FindingKind::Queueing, doubt).with(&[("typical_ms", typical), ("slow_ms", slow)]))
+}
+
+/// Whether the time before a service cannot be a line's: the client is on its machine, and the waits differ as those of a proxy that
+/// delays do not.
+fn no_line(view: &View<'_>, way: &Contributor) -> bool {
+    let of = view.requests.iter().filter(|((service, _), _)| **service == *callee(way));
+    let mut insides =
+        of.map(|(_, requests)| Inside::of(requests)).filter(|inside| inside.waited >= WAITING).peekable();
+    way.service.is_empty()
+        && reached_on_this_machine(view.known.run)
+        && insides.peek().is_some()
+        && insides.all(|inside| inside.waits_differ >= WAITS_DIFFER)
 }
 
 /// Which share of the requests that waited on the way to a service were taken in as others ended, if that shows that they
@@ -51,12 +73,109 @@ fn waits_for_workers(view: &View<'_>, way: &Contributor) -> Option<f64> {
     (waited >= WAITING && shown).then(|| (followed / waited as f64).min(1.0))
 }
 
+/// How many requests each process of a service serves while others wait for it, if that is the same each time.
+fn all_workers_are_busy(view: &View<'_>, way: &Contributor) -> Option<f64> {
+    let of = view.requests.iter().filter(|((service, _), _)| **service == *callee(way));
+    let (mut served, mut waited, mut processes) = (0.0, 0.0, 0.0);
+    for inside in of.map(|(_, requests)| Inside::of(requests)).filter(|inside| inside.waited >= WAITING) {
+        if !inside.is_full() {
+            return None;
+        }
+        let weight = inside.waited as f64;
+        (served, waited) = (served + weight * inside.mean, waited + weight);
+        processes += 1.0;
+    }
+    (processes > 0.0).then(|| served / waited)
+}
+
+/// How many requests a process serves while another waits for it.
+struct Inside {
+    waited: usize,
+    mean: f64,
+    /// Its variance over its mean: 1 for what comes by chance, 0 for what is always as many.
+    spread: f64,
+    /// Its mean over the most there are; 1 where a sample cannot tell.
+    of_most: f64,
+    /// The standard deviation of the waits over their mean.
+    waits_differ: f64,
+}
+
+/// The spread up to which there are always as many, of the most how many there are on average, and from which on waits differ:
+/// those of a steady line do not, and then requests may come so evenly that there are always as many inside, too.
+const ALWAYS_AS_MANY: f64 = 0.3;
+const NEAR_THE_MOST: f64 = 0.8;
+const WAITS_DIFFER: f64 = 0.2;
+
+impl Inside {
+    fn of(requests: &Requests) -> Inside {
+        let sample = &requests.sample;
+        let sorted = |moment: fn(&(u64, u64, u64, u64)) -> u64| {
+            let mut all: Vec<u64> = sample.iter().map(moment).collect();
+            all.sort_unstable();
+            all
+        };
+        let (begun, ended) = (sorted(|r| r.2), sorted(|r| r.3));
+        let waiting = sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED);
+        let (mut waits, mut counts) = (Sum::default(), Sum::default());
+        let mut numbers = Vec::new();
+        for (_, sent, begins, _) in waiting {
+            let middle = sent + (begins - sent) / 2;
+            let inside =
+                begun.partition_point(|at| *at <= middle) - ended.partition_point(|at| *at <= middle);
+            counts.add(inside as f64);
+            numbers.push(inside);
+            waits.add((begins - sent) as f64);
+        }
+        // Of a sample each is there by chance, which spreads what is always as many.
+        let kept =
+            if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
+        numbers.sort_unstable();
+        let most = numbers.get(numbers.len() * 99 / 100).copied().unwrap_or(0) as f64;
+        let spread = (counts.variance() / counts.mean().max(f64::MIN_POSITIVE) - (1.0 - kept)) / kept;
+        Inside {
+            waited: counts.n as usize,
+            mean: counts.mean() / kept,
+            spread,
+            of_most: if kept < 1.0 { 1.0 } else { counts.mean() / most.max(1.0) },
+            waits_differ: waits.variance().sqrt() / waits.mean().max(1.0),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.mean >= 0.5
+            && self.spread <= ALWAYS_AS_MANY
+            && self.of_most >= NEAR_THE_MOST
+            && self.waits_differ >= WAITS_DIFFER
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    n: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        (self.n, self.sum, self.squares) = (self.n + 1.0, self.sum + value, self.squares + value * value);
+    }
+
+    fn mean(&self) -> f64 {
+        if self.n > 0.0 { self.sum / self.n } else { 0.0 }
+    }
+
+    fn variance(&self) -> f64 {
+        if self.n > 0.0 { (self.squares / self.n - self.mean() * self.mean()).max(0.0) } else { 0.0 }
+    }
+}
+
 /// How much of a step's latency was waiting for workers: no share of what the service did is told by it.
 pub(super) fn waiting_for_workers(view: &View<'_>) -> u64 {
     let much = |part: &Part, n: u64| mean_ms(part.total, n) >= WAITED_MEAN_MS;
     let ways = view.tally.parts.iter().filter(|(who, _)| who.category == Category::Network);
     let long = ways.filter(|(who, part)| much(part, view.basis(who).0));
-    long.filter(|(who, _)| waits_for_workers(view, who).is_some()).map(|(_, part)| part.total).sum()
+    long.filter(|(who, part)| claim(view, who, part).is_some()).map(|(_, part)| part.total).sum()
 }
 
 /// Time on the way from which it is asked whether it is waiting for workers.
@@ -64,6 +183,8 @@ const WAITED_MEAN_MS: f64 = 5.0;
 
 /// The evidence of requests that are taken in as others end.
 pub(super) const AS_OTHERS_END_SHARE: &str = "as_others_end_share";
+/// The evidence of processes that are full while others wait.
+pub(super) const SERVED_AT_ONCE: &str = "served_at_once";
 
 /// Requests of a process that waited before it took them in; how many it took in just as another ended; and how many
 /// of them would be so by chance.
@@ -99,6 +220,53 @@ mod tests {
             requests.add((begun).saturating_sub(80_000_000), begun, begun + 60_000_000);
         }
         taken_in_as_others_end(&requests)
+    }
+
+    /// What is inside while others wait: `workers` are busy all the time, and take the next some time after the last ended; or
+    /// a line brings requests after `line` ms, by chance or evenly.
+    fn inside(workers: u64, number: u64) -> Inside {
+        let mut requests = Requests::default();
+        let mut free = vec![0u64; workers as usize];
+        for n in 0..number {
+            let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            let next = (0..free.len()).min_by_key(|i| free[*i]).unwrap();
+            // The machine takes its time between the two.
+            let begun = free[next] + 6_000_000 + mixed % 9 * 1_000_000;
+            free[next] = begun + (60 + mixed % 90) * 1_000_000;
+            requests.add(begun.saturating_sub((100 + mixed % 700) * 1_000_000), begun, free[next]);
+        }
+        Inside::of(&requests)
+    }
+
+    fn by_a_line(evenly: bool, jitter: u64) -> Inside {
+        let mut requests = Requests::default();
+        for n in 0..600u64 {
+            let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            let sent = n * 20_000_000 + if evenly { 0 } else { mixed % 400 * 1_000_000 };
+            let begun = sent + (150 + mixed % (jitter + 1)) * 1_000_000;
+            requests.add(sent, begun, begun + 85_000_000);
+        }
+        Inside::of(&requests)
+    }
+
+    #[test]
+    fn full_workers_are_told_from_a_line_by_how_many_are_inside() {
+        for (workers, number) in [(1, 400), (6, 400), (16, 1_500), (8, 6_000)] {
+            let full = inside(workers, number);
+            let seen = (workers, full.mean, full.spread, full.waits_differ);
+            assert!(full.is_full() && (full.mean - workers as f64).abs() < 0.2 * workers as f64, "{seen:?}");
+        }
+        for (evenly, jitter) in [(false, 0), (false, 200), (true, 0), (true, 300)] {
+            let line = by_a_line(evenly, jitter);
+            assert!(
+                !line.is_full(),
+                "{evenly} {jitter}: {} {} {}",
+                line.mean,
+                line.spread,
+                line.waits_differ
+            );
+        }
+        assert!(!Inside::of(&Requests::default()).is_full());
     }
 
     #[test]

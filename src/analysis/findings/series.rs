@@ -71,6 +71,8 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     let (who, part) = members[0];
     let (n, latency) = view.basis(who);
     let total: u64 = members.iter().map(|m| m.1.total).sum();
+    // Where all wait for each other, who makes them wait has little of the latency.
+    let latency = latency.saturating_sub(view.waited).max(total);
     let owned = share(total, latency);
     let mean = mean_ms(total, n);
     let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;
@@ -82,7 +84,7 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
         return None;
     }
     let mut evidence = BTreeMap::from([
-        ("share", owned),
+        ("share", share(total, view.basis(who).1)),
         ("mean_ms", mean),
         ("calls_per_exchange", of(part)),
         ("call_mean_ms", mean_ms(part.total, part.calls)),

@@ -130,3 +130,44 @@ fn requests_that_a_held_up_process_leaves_waiting_are_no_problem_of_their_own() 
     });
     assert!(few.findings.iter().all(|f| f.kind != K::EventLoopBlocked), "{:?}", kinds(&few));
 }
+
+/// Every 100 ms a request of one page computes for 70 ms; one of the other came 10 ms before, asked a database for 4 ms, and
+/// goes on when the loop is free: 80 ms of own time, of which it computes next to nothing.
+#[test]
+fn a_page_whose_own_time_is_another_pages_work_is_its_victim() {
+    let page = |number: u64, name: &str, from: f64, to: f64, step: u16| {
+        let mut r = Request::new(0, 0.0);
+        let at = |ms: f64| r.base + (ms * 1e6) as u64;
+        r.exchange.trace_id = crate::analysis::testing::trace(number);
+        r.exchange.step = crate::record::StepId(step);
+        r.exchange.intended = Timestamp(at(from));
+        let p = &mut r.exchange.phases;
+        (p.start, p.sent) = (Timestamp(at(from)), Some(Timestamp(at(from))));
+        (p.end, p.first_byte) = (Timestamp(at(to)), Some(Timestamp(at(to))));
+        let server = &mut r.spans[0];
+        (server.trace, server.name) = (r.exchange.trace_id, format!("GET /{name}"));
+        (server.start, server.end) = (at(from + 0.1), at(to - 0.1));
+        (server.scope, server.host) = (ASGI, "web-1".to_owned());
+        r
+    };
+    let run = crate::analysis::testing::run(3);
+    let mut analyzer = crate::analysis::Analyzer::new(&run, crate::analysis::Partition::WHOLE);
+    for n in 0..120u64 {
+        let at = n as f64 * 100.0;
+        let mut victim = page(3 * n, "quick", at, at + 86.0, 0);
+        let sql =
+            [("db.system.name", "postgresql"), ("db.query.text", "SELECT name FROM film WHERE id = $1")];
+        let sql = sql.map(|(key, text)| (key, Value::Str(text))).to_vec();
+        victim.span(2, SpanKind::Client, "shop", "q", (at + 1.0, at + 5.0), sql);
+        let hog = page(3 * n + 1, "hog", at + 12.0, at + 84.0, 1);
+        // It waits for the hog to be taken in.
+        let mut third = page(3 * n + 2, "third", at + 40.0, at + 90.0, 2);
+        third.spans[0].start = third.base + ((at + 84.5) * 1e6) as u64;
+        for r in [victim, hog, third] {
+            analyzer.exchange(&r.exchange);
+            r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+        }
+    }
+    let analysis = analyzer.finish().into_analysis(&run);
+    assert_eq!(kinds(&analysis), [(K::EventLoopBlocked, "GET /hog".to_owned())]);
+}

@@ -9,4 +9,5 @@ mod recall;
 mod results;
 mod sampling;
 mod saturation;
+mod waiting;
 mod what_if;

@@ -82,6 +82,12 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::LoopOrWorker => {
             "its process does one thing at a time; whether it is an event loop or a worker that takes one request, its spans do not tell"
         }
+        Doubt::NoLine => {
+            "the service is on this machine, to which no line leads: it waits for a worker, for a core, or in a proxy; which one, spans do not tell"
+        }
+        Doubt::BeforeStatements => {
+            "no span records this wait: it is the service's own time right before its statements, in several pages and hardly elsewhere; the pool's metrics would settle it"
+        }
         Doubt::WrittenAfter => {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
         }
@@ -443,6 +449,12 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(take("answer_bytes").map(|v| format!("{} per answer", number::bytes(v))));
     words.extend(
         take("pool_wait_ms").map(|v| format!("{} of waiting for its connection", number::ms_unit(v))),
+    );
+    words.extend(
+        take("served_at_once").map(|v| format!("{} served at once by each process", number::calls(v))),
+    );
+    words.extend(
+        take("before_statements_ms").map(|v| format!("{} right before statements", number::ms_unit(v))),
     );
     words.extend(take("waiting_ms").map(|v| format!("{} of waiting for the process", number::ms_unit(v))));
     let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));

@@ -55,14 +55,20 @@ pub fn message(note: &Note, view: &View) -> Message {
             spans(*n)
         ))
         .instead("Raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and OTEL_SPAN_EVENT_COUNT_LIMIT in the service."),
-        Note::NotIdentifiable { step, service, place, share } => opaque(*step, service, *place, *share, view),
+        Note::NotIdentifiable { step, others, service, place, share } => {
+            opaque((*step, *others), service, *place, *share, view)
+        }
         Note::Sampling { known, unknown } => sampling(*known, *unknown),
     }
 }
 
 /// What spans cannot tell, and what would.
-fn opaque(step: StepId, service: &str, place: Opaque, share: f64, view: &View) -> Message {
+fn opaque((step, others): (StepId, u64), service: &str, place: Opaque, share: f64, view: &View) -> Message {
     let step = Prose::from(format!("{} of ", percent(share))).name(&view.step_name(step));
+    let step = match others {
+        0 => step,
+        n => step.own(format!(", and most of {},", counted(n, "other step", "other steps"))),
+    };
     match place {
         Opaque::Service => Message::warning(
             step.own(" is in ").name(service).own(

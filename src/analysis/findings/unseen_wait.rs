@@ -1,0 +1,126 @@
+//! `pool_wait` that no span records: most libraries say nothing while a request waits for a connection of their pool, so that the
+//! wait is own time of the service, right before a call to the database.
+//!
+//! One page alone does not tell it from code that runs before its first statement. But those who wait for one pool wait alike,
+//! whatever they do: so it is told of a service of which nearly all pages with statements have long own time right before
+//! them, and little elsewhere, while its pages without statements have little at all. A service without a free core is slow in
+//! all of these places.
+
+use super::evidence::Pattern;
+use super::{Claim, View, anywhere, mean_ms};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
+use crate::analysis::tally::{Part, StepTally};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Own time right before statements that makes a page one that waits, in ms of its mean.
+const WAITS: f64 = 10.0;
+/// Pages that must wait, and the share of the service's pages with statements that they must be.
+const PAGES: usize = 2;
+const NEARLY_ALL: f64 = 0.75;
+/// How many times the own time of other places and pages it must be.
+const FAR_MORE: f64 = 4.0;
+/// The share of a contributor's time that must be such waiting for it to be that.
+const MOST: f64 = 0.5;
+
+/// What the pages of a service take, in ms.
+#[derive(Default)]
+struct Pages {
+    /// Of pages with statements: right before them, and elsewhere.
+    before: Vec<f64>,
+    elsewhere: Vec<f64>,
+    /// Of pages without.
+    plain: Vec<f64>,
+}
+
+/// Services whose requests wait before their statements.
+pub(super) fn services(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
+    let mut services: BTreeMap<Arc<str>, Pages> = BTreeMap::new();
+    for step in steps {
+        let n: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+        let mut own: BTreeMap<&Arc<str>, (u64, bool)> = BTreeMap::new();
+        for (who, part) in &step.parts {
+            let (time, asks) = own.entry(&who.service).or_default();
+            match who.category {
+                Category::App => *time += part.total,
+                Category::Database => *asks |= part.exchanges > 0,
+                _ => {}
+            }
+        }
+        for (service, (time, asks)) in own.into_iter().filter(|(service, _)| !service.is_empty()) {
+            let pages = services.entry(service.clone()).or_default();
+            if !asks {
+                pages.plain.push(mean_ms(time, n));
+                continue;
+            }
+            let of = step.evidence.of(Pattern::BeforeDatabase).filter(|(who, _)| who.service == *service);
+            let before: u64 = of.map(|(_, part)| part.total).sum();
+            pages.before.push(mean_ms(before, n));
+            pages.elsewhere.push(mean_ms(time.saturating_sub(before), n));
+        }
+    }
+    services.into_iter().filter(|(_, pages)| pages.wait()).map(|(service, _)| service).collect()
+}
+
+impl Pages {
+    fn wait(&self) -> bool {
+        let waiting = self.before.iter().filter(|ms| **ms >= WAITS).count();
+        let nearly_all = waiting as f64 >= NEARLY_ALL * self.before.len() as f64;
+        let usual = least_of(&self.before, 2);
+        // Some pages compute, with statements or without; where there is no free core, all are slow.
+        let elsewhere = least_of(&self.elsewhere, 2).max(least_of(&self.plain, 4));
+        waiting >= PAGES && nearly_all && usual >= FAR_MORE * elsewhere
+    }
+}
+
+/// The largest of the least half, quarter … of some numbers; nothing has none.
+fn least_of(numbers: &[f64], part: usize) -> f64 {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len().saturating_sub(1) / part).copied().unwrap_or(0.0)
+}
+
+/// How much of a contributor's own time is waiting before statements; nothing where its service's requests do not wait so.
+pub(super) fn of<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
+    let waits = who.category == Category::App && view.waiting_services.contains(&who.service);
+    let part = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::BeforeDatabase, who));
+    waits.then(|| part(anywhere(who)).or_else(|| part(who.clone()))).flatten()
+}
+
+/// Own time most of which is such waiting.
+pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+    let before = of(view, who)?;
+    let (n, _) = view.basis(who);
+    let claim = Claim::doubted(FindingKind::PoolWait, Doubt::BeforeStatements);
+    (before.total as f64 >= MOST * part.total as f64)
+        .then(|| claim.with(&[("before_statements_ms", mean_ms(before.total, n))]))
+}
+
+/// How much of a step's latency is such waiting: no share of what is done is told by it.
+pub(super) fn total(view: &View<'_>) -> u64 {
+    let all = view.tally.evidence.of(Pattern::BeforeDatabase);
+    all.filter(|(who, _)| view.waiting_services.contains(&who.service)).map(|(_, part)| part.total).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(before: &[f64], elsewhere: &[f64], plain: &[f64]) -> bool {
+        Pages { before: before.to_vec(), elsewhere: elsewhere.to_vec(), plain: plain.to_vec() }.wait()
+    }
+
+    #[test]
+    fn pages_that_wait_alike_are_told_from_pages_that_compute() {
+        assert!(wait(&[300.0, 250.0, 900.0], &[9.0, 40.0, 200.0], &[2.0, 120.0, 5.0]));
+        assert!(wait(&[300.0, 250.0, 900.0], &[9.0, 40.0, 200.0], &[134.0, 2.0, 65.0, 138.0, 10.0]));
+        assert!(wait(&[300.0, 250.0], &[9.0, 40.0], &[]));
+        // One page alone, and one among others that do not wait.
+        assert!(!wait(&[300.0], &[9.0], &[2.0]));
+        assert!(!wait(&[300.0, 250.0, 0.0, 1.0], &[9.0, 9.0, 2.0, 2.0], &[]));
+        // All own time is long, and that of pages without statements.
+        assert!(!wait(&[60.0, 70.0], &[30.0, 50.0], &[2.0]));
+        assert!(!wait(&[60.0, 70.0], &[3.0, 5.0], &[55.0]));
+        assert!(!wait(&[9.0, 8.0], &[0.1, 0.1], &[0.1]));
+    }
+}

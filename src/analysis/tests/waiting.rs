@@ -1,0 +1,181 @@
+//! Who waits for whom: waits that no span records, and pages that are slow because others hold what they need.
+
+use super::results::{MS, Request, kinds};
+use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K, Note};
+use crate::analysis::testing::run;
+use crate::analysis::{Analyzer, Partition};
+use crate::record::{SpanKind, StepId, Value};
+
+/// A run of `n` requests of several steps.
+fn load(n: u64, steps: usize, request: impl Fn(u64) -> Request) -> Analysis {
+    let run = run(steps);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for request in (0..n).map(request) {
+        analyzer.exchange(&request.exchange);
+        request.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis(&run)
+}
+
+/// The `n`th request, of a page of its own for each step.
+fn page(n: u64, step: u16, ms: f64) -> Request {
+    let mut r = Request::new(n, ms);
+    r.exchange.step = StepId(step);
+    r.spans[0].name = format!("GET /{}", ["a", "b", "c", "d"][usize::from(step)]);
+    r
+}
+
+fn sql(r: &mut Request, statement: &'static str, at: (f64, f64)) {
+    let attributes =
+        vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str(statement))];
+    r.span(2, SpanKind::Client, "shop", "q", at, attributes);
+}
+
+/// Three pages with a statement after `waits` ms, and one without statements that takes `plain`.
+fn pages(waits: [f64; 3], plain: f64) -> Analysis {
+    load(400, 4, move |n| {
+        let step = (n % 4) as u16;
+        let Some(wait) = waits.get(usize::from(step)) else { return page(n, step, plain) };
+        // The first of all find a free connection.
+        let wait = if n < 16 { 1.0 } else { wait + (n % 7) as f64 };
+        let mut r = page(n, step, wait + 12.0);
+        sql(&mut r, "SELECT a FROM t WHERE id = $1", (wait, wait + 8.0));
+        r
+    })
+}
+
+#[test]
+fn a_pool_that_no_span_tells_of_is_told_once() {
+    let analysis = pages([180.0, 90.0, 120.0], 6.0);
+    assert_eq!(kinds(&analysis), [(K::PoolWait, "GET /a".to_owned())]);
+    let f = &analysis.findings[0];
+    assert_eq!((f.confidence, f.evidence["steps"]), (Confidence::Inferred(Doubt::BeforeStatements), 3.0));
+    assert!((f.evidence["before_statements_ms"] - 176.0).abs() < 8.0, "{:?}", f.evidence);
+    // Most pages do not wait: what is before the statement is that page's own work.
+    let one = pages([180.0, 1.0, 1.0], 6.0);
+    assert_eq!(kinds(&one), [(K::AppCpu, "GET /a".to_owned())]);
+    // All pages are slow: there is no free core, or a middleware computes.
+    let all = pages([180.0, 90.0, 120.0], 150.0);
+    assert!(all.findings.iter().all(|f| f.kind == K::AppCpu), "{:?}", kinds(&all));
+}
+
+#[test]
+fn who_holds_the_connections_is_why_others_wait_for_one() {
+    // Pages b to d wait 300 ms; page a waits as long and then makes twenty statements.
+    let analysis = load(400, 4, |n| {
+        let step = (n % 4) as u16;
+        let wait = if n < 16 { 1.0 } else { 300.0 };
+        let statements = if step == 0 { 20 } else { 1 };
+        let mut r = page(n, step, wait + 5.0 + 4.0 * f64::from(statements));
+        for i in 0..statements {
+            let at = wait + 4.0 * f64::from(i);
+            sql(&mut r, "SELECT name FROM author WHERE id = $1", (at, at + 3.9));
+        }
+        r
+    });
+    let of_a: Vec<_> = analysis.findings.iter().filter(|f| f.step == StepId(0)).collect();
+    // A quarter of the page and less, but most of what is not waiting.
+    assert_eq!(of_a.iter().map(|f| f.kind).collect::<Vec<_>>(), [K::NPlusOneQuery], "{:?}", kinds(&analysis));
+    assert!(of_a[0].evidence["pool_wait_ms"] > 250.0 && of_a[0].evidence["share"] < 0.25);
+    assert!(analysis.findings.iter().all(|f| f.kind != K::AppCpu), "{:?}", kinds(&analysis));
+}
+
+/// Three of four requests compute for `hog` ms; the others take what `other` says.
+fn beside_a_hog(hog: f64, other: fn(u64) -> f64) -> Analysis {
+    load(400, 2, move |n| if n % 4 > 0 { page(n, 0, hog) } else { page(n, 1, other(n)) })
+}
+
+#[test]
+fn a_page_that_waits_for_its_turn_is_no_problem_of_its_own() {
+    let uneven = |n: u64| if n.is_multiple_of(8) { 30.0 } else { 500.0 };
+    let analysis = beside_a_hog(1_900.0, uneven);
+    assert_eq!(kinds(&analysis), [(K::AppCpu, "GET /a".to_owned())]);
+    // As long each time, or not so much shorter than the calculation: work of its own.
+    let told = |hog, other| kinds(&beside_a_hog(hog, other)).len();
+    assert_eq!(told(1_900.0, |_| 265.0), 2);
+    assert_eq!(told(1_400.0, |n| if n.is_multiple_of(8) { 400.0 } else { 1_500.0 }), 2);
+    // Beside a calculation that leaves the processor free most of the time nobody waits.
+    assert_eq!(told(900.0, uneven), 2);
+}
+
+#[test]
+fn the_beginning_of_a_transaction_waits_for_no_lock() {
+    let begin = |system: &'static str| {
+        load(200, 1, move |n| {
+            let took = if n.is_multiple_of(3) { 200.0 } else { 2.0 };
+            let mut r = page(n, 0, took + 5.0);
+            let attributes = vec![
+                ("db.system.name", Value::Str(system)),
+                ("db.query.text", Value::Str("BEGIN IMMEDIATE")),
+            ];
+            r.span(2, SpanKind::Client, "shop", "q", (1.0, 1.0 + took), attributes);
+            r
+        })
+    };
+    assert_eq!(begin("postgresql").findings[0].kind, K::SlowQuery);
+    assert_eq!(begin("sqlite").findings[0].kind, K::LockContention);
+}
+
+#[test]
+fn failed_calls_that_are_made_again_are_told_once() {
+    // 60 ms each; of ten requests `failing` need a second call.
+    let failing = |failing: u64| {
+        load(200, 1, move |n| {
+            let again = n % 10 < failing;
+            let mut r = page(n, 0, if again { 125.0 } else { 65.0 });
+            r.call((1.0, 61.0), if again { 500 } else { 200 }, 0);
+            if again {
+                r.spans[1].failed = true;
+                r.call((62.0, 122.0), 200, 0);
+            }
+            r
+        })
+    };
+    let found = |n| failing(n).findings.iter().map(|f| f.kind).collect::<Vec<_>>();
+    assert_eq!(found(6), [K::RetryStorm]);
+    // Where few fail, that each takes long is a cause of its own.
+    assert_eq!(found(2), [K::SlowExternal, K::RetryStorm]);
+    assert_eq!(found(0), [K::SlowExternal]);
+}
+
+#[test]
+fn what_cannot_be_told_is_said_once_for_all_steps() {
+    // A steady line of 90 ms before three of four pages.
+    let analysis = load(400, 4, |n| {
+        let step = (n % 4) as u16;
+        let mut r = page(n, step, if step < 3 { 95.0 + f64::from(step) } else { 5.0 });
+        r.spans[0].start += if step < 3 { 90 * MS } else { 0 };
+        r
+    });
+    let opaque = |note: &&Note| matches!(note, Note::NotIdentifiable { .. });
+    let notes: Vec<_> = analysis.notes.iter().filter(opaque).collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(matches!(notes[0], Note::NotIdentifiable { step: StepId(_), others: 2, .. }), "{notes:?}");
+}
+
+#[test]
+fn beside_waiting_only_work_that_takes_long_each_time_is_told() {
+    // Three pages wait 300 ms for a connection; the statement of the first takes `usual` ms, and `seldom` in every third request.
+    let statement = |usual: f64, seldom: f64| {
+        let analysis = load(480, 4, move |n| {
+            let step = (n % 4) as u16;
+            if step == 3 {
+                return page(n, step, 6.0);
+            }
+            let wait = if n < 16 { 1.0 } else { 300.0 };
+            let took = match step {
+                0 if n.is_multiple_of(12) => seldom,
+                0 => usual,
+                _ => 3.0,
+            };
+            let mut r = page(n, step, wait + took + 4.0);
+            let asked =
+                if step == 0 { "SELECT a FROM t WHERE id = $1" } else { "SELECT b FROM u WHERE id = $1" };
+            sql(&mut r, asked, (wait, wait + took));
+            r
+        });
+        analysis.findings.iter().filter(|f| f.step == StepId(0)).map(|f| f.kind).collect::<Vec<_>>()
+    };
+    assert!(statement(40.0, 40.0).contains(&K::SlowQuery), "{:?}", statement(40.0, 40.0));
+    assert!(!statement(3.0, 90.0).contains(&K::SlowQuery), "{:?}", statement(3.0, 90.0));
+}
