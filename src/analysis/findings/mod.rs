@@ -200,6 +200,12 @@ impl Claim {
 }
 
 impl View<'_> {
+    /// What requests wait for each other beside the statements of a contributor. Calls to other services hold such waits themselves.
+    fn waited_beside(&self, who: &Contributor) -> u64 {
+        use super::result::Category::{Cache, Database, Search};
+        if matches!(who.category, Database | Cache | Search) { self.waited } else { 0 }
+    }
+
     fn limit(&self, limit: Limit) -> f64 {
         self.known.limits.get(limit)
     }
@@ -226,7 +232,7 @@ impl View<'_> {
     ) -> Option<Found> {
         let (n, latency) = self.basis(who);
         let mean = mean_ms(part.total, n);
-        let owned = share(part.total, latency.saturating_sub(self.waited).max(part.total));
+        let owned = share(part.total, latency.saturating_sub(self.waited_beside(who)).max(part.total));
         let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
         if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
             return None;
