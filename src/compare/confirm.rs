@@ -2,7 +2,7 @@
 //! as rare as two in a row, at the cost of one more round for each alarm.
 
 use super::outcome::{Change, Status, Verdict};
-use super::verdict::Comparison;
+use super::verdict::{Comparison, calls_nothing};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -25,9 +25,11 @@ impl Comparison {
             }
         }
         for op in &mut self.operations {
+            // Of what calls nothing both are the same time, and either shows it.
+            let quantiles = if calls_nothing(op) { op.own.len() } else { op.own.len() + op.duration.len() };
             let key = &op.key;
             for (i, change) in op.own.iter_mut().chain(&mut op.duration).enumerate() {
-                out.extend(change.as_mut().map(|c| (Suspect::Operation(key.clone(), i), c)));
+                out.extend(change.as_mut().map(|c| (Suspect::Operation(key.clone(), i % quantiles), c)));
             }
         }
         if let Some(whole) = &mut self.whole_service {
@@ -115,6 +117,24 @@ mod tests {
         found.sort();
         assert_eq!(found, ["operation 000", "operation 001"]);
         assert_eq!(confirmed.status, Status::Regressed);
+        // Own time and duration are one here: what the second round shows of either is enough.
+        let mut half = second.clone();
+        half.operations
+            .iter_mut()
+            .flat_map(|op| op.own.iter_mut())
+            .flatten()
+            .for_each(|c| c.slower_by_chance = 0.4);
+        assert_eq!(names(&all.clone().confirmed(&first, &half)).len(), 2);
+        // Where others are called, they are not.
+        let calls = |c: &Comparison| {
+            let mut c = c.clone();
+            c.operations.iter_mut().flat_map(|op| op.own.iter_mut()).flatten().for_each(|c| c.base_ms *= 0.5);
+            c
+        };
+        let told = calls(&all).confirmed(&calls(&first), &calls(&half));
+        assert!(
+            told.operations.iter().flat_map(|op| &op.own).flatten().all(|c| c.verdict != Verdict::Regressed)
+        );
         // The second round does not show it.
         for op in &mut second.operations {
             for change in op.own.iter_mut().chain(&mut op.duration).flatten() {

@@ -175,6 +175,13 @@ fn the_worst_operation_comes_first_and_those_above_it_are_told_apart() {
     assert_eq!((c.operations[0].verdict, c.operations[0].cause), (Verdict::Regressed, Cause::Own));
     assert_eq!(&*c.operations[1].key.name, "operation 001");
     assert_eq!((c.operations[1].verdict, c.operations[1].cause), (Verdict::Regressed, Cause::Below));
+    // What calls nothing is slower in itself, whichever of the two shows it.
+    let mut leaf = c.operations[0].clone();
+    leaf.own.iter_mut().flatten().for_each(|change| change.verdict = Verdict::CannotTell);
+    let mut alone = c.clone();
+    alone.operations = vec![leaf];
+    alone.settle();
+    assert_eq!((alone.operations[0].verdict, alone.operations[0].cause), (Verdict::Regressed, Cause::Own));
     let change = c.operations[0].own[0].unwrap();
     assert!(change.low < 1.5 && 1.5 < change.high && change.low > 1.3, "{change:?}");
     assert!(change.detectable > 1.04 && change.detectable < 1.15, "{change:?}");

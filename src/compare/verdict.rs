@@ -107,7 +107,7 @@ impl Comparison {
         }
         for op in &mut self.operations {
             op.verdict = worst(op.own.iter().chain(&op.duration));
-            op.cause = cause(op.verdict, worst(op.own.iter()));
+            op.cause = cause(op.verdict, worst(op.own.iter()), calls_nothing(op));
         }
         if let Some(whole) = &mut self.whole_service {
             whole.verdict = worst([Some(whole.p50), Some(whole.p95)].iter());
@@ -380,9 +380,8 @@ fn operations(
             };
             let (own, duration) = ([own50, own95], [all50, all95]);
             let verdict = worst(own.iter().chain(&duration));
-            let cause = cause(verdict, worst(own.iter()));
             let category = b.iter().chain(&h).flatten().next().map(|op| op.category.clone());
-            OperationChange {
+            let mut op = OperationChange {
                 key: key.clone(),
                 category: category.unwrap_or_default(),
                 calls_per_exchange: both(OperationSummary::calls_per_exchange),
@@ -391,17 +390,30 @@ fn operations(
                 own,
                 duration,
                 verdict,
-                cause,
-            }
+                cause: Cause::None,
+            };
+            op.cause = cause(verdict, worst(op.own.iter()), calls_nothing(&op));
+            op
         })
         .collect();
     out.sort_by(order);
     (out, whole)
 }
 
-fn cause(verdict: Verdict, own: Verdict) -> Cause {
+/// Its own time is all of its time: what a longer duration says is said of itself.
+const ALL_OWN: f64 = 0.9;
+
+/// Whether an operation spends nearly all of its time itself, on both sides.
+pub(super) fn calls_nothing(op: &OperationChange) -> bool {
+    let [Some(own), _] = op.own else { return false };
+    let [Some(duration), _] = op.duration else { return false };
+    own.base_ms >= ALL_OWN * duration.base_ms * op.calls_per_exchange.base.max(1.0)
+        && own.head_ms >= ALL_OWN * duration.head_ms * op.calls_per_exchange.head.max(1.0)
+}
+
+fn cause(verdict: Verdict, own: Verdict, calls_nothing: bool) -> Cause {
     match verdict {
-        Verdict::Regressed | Verdict::Improved if own == verdict => Cause::Own,
+        Verdict::Regressed | Verdict::Improved if own == verdict || calls_nothing => Cause::Own,
         Verdict::Regressed | Verdict::Improved => Cause::Below,
         Verdict::Same | Verdict::CannotTell => Cause::None,
     }
