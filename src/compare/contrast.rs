@@ -1,6 +1,7 @@
 //! From what was measured in each run to differences with their uncertainty. All in logarithms: 0.1 is "10 % slower" for a
 //! query of 1 ms and for a request of 1 s, and machine noise multiplies.
 
+use super::machine::Sums;
 use super::settings::FACTOR_FROM;
 use crate::stats::{Prior, median, t_above, t_quantile};
 
@@ -60,32 +61,16 @@ impl Row {
 
     /// The difference; none where a side has no value.
     pub fn difference(&self, design: Design) -> Option<Difference> {
-        match design {
-            Design::Paired => {
-                let pairs = self.base.iter().zip(&self.head).map(|(b, h)| h - b).filter(|d| d.is_finite());
-                let (n, by, squares) = moments(pairs)?;
-                let df = n - 1.0;
-                Some(Difference { by, variance: over(squares, df), scale: 1.0 / n, df })
-            }
-            Design::Unpaired => {
-                let (nb, base, sb) = moments(self.base.iter().copied().filter(|v| v.is_finite()))?;
-                let (nh, head, sh) = moments(self.head.iter().copied().filter(|v| v.is_finite()))?;
-                let df = nb + nh - 2.0;
-                Some(Difference {
-                    by: head - base,
-                    variance: over(sb + sh, df),
-                    scale: 1.0 / nb + 1.0 / nh,
-                    df,
-                })
-            }
-        }
+        let still = |side: &[f64]| vec![0.0; side.len()];
+        let nothing = Row { base: still(&self.base), head: still(&self.head), width: f64::NAN };
+        Some(Sums::of(self, &nothing, design)?.difference(0.0))
     }
 
     /// What tells how large its noise is before it is seen: about how long it is, and how wide its values lie within a run. What takes
     /// long and is the same each time differs little between runs.
     pub fn known(&self) -> [f64; 2] {
-        let logs = self.base.iter().chain(&self.head).copied().filter(|v| v.is_finite());
-        [moments(logs).map_or(f64::NAN, |m| m.1), self.width]
+        let logs: Vec<f64> = self.base.iter().chain(&self.head).copied().filter(|v| v.is_finite()).collect();
+        [logs.iter().sum::<f64>() / logs.len() as f64, self.width]
     }
 }
 
@@ -102,18 +87,6 @@ impl Tables {
         self.0.push((p, df, value));
         value
     }
-}
-
-/// Number, mean and sum of squared deviations.
-fn moments(values: impl Iterator<Item = f64>) -> Option<(f64, f64, f64)> {
-    let values: Vec<f64> = values.collect();
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (n > 0.0).then(|| (n, mean, values.iter().map(|v| (v - mean).powi(2)).sum()))
-}
-
-fn over(sum: f64, df: f64) -> f64 {
-    if df > 0.0 { sum / df } else { 0.0 }
 }
 
 /// What the machine did to all operations alike: in each pair, or in each run. `None` where too few tell it.

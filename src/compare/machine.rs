@@ -23,7 +23,7 @@ const SURE: f64 = 3.0;
 const SQUARES: f64 = 6.0;
 
 /// Sums over an operation's pairs, or over its runs within their sides, of itself (y) and the factor (x).
-struct Sums {
+pub(super) struct Sums {
     /// Differences of the sides' means.
     y: f64,
     x: f64,
@@ -36,7 +36,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(row: &Row, factor: &Row, design: Design) -> Option<Sums> {
+    pub fn of(row: &Row, factor: &Row, design: Design) -> Option<Sums> {
         let known = |mine: &[f64], common: &[f64]| -> Vec<(f64, f64)> {
             let both = mine.iter().zip(common).map(|(y, x)| (*y, *x));
             both.filter(|(y, x)| y.is_finite() && x.is_finite()).collect()
@@ -76,7 +76,7 @@ impl Sums {
     }
 
     /// The difference at slope 1 and a part of the way from there to the best one. That part costs as much of a degree of freedom.
-    fn difference(&self, part: f64) -> Difference {
+    pub fn difference(&self, part: f64) -> Difference {
         let best = self.slope().map_or(1.0, |(slope, _)| slope);
         let slope = 1.0 + part * (best - 1.0);
         let squares = (self.yy - 2.0 * slope * self.xy + slope * slope * self.xx).max(0.0);

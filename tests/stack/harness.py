@@ -237,15 +237,32 @@ def postgresql_programs() -> Path:
     raise Skip("PostgreSQL's server programs (initdb, postgres) are not here: install the package postgresql")
 
 
+def owned_by_user(data: Path) -> list:
+    """Makes the folder of a server that does not run as root, and gives what its commands begin with."""
+    data.mkdir()
+    user = unprivileged_user()
+    if not user:
+        return []
+    shutil.chown(data, user)
+    return ["setpriv", f"--reuid={user}", f"--regid={group_of(user)}", "--clear-groups"]
+
+
+def traced(service: str, http_port: int, **more) -> dict:
+    """The environment of a service under automatic instrumentation that sends its spans, and nothing else, to a port."""
+    return {
+        "OTEL_SERVICE_NAME": service,
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{http_port}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        **more,
+    }
+
+
 def start_postgresql(suite: Suite, schema: Path) -> str:
     """Starts a database server of this suite's own, fills it, and gives its URL."""
-    programs, user = postgresql_programs(), unprivileged_user()
-    data, (port,) = suite.folder / "postgresql", free_ports(1)
-    data.mkdir()
-    as_user = []
-    if user:
-        shutil.chown(data, user)
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={group_of(user)}", "--clear-groups"]
+    programs, data, (port,) = postgresql_programs(), suite.folder / "postgresql", free_ports(1)
+    as_user = owned_by_user(data)
     subprocess.run(
         [*as_user, programs / "initdb", "-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
         check=True,

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from harness import HERE, Suite, free_ports, read_report, run_folder, start_postgresql, wait_for_port
+from harness import HERE, Suite, free_ports, read_report, run_folder, start_postgresql, traced, wait_for_port
 
 SECONDS = int(os.environ.get("HOTSPAN_APPS_SECONDS", "10"))
 PARTNER_MS = 150
@@ -47,7 +47,7 @@ def start_django(suite: Suite, port: int, env: dict):
     return suite.start(
         "django",
         [programs / "opentelemetry-instrument", sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
-        env={**env, "DJANGO_SETTINGS_MODULE": "settings", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+        env={**env, "DJANGO_SETTINGS_MODULE": "settings"},
         cwd=HERE / "django_app",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def start_flask(suite: Suite, port: int, env: dict):
             programs / "opentelemetry-instrument", programs / "gunicorn", "--workers", 1, "--threads", 8,
             "--bind", f"127.0.0.1:{port}", "app:app",
         ],
-        env={**env, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+        env=env,
         cwd=HERE / "flask_app",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def start_express(suite: Suite, port: int, env: dict):
     return suite.start(
         "express",
         ["node", "--require", "@opentelemetry/auto-instrumentations-node/register", "app.js", port],
-        env={**env, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_NODE_RESOURCE_DETECTORS": "env,host,process"},
+        env={**env, "OTEL_NODE_RESOURCE_DETECTORS": "env,host,process"},
         cwd=folder,
     )
 
@@ -81,14 +81,7 @@ def start_express(suite: Suite, port: int, env: dict):
 def run_app(suite: Suite, name: str, start, database: str, warm_up=None) -> dict:
     app_port, partner_port, grpc_port, http_port = free_ports(4)
     partner = suite.start(f"partner-{name}", [sys.executable, HERE / "fastapi_app" / "partner.py", partner_port, 0, PARTNER_MS])
-    env = {
-        "SHOP_DATABASE_URL": database,
-        "SHOP_PARTNER_URL": f"http://127.0.0.1:{partner_port}",
-        "OTEL_SERVICE_NAME": "bookshop",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{http_port}",
-    }
+    env = traced("bookshop", http_port, SHOP_DATABASE_URL=database, SHOP_PARTNER_URL=f"http://127.0.0.1:{partner_port}")
     app = start(suite, app_port, env)
     wait_for_port(partner_port, partner)
     wait_for_port(app_port, app, seconds=180)

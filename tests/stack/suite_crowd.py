@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness import HERE, Suite, free_ports, read_report, run_folder, start_postgresql, wait_for_port
+from harness import HERE, Suite, free_ports, read_report, run_folder, start_postgresql, traced, wait_for_port
 
 SECONDS = int(os.environ.get("HOTSPAN_CROWD_SECONDS", "12"))
 PARTNER_MS = 120
@@ -27,15 +27,7 @@ def server(name: str, port: int) -> list:
 def run_app(suite: Suite, name: str, database: str) -> dict:
     port, partner_port, grpc, http = free_ports(4)
     partner = suite.start(f"partner-{name}", [sys.executable, HERE / "fastapi_app" / "partner.py", partner_port, 0, PARTNER_MS])
-    env = {
-        "SHOP_DATABASE_URL": database,
-        "SHOP_PARTNER_URL": f"http://127.0.0.1:{partner_port}",
-        "OTEL_SERVICE_NAME": "bookshop",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{http}",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-    }
+    env = traced("bookshop", http, SHOP_DATABASE_URL=database, SHOP_PARTNER_URL=f"http://127.0.0.1:{partner_port}")
     app = suite.start(name, [PROGRAMS / "opentelemetry-instrument", *server(name, port)], env=env, cwd=HERE / "crowd_app")
     wait_for_port(partner_port, partner)
     wait_for_port(port, app, seconds=60)

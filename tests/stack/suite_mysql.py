@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pymysql
-from harness import HERE, HOST, Suite, free_ports, group_of, read_report, run_folder, unprivileged_user, wait_for_port
+from harness import HERE, HOST, Suite, free_ports, owned_by_user, read_report, run_folder, traced, wait_for_port
 
 SECONDS = 6
 SCENARIO = """\
@@ -30,12 +30,8 @@ USER, PASSWORD = "reader", "pass:w0rd"
 
 def start_mariadb(suite: Suite) -> str:
     """A server of this suite's own, filled; gives its URL."""
-    user, data, (port,) = unprivileged_user(), suite.folder / "mariadb", free_ports(1)
-    as_user = []
-    data.mkdir()
-    if user:
-        subprocess.run(["chown", user, data], check=True)
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={group_of(user)}", "--clear-groups"]
+    data, (port,) = suite.folder / "mariadb", free_ports(1)
+    as_user = owned_by_user(data)
     common = ["--no-defaults", f"--datadir={data}"]
     programs = ["mariadb-install-db", "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run([*as_user, programs[0], *common, *programs[1:]], check=True, stdout=subprocess.DEVNULL, cwd=data)
@@ -71,14 +67,7 @@ def run(suite: Suite, name: str, database: str) -> "tuple[dict, Path]":
     app = suite.start(
         f"app-{name}",
         [programs / "opentelemetry-instrument", programs / "gunicorn", "--workers", 1, "--threads", 10, "--bind", f"{HOST}:{port}", "app:app"],
-        env={
-            "SHOP_DATABASE_URL": database,
-            "OTEL_SERVICE_NAME": "words",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{http}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        },
+        env=traced("words", http, SHOP_DATABASE_URL=database),
         cwd=HERE / "mysql_app",
     )
     wait_for_port(port, app, seconds=60)
