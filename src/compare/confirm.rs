@@ -20,7 +20,7 @@ impl Comparison {
         let mut out: Vec<(Suspect, &mut Change)> = Vec::new();
         for step in &mut self.steps {
             let (journey, name) = (&step.journey, &step.name);
-            for (i, change) in [&mut step.p50, &mut step.p95].into_iter().enumerate() {
+            for (i, change) in step.latency.iter_mut().enumerate() {
                 out.extend(change.as_mut().map(|c| (Suspect::Step(journey.clone(), name.clone(), i), c)));
             }
         }

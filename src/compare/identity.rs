@@ -114,7 +114,14 @@ fn add(to: &mut OperationSummary, op: &OperationSummary) {
 fn together(a: Times, b: Times) -> Times {
     let n = a.n + b.n;
     let of = |x: f64, y: f64| (x * a.n as f64 + y * b.n as f64) / n.max(1) as f64;
-    Times { n, mean: of(a.mean, b.mean), p50: of(a.p50, b.p50), p95: of(a.p95, b.p95), p99: of(a.p99, b.p99) }
+    Times {
+        n,
+        mean: of(a.mean, b.mean),
+        p25: of(a.p25, b.p25),
+        p50: of(a.p50, b.p50),
+        p95: of(a.p95, b.p95),
+        p99: of(a.p99, b.p99),
+    }
 }
 
 /// A text without the parts that differ from run to run.

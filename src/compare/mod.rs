@@ -25,7 +25,8 @@ pub use attribution::{Attribution, AttributionPart, ServiceChange};
 pub use contrast::Design;
 pub use identity::steady_name;
 pub use outcome::{
-    Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
+    Cause, Change, Changes, OperationChange, QUANTILES, RunLabel, Sides, Status, StepChange, Verdict,
+    WholeService,
 };
 pub use settings::Settings;
 pub use structure::{StructureChange, StructureKind};

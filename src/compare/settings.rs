@@ -26,8 +26,8 @@ impl Settings {
     }
 }
 
-/// Fewer values of a run than this carry no median, and no 95th percentile.
-pub(super) const VALUES_MIN: [u64; 2] = [50, 200];
+/// Fewer values of a run than this carry no median, no 95th percentile and no lower quartile.
+pub(super) const VALUES_MIN: [u64; 3] = [50, 200, 50];
 /// The median of fewer operations is not what the machine did.
 pub(super) const FACTOR_FROM: usize = 10;
 /// Shorter times than this (in milliseconds) are not tested: reports tell a microsecond, and a timer's cost is of that size.

@@ -122,6 +122,8 @@ pub struct Times {
     pub n: u64,
     /// Arithmetic mean.
     pub mean: f64,
+    /// Lower quartile; 0 in reports of versions that did not write it.
+    pub p25: f64,
     /// Median.
     pub p50: f64,
     /// 95th percentile.

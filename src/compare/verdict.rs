@@ -8,7 +8,7 @@ use super::contrast::{Design, Estimate, Row, Tables, common_factor, moderated};
 use super::identity;
 use super::machine;
 use super::outcome::{
-    Cause, Change, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
+    Cause, Change, Changes, OperationChange, RunLabel, Sides, Status, StepChange, Verdict, WholeService,
 };
 use super::settings::{CONFIDENCE, NARROWEST, POWER, SHORTEST_MS, Settings, VALUES_MIN};
 use super::structure::{StructureChange, structure};
@@ -103,7 +103,7 @@ impl Comparison {
     /// Sets verdicts anew from those of the quantiles.
     pub(super) fn settle(&mut self) {
         for step in &mut self.steps {
-            step.verdict = worst([step.p50, step.p95].iter());
+            step.verdict = worst(step.latency.iter());
         }
         for op in &mut self.operations {
             op.verdict = worst(op.own.iter().chain(&op.duration));
@@ -264,7 +264,7 @@ fn worst<'a>(changes: impl Iterator<Item = &'a Option<Change>>) -> Verdict {
 /// The row of a quantile of something that each run may have; none where it is too short or too seldom to test.
 fn row(base: &[Option<Times>], head: &[Option<Times>], quantile: usize) -> Option<Row> {
     let value = |times: &Option<Times>| match times {
-        Some(t) if t.n >= VALUES_MIN[quantile] => [t.p50, t.p95][quantile],
+        Some(t) if t.n >= VALUES_MIN[quantile] => [t.p50, t.p95, t.p25][quantile],
         _ => f64::NAN,
     };
     let widths: Vec<f64> = base
@@ -296,10 +296,10 @@ fn steps(base: &[RunSummary], head: &[RunSummary], design: Design, settings: &Se
     let sides: Vec<_> = keys.iter().map(|key| (of(base, key), of(head, key))).collect();
     let times =
         |side: &[Option<StepSummary>]| side.iter().map(|s| s.as_ref().map(|s| s.latency)).collect::<Vec<_>>();
-    let families: Vec<[Option<Row>; 2]> =
-        sides.iter().map(|(b, h)| [0, 1].map(|q| row(&times(b), &times(h), q))).collect();
-    let changes = tested(&families, &[None, None], design, settings);
-    let made = |((key, (b, h)), [p50, p95]): ((_, &(Vec<_>, Vec<_>)), [Option<Change>; 2])| {
+    let families: Vec<[Option<Row>; 3]> =
+        sides.iter().map(|(b, h)| [0, 1, 2].map(|q| row(&times(b), &times(h), q))).collect();
+    let changes = tested(&families, &[None, None, None], design, settings);
+    let made = |((key, (b, h)), latency): ((_, &(Vec<_>, Vec<_>)), Changes)| {
         let (journey, name): (Arc<str>, Arc<str>) = key;
         let side = |runs: &[Option<StepSummary>], f: &dyn Fn(&StepSummary) -> f64| {
             runs.iter().flatten().map(f).sum::<f64>()
@@ -319,9 +319,8 @@ fn steps(base: &[RunSummary], head: &[RunSummary], design: Design, settings: &Se
                 base: mean(b.iter().flatten().map(|s| s.latency.mean)),
                 head: mean(h.iter().flatten().map(|s| s.latency.mean)),
             },
-            p50,
-            p95,
-            verdict: worst([p50, p95].iter()),
+            latency,
+            verdict: worst(latency.iter()),
             attribution: attribution(b, h),
         }
     };
@@ -347,27 +346,29 @@ fn operations(
     let times = |side: &Runs, of: fn(&OperationSummary) -> Times| {
         side.iter().map(|op| op.map(of)).collect::<Vec<_>>()
     };
-    let families: Vec<[Option<Row>; 4]> = found
+    let families: Vec<[Option<Row>; 6]> = found
         .values()
         .map(|(b, h)| {
             let (own, duration) = (|o: &OperationSummary| o.own, |o: &OperationSummary| o.duration);
             let row = |of, quantile| row(&times(b, of), &times(h, of), quantile);
-            [row(own, 0), row(own, 1), row(duration, 0), row(duration, 1)]
+            [row(own, 0), row(own, 1), row(own, 2), row(duration, 0), row(duration, 1), row(duration, 2)]
         })
         .collect();
     // Own times are disjoint; a slower leaf makes every span above it longer, and their median with them.
     let factor = |column: usize| common_factor(families.iter().filter_map(|f| f[column].as_ref()), design);
-    let (f50, f95) = (factor(0), factor(1));
-    let changes = tested(&families, &[f50.clone(), f95.clone(), f50.clone(), f95.clone()], design, settings);
-    let whole = f50.as_ref().and_then(|f50| {
+    let factors = [factor(0), factor(1), factor(2)];
+    let [f50, f95, f25] = factors.clone();
+    let both_times = [f50.clone(), f95.clone(), f25.clone(), f50, f95, f25];
+    let changes = tested(&families, &both_times, design, settings);
+    let whole = factors[0].as_ref().and_then(|f50| {
         let operations = families.iter().filter(|f| f[0].as_ref().is_some_and(Row::is_whole)).count();
-        whole_service(f50, f95.as_ref().unwrap_or(f50), operations, design, settings)
+        whole_service(f50, factors[1].as_ref().unwrap_or(f50), operations, design, settings)
     });
     let exchanges = |runs: &[RunSummary], i: usize| runs[i].telemetry.exchanges.max(1) as f64;
     let mut out: Vec<OperationChange> = found
         .into_iter()
         .zip(changes)
-        .map(|((key, (b, h)), [own50, own95, all50, all95])| {
+        .map(|((key, (b, h)), [own50, own95, own25, all50, all95, all25])| {
             let side =
                 |runs: &Runs, f: fn(&OperationSummary) -> f64| mean(runs.iter().flatten().map(|o| f(o)));
             let both = |f| Sides { base: side(&b, f), head: side(&h, f) };
@@ -378,7 +379,7 @@ fn operations(
                         .map(|(i, op)| op.map_or(0.0, |op| op.own_total_ms) / exchanges(runs, i)),
                 )
             };
-            let (own, duration) = ([own50, own95], [all50, all95]);
+            let (own, duration) = ([own50, own95, own25], [all50, all95, all25]);
             let verdict = worst(own.iter().chain(&duration));
             let category = b.iter().chain(&h).flatten().next().map(|op| op.category.clone());
             let mut op = OperationChange {
@@ -405,8 +406,8 @@ const ALL_OWN: f64 = 0.9;
 
 /// Whether an operation spends nearly all of its time itself, on both sides.
 pub(super) fn calls_nothing(op: &OperationChange) -> bool {
-    let [Some(own), _] = op.own else { return false };
-    let [Some(duration), _] = op.duration else { return false };
+    let [Some(own), ..] = op.own else { return false };
+    let [Some(duration), ..] = op.duration else { return false };
     own.base_ms >= ALL_OWN * duration.base_ms * op.calls_per_exchange.base.max(1.0)
         && own.head_ms >= ALL_OWN * duration.head_ms * op.calls_per_exchange.head.max(1.0)
 }
@@ -463,7 +464,7 @@ fn smallest_detectable(steps: &[StepChange], operations: &[OperationChange]) -> 
     let of_ops = operations.iter().filter_map(|o| o.own[0].or(o.duration[0]));
     let mut ratios: Vec<f64> = of_ops.map(|c| c.detectable).collect();
     if ratios.is_empty() {
-        ratios = steps.iter().filter_map(|s| s.p50).map(|c| c.detectable).collect();
+        ratios = steps.iter().filter_map(|s| s.latency[0]).map(|c| c.detectable).collect();
     }
     median(&mut ratios).filter(|ratio| ratio.is_finite())
 }

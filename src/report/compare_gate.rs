@@ -118,10 +118,11 @@ fn whole(c: &Comparison) -> impl Iterator<Item = Check> {
 
 fn steps(c: &Comparison) -> impl Iterator<Item = Check> {
     c.steps.iter().map(|step| {
-        let all = [("latency p50", &step.p50), ("latency p95", &step.p95)];
-        let there = || all.iter().filter_map(|(what, change)| Some((*what, change.as_ref()?)));
-        let worst = there().find(|(_, change)| change.verdict == step.verdict).or_else(|| there().next());
-        let (what, change) = worst.map_or(("latency", None), |(what, change)| (what, Some(change)));
+        let shown = wording::shown_by(&step.latency, step.verdict);
+        let (what, change) = match shown.or_else(|| wording::tested(&step.latency).next()) {
+            Some((quantile, change)) => (format!("latency {quantile}"), Some(change)),
+            None => ("latency".to_owned(), None),
+        };
         let mut check = Check {
             kind: CheckKind::Step,
             group: step.journey.to_string(),

@@ -3,7 +3,7 @@
 use super::golden_tests::check;
 use super::sample;
 use super::{Style, comparison_json, comparison_markdown, comparison_terminal, json, summary, terminal};
-use crate::compare::{Comparison, Design, RunSummary, Settings, Status, Times, compare};
+use crate::compare::{Comparison, Design, RunSummary, Settings, Status, Times, Verdict, compare};
 use crate::stats::Random;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ fn run(id: &str, random: &mut Random) -> RunSummary {
     }
     let mut noisy = |times: &mut Times| {
         let by = (0.02 * random.normal()).exp();
-        (times.mean, times.p50, times.p95) = (times.mean * by, times.p50 * by, times.p95 * by);
+        times.mean *= by;
+        [&mut times.p25, &mut times.p50, &mut times.p95].into_iter().for_each(|quantile| *quantile *= by);
     };
     for op in &mut run.operations {
         noisy(&mut op.own);
@@ -49,7 +50,9 @@ pub(super) fn slower() -> Comparison {
     for run in &mut head {
         let op = &mut run.operations[4];
         for times in [&mut op.own, &mut op.duration] {
-            (times.p50, times.p95) = (1.3 * times.p50, 1.3 * times.p95);
+            [&mut times.p25, &mut times.p50, &mut times.p95]
+                .into_iter()
+                .for_each(|quantile| *quantile *= 1.3);
         }
         let step = &mut run.steps[0];
         let database = step.contributors.iter_mut().find(|c| &*c.key.category == "database").unwrap();
@@ -58,7 +61,26 @@ pub(super) fn slower() -> Comparison {
         database.mean_ms += more;
         let l = &mut step.latency;
         let by = 1.0 + more / l.mean;
-        (l.mean, l.p50, l.p95) = (by * l.mean, by * l.p50, by * l.p95);
+        [&mut l.mean, &mut l.p25, &mut l.p50, &mut l.p95].into_iter().for_each(|value| *value *= by);
+    }
+    of(&base, &head)
+}
+
+/// A busy machine: medians and tails of one step and one operation are noise, and their lower quartiles got longer.
+pub(super) fn quartile() -> Comparison {
+    let (mut base, mut head) = sides(5);
+    let noise = [0.7, 1.5, 1.1, 0.8, 1.3];
+    let busy = |times: &mut Times, slower: f64, i: usize, noise: &[f64; 5]| {
+        times.p25 *= slower;
+        [&mut times.p50, &mut times.p95].into_iter().for_each(|quantile| *quantile *= noise[i]);
+    };
+    let turned = [1.2, 0.9, 1.4, 1.0, 0.7];
+    for (runs, slower, noise) in [(&mut base, 1.0, &noise), (&mut head, 1.12, &turned)] {
+        for (i, run) in runs.iter_mut().enumerate() {
+            busy(&mut run.steps[0].latency, slower, i, noise);
+            busy(&mut run.operations[4].own, slower, i, noise);
+            busy(&mut run.operations[4].duration, slower, i, noise);
+        }
     }
     of(&base, &head)
 }
@@ -69,6 +91,7 @@ fn all() -> Vec<(&'static str, Comparison)> {
     elsewhere.iter_mut().for_each(|run| run.environment.cores += 2);
     vec![
         ("slower", slower()),
+        ("quartile", quartile()),
         ("unchanged", of(&base, &head)),
         ("single", of(&base[..1], &head[..1])),
         ("invalid", of(&base, &elsewhere)),
@@ -94,6 +117,10 @@ fn every_comparison_in_every_format() {
 fn statuses_are_what_the_samples_mean() {
     let status = |name: &str| all().into_iter().find(|(n, _)| *n == name).unwrap().1.status;
     assert_eq!(status("slower"), Status::Regressed);
+    let quartile = quartile();
+    let step = &quartile.steps[0];
+    assert_eq!(step.latency.map(|c| c.unwrap().verdict == Verdict::Regressed), [false, false, true]);
+    assert_eq!((quartile.regressions(), quartile.culprit().unwrap().verdict), (2, Verdict::Regressed));
     assert!(matches!(status("unchanged"), Status::Same | Status::CannotTell));
     assert_eq!((status("single"), status("invalid")), (Status::CannotTell, Status::Invalid));
     assert_ne!(status("let_pass"), Status::Invalid);

@@ -96,6 +96,7 @@ struct Bottleneck {
 #[serde(default)]
 struct Quantiles {
     mean: f64,
+    p25: f64,
     p50: f64,
     p95: f64,
     p99: f64,
@@ -233,7 +234,7 @@ impl Doc {
 }
 
 fn times(q: Quantiles, n: u64) -> Times {
-    Times { n, mean: q.mean, p50: q.p50, p95: q.p95, p99: q.p99 }
+    Times { n, mean: q.mean, p25: q.p25, p50: q.p50, p95: q.p95, p99: q.p99 }
 }
 
 fn step(step: Step) -> StepSummary {

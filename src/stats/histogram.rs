@@ -44,6 +44,8 @@ pub struct Quantiles {
     pub n: u64,
     /// Exact arithmetic mean.
     pub mean: Nanos,
+    /// Lower quartile.
+    pub p25: Nanos,
     /// Median.
     pub p50: Nanos,
     /// 90th percentile.
@@ -180,6 +182,7 @@ impl Histogram {
         Quantiles {
             n: self.len(),
             mean: self.mean(),
+            p25: self.quantile(0.25),
             p50: self.quantile(0.5),
             p90: self.quantile(0.9),
             p95: self.quantile(0.95),

@@ -102,6 +102,7 @@ struct StepJson<'a> {
     name: &'a str,
     base: StepSide,
     head: StepSide,
+    p25: Option<ChangeJson>,
     p50: Option<ChangeJson>,
     p95: Option<ChangeJson>,
     verdict: &'static str,
@@ -139,8 +140,10 @@ struct OperationJson<'a> {
     error_share: Both<f64>,
     mean_ms_per_exchange: Both<f64>,
     change_ms_per_exchange: f64,
+    own_p25: Option<ChangeJson>,
     own_p50: Option<ChangeJson>,
     own_p95: Option<ChangeJson>,
+    p25: Option<ChangeJson>,
     p50: Option<ChangeJson>,
     p95: Option<ChangeJson>,
     verdict: &'static str,
@@ -242,13 +245,15 @@ fn step(s: &StepChange) -> StepJson<'_> {
         error_share: share(of(&s.errors)),
         mean_ms: ms(of(&s.mean_ms)),
     };
+    let [p50, p95, p25] = s.latency.map(|c| c.as_ref().map(change));
     StepJson {
         journey: &s.journey,
         name: &s.name,
         base: side(|sides| sides.base),
         head: side(|sides| sides.head),
-        p50: s.p50.as_ref().map(change),
-        p95: s.p95.as_ref().map(change),
+        p25,
+        p50,
+        p95,
         verdict: s.verdict.name(),
         change_ms: ms(s.attribution.change_ms),
         attribution: s.attribution.parts.iter().map(part).collect(),
@@ -271,8 +276,8 @@ fn part(p: &AttributionPart) -> PartJson<'_> {
 }
 
 fn operation(o: &OperationChange) -> OperationJson<'_> {
-    let [own50, own95] = &o.own;
-    let [p50, p95] = &o.duration;
+    let [own_p50, own_p95, own_p25] = o.own.map(|c| c.as_ref().map(change));
+    let [p50, p95, p25] = o.duration.map(|c| c.as_ref().map(change));
     OperationJson {
         service: &o.key.service,
         name: &o.key.name,
@@ -282,10 +287,12 @@ fn operation(o: &OperationChange) -> OperationJson<'_> {
         error_share: both(o.errors, share),
         mean_ms_per_exchange: both(o.mean_ms_per_exchange, ms),
         change_ms_per_exchange: ms(o.mean_ms_per_exchange.head - o.mean_ms_per_exchange.base),
-        own_p50: own50.as_ref().map(change),
-        own_p95: own95.as_ref().map(change),
-        p50: p50.as_ref().map(change),
-        p95: p95.as_ref().map(change),
+        own_p25,
+        own_p50,
+        own_p95,
+        p25,
+        p50,
+        p95,
         verdict: o.verdict.name(),
         cause: match o.cause {
             Cause::Own => Some("own_time"),

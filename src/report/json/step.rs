@@ -47,6 +47,7 @@ pub struct Step<'a> {
 #[derive(Serialize)]
 pub struct Latency {
     mean: f64,
+    p25: f64,
     p50: f64,
     p90: f64,
     p95: f64,
@@ -255,6 +256,7 @@ impl Latency {
     pub fn new(q: &Quantiles) -> Latency {
         Latency {
             mean: nanos(q.mean),
+            p25: nanos(q.p25),
             p50: nanos(q.p50),
             p90: nanos(q.p90),
             p95: nanos(q.p95),

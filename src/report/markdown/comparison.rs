@@ -1,7 +1,7 @@
 //! A comparison as Markdown, for a comment on a pull request: the verdict first, the ten worst, the rest folded.
 
 use super::{Document, cell, code, escape, inline};
-use crate::compare::{Change, Comparison, OperationChange, Status, Verdict};
+use crate::compare::{Change, Comparison, OperationChange, QUANTILES, Status, Verdict};
 use crate::report::number::{NBSP, signed};
 use crate::report::prose::Prose;
 use crate::report::wording::comparison as wording;
@@ -83,21 +83,25 @@ fn steps(c: &Comparison, doc: &mut Document) {
     if c.steps.is_empty() {
         return;
     }
+    let quantiles = if wording::shows_p25(&c.steps) { 3 } else { 2 };
     let rows: Vec<Vec<String>> = c
         .steps
         .iter()
         .take(LISTED)
         .map(|step| {
             let mut row = vec![cell(&step.name)];
-            row.extend(cells(step.p50.as_ref()).into_iter().chain(cells(step.p95.as_ref())));
+            row.extend(step.latency.iter().take(quantiles).flat_map(|change| cells(change.as_ref())));
             row.push(word(step.verdict));
             row
         })
         .collect();
-    doc.table(
-        &["Step", "p50 ms:", "change:", "95 % interval:", "p95 ms:", "change:", "95 % interval:", "verdict"],
-        &rows,
+    let titles = QUANTILES.map(|quantile| format!("{quantile} ms:"));
+    let mut columns = vec!["Step"];
+    columns.extend(
+        titles.iter().take(quantiles).flat_map(|title| [title.as_str(), "change:", "95 % interval:"]),
     );
+    columns.push("verdict");
+    doc.table(&columns, &rows);
     for step in c.steps.iter().filter(|s| matches!(s.verdict, Verdict::Regressed | Verdict::Improved)) {
         if let Some(part) = wording::main_part(step) {
             doc.item(&format!("{}: {}", code(&step.name, false), inline(&part, false)));
@@ -117,17 +121,10 @@ fn operations(c: &Comparison, doc: &mut Document) {
     let changed: Vec<&OperationChange> =
         c.operations.iter().filter(|o| matches!(o.verdict, Verdict::Regressed | Verdict::Improved)).collect();
     let row = |op: &&OperationChange| {
-        let (what, change) = wording::worst(op).map_or(("", None), |(what, change)| (what, Some(change)));
+        let (what, change) =
+            wording::worst(op).map_or((String::new(), None), |(what, change)| (what, Some(change)));
         let [from_to, by, interval] = cells(change);
-        vec![
-            cell(&op.key.name),
-            cell(&op.key.service),
-            what.to_owned(),
-            from_to,
-            by,
-            interval,
-            word(op.verdict),
-        ]
+        vec![cell(&op.key.name), cell(&op.key.service), what, from_to, by, interval, word(op.verdict)]
     };
     let titles = ["Operation", "Service", "of", "ms:", "change:", "95 % interval:", "verdict"];
     let worst: Vec<Vec<String>> = changed.iter().take(WORST).map(row).collect();

@@ -99,19 +99,31 @@ fn steps(c: &Comparison, screen: &mut Screen) {
         return;
     }
     screen.heading("STEPS", &"latency in ms, base → head, with 95 % intervals".into());
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::flexible("step"),
         Column::right("p50"),
         Column::right("change"),
         Column::right("interval").optional(2),
-        Column::right("p95"),
-        Column::right("change"),
-        Column::right("interval").optional(1),
-        Column::left("verdict"),
-    ]);
+    ];
+    let (p95, change) = (Column::right("p95"), Column::right("change"));
+    let with_p25 = wording::shows_p25(&c.steps);
+    if with_p25 {
+        // Where there is no room for all three, the tail goes: it shows nothing here.
+        columns.extend([p95.optional(1), change.optional(1), Column::right("interval").optional(3)]);
+        columns.extend([
+            Column::right("p25"),
+            Column::right("change"),
+            Column::right("interval").optional(2),
+        ]);
+    } else {
+        columns.extend([p95, change, Column::right("interval").optional(1)]);
+    }
+    columns.push(Column::left("verdict"));
+    let mut table = Table::new(columns);
     for step in &c.steps {
         let mut row = vec![Row::of(screen.foreign(&step.name, 400), Paint::Bold)];
-        row.extend(cells(step.p50.as_ref()).into_iter().chain(cells(step.p95.as_ref())));
+        let quantiles = if with_p25 { 3 } else { 2 };
+        row.extend(step.latency.iter().take(quantiles).flat_map(|change| cells(change.as_ref())));
         row.push(verdict(step.verdict));
         table.cells(row.into_iter().map(|r| shown(r, screen)).collect());
     }

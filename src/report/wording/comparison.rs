@@ -1,8 +1,8 @@
 //! The sentences of a comparison.
 
 use crate::compare::{
-    AttributionPart, Cause, Change, Comparison, Design, OperationChange, Status, StepChange, StructureChange,
-    StructureKind, Verdict, WholeService,
+    AttributionPart, Cause, Change, Changes, Comparison, Design, OperationChange, QUANTILES, Status,
+    StepChange, StructureChange, StructureKind, Verdict, WholeService,
 };
 use crate::report::number::{self, NBSP, calls, ms, signed};
 use crate::report::prose::Prose;
@@ -76,13 +76,10 @@ fn more_calls(c: &Comparison, change: &StructureChange) -> Prose {
 
 /// `checkout got slower: p50 +18 % (12 to 25 %), 92 % of it in SELECT orders (+14 ms, 3 → 41 calls)`.
 fn step_sentence(step: &StepChange) -> Prose {
-    let quantiles = [("p50", &step.p50), ("p95", &step.p95)];
-    let found =
-        |(_, change): &(&str, &Option<Change>)| change.is_some_and(|c| c.verdict == Verdict::Regressed);
     let sentence = Prose::new().name(&step.name).own(" got slower");
-    let sentence = match quantiles.into_iter().find(found) {
-        Some((quantile, Some(change))) => sentence.own(format!(": {quantile} {}", with_interval(change))),
-        _ => sentence,
+    let sentence = match shown_by(&step.latency, Verdict::Regressed) {
+        Some((quantile, change)) => sentence.own(format!(": {quantile} {}", with_interval(change))),
+        None => sentence,
     };
     match main_part(step) {
         Some(part) => sentence.own("; ").then(part),
@@ -132,16 +129,32 @@ fn operation_sentence(op: &OperationChange) -> Prose {
     }
 }
 
+/// The first quantile that has this verdict, with its name.
+pub fn shown_by(changes: &Changes, verdict: Verdict) -> Option<(&'static str, &Change)> {
+    tested(changes).find(|(_, change)| change.verdict == verdict)
+}
+
+/// The quantiles that were tested, with their names.
+pub fn tested(changes: &Changes) -> impl Iterator<Item = (&'static str, &Change)> {
+    QUANTILES.into_iter().zip(changes).filter_map(|(name, change)| Some((name, change.as_ref()?)))
+}
+
 /// The quantile of an operation that shows its verdict best.
-pub fn worst(op: &OperationChange) -> Option<(&'static str, &Change)> {
-    let all = [
-        ("own time p50", &op.own[0]),
-        ("own time p95", &op.own[1]),
-        ("duration p50", &op.duration[0]),
-        ("duration p95", &op.duration[1]),
-    ];
-    let there = || all.iter().filter_map(|(what, change)| Some((*what, change.as_ref()?)));
-    there().find(|(_, change)| change.verdict == op.verdict).or_else(|| there().next())
+pub fn worst(op: &OperationChange) -> Option<(String, &Change)> {
+    let kinds = [("own time", &op.own), ("duration", &op.duration)];
+    let mut shown = kinds.iter().filter_map(|(kind, times)| Some((kind, shown_by(times, op.verdict)?)));
+    let mut any = kinds.iter().filter_map(|(kind, times)| Some((kind, tested(times).next()?)));
+    let (kind, (quantile, change)) = shown.next().or_else(|| any.next())?;
+    Some((format!("{kind} {quantile}"), change))
+}
+
+/// Whether there are changes that only the lower quartile shows, so that its columns are worth their room.
+pub fn shows_p25(steps: &[StepChange]) -> bool {
+    let changed = |v: Verdict| matches!(v, Verdict::Regressed | Verdict::Improved);
+    let alone = |s: &StepChange| {
+        shown_by(&s.latency, s.verdict).is_some_and(|(quantile, _)| quantile == QUANTILES[2])
+    };
+    steps.iter().any(|s| changed(s.verdict) && alone(s))
 }
 
 fn whole_sentence(whole: &WholeService) -> Prose {

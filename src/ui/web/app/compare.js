@@ -256,6 +256,14 @@ pages.compare = (box, page) => {
         : "With so few runs no change could be told from chance.",
     ),
   );
+  // The lower quartile only where it alone shows a change.
+  const shows = (change, s) => change && change.verdict === s.verdict;
+  const changed = (s) => s.verdict === "regressed" || s.verdict === "improved";
+  const withP25 = c.steps.some((s) => changed(s) && shows(s.p25, s) && !shows(s.p50, s) && !shows(s.p95, s));
+  const sides = (change) => ({
+    c: change ? `${ms(change.base_ms)} → ${ms(change.head_ms)}` : "–",
+    v: change ? change.ratio : 0,
+  });
   box.append(
     h("h2", {}, "Steps"),
     table(
@@ -266,6 +274,7 @@ pages.compare = (box, page) => {
         { text: "mean ms", num: true },
         { text: "p50", num: true },
         { text: "p95", num: true },
+        ...(withP25 ? [{ text: "p25", num: true }] : []),
         { pic: true, sr: "p95 as a ratio" },
         { text: "Verdict" },
       ],
@@ -274,8 +283,9 @@ pages.compare = (box, page) => {
         { c: `${count(s.base.exchanges)} → ${count(s.head.exchanges)}`, v: s.head.exchanges },
         { c: `${percent(s.base.error_share)} → ${percent(s.head.error_share)}`, v: s.head.error_share },
         { c: `${ms(s.base.mean_ms)} → ${ms(s.head.mean_ms)}`, v: s.head.mean_ms },
-        { c: s.p50 ? `${ms(s.p50.base_ms)} → ${ms(s.p50.head_ms)}` : "–", v: s.p50 ? s.p50.ratio : 0 },
-        { c: s.p95 ? `${ms(s.p95.base_ms)} → ${ms(s.p95.head_ms)}` : "–", v: s.p95 ? s.p95.ratio : 0 },
+        sides(s.p50),
+        sides(s.p95),
+        ...(withP25 ? [sides(s.p25)] : []),
         { c: ratioPicture(s.p95) },
         { c: pill(s.verdict), v: s.verdict },
       ]),
