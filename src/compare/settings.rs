@@ -32,7 +32,7 @@ pub(super) const VALUES_MIN: [u64; 3] = [50, 200, 50];
 pub(super) const FACTOR_FROM: usize = 10;
 /// Shorter times than this (in milliseconds) are not tested: reports tell a microsecond, and a timer's cost is of that size.
 pub(super) const SHORTEST_MS: f64 = 0.02;
-/// Values that lie closer together than this (95th percentile over median, less 1) are as good as equal.
+/// Values that lie closer together than this (a quantile over the one below it, less 1) are as good as equal.
 pub(super) const NARROWEST: f64 = 1e-3;
 /// Confidence of intervals.
 pub(super) const CONFIDENCE: f64 = 0.95;

@@ -81,11 +81,12 @@ pub(super) fn runs(world: &World, random: &mut Random) -> (Vec<RunSummary>, Vec<
                     let own = noise[i] * heavy(random);
                     // The 95th percentile shares most of the run's noise with the median, and has some of its own.
                     let tail = 0.8 * own + 0.6 * noise[i] * heavy(random);
-                    // So does the lower quartile.
+                    // So does the lower quartile, which lies below it, as far as in a normal distribution of logarithms.
                     let low = 0.8 * own + 0.6 * noise[i] * heavy(random);
                     let (felt, width) = if waits(i) { (0.0, 0.1) } else { (state, 1.0) };
                     let middle = level[i] + felt + slower;
-                    operation(i, [middle - 0.3 * width + low, middle + own, middle + width + tail])
+                    let p25 = (middle - 0.41 * width + low).min(middle + own - 0.02 * width);
+                    operation(i, [p25, middle + own, middle + width + tail])
                 })
                 .collect();
             side.push(RunSummary {

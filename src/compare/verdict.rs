@@ -267,12 +267,15 @@ fn row(base: &[Option<Times>], head: &[Option<Times>], quantile: usize) -> Optio
         Some(t) if t.n >= VALUES_MIN[quantile] => [t.p50, t.p95, t.p25][quantile],
         _ => f64::NAN,
     };
+    // How densely values lie about a quantile is what its noise goes with: median over lower quartile for these two, 95th percentile
+    // over median for that one, and for all of reports without lower quartiles.
     let widths: Vec<f64> = base
         .iter()
         .chain(head)
         .flatten()
-        .filter(|t| t.p50 > 0.0)
-        .map(|t| (t.p95 / t.p50 - 1.0).max(NARROWEST).ln())
+        .map(|t| if quantile == 1 || t.p25 <= 0.0 { (t.p50, t.p95) } else { (t.p25, t.p50) })
+        .filter(|(low, _)| *low > 0.0)
+        .map(|(low, high)| (high / low - 1.0).max(NARROWEST).ln())
         .collect();
     let width = widths.iter().sum::<f64>() / widths.len() as f64;
     let base: Vec<f64> = base.iter().map(value).collect();
@@ -459,12 +462,15 @@ fn whole_service(
     Some(WholeService { p50, p95, operations, verdict: worst([Some(p50), Some(p95)].iter()) })
 }
 
-/// What half of the operations (of the steps, where there are none) would have shown.
+/// What half of the operations (of the steps, where there are none) would have shown, in the quantile that shows most.
 fn smallest_detectable(steps: &[StepChange], operations: &[OperationChange]) -> Option<f64> {
-    let of_ops = operations.iter().filter_map(|o| o.own[0].or(o.duration[0]));
-    let mut ratios: Vec<f64> = of_ops.map(|c| c.detectable).collect();
-    if ratios.is_empty() {
-        ratios = steps.iter().filter_map(|s| s.latency[0]).map(|c| c.detectable).collect();
-    }
-    median(&mut ratios).filter(|ratio| ratio.is_finite())
+    let half = |changes: &mut dyn Iterator<Item = Change>| {
+        median(&mut changes.map(|c| c.detectable).collect::<Vec<f64>>())
+    };
+    let of_ops = |q: usize| half(&mut operations.iter().filter_map(|o| o.own[q].or(o.duration[q])));
+    let of_steps = |q: usize| half(&mut steps.iter().filter_map(|s| s.latency[q]));
+    // Not the 95th percentile: too few have as many values as it takes.
+    let ratios: Vec<f64> = [0, 2].into_iter().filter_map(of_ops).collect();
+    let ratios = if ratios.is_empty() { [0, 2].into_iter().filter_map(of_steps).collect() } else { ratios };
+    ratios.into_iter().filter(|ratio| ratio.is_finite()).min_by(f64::total_cmp)
 }
