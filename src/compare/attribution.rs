@@ -1,9 +1,9 @@
 //! Where the difference of two mean latencies sits. Contributors of a step sum to its mean latency exactly, so their
 //! differences sum to its difference, and a share of it is a share.
 
+use super::changes::mean;
 use super::outcome::Sides;
 use super::summary::{ContributorKey, RunSummary, StepSummary};
-use super::verdict::mean;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

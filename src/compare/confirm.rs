@@ -1,8 +1,9 @@
 //! An alarm confirmed: the runs are made again, and only what both comparisons show stays an alarm. A false alarm is thus
 //! as rare as two in a row, at the cost of one more round for each alarm.
 
+use super::changes::calls_nothing;
 use super::outcome::{Change, Status, Verdict};
-use super::verdict::{Comparison, calls_nothing};
+use super::verdict::Comparison;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 //! method with its references, and what simulations of it came to.
 
 mod attribution;
+mod changes;
 mod confirm;
 mod contrast;
 mod identity;
@@ -13,6 +14,7 @@ mod outcome;
 mod settings;
 mod structure;
 mod summary;
+mod tested;
 mod validity;
 mod verdict;
 

@@ -1,9 +1,9 @@
 //! What needs no statistics: spans that came, went, or became more. Counts of calls do not depend on the machine, so one
 //! run of each side shows them.
 
+use super::changes::mean;
 use super::outcome::Sides;
 use super::summary::{ContributorKey, OperationKey, RunSummary};
-use super::verdict::mean;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
