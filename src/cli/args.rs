@@ -1,16 +1,19 @@
 //! Arguments as typed: cheap, total, no I/O. What they mean is worked out by each command.
 
 mod comparing;
+mod receiving;
 mod searching;
+mod values;
 
 pub use self::comparing::{CiArgs, CompareArgs, CompareFormat};
+pub use self::receiving::{ListenArgs, ReceiveArgs, Source, TelemetryArgs, parse_source};
 pub use self::searching::SearchArgs;
+pub use self::values::{parse_duration, parse_size};
+use self::values::{parse_part, parse_what_if};
 use super::manual::{CompletionsArgs, ManArgs};
 use super::serve::ServeArgs;
 use super::trace_link;
 use crate::analysis::WhatIf;
-use crate::traces::ServerTls;
-use crate::traces::TraceSource;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -198,107 +201,6 @@ pub struct ShapeArgs {
     /// How long; for a URL [default: 30s].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-}
-
-/// Where server spans come from and go to.
-#[derive(Debug, Args)]
-pub struct ReceiveArgs {
-    /// Where server spans come from: `receiver`, `none`, or fetched after the load from `jaeger:URL`, `tempo:URL`,
-    /// `zipkin:URL`, `clickhouse:URL` or `file:PATH`.
-    #[arg(long, value_name = "SOURCE", value_parser = parse_source, default_value = "receiver")]
-    pub traces_from: Source,
-    /// Header of every request to that source, e.g. 'X-Scope-OrgID: team-a'; can be given more than once.
-    #[arg(long, value_name = "NAME: VALUE")]
-    pub traces_header: Vec<String>,
-    #[command(flatten)]
-    pub listen: ListenArgs,
-    /// Longest wait for late spans after the load.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
-    pub wait: Duration,
-    /// Stop waiting when no span has come for this long (SDKs export every 5 s by default).
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "6s")]
-    pub quiet_period: Duration,
-}
-
-/// The receiver, and where what it takes goes as well.
-#[derive(Debug, Args)]
-pub struct ListenArgs {
-    /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
-    pub otlp_grpc: SocketAddr,
-    /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
-    pub otlp_http: SocketAddr,
-    /// Hand on all that is received to a Collector or Jaeger (gRPC; with a path or port 4318: HTTP).
-    #[arg(long, value_name = "URL")]
-    pub forward: Option<String>,
-    /// Bytes on disk that may wait to be handed on, e.g. 500MB; beyond, they are dropped and counted.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "1GB")]
-    pub forward_queue: u64,
-    /// Certificate (PEM, with its chain) of the receiver: it then speaks TLS only.
-    #[arg(long, value_name = "FILE", requires = "otlp_tls_key")]
-    pub otlp_tls_cert: Option<PathBuf>,
-    /// Key (PEM) of the certificate.
-    #[arg(long, value_name = "FILE", requires = "otlp_tls_cert")]
-    pub otlp_tls_key: Option<PathBuf>,
-    /// Let in only clients with a certificate from this authority (PEM).
-    #[arg(long, value_name = "FILE", requires = "otlp_tls_cert")]
-    pub otlp_tls_client_ca: Option<PathBuf>,
-    /// Let web pages of this origin send spans, e.g. https://shop.example (repeatable; none by default).
-    #[arg(long, value_name = "ORIGIN")]
-    pub otlp_cors: Vec<String>,
-}
-
-impl ListenArgs {
-    /// The receiver's certificate, read.
-    pub fn tls(&self) -> anyhow::Result<Option<ServerTls>> {
-        let (Some(certificate), Some(key)) = (&self.otlp_tls_cert, &self.otlp_tls_key) else {
-            return Ok(None);
-        };
-        let tls = ServerTls::load(certificate, key, self.otlp_tls_client_ca.as_deref());
-        Ok(Some(tls.map_err(anyhow::Error::msg)?))
-    }
-}
-
-/// What goes out beside OTLP.
-#[derive(Clone, Debug, Args)]
-pub struct TelemetryArgs {
-    /// Serve the run's metrics at /metrics of this address for Prometheus to scrape, e.g. 127.0.0.1:9464.
-    #[arg(long, value_name = "ADDR")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Mark every request as test traffic with a `baggage` header (run id, synthetic type `test`).
-    #[arg(long)]
-    pub baggage: bool,
-}
-
-/// Where server spans come from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Source {
-    /// hotspan's own OTLP receiver.
-    Receiver,
-    /// No source: the client's side alone.
-    None,
-    /// Fetched from where they are stored; as typed, secrets and all.
-    Fetch(String),
-}
-
-impl std::fmt::Debug for Source {
-    /// Arguments may be shown in messages about them, so what may hold a secret is not.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Source::Receiver => "receiver",
-            Source::None => "none",
-            Source::Fetch(_) => "fetch",
-        })
-    }
-}
-
-pub fn parse_source(text: &str) -> Result<Source, String> {
-    match text {
-        "receiver" => Ok(Source::Receiver),
-        "none" => Ok(Source::None),
-        _ => TraceSource::parse(text, &[]).map(|_| Source::Fetch(text.to_owned())),
-    }
 }
 
 /// Where results go and how they look.
@@ -617,70 +519,6 @@ pub struct DemoServiceArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub argv: Vec<String>,
 }
-
-/// An imagined change.
-fn parse_what_if(text: &str) -> Result<WhatIf, String> {
-    WhatIf::parse(text).map_err(|error| error.to_string())
-}
-
-/// `2/8`: the second of eight parts.
-fn parse_part(text: &str) -> Result<(u32, u32), String> {
-    let pair = text.split_once('/').and_then(|(i, n)| Some((i.trim().parse().ok()?, n.trim().parse().ok()?)));
-    match pair {
-        Some((index, of)) if (1..=of).contains(&index) && of <= 4_096 => Ok((index, of)),
-        Some((_, of)) => Err(format!("`{text}` is no part; write 1/{of} to {of}/{of}, of at most 4096")),
-        None => Err(format!("`{text}` is no part; write for example 2/8")),
-    }
-}
-
-/// `30s`, `500ms`, `1m30s`, `2h`; a bare number is refused because its unit would be a guess.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return Err("is empty; write for example 30s".into());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_len);
-        let number: f64 =
-            number.parse().map_err(|_| format!("`{text}` is not a time; write for example 30s or 1m30s"))?;
-        let seconds = match unit.trim() {
-            "ms" => number / 1e3,
-            "s" => number,
-            "m" | "min" => number * 60.0,
-            "h" => number * 3600.0,
-            "" => return Err(format!("`{text}` has no unit; write {text}s for seconds")),
-            other => return Err(format!("`{other}` is not a unit of time; use ms, s, m or h")),
-        };
-        total += Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is too long"))?;
-        rest = next;
-    }
-    if total.is_zero() { Err("must be longer than nothing".into()) } else { Ok(total) }
-}
-
-/// `500MB`, `1.5GiB`, `64k`; a bare number is bytes.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let wrong = || format!("`{text}` is not a size; write for example 500MB");
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "kib" => 1024.0,
-        "mib" => 1024.0 * 1024.0,
-        "gib" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(wrong()),
-    };
-    Ok((number * factor) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -689,25 +527,5 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_have_the_usual_units() {
-        assert_eq!(parse_size("500MB"), Ok(500_000_000));
-        assert_eq!(parse_size("1.5 GiB"), Ok(1_610_612_736));
-        assert_eq!(parse_size("64k"), Ok(64_000));
-        assert!(parse_size("lots").unwrap_err().contains("500MB"));
-        assert!(parse_size("5 apples").is_err());
-    }
-
-    #[test]
-    fn times_need_a_unit() {
-        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert!(parse_duration("30").unwrap_err().contains("write 30s"));
-        assert!(parse_duration("30x").unwrap_err().contains("`x` is not a unit"));
-        assert!(parse_duration("0s").is_err());
-        assert!(parse_duration("").is_err());
     }
 }

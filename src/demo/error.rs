@@ -30,7 +30,7 @@ pub enum DemoError {
         source: std::io::Error,
     },
     /// The database could not be opened, filled or changed.
-    #[error("database: {0}")]
+    #[error(transparent)]
     Database(#[from] super::database::DatabaseError),
     /// A file of the shop could not be written or read.
     #[error("{path}: {source}; the demo needs about 80 MB of free space there (TMPDIR chooses another place)", path = .path.display())]

@@ -332,6 +332,11 @@ const WRITTEN: &[(&[&str], &str, &str)] = &[
         "write headers: {Authorization: \"Bearer {{ token }}\"}, or user and password into the target",
     ),
     (
+        &["auth", "basic_auth", "bearer"],
+        "journeys",
+        "write headers: {Authorization: \"Bearer {{ token }}\"}, or user and password into the target",
+    ),
+    (
         &["tls", "proxy", "keep_alive", "keepalive", "resolve", "connections", "unix", "version"],
         "journeys",
         "it stands under `http`",
@@ -348,6 +353,14 @@ fn elsewhere(word: &str, known: &[&str]) -> Option<String> {
     written.map(|(_, _, how)| (*how).to_string())
 }
 
+/// A value that ends within parentheses, as a comma between braces leaves it.
+fn cut_short(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Text(text) if text.matches('(').count() > text.matches(')').count() => Some(text),
+        _ => None,
+    }
+}
+
 impl<'a> Reader<'a> {
     /// `what` names the mapping in messages, e.g. `a load stage`; `known` are all keys that it may have.
     pub fn new(
@@ -359,9 +372,14 @@ impl<'a> Reader<'a> {
             let keys = listed(&known[..known.len().min(4)]);
             return Err(node.expected(&format!("{what}, a mapping with keys such as {keys}")));
         };
-        for (key, _) in entries {
+        for (at, (key, _)) in entries.iter().enumerate() {
             if known.contains(&key.text.as_str()) {
                 continue;
+            }
+            if let Some(begun) = at.checked_sub(1).and_then(|before| cut_short(&entries[before].1)) {
+                let why =
+                    format!("a comma ends a value within {{ }}: put what begins with `{begun}` in quotes");
+                return Err(Fault::new(key.place, why));
             }
             let hint = match (elsewhere(&key.text, known), nearest(&key.text, known.iter().copied())) {
                 (Some(hint), _) => format!("; {hint}"),

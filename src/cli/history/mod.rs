@@ -66,7 +66,11 @@ fn add(args: &AddArgs) -> anyhow::Result<Exit> {
     if added > 0 {
         store.append(&lines)?;
     }
-    let runs = known.entries.len() + added;
+    // Others may have added runs meanwhile, so it is read again.
+    let runs = match store.read() {
+        Ok(now) if added > 0 => now.entries.len(),
+        _ => known.entries.len() + added,
+    };
     exit::print(&format!(
         "Added {added} of {} runs to {}, which now has {runs}.\n",
         entries.len(),

@@ -35,16 +35,29 @@ pub enum Database {
 pub enum DatabaseError {
     /// From SQLite.
     #[error("SQLite: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// From PostgreSQL, with what the server said.
     #[error("PostgreSQL: {}", postgres::explain(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
     /// A column that is missing, or of another type than the statement promises.
     #[error("column {0} of a row is missing or of another type")]
     Column(usize),
     /// The thread or task that serves a connection has ended.
     #[error("a connection was closed")]
     Closed,
+}
+
+// The words of a driver are in the message. As a source besides, they would be printed again.
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> DatabaseError {
+        DatabaseError::Sqlite(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> DatabaseError {
+        DatabaseError::Postgres(error)
+    }
 }
 
 /// How spans name this database.

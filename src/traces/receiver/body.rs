@@ -1,5 +1,6 @@
 //! Reading request bodies within limits: size, time, and memory over all requests.
 
+use super::answer::Language;
 use super::unpack::Packing;
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
@@ -20,6 +21,11 @@ const ROOM: Duration = Duration::from_secs(2);
 /// A body must come at this rate at least (bytes per second), after twice the patience for its start: a sender of one
 /// byte now and then must not hold a place for hours.
 const SLOWEST: u64 = 16 << 10;
+
+/// A gRPC message begins with a flag (compressed or not) and its length.
+pub(super) const GRPC_PREFIX: usize = 5;
+/// Room for this much is taken at once where the message itself says how long it is; beyond, it has to come first.
+const BELIEVED: usize = 1 << 20;
 
 /// Why a body could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,9 +110,20 @@ impl Budget {
     }
 }
 
+/// How long a body will be, as its first piece says. gRPC has no content length.
+fn announced_by(language: Language, first: &[u8]) -> usize {
+    match (language, first) {
+        (Language::Grpc, [_, a, b, c, d, ..]) => {
+            (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_add(GRPC_PREFIX).min(BELIEVED)
+        }
+        _ => 0,
+    }
+}
+
 /// Reads a body to its end.
 pub(super) async fn read<B>(
     mut body: B,
+    language: Language,
     max: usize,
     patience: Duration,
     budget: &Budget,
@@ -120,7 +137,8 @@ where
     if announced > max as u64 {
         return Err(BodyError::TooLarge);
     }
-    budget.grow(share, announced as usize).await?;
+    let mut announced = announced as usize;
+    budget.grow(share, announced).await?;
     let begin = Instant::now();
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -143,8 +161,12 @@ where
             None => {}
             Some(head) => {
                 if rest.is_empty() {
-                    // What is announced may be taken at once: the budget has it already.
-                    rest.reserve((announced as usize).max(len));
+                    // What is announced may be taken at once, if the budget has it.
+                    let by_itself = announced_by(language, head).min(max);
+                    if by_itself > announced && budget.grow_now(share, by_itself).is_ok() {
+                        announced = by_itself;
+                    }
+                    rest.reserve(announced.max(len));
                     rest.extend_from_slice(head);
                 }
                 rest.extend_from_slice(&data);
@@ -167,26 +189,59 @@ pub(super) async fn work<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::otlp::Encoding;
     use http_body_util::{BodyExt, Full, StreamBody};
 
     const PATIENCE: Duration = Duration::from_secs(30);
+    const HTTP: Language = Language::Http(Encoding::Protobuf);
 
     #[tokio::test]
     async fn bodies_are_read_up_to_the_limit() {
         let budget = Budget::new(1 << 20);
         let mut share = Share::default();
-        let whole = read(Full::new(Bytes::from_static(b"12345")), 5, PATIENCE, &budget, &mut share).await;
+        let whole =
+            read(Full::new(Bytes::from_static(b"12345")), HTTP, 5, PATIENCE, &budget, &mut share).await;
         assert_eq!(whole, Ok(Bytes::from_static(b"12345")));
-        let large = read(Full::new(Bytes::from_static(b"123456")), 5, PATIENCE, &budget, &mut share).await;
+        let large =
+            read(Full::new(Bytes::from_static(b"123456")), HTTP, 5, PATIENCE, &budget, &mut share).await;
         assert_eq!(large, Err(BodyError::TooLarge));
         let chunks = || {
             let chunks =
                 ["ab", "", "cd", "e"].map(|c| Ok::<_, String>(http_body::Frame::data(Bytes::from(c))));
             StreamBody::new(tonic::codegen::tokio_stream::iter(chunks)).boxed()
         };
-        let read = async |max| read(chunks(), max, PATIENCE, &budget, &mut Share::default()).await;
+        let read = async |max| read(chunks(), HTTP, max, PATIENCE, &budget, &mut Share::default()).await;
         assert_eq!(read(5).await, Ok(Bytes::from_static(b"abcde")));
         assert_eq!(read(4).await, Err(BodyError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn what_a_grpc_message_says_of_its_length_is_believed_within_bounds() {
+        let framed = |claim: u32, pieces: [usize; 2]| {
+            let head = [&[0][..], &claim.to_be_bytes(), &vec![1; pieces[0]]].concat();
+            let pieces =
+                [head, vec![2; pieces[1]]].map(|p| Ok::<_, String>(http_body::Frame::data(Bytes::from(p))));
+            StreamBody::new(tonic::codegen::tokio_stream::iter(pieces)).boxed()
+        };
+        let budget = Budget::new(8 << 20);
+        // True, too small, too large, absurd: what comes is what is read, and the budget lends no more than it should.
+        for (claim, most) in [(200_000, 200_005), (7, 200_005), (900_000, 900_005), (u32::MAX, BELIEVED)] {
+            let mut share = Share::default();
+            let body = framed(claim, [70_000, 130_000]);
+            let bytes = read(body, Language::Grpc, 64 << 20, PATIENCE, &budget, &mut share).await.unwrap();
+            assert_eq!((bytes.len(), bytes[5], bytes[200_004]), (200_005, 1, 2), "{claim}");
+            assert_eq!(share.bytes(), most.div_ceil(UNIT) * UNIT, "{claim}");
+        }
+        // Where the budget has not as much to spare, the message may still come.
+        let (mut other, mut share) = (Share::default(), Share::default());
+        budget.grow_now(&mut other, (8 << 20) - 250_000).unwrap();
+        let body = framed(900_000, [70_000, 130_000]);
+        let bytes = read(body, Language::Grpc, 64 << 20, PATIENCE, &budget, &mut share).await;
+        assert_eq!(bytes.map(|b| b.len()), Ok(200_005));
+        let beyond = framed(u32::MAX, [10, 100]);
+        let beyond =
+            read(beyond, Language::Grpc, 64, PATIENCE, &Budget::new(1 << 20), &mut Share::default()).await;
+        assert_eq!(beyond, Err(BodyError::TooLarge));
     }
 
     /// Gives a byte now and then.
@@ -212,7 +267,7 @@ mod tests {
         for every in [20, 3_600_000] {
             let body = Trickle(tokio::time::interval(Duration::from_millis(every)));
             let patience = Duration::from_millis(200);
-            let given_up = read(body, 10_000, patience, &budget, &mut Share::default()).await;
+            let given_up = read(body, HTTP, 10_000, patience, &budget, &mut Share::default()).await;
             assert_eq!(given_up, Err(BodyError::Stalled));
         }
     }

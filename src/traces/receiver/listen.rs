@@ -24,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Largest head of a request.
 const HEAD: usize = 64 << 10;
+/// Largest HTTP/2 frame. Each connection may have one half-read, which no budget counts.
+const FRAME: u32 = 256 << 10;
 /// Connections that may wait to be accepted.
 #[cfg(unix)]
 const WAITING: i32 = 1_024;
@@ -183,7 +185,8 @@ impl Connections {
                     // Small windows would starve a sender that is far ahead of the others on one connection.
                     .initial_stream_window_size(4 << 20)
                     .initial_connection_window_size(8 << 20)
-                    .max_frame_size(64 << 10)
+                    // So that a usual batch comes in one piece, which need not be put together.
+                    .max_frame_size(FRAME)
                     .max_concurrent_streams(256)
                     .max_header_list_size(HEAD as u32)
                     // Streams opened and reset at once cost work without an answer (CVE-2023-44487).

@@ -1,7 +1,7 @@
 //! From a request to its answer: read, look over, hand on, wait for what becomes of it.
 
 use super::answer::{Language, Reply, Verdict};
-use super::body::{BodyError, Budget, Share, read, work};
+use super::body::{BodyError, Budget, GRPC_PREFIX, Share, read, work};
 use super::ledger::{Ledger, SignalLedger};
 use super::route::{Export, Origins, route};
 use super::unpack::{Packing, unpack};
@@ -14,9 +14,6 @@ use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// A gRPC message begins with a flag (compressed or not) and its length.
-const GRPC_PREFIX: usize = 5;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -106,7 +103,8 @@ impl Service {
     ) -> Result<(Bytes, Share), Verdict> {
         let prefix = if language == Language::Grpc { GRPC_PREFIX } else { 0 };
         let mut share = Share::default();
-        let mut bytes = read(body, self.max_message + prefix, self.patience, &self.budget, &mut share)
+        let max = self.max_message + prefix;
+        let mut bytes = read(body, language, max, self.patience, &self.budget, &mut share)
             .await
             .map_err(|error| self.fault(error))?;
         let mut packing = packing;

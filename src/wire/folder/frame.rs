@@ -97,6 +97,12 @@ pub(super) fn segment_header() -> [u8; SEGMENT_HEADER] {
 
 /// Appends a whole frame. The payload must not be longer than [`MAX_PAYLOAD`].
 pub(super) fn put_frame(out: &mut Vec<u8>, kind: Kind, count: u32, payload: &[u8]) {
+    put_frame_header(out, kind, count, payload);
+    out.extend_from_slice(payload);
+}
+
+/// Appends the header of a frame alone; its payload has to follow.
+pub(super) fn put_frame_header(out: &mut Vec<u8>, kind: Kind, count: u32, payload: &[u8]) {
     let mut header = [0; FRAME_HEADER];
     header[..4].copy_from_slice(FRAME_MAGIC);
     header[4] = kind as u8;
@@ -105,7 +111,6 @@ pub(super) fn put_frame(out: &mut Vec<u8>, kind: Kind, count: u32, payload: &[u8
     let crc = checksum(&header, payload);
     header[16..].copy_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&header);
-    out.extend_from_slice(payload);
 }
 
 impl FrameHeader {

@@ -2,16 +2,18 @@
 //! frame, and what did not is counted.
 
 use super::error::{FolderError, Lost};
-use super::frame::{FRAME_HEADER, Kind, SEGMENT_HEADER, put_frame, segment_header};
+use super::frame::{FRAME_HEADER, Kind, SEGMENT_HEADER, put_frame, put_frame_header, segment_header};
 use super::segment_name;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
 
 /// A segment is closed and the next one begun before it grows beyond this many bytes.
 pub(super) const SEGMENT_MAX: u64 = 256 << 20;
 /// Frames are handed to the system when this many bytes have come together.
 const BUFFER: usize = 256 << 10;
+/// Payloads of this many bytes go to the system from where they are: copying them would cost more than the call.
+const DIRECT: usize = 64 << 10;
 
 /// The system's files, or in tests a disk with a size.
 pub(super) trait Disk: Send {
@@ -20,7 +22,8 @@ pub(super) trait Disk: Send {
 
 /// One file that is appended to.
 pub(super) trait SegmentFile: Send {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Appends as much of both as the system takes, the first before the second.
+    fn append(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize>;
     fn cut(&mut self, len: u64) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
 }
@@ -36,8 +39,11 @@ impl Disk for SystemDisk {
 }
 
 impl SegmentFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(bytes)
+    fn append(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        match (first, second) {
+            (bytes, []) | ([], bytes) => self.write(bytes),
+            (first, second) => self.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]),
+        }
     }
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.set_len(len)
@@ -93,6 +99,11 @@ impl SegmentWriter {
             self.buffer.extend_from_slice(&segment_header());
             self.frames.push((self.buffer.len(), Lost::default()));
         }
+        if payload.len() >= DIRECT {
+            put_frame_header(&mut self.buffer, kind, count, payload);
+            self.frames.push((self.buffer.len() + payload.len(), holds));
+            return merge(result, self.write_out(payload));
+        }
         put_frame(&mut self.buffer, kind, count, payload);
         self.frames.push((self.buffer.len(), holds));
         if self.buffer.len() >= BUFFER { merge(result, self.flush()) } else { result }
@@ -100,10 +111,12 @@ impl SegmentWriter {
 
     /// Hands everything to the system, so that it survives the end of this process.
     pub fn flush(&mut self) -> Result<(), FolderError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let (written, error) = self.write_buffer();
+        if self.buffer.is_empty() { Ok(()) } else { self.write_out(&[]) }
+    }
+
+    /// Hands the buffer and then `payload`, which ends its last frame, to the system.
+    fn write_out(&mut self, payload: &[u8]) -> Result<(), FolderError> {
+        let (written, error) = self.write_all(payload);
         let kept =
             self.frames.iter().map(|(end, _)| *end).take_while(|end| *end <= written).last().unwrap_or(0);
         let lost =
@@ -124,8 +137,8 @@ impl SegmentWriter {
         Err(FolderError::Write { path, source, lost })
     }
 
-    /// Writes as much of the buffer as the system takes.
-    fn write_buffer(&mut self) -> (usize, Option<io::Error>) {
+    /// Writes as much of the buffer and of `payload` as the system takes.
+    fn write_all(&mut self, payload: &[u8]) -> (usize, Option<io::Error>) {
         let file = match &mut self.file {
             Some(file) => file,
             None => match self.disk.create(&self.dir.join(segment_name(self.index))) {
@@ -133,9 +146,11 @@ impl SegmentWriter {
                 Err(error) => return (0, Some(error)),
             },
         };
-        let mut written = 0;
-        while written < self.buffer.len() {
-            match file.append(&self.buffer[written..]) {
+        let (buffered, mut written) = (self.buffer.len(), 0);
+        while written < buffered + payload.len() {
+            let first = self.buffer.get(written..).unwrap_or_default();
+            let second = &payload[written.saturating_sub(buffered)..];
+            match file.append(first, second) {
                 Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
                 Ok(n) => written += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

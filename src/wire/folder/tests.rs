@@ -242,12 +242,14 @@ impl Disk for SmallDisk {
 }
 
 impl SegmentFile for SmallFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.0.load(Ordering::Relaxed).min(bytes.len() as u64);
+    fn append(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let room = self.0.load(Ordering::Relaxed) as usize;
         if room == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let n = self.1.append(&bytes[..room as usize])?;
+        let first = &first[..first.len().min(room)];
+        let second = &second[..second.len().min(room - first.len())];
+        let n = self.1.append(first, second)?;
         self.0.fetch_sub(n as u64, Ordering::Relaxed);
         Ok(n)
     }
@@ -285,6 +287,36 @@ fn a_full_disk_loses_what_it_says_and_nothing_else() {
         let (_, after, notes) = read(&dir);
         assert_eq!((after.len(), notes), (kept.len() + 1, 0), "room for {room}");
         assert_eq!(after.last().unwrap().1, b"later");
+    }
+}
+
+#[test]
+fn large_messages_between_small_ones_are_kept_whole_whatever_the_disk_takes() {
+    // The sizes of messages that wait in the buffer, and of those that go to the disk from where they are.
+    let sizes = [50, 70_000, 64 << 10, 10, 200_000, 20];
+    let all: usize = sizes.iter().sum();
+    for room in (0..all as u64).step_by(9_973).chain([all as u64 + 1_000]) {
+        let (_temp, dir) = folder();
+        let free = Arc::new(AtomicU64::new(room));
+        let disk = || Box::new(SmallDisk(free.clone())) as Box<dyn Disk>;
+        let mut writer = RunWriter::create_on(&dir, &run(), disk, 300_000).unwrap();
+        let mut lost = Lost::default();
+        for (n, size) in sizes.into_iter().enumerate() {
+            let message = vec![n as u8; size];
+            lost.add(
+                writer
+                    .append_spans(Encoding::Protobuf, &message, 10)
+                    .map_or_else(|e| e.lost(), |()| Lost::default()),
+            );
+        }
+        lost.add(writer.flush().map_or_else(|e| e.lost(), |()| Lost::default()));
+        let (_, kept, notes) = read(&dir);
+        assert_eq!((kept.len() as u64 * 10 + lost.spans, notes), (60, 0), "room for {room}");
+        for (_, bytes, _) in &kept {
+            assert_eq!(*bytes, vec![bytes[0]; sizes[usize::from(bytes[0])]], "room for {room}");
+        }
+        assert!(kept.is_sorted_by_key(|(_, bytes, _)| bytes[0]));
+        assert_eq!(kept.len() == 6, room >= all as u64 + 200, "room for {room}");
     }
 }
 

@@ -65,9 +65,13 @@ pub fn scan(bytes: &[u8], f: &mut impl FnMut(SpanKey)) -> Result<Scanned, Decode
     scan_with(bytes, f, &mut |_| {})
 }
 
+/// Spans are seldom shorter: room for the ids of this many is taken at once.
+const SPAN_BYTES: usize = 192;
+
 /// As [`scan`], into a [`ScanResult`].
 pub fn scan_all(bytes: &[u8]) -> Result<ScanResult, DecodeError> {
-    let mut result = ScanResult::default();
+    let mut result =
+        ScanResult { keys: Vec::with_capacity(bytes.len() / SPAN_BYTES), ..ScanResult::default() };
     let ScanResult { keys, senders, .. } = &mut result;
     let counted = scan_with(bytes, &mut |key| keys.push(key), &mut |sender| senders.push(sender))?;
     (result.spans, result.invalid) = (counted.spans, counted.invalid);
