@@ -16,6 +16,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// An address to listen at: a number and a port. `localhost` is 127.0.0.1, as everybody means it.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let numbered = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let parsed = numbered.as_deref().unwrap_or(text).parse();
+    parsed.map_err(|_| format!("`{text}` is no address with a port; write one such as 127.0.0.1:4317"))
+}
+
 /// A load tester that says why it was slow.
 #[derive(Debug, Parser)]
 #[command(name = "hotspan", version, about, propagate_version = true, max_term_width = 100)]
@@ -142,7 +149,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with_all = ["users", "duration"])]
     pub find_capacity: bool,
     /// Let the load be changed while it runs, over HTTP at this address of this machine (port 0: any); prints address and token.
-    #[arg(long, value_name = "ADDR", conflicts_with = "find_capacity")]
+    #[arg(long, value_name = "ADDR", value_parser = address, conflicts_with = "find_capacity")]
     pub control: Option<SocketAddr>,
     /// Standard input is the scenario and stands for this file: what it names must lie in that file's folder.
     #[arg(long, value_name = "FILE", hide = true)]
@@ -224,10 +231,10 @@ pub struct ReceiveArgs {
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
     /// Hand on all that is received to a Collector or Jaeger (gRPC; with a path or port 4318: HTTP).
     #[arg(long, value_name = "URL")]
@@ -264,7 +271,7 @@ impl ListenArgs {
 #[derive(Clone, Debug, Args)]
 pub struct TelemetryArgs {
     /// Serve the run's metrics at /metrics of this address for Prometheus to scrape, e.g. 127.0.0.1:9464.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
     /// Mark every request as test traffic with a `baggage` header (run id, synthetic type `test`).
     #[arg(long)]
@@ -517,10 +524,10 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub unsampled: u32,
     /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
     /// The Collector's own metrics, to see whether it lost spans meanwhile.
     #[arg(long, value_name = "URL")]
@@ -591,7 +598,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// Only serve the shop, at this address, without load and report (spans go to OTEL_EXPORTER_OTLP_ENDPOINT).
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub serve: Option<SocketAddr>,
     /// Virtual users.
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -600,7 +607,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "20s")]
     pub duration: Duration,
     /// Address of the OTLP/gRPC receiver [default: a free port].
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:0")]
     pub otlp_grpc: SocketAddr,
     #[command(flatten)]
     pub output: OutputArgs,
