@@ -63,5 +63,8 @@ fn the_service_in_rust_is_the_example_that_is_compiled() {
     let example = std::fs::read_to_string(root().join("examples/traced.rs")).unwrap();
     let (_, code) = example.split_once("\n\n").unwrap();
     let page = std::fs::read_to_string(root().join("docs/get-started.md")).unwrap();
-    assert!(page.contains(&format!("```rust\n{code}```")), "copy examples/traced.rs into docs/get-started.md");
+    assert!(
+        page.contains(&format!("```rust\n{code}```")),
+        "copy examples/traced.rs into docs/get-started.md"
+    );
 }
