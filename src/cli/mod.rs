@@ -168,6 +168,6 @@ mod tests {
         );
         let cli = Cli::try_parse_from(["hotspan", "collect", "--otlp-grpc", "localhost:4317"]).unwrap();
         let Command::Collect(args) = cli.command else { panic!("collect") };
-        assert_eq!(args.otlp_grpc, std::net::SocketAddr::from(([127, 0, 0, 1], 4317)));
+        assert_eq!(args.listen.otlp_grpc, std::net::SocketAddr::from(([127, 0, 0, 1], 4317)));
     }
 }
