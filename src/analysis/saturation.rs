@@ -18,6 +18,8 @@ const LEVELS: f64 = 8.0;
 const STEP_MIN: f64 = 1.15;
 /// A run whose heaviest load is less than this many times its lightest has one level.
 const RANGE_MIN: f64 = 1.5;
+/// Levels are spread over no more than this many times the lightest load: a straggler at the end makes them no coarser.
+const RANGE_MAX: f64 = 64.0;
 /// Slices and exchanges that a level needs.
 const LEVEL_SLICES: usize = 3;
 const LEVEL_EXCHANGES: u64 = 30;
@@ -56,8 +58,10 @@ pub(super) fn saturation(line: &Timeline, open: bool) -> Saturation {
         out.doubts.push(LoadDoubt::TooShort);
         return out;
     }
-    let loads = loads(line, &used, open);
-    let members = levels(line, &used, &loads);
+    // Slices in which nothing began belong to a light load as much as the others: left out, they would raise every rate.
+    let spanned: Vec<usize> = (used[0]..=used[used.len() - 1]).collect();
+    let loads = loads(line, &spanned, open);
+    let members = levels(line, &spanned, &loads);
     out.levels = members.iter().map(|m| level(line, m, open)).collect();
     if members.len() < 2 {
         out.doubts.push(LoadDoubt::OneLevel);
@@ -68,19 +72,20 @@ pub(super) fn saturation(line: &Timeline, open: bool) -> Saturation {
     see.capacity(&mut out);
     see.knee(&mut out);
     see.limiting(&mut out);
+    let loads: Vec<f64> = used.iter().map(|i| loads[*i - used[0]]).collect();
     out.recovery = recovery(line, &used, &loads);
     out
 }
 
-/// The load of each used slice: the mean of the stretch of the run that it lies in, so that neither chance nor the
+/// The load of each slice: the mean of the stretch of the run that it lies in, so that neither chance nor the
 /// change from one stage to the next makes levels of its own.
-fn loads(line: &Timeline, used: &[usize], open: bool) -> Vec<f64> {
+fn loads(line: &Timeline, slices: &[usize], open: bool) -> Vec<f64> {
     let of = |i: &usize| {
         let slice = &line.slices[*i];
         // Users sway far less than arrivals; as counts of a Poisson process they would have to be many more.
         if open { slice.started as f64 } else { CLOSED_WEIGHT * f64::from(slice.users) }
     };
-    let raw: Vec<f64> = used.iter().map(of).collect();
+    let raw: Vec<f64> = slices.iter().map(of).collect();
     let ends = stretches(&raw, LEVEL_SLICES);
     let mut out = Vec::with_capacity(raw.len());
     for end in ends {
@@ -91,27 +96,28 @@ fn loads(line: &Timeline, used: &[usize], open: bool) -> Vec<f64> {
     out
 }
 
-/// Slices by level, lightest first.
-fn levels(line: &Timeline, used: &[usize], loads: &[f64]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..used.len()).collect();
+/// Slices by level, lightest first; none of stretches without any load.
+fn levels(line: &Timeline, slices: &[usize], loads: &[f64]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..slices.len()).filter(|i| loads[*i] > 0.0).collect();
     order.sort_by(|a, b| loads[*a].total_cmp(&loads[*b]).then(a.cmp(b)));
     let (low, high) = match (order.first(), order.last()) {
-        (Some(first), Some(last)) => (loads[*first].max(1e-9), loads[*last]),
+        (Some(first), Some(last)) => (loads[*first], loads[*last]),
         _ => return Vec::new(),
     };
+    let all = |order: &[usize]| vec![order.iter().map(|at| slices[*at]).collect()];
     if high / low < RANGE_MIN {
-        return vec![used.to_vec()];
+        return all(&order);
     }
-    let step = (high / low).powf(1.0 / LEVELS).max(STEP_MIN);
+    let step = (high / low).min(RANGE_MAX).powf(1.0 / LEVELS).max(STEP_MIN);
     let mut by_level: Vec<Vec<usize>> = Vec::new();
     let mut base = 0.0;
-    for at in order {
+    for &at in &order {
         if by_level.is_empty() || loads[at] > base * step {
             base = loads[at];
             by_level.push(Vec::new());
         }
         if let Some(level) = by_level.last_mut() {
-            level.push(used[at]);
+            level.push(slices[at]);
         }
     }
     // What is too small for a level of its own is left out rather than mixed into another.
@@ -119,7 +125,7 @@ fn levels(line: &Timeline, used: &[usize], loads: &[f64]) -> Vec<Vec<usize>> {
         m.len() >= LEVEL_SLICES && m.iter().map(|i| line.slices[*i].started).sum::<u64>() >= LEVEL_EXCHANGES
     };
     by_level.retain(enough);
-    if by_level.is_empty() { vec![used.to_vec()] } else { by_level }
+    if by_level.is_empty() { all(&order) } else { by_level }
 }
 
 fn level(line: &Timeline, members: &[usize], open: bool) -> Level {
@@ -261,11 +267,13 @@ impl Seen<'_> {
         let beta = self.range(&|points| law(points).map(|l| l.beta));
         out.scalability = alpha.zip(beta);
         if let Some(from) = self.plateau() {
-            let mean = |points: &[Point]| {
+            // Beyond its capacity a service may get less done: what came through before that counts.
+            let most = |points: &[Point]| {
                 let flat = &points[from..];
-                Some(flat.iter().map(|p| p.achieved).sum::<f64>() / flat.len() as f64)
+                let mean = flat.iter().map(|p| p.achieved).sum::<f64>() / flat.len() as f64;
+                Some(mean.max(points[from - 1].achieved))
             };
-            out.capacity_per_s = self.range(&mean);
+            out.capacity_per_s = self.range(&most);
             out.capacity_seen = true;
             return;
         }
@@ -341,6 +349,7 @@ impl Seen<'_> {
         let moments = |level: usize| {
             let values: Vec<f64> = self.members[level]
                 .iter()
+                .filter(|i| self.line.slices[**i].weight > 0)
                 .map(|i| track[*i].time.as_millis_f64() / self.line.slices[*i].weight.max(1) as f64)
                 .collect();
             let n = values.len() as f64;

@@ -8,7 +8,7 @@ mod values;
 pub use self::comparing::{CiArgs, CompareArgs, CompareFormat};
 pub use self::receiving::{ListenArgs, ReceiveArgs, Source, TelemetryArgs, parse_source};
 pub use self::searching::SearchArgs;
-pub use self::values::{parse_duration, parse_size};
+pub use self::values::{address, parse_duration, parse_size};
 use self::values::{parse_part, parse_what_if};
 use super::manual::{CompletionsArgs, ManArgs};
 use super::serve::ServeArgs;
@@ -145,7 +145,7 @@ pub struct RunArgs {
     #[arg(long, conflicts_with_all = ["users", "duration"])]
     pub find_capacity: bool,
     /// Let the load be changed while it runs, over HTTP at this address of this machine (port 0: any); prints address and token.
-    #[arg(long, value_name = "ADDR", conflicts_with = "find_capacity")]
+    #[arg(long, value_name = "ADDR", value_parser = address, conflicts_with = "find_capacity")]
     pub control: Option<SocketAddr>,
     /// Standard input is the scenario and stands for this file: what it names must lie in that file's folder.
     #[arg(long, value_name = "FILE", hide = true)]
@@ -419,10 +419,10 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub unsampled: u32,
     /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
     /// The Collector's own metrics, to see whether it lost spans meanwhile.
     #[arg(long, value_name = "URL")]
@@ -493,7 +493,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// Only serve the shop, at this address, without load and report (spans go to OTEL_EXPORTER_OTLP_ENDPOINT).
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub serve: Option<SocketAddr>,
     /// Virtual users.
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -502,7 +502,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "20s")]
     pub duration: Duration,
     /// Address of the OTLP/gRPC receiver [default: a free port].
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:0")]
     pub otlp_grpc: SocketAddr,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -17,7 +17,9 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
             String::from_utf8(bytes).context("what stands on standard input is no UTF-8 text")?
         }
         line if line.starts_with("curl ") => line.to_string(),
-        file => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
+        file => std::fs::read_to_string(file).with_context(|| {
+            format!("cannot read {file}; name a file, `-` for standard input, or a curl line in quotes")
+        })?,
     };
     let format = match &args.from {
         Some(name) => match Format::NAMES.iter().find(|(known, _)| known == name) {

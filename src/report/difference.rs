@@ -18,6 +18,8 @@ const ROW: f64 = 18.0;
 /// Space at the sides and for the words above.
 const MARGIN: f64 = 10.0;
 const HEAD: f64 = 46.0;
+/// Characters of a longer name by which it is known.
+const KNOWN: usize = 10;
 /// Narrower frames are not drawn.
 const NARROWEST: f64 = 0.4;
 /// Width of a character.
@@ -241,13 +243,17 @@ impl<'a> Node<'a> {
         );
         let room = ((width - 6.0) / CHARACTER) as usize;
         if room >= 3 {
-            let words = match signed(change / 1e6, 2) {
+            let by = match signed(change / 1e6, 2) {
                 by if by.trim_start_matches(['+', '-', '−']).chars().all(|c| c == '0' || c == '.') => {
-                    name.to_owned()
+                    String::new()
                 }
-                by => format!("{name} {by} ms"),
+                by => format!(" {by} ms"),
             };
-            let shown = escaped(&text::elide_middle(&words, room, "…"));
+            // A name that can be known and its number whole, else the name alone; half a number says something else.
+            let left = room.saturating_sub(by.chars().count());
+            let known = left >= name.chars().count().min(KNOWN);
+            let (room, by) = if known { (left, by.as_str()) } else { (room, "") };
+            let shown = escaped(&format!("{}{by}", text::elide_middle(name, room, "…")));
             let _ = write!(
                 out,
                 "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#1f2328\">{shown}</text>",
@@ -314,6 +320,7 @@ mod tests {
         let svg = difference.svg();
         assert!(svg.contains("SELECT: 3.10 → 9.10 ms of a request (+6.000 ms; itself +6.000 ms)"), "{svg}");
         assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>") && svg.contains("#eb5757"), "{svg}");
+        assert!(svg.contains(">SELECT +6.00 ms</text>") && !svg.contains("… ms"), "{svg}");
         assert_eq!(svg.matches("<g>").count(), svg.matches("</g>").count());
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+mod book;
 mod cli;
 mod corpus_critical_path;
 mod corpus_findings;

@@ -234,4 +234,19 @@ mod tests {
             );
         }
     }
+    #[test]
+    fn every_kind_is_documented_with_its_fix() {
+        let docs = include_str!("../../../docs/findings.md");
+        let fixes = docs.split("## How each is found").next().unwrap();
+        for kind in FindingKind::ALL {
+            let row = fixes.lines().find(|l| l.starts_with(&format!("| `{}` |", kind.name())));
+            let cells = row.map_or(0, |row| row.split('|').filter(|cell| cell.trim().len() > 5).count());
+            assert_eq!(
+                cells,
+                3,
+                "docs/findings.md says of {} what happens and how it is mended",
+                kind.name()
+            );
+        }
+    }
 }

@@ -168,6 +168,29 @@ fn what_the_load_does_not_reach_is_not_told() {
 }
 
 #[test]
+fn a_light_load_has_the_rate_that_it_has() {
+    // 20 per second for six seconds: slices are shorter than the distance of two requests. Then users who think.
+    let even: Vec<Request> = (0..120)
+        .map(|n| Request { due: f64::from(n) * SECOND / 20.0, wait: 0.0, work: 5e6, user: 0 })
+        .collect();
+    let s = saturation(&line(&even), true);
+    assert_eq!((s.levels.len(), &*s.doubts), (1, &[LoadDoubt::OneLevel][..]));
+    assert!((19.5..20.5).contains(&s.levels[0].offered_per_s), "{:?}", s.levels[0]);
+    assert!((19.5..20.5).contains(&s.levels[0].achieved_per_s), "{:?}", s.levels[0]);
+    // A pause of five seconds between the stages is no level and makes none lighter.
+    let stages = [(10.0, 10.0), (0.001, 5.0), (40.0, 10.0)];
+    for seed in 0..20 {
+        let s = saturation(&line(&open(seed, &stages, 8, 50.0)), true);
+        let offered: Vec<f64> = s.levels.iter().map(|l| l.offered_per_s).collect();
+        assert_eq!(offered.len(), 2, "seed {seed}: {offered:?}");
+        assert!(
+            (offered[0] - 10.0).abs() < 3.0 && (offered[1] - 40.0).abs() < 6.0,
+            "seed {seed}: {offered:?}"
+        );
+    }
+}
+
+#[test]
 fn one_load_is_one_level_and_steady_is_steady() {
     let mut told = 0;
     for seed in 0..40 {

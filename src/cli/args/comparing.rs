@@ -1,6 +1,6 @@
 //! Arguments of `compare` and `ci`.
 
-use super::{ColorChoice, ShapeArgs, parse_duration};
+use super::{ColorChoice, ShapeArgs, address, parse_duration};
 use crate::cli::compare::parse_effect;
 use crate::cli::outputs::{Compared, parse_compared};
 use clap::{Args, ValueEnum};
@@ -125,10 +125,10 @@ pub struct CiArgs {
     #[command(flatten)]
     pub shape: ShapeArgs,
     /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
     /// Seed of the order and of the load; the two runs of a pair have the same.
     #[arg(long, default_value_t = 1)]

@@ -1,6 +1,6 @@
 //! Arguments of what takes spans in, and of what goes out beside OTLP.
 
-use super::values::{parse_duration, parse_size};
+use super::values::{address, parse_duration, parse_size};
 use crate::traces::{ServerTls, TraceSource};
 use clap::Args;
 use std::net::SocketAddr;
@@ -31,10 +31,10 @@ pub struct ReceiveArgs {
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// Address of the OTLP/gRPC receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
     /// Hand on all that is received to a Collector or Jaeger (gRPC; with a path or port 4318: HTTP).
     #[arg(long, value_name = "URL")]
@@ -71,7 +71,7 @@ impl ListenArgs {
 #[derive(Clone, Debug, Args)]
 pub struct TelemetryArgs {
     /// Serve the run's metrics at /metrics of this address for Prometheus to scrape, e.g. 127.0.0.1:9464.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub metrics_listen: Option<SocketAddr>,
     /// Mark every request as test traffic with a `baggage` header (run id, synthetic type `test`).
     #[arg(long)]

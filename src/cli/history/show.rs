@@ -45,10 +45,11 @@ fn one_group(looked: &Looked, group: &Group, findings: &Findings, args: &ShowArg
     };
     let _ = writeln!(
         out,
-        "\n{} on {}\n{} runs, {} to {}, {} series",
-        clean(&group.scenario).to_uppercase(),
+        "\n{} on {}\n{} run{}, {} to {}, {} series",
+        clean(&group.scenario),
         clean(&group.machine),
         group.runs.len(),
+        if group.runs.len() == 1 { "" } else { "s" },
         time(group.runs.first()),
         time(group.runs.last()),
         group.series.len()

@@ -9,6 +9,7 @@ mod traces;
 mod trend;
 
 use super::answering::{self, Terms};
+use super::args::address;
 use super::exit::{Exit, say};
 use super::live::Interrupts;
 use crate::traces::install_crypto_provider;
@@ -53,7 +54,7 @@ pub struct ServeArgs {
     #[arg(value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
     /// Address to listen at (port 0: any).
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:7700")]
     pub listen: SocketAddr,
     /// A name of this server beside its address, as browsers name it. Repeatable.
     #[arg(long, value_name = "NAME")]
@@ -73,10 +74,10 @@ pub struct StartArgs {
     #[arg(long, value_name = "SOURCE", default_value = "receiver", requires = "scenarios")]
     pub traces_from: String,
     /// Address of the OTLP/gRPC receiver while a run goes on.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317", requires = "scenarios")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4317", requires = "scenarios")]
     pub otlp_grpc: SocketAddr,
     /// Address of the OTLP/HTTP receiver while a run goes on.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318", requires = "scenarios")]
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:4318", requires = "scenarios")]
     pub otlp_http: SocketAddr,
     /// A public host that is yours to load; private addresses and this machine need no such word.
     #[arg(long, value_name = "HOST", requires = "scenarios")]

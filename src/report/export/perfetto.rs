@@ -79,9 +79,18 @@ impl Events {
         let (from, to) = (micros(from), micros(to));
         self.list.push(json!({
             "ph": "X", "name": name, "cat": kind, "pid": pid, "tid": tid,
-            "ts": from, "dur": rounded((to - from).max(0.0), 1e3), "args": args,
+            "ts": from, "dur": length(from, to.max(from)), "args": args,
         }));
     }
+}
+
+/// The length that leads from one moment to another, also when a reader adds it in floating point: a slice that ends a
+/// hair after its neighbour began would lie across it.
+fn length(from: f64, to: f64) -> f64 {
+    let short = rounded(to - from, 1e3);
+    let exact = to - from;
+    // The short form where it leads there; else the difference as it is, or the one just below that.
+    [short, exact].into_iter().find(|length| from + length == to).unwrap_or(exact.next_down().max(0.0))
 }
 
 /// The critical path of all requests of a step, divided by their number: a node is as long as itself and all below it.

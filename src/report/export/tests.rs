@@ -210,13 +210,10 @@ fn well_formed_slices(text: &str) -> usize {
         let (from, length) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
         assert!(from >= 0.0 && length >= 0.0 && named.contains(&(pid, tid)), "{event}");
         let track = open.entry((pid, tid)).or_default();
-        while track.last().is_some_and(|(_, end)| *end <= from + 1e-9) {
+        while track.last().is_some_and(|(_, end)| *end <= from) {
             track.pop();
         }
-        assert!(
-            track.last().is_none_or(|(_, end)| from + length <= *end + 1e-9),
-            "{event} crosses another slice"
-        );
+        assert!(track.last().is_none_or(|(_, end)| from + length <= *end), "{event} crosses another slice");
         track.push((from, from + length));
         slices += 1;
     }

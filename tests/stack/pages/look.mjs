@@ -36,7 +36,8 @@ for (const look of task.looks) {
   const seen = { ...nothing(), name: look.name };
   const page = await open(look.file, look, seen);
   await scroll(page);
-  seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  // Not innerWidth: on a phone that grows with what is too wide.
+  seen.overflow = await page.evaluate((room) => document.documentElement.scrollWidth - room, page.viewport().width);
   seen.canvases = await page.evaluate(() => document.querySelectorAll("canvas").length);
   seen.foreign = await page.evaluate(() => ({
     pwned: globalThis.pwned === undefined ? null : String(globalThis.pwned),
@@ -130,7 +131,8 @@ if (task.use) {
   await page.select("#step-filter", "-1");
   // A link to a finding and to a request.
   const deep = await open(task.use.file, { hash: "#finding-1" }, seen);
-  await wait(200);
+  const there = (when, ...what) => deep.waitForFunction(when, { timeout: 10000 }, ...what).then(() => true, () => false);
+  await there(() => document.activeElement.id === "finding-1");
   uses.toFinding = await deep.evaluate(() => {
     const e = document.getElementById("finding-1");
     return e ? Math.round(e.getBoundingClientRect().top) : null;
@@ -140,8 +142,7 @@ if (task.use) {
   await deep.evaluate((id) => {
     location.hash = "#" + id;
   }, trace);
-  await wait(200);
-  uses.toTrace = (await deep.$eval(".roles .tab[aria-pressed=true]", (e) => e.id)) === trace;
+  uses.toTrace = await there((id) => document.querySelector(".roles .tab[aria-pressed=true]")?.id === id, trace);
   await deep.close();
   // The request of a finding, and what of it the finding is about.
   const shown = await open(task.use.file, { hash: "#finding-1" }, seen);

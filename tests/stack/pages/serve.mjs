@@ -35,8 +35,9 @@ async function look({ name, path: to, theme, size, shots, axe: examined }) {
   await scroll(page);
   Object.assign(
     seen,
-    await page.evaluate(() => ({
-      overflow: document.documentElement.scrollWidth - innerWidth,
+    await page.evaluate((room) => ({
+      // Not innerWidth: on a phone that grows with what is too wide.
+      overflow: document.documentElement.scrollWidth - room,
       pwned: globalThis.pwned ?? null,
       broken: document.body.textContent.includes("could not be drawn"),
       foreign: [
@@ -44,7 +45,7 @@ async function look({ name, path: to, theme, size, shots, axe: examined }) {
           "img, iframe, base, meta[http-equiv], marquee, [onload], [onerror], [onfocus], svg[onload], a[href^='javascript:'], form[action^='//']",
         ),
       ].map((e) => e.outerHTML.slice(0, 200)),
-    })),
+    }), page.viewport().width),
   );
   if (examined) seen.violations = await violations(page);
   await shot(page, shots, name);

@@ -75,10 +75,16 @@ function dots(u, points, c) {
   }
 }
 
-// A throughput that means something, as a dashed line with its name.
-function level(u, value, c, text) {
-  if (!value) return;
-  const y = u.valToPos(value, "y", true);
+// Throughputs that mean something; names of two lines that are close stand on their outer sides.
+function levels(u, lines) {
+  const known = lines.filter(([value]) => value).map(([value, ...what]) => [u.valToPos(value, "y", true), value, ...what]);
+  const close = known.length > 1 && Math.abs(known[0][0] - known[1][0]) < 18 * devicePixelRatio;
+  const lowest = Math.max(...known.map(([y]) => y));
+  for (const [y, value, c, text] of known) level(u, y, c, `${text} ${rate(value)}`, close && y === lowest);
+}
+
+// A dashed line with its name.
+function level(u, y, c, text, below) {
   u.ctx.save();
   u.ctx.strokeStyle = u.ctx.fillStyle = css("--" + c);
   u.ctx.lineWidth = 1.25 * devicePixelRatio;
@@ -89,8 +95,8 @@ function level(u, value, c, text) {
   u.ctx.stroke();
   u.ctx.font = `${11.5 * devicePixelRatio}px ${css("--font")}`;
   u.ctx.textAlign = "right";
-  u.ctx.textBaseline = "bottom";
-  u.ctx.fillText(`${text} ${rate(value)}`, u.bbox.left + u.bbox.width - 4, y - 2);
+  u.ctx.textBaseline = below ? "top" : "bottom";
+  u.ctx.fillText(text, u.bbox.left + u.bbox.width - 4, below ? y + 3 : y - 2);
   u.ctx.restore();
 }
 
@@ -129,8 +135,10 @@ function throughput(s) {
       hooks: {
         draw: [
           (u) => {
-            level(u, s.capacity_per_s, "bad", "capacity");
-            level(u, s.knee_per_s, "dim", "knee");
+            levels(u, [
+              [s.capacity_per_s, "bad", "capacity"],
+              [s.knee_per_s, "dim", "knee"],
+            ]);
             dots(u, points, "l1");
           },
         ],

@@ -2,6 +2,8 @@
 
 // Ways on the map at most: those with most time.
 const MAPPED = 30;
+// Peers of one category that a service calls, drawn each for itself at most; the others are one place.
+const PEERS = 6;
 
 section(
   "map",
@@ -12,8 +14,8 @@ section(
     const ways = P.ways.filter((w) => w.calls > 0 || w.time_ms > 0);
     if (!ways.length) return box.append(h("p.empty", {}, "No server span was joined, so no way is known."));
     box.append(picture(ways, requests));
-    if (ways.length > MAPPED)
-      box.append(h("p.small.dim", {}, `${count(ways.length - MAPPED)} ways with less time are in the table only.`));
+    const more = gathered(ways).length - MAPPED;
+    if (more > 0) box.append(h("p.small.dim", {}, `${count(more)} ways with less time are in the table only.`));
     const who = (w) => (w.from === null ? "client" : w.from || "unknown service");
     const to = (w) => (w.to === null ? w.peer || w.category : w.to || "unknown service");
     box.append(
@@ -70,12 +72,40 @@ section(
 const NARROW_MAP = 620;
 
 function picture(all, requests) {
-  const graph = graphOf(all.slice(0, MAPPED));
+  const graph = graphOf(gathered(all).slice(0, MAPPED));
   const box = h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Service map" });
   drawn(box, (width) => {
     box.replaceChildren(width < NARROW_MAP ? mapDown(graph, requests, width) : mapAcross(graph, requests));
   });
   return box;
+}
+
+// The ways, most time first, with all but the first peers of a service and category as one.
+function gathered(ways) {
+  const seen = new Map();
+  const rest = new Map();
+  const key = (w) => `${w.from}:${w.category}`;
+  const kept = ways.filter((w) => {
+    if (w.to !== null) return true;
+    seen.set(key(w), (seen.get(key(w)) || 0) + 1);
+    if (seen.get(key(w)) <= PEERS) return true;
+    if (!rest.has(key(w))) rest.set(key(w), []);
+    rest.get(key(w)).push(w);
+    return false;
+  });
+  const sum = (of, what) => of.reduce((total, w) => total + w[what], 0);
+  for (const others of rest.values())
+    kept.push(
+      others.length === 1
+        ? others[0]
+        : {
+            ...others[0],
+            peer: `${count(others.length)} others`,
+            calls: sum(others, "calls"),
+            time_ms: sum(others, "time_ms"),
+          },
+    );
+  return kept.sort((a, b) => b.time_ms - a.time_ms);
 }
 
 function graphOf(ways) {
@@ -104,6 +134,15 @@ function graphOf(ways) {
   nodes.forEach((n) => {
     if (n.kind === "service") n.own = own.get(n.label) || 0;
   });
+  // Traces without a client's span begin at the services that nobody calls.
+  const client = nodes.get("client");
+  for (const n of [...nodes.values()])
+    if (n.kind === "service" && !n.ins.length) {
+      const e = { from: client, to: n, w: { category: "network", calls: 0, time_ms: 0 } };
+      edges.push(e);
+      client.outs.push(e);
+      n.ins.push(e);
+    }
   // Levels by the shortest way from the client; what it does not reach stands below the callers it has.
   const enter = (start) => {
     for (let front = [start], depth = start.level; front.length; depth++) {
@@ -118,7 +157,6 @@ function graphOf(ways) {
       front = next;
     }
   };
-  const client = nodes.get("client");
   client.level = 0;
   enter(client);
   for (const n of nodes.values())
@@ -131,7 +169,20 @@ function graphOf(ways) {
 }
 
 const wayLabel = (e, requests) =>
-  `${e.w.calls ? calls(e.w.calls / requests) + "× · " : ""}${ms(e.w.time_ms / requests)} ms`;
+  e.w.calls || e.w.time_ms ? `${e.w.calls ? calls(e.w.calls / requests) + "× · " : ""}${ms(e.w.time_ms / requests)} ms` : "";
+
+// A name as long as there is room for it, with its end, which often tells more than its middle.
+const ruler = document.createElement("canvas").getContext("2d");
+function fitted(text, width) {
+  ruler.font = "650 13px " + getComputedStyle(document.body).fontFamily;
+  const wide = (t) => ruler.measureText(t).width > width;
+  if (!wide(text)) return text;
+  const signs = [...text];
+  const end = signs.slice(-Math.min(8, Math.floor(signs.length / 2))).join("");
+  let keep = signs.length - 8;
+  while (keep > 1 && wide(signs.slice(0, keep).join("") + "…" + end)) keep--;
+  return signs.slice(0, keep).join("") + "…" + end;
+}
 
 function mapOf(graph, width, height) {
   const pad = 14;
@@ -164,7 +215,7 @@ function way(e, d, graph, requests) {
   return path;
 }
 
-function place(n, requests, [x, y, width, height], chars, before) {
+function place(n, requests, [x, y, width, height], before) {
   const share = n.own / Math.max(P.total_ms, 1e-9);
   const inTime = n.ins.reduce((sum, e) => sum + e.w.time_ms, 0),
     inCalls = n.ins.reduce((sum, e) => sum + e.w.calls, 0);
@@ -174,9 +225,9 @@ function place(n, requests, [x, y, width, height], chars, before) {
       : n.kind === "service"
         ? `${before || ""}own ${ms(n.own / requests)} ms · ${percent(share)}`
         : `${calls(inCalls / requests)}× · ${ms(inTime / requests)} ms · ${percent(inTime / Math.max(P.total_ms, 1e-9))}`;
-  const text = clean(n.label);
-  const short = text.length > chars ? text.slice(0, chars - 9) + "…" + text.slice(-8) : text;
   const peer = n.kind === "peer";
+  const indent = n.c ? (peer ? 34 : 26) : 10;
+  const short = fitted(clean(n.label), width - indent - (peer ? 18 : 10));
   const g = svg("g", { transform: `translate(${x},${y})`, class: "place " + n.kind });
   g.append(svg("rect", { width, height, rx: peer ? height / 2 : 8 }));
   if (n.c) g.append(svg("rect", { x: peer ? 18 : 10, y: 12, width: 10, height: 10, rx: 2, "data-c": n.c, class: "dot" }));
@@ -185,7 +236,7 @@ function place(n, requests, [x, y, width, height], chars, before) {
     svg(
       "svg",
       { width: width - 8, height },
-      svg("text", { x: n.c ? (peer ? 34 : 26) : 10, y: 21, class: "place-name" }, short),
+      svg("text", { x: indent, y: 21, class: "place-name" }, short),
       svg("text", { x: peer ? 18 : 10, y: 40, class: "place-own" }, second),
     ),
   );
@@ -232,7 +283,7 @@ function mapDown(graph, requests, room) {
   }
   for (const n of order) {
     const in0 = n.ins.find((e) => e.from === n.above);
-    el.append(place(n, requests, at(n), 34, in0 ? `way ${wayLabel(in0, requests)} · ` : ""));
+    el.append(place(n, requests, at(n), in0 && wayLabel(in0, requests) ? `way ${wayLabel(in0, requests)} · ` : ""));
   }
   return el;
 }
@@ -242,7 +293,7 @@ function mapAcross(graph, requests) {
   const { nodes, edges } = graph;
   const columns = [];
   nodes.forEach((n) => (columns[n.level] = columns[n.level] || []).push(n));
-  const W0 = 176,
+  const W0 = 188,
     H0 = 52,
     GX = 130,
     GY = 22;
@@ -280,7 +331,7 @@ function mapAcross(graph, requests) {
       ? `M${x1},${y1} C${x1 + 70},${y1 + 30} ${x2 + 70},${y2 - 30} ${x2},${y2}`
       : `M${x1},${y1} C${x1 + GX / 2},${y1} ${x2 - GX / 2},${y2} ${x2},${y2}`;
     el.append(way(e, bend, graph, requests));
-    if (e.to.kind === "peer") continue;
+    if (e.to.kind === "peer" || !wayLabel(e, requests)) continue;
     const along = 0.66,
       cubic = (a, b, c, d) =>
         (1 - along) ** 3 * a + 3 * (1 - along) ** 2 * along * b + 3 * (1 - along) * along ** 2 * c + along ** 3 * d;
@@ -288,7 +339,7 @@ function mapAcross(graph, requests) {
       svg(
         "text",
         {
-          x: back ? x1 + 66 : y1 === y2 ? (x1 + x2) / 2 : cubic(x1, x1 + GX / 2, x2 - GX / 2, x2),
+          x: back ? x1 + 66 : y1 === y2 ? (x1 + x2) / 2 : Math.min(cubic(x1, x1 + GX / 2, x2 - GX / 2, x2), x2 - 54),
           y: back ? (y1 + y2) / 2 - 3 : cubic(y1, y1, y2, y2) - 7,
           class: "way-label",
           "text-anchor": "middle",
@@ -297,7 +348,7 @@ function mapAcross(graph, requests) {
       ),
     );
   }
-  for (const n of nodes) el.append(place(n, requests, [n.x, n.y, W0, H0], 22));
+  for (const n of nodes) el.append(place(n, requests, [n.x, n.y, W0, H0]));
   texts.forEach((t) => el.append(t));
   return el;
 }

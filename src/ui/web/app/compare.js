@@ -203,7 +203,7 @@ pages.compare = (box, page) => {
       "p.verdict",
       {},
       pill(c.verdict.status + " large", words(c.verdict.status)),
-      c.verdict.regressions ? h("span.dim", {}, plural(c.verdict.regressions, "regression", "regressions")) : null,
+      c.verdict.regressions && c.verdict.status !== "invalid" ? h("span.dim", {}, plural(c.verdict.regressions, "regression", "regressions")) : null,
     ),
     h("h1.headline", {}, c.verdict.headline),
   );
