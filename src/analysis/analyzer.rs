@@ -10,9 +10,10 @@ use super::partial::Partial;
 use super::plan::Plans;
 use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened,
-    QUEUED, RESEND, Row, THROTTLED, TIMED_OUT, group_by,
+    Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT,
+    Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT, group_by,
 };
+use super::semantics;
 use super::sums::Sums;
 use super::tally::{StepTally, wider};
 use super::timeline::Clock;
@@ -286,6 +287,7 @@ impl Analyzer {
                 | self.gap(class.owner, &facts)
                 | flag(span.kind != SpanKind::Client && runs_in(&LOOPS, span.scope.name), IN_LOOP)
                 | flag(span.kind != SpanKind::Client && runs_in(&WORKERS, span.scope.name), IN_WORKERS)
+                | flag(span.kind == SpanKind::Internal && semantics::listens(span.name), LISTENS)
                 | flag(facts.resend, RESEND)
                 | flag(facts.queued > 0, QUEUED)
                 | flag(span.end < span.start, NEGATIVE),

@@ -39,6 +39,9 @@ pub(super) struct Blamer {
     pub pieces: Vec<Piece>,
     /// For each node the part of the exchange's time that it and all below it answer for.
     pub windows: Vec<u64>,
+    /// When the first byte of its answer came, and the service that answers the client.
+    pub first_byte: u64,
+    pub answering: u32,
     roots: Vec<Root>,
     shares: Vec<Share>,
     walk: Walk,
@@ -77,6 +80,8 @@ impl Blamer {
             let n = &self.forest.nodes[**k as usize];
             (n.from, n.span_id)
         });
+        self.first_byte = asked.first_byte;
+        self.answering = first.map_or(NONE, |first| self.forest.nodes[*first as usize].service);
         let outside = match first {
             None => own::UNTRACED,
             Some(first) => names.network_of_client(self.forest.nodes[*first as usize].service),

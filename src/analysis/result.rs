@@ -616,6 +616,12 @@ pub enum Doubt {
     NoLine,
     /// A wait for a pool is known by where the service's own time is, in several of its pages.
     BeforeStatements,
+    /// The machine of the load and the service has no free core: its quickest calls take no more than such waits could make of little.
+    BusyMachine,
+    /// The time before a service differs between requests, but not with how many are there.
+    NotByNumber,
+    /// Most of it passes while the answer is under way: a stream takes as long as it has something to say.
+    Streamed,
 }
 
 /// Best-case gain, from the retimed latencies.

@@ -50,6 +50,8 @@ pub(super) const NO_PEER: u16 = 2048;
 /// It was recorded by a framework that runs in an event loop, or by one that gives each request a thread or process.
 pub(super) const IN_LOOP: u16 = 4096;
 pub(super) const IN_WORKERS: u16 = 8192;
+/// It waits for what the client sends next, or for its going away.
+pub(super) const LISTENS: u16 = 16_384;
 
 /// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
 #[derive(Clone, Copy, Debug)]

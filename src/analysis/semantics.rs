@@ -91,6 +91,12 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
     class(Category::App, "", name.clone(), name)
 }
 
+/// Whether a span is a framework's wait for what the client sends next, or for its going away: ASGI's.
+pub(super) fn listens(span_name: &str) -> bool {
+    span_name.ends_with(" receive")
+        && [" http receive", " websocket receive"].iter().any(|end| span_name.ends_with(end))
+}
+
 /// A framework's own spans under a name that a person reads: ASGI's sends and receives without the route that they
 /// repeat, GraphQL's operations and fields, an agent's tools.
 fn inner_name(named: String, facts: &Facts<'_>) -> String {

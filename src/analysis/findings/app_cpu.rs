@@ -2,9 +2,10 @@
 //!
 //! Own time is what no other span covers: computing, or waiting that nobody recorded.
 
-use super::{Claim, View};
+use super::evidence::Pattern;
+use super::{Claim, View, anywhere, share};
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
-use crate::analysis::tally::StepTally;
+use crate::analysis::tally::{Part, StepTally};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -31,6 +32,19 @@ pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Clai
 pub(super) fn of_own_time(view: &View<'_>, who: &Contributor) -> Option<Claim> {
     (!view.records_calls.contains(&who.service))
         .then(|| Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly))
+}
+
+/// The share of own time that must pass while the answer is under way for it to be a stream.
+const STREAMED: f64 = 0.5;
+
+/// Own time of which most passes after the answer's first byte. A stream takes as long as it has something to say; only one that
+/// is large may take long to make.
+pub(super) fn is_streamed(view: &View<'_>, who: &Contributor, part: &Part) -> bool {
+    let streamed = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::Streamed, who));
+    who.category == Category::App
+        && streamed(anywhere(who))
+            .or_else(|| streamed(who.clone()))
+            .is_some_and(|s| share(s.total, part.total) >= STREAMED)
 }
 
 /// Services that record what they wait for: calls, messages, waits.

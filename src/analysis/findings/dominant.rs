@@ -38,6 +38,10 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         FindingKind::LargePayload if bytes < SMALL_ANSWER => FindingKind::SlowNetwork,
         kind => kind,
     };
+    let streamed = app_cpu::is_streamed(view, who, part);
+    if streamed && bytes < SMALL_ANSWER {
+        return None;
+    }
     let (n, latency) = view.basis(who);
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
@@ -71,10 +75,11 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         && bytes >= view.limit(Limit::LargeBytes)
         && recurs(view, &part.longish);
     // A plan is sure where times alone would not be.
+    let index = missing_index::claim(view, who);
     let scans = owned_then >= share_min
         && mean >= view.limit(Limit::IndexMeanMs)
         && recurs(view, &part.longish)
-        && missing_index::claim(view, who).is_some();
+        && index.is_some();
     let lost = match (large || heavy || start || scans || outlier.is_some(), &tail) {
         (true, _) => part.total,
         (false, Some(_)) => part.bands[2] + part.bands[3],
@@ -95,9 +100,13 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     add_calls(&mut evidence, view, who, n);
     if who.category == Category::Transfer {
         evidence.insert("answer_bytes", bytes);
+        if view.tally.bytes_decoded > 0 {
+            let decoded = view.tally.bytes_decoded as f64 / view.tally.exchanges.max(1) as f64;
+            evidence.insert("decompressed_bytes", decoded);
+        }
     }
     // Where the special kind is not wanted the plain one is told.
-    let special = if start { Some(cold_start::once(part)) } else { claim(view, who, part) };
+    let special = if start { Some(cold_start::once(part)) } else { claim(view, who, part, index) };
     let special = special.filter(|claim| view.known.limits.wants(claim.kind));
     if start && special.is_none() {
         return None;
@@ -109,6 +118,15 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
             return None;
         }
         claim.doubt = Some(Doubt::Uneven);
+    }
+    if claim.doubt.is_none() && streamed && claim.kind == FindingKind::AppCpu {
+        claim.doubt = Some(Doubt::Streamed);
+    }
+    // Without a free core all code takes several times as long.
+    let cores_wanted = claim.kind == FindingKind::AppCpu && view.known.busy_machine;
+    if claim.doubt.is_none() && cores_wanted && is_uneven(view, (who, claim.kind), part, BUSY_FACTOR * floor)
+    {
+        claim.doubt = Some(Doubt::BusyMachine);
     }
     let mut found = view.found(claim, who, part, lost, evidence);
     if found.finding.kind == FindingKind::EventLoopBlocked {
@@ -130,6 +148,10 @@ fn own_work(who: &Contributor) -> bool {
 fn is_uneven(view: &View<'_>, (who, kind): (&Contributor, FindingKind), part: &Part, floor_ms: f64) -> bool {
     use FindingKind::{AppCpu, SlowExternal, SlowNetwork, SlowQuery};
     let quick = || quick_ms(view, who, part);
+    if kind == FindingKind::EventLoopBlocked {
+        // That it waits for the loop is ruled out; for a processor it may.
+        return who.category == Category::App && quick().is_some_and(|quick| quick < floor_ms);
+    }
     matches!(kind, AppCpu | SlowExternal | SlowNetwork | SlowQuery)
         && (quick().is_some_and(|quick| quick < floor_ms + busy_loop_ms(view, who, floor_ms))
             || event_loop::is_held_up(view, who))
@@ -179,19 +201,19 @@ pub(super) fn quick_ms(view: &View<'_>, who: &Contributor, part: &Part) -> Optio
 }
 
 /// What the most special detector says about a part that owns too much.
-fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) -> Option<Claim> {
     match who.category {
-        Category::Database | Category::Cache | Category::Search => missing_index::claim(view, who)
+        Category::Database | Category::Cache | Category::Search => index
             .or_else(|| lock_contention::of_a_statement(view, who))
-            .or_else(|| event_loop::claim(view, who))
+            .or_else(|| event_loop::claim(view, who, part))
             .or_else(|| uncached::claim(view, who)),
         Category::Queue => lock_contention::of_a_wait(who),
         Category::App => app_cpu::of_static_files(view, who)
             .or_else(|| cold_start::claim(view, who, part))
             .or_else(|| unseen_wait::claim(view, who, part))
-            .or_else(|| event_loop::claim(view, who))
+            .or_else(|| event_loop::claim(view, who, part))
             .or_else(|| app_cpu::of_own_time(view, who)),
-        Category::External | Category::Messaging => event_loop::claim(view, who),
+        Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
         _ => None,
     }
@@ -207,6 +229,9 @@ fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &
     if calls > 0 {
         evidence.insert("calls_per_exchange", calls as f64 / n.max(1) as f64);
         evidence.insert("call_p95_ms", duration.quantile(0.95).as_millis_f64());
+        if calls as f64 >= view.limit(Limit::FanOutCalls) * n as f64 {
+            evidence.insert("call_p10_ms", duration.quantile(0.1).as_millis_f64());
+        }
     }
 }
 

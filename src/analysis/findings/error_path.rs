@@ -41,5 +41,5 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
         ("others_p50_ms", good_ms),
     ]);
     let lost = if slow { ((bad_ms - good_ms) * 1e6) as u64 * tally.errors } else { 0 };
-    vec![Found { finding, lost }]
+    vec![Found { finding, lost, doubt: None }]
 }

@@ -6,9 +6,9 @@
 //! process. Behind a pool of one connection requests still begin; in threads they begin and end; where all threads are busy they end.
 //! Where nobody waits there is nothing to tell, and nobody is held up.
 
-use super::{Claim, Found, Limit, View, anywhere, mean_ms, share};
+use super::{CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, View, anywhere, mean_ms, share};
 use crate::analysis::names::callee;
-use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact, Severity};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
 use std::collections::BTreeSet;
@@ -86,7 +86,7 @@ impl Requests {
 }
 
 /// A contributor in whose time its process does nothing else.
-pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let whole = anywhere(who);
     let (mut expected, mut seen, mut processes, mut in_loop) = (0.0, 0.0, 0u32, true);
     for ((of, instance), stretches) in &view.tally.evidence.stretches {
@@ -108,6 +108,11 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
     }
     if expected < view.limit(Limit::ExclusiveExpected) || seen > view.limit(Limit::ExclusiveShare) * expected
     {
+        return None;
+    }
+    // A call takes as long when it gives way: only what others wait for it can be gained.
+    let waits = || Waiting::of(view, who, part, processes).map_or(0.0, |waiting| waiting.mean_ms);
+    if who.category != Category::App && waits() < Nanos(LONG).as_millis_f64() {
         return None;
     }
     let kind = FindingKind::EventLoopBlocked;
@@ -183,23 +188,67 @@ fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
     (expected, seen)
 }
 
+/// What requests wait for a piece of work that holds up its process.
+struct Waiting<'a> {
+    way: &'a Part,
+    /// The share of the way's time that it answers for.
+    share: f64,
+    mean_ms: f64,
+}
+
+impl<'a> Waiting<'a> {
+    /// Of all that requests wait to be taken in, its share of the time in which the process is busy with long pieces of work. That is
+    /// at most all the time, so it answers for no less than the share of the run that it takes itself.
+    fn of(view: &View<'a>, who: &Contributor, part: &Part, processes: u32) -> Option<Waiting<'a>> {
+        let tally = view.tally;
+        let way =
+            |(c, _): &(&Contributor, &Part)| c.category == Category::Network && callee(c) == &*who.service;
+        let (way, wait) = tally.groups.iter().chain(&tally.parts).filter(way).max_by_key(|w| w.1.total)?;
+        let held = held_up(view, part, processes);
+        let of_service = view.stretches.iter().filter(|((service, _), _)| *service == who.service);
+        let long: f64 = of_service.flat_map(|(_, kinds)| kinds).map(|(_, pieces)| pieces.time()).sum();
+        let busy = long / view.known.period.0.max(1) as f64 / f64::from(processes.max(1));
+        let share = held.min(1.0) / busy.min(1.0).max(held).max(f64::MIN_POSITIVE);
+        let share = share.min(1.0);
+        Some(Waiting { way: wait, share, mean_ms: share * mean_ms(wait.total, view.basis(way).0) })
+    }
+}
+
+/// The share of the run for which a piece of work holds up each of its processes.
+fn held_up(view: &View<'_>, part: &Part, processes: u32) -> f64 {
+    share(part.total, view.known.period.0) / f64::from(processes.max(1))
+}
+
+impl Stretches {
+    /// The time of all of them, by those of the sample.
+    fn time(&self) -> f64 {
+        let time: u64 = self.sample.iter().map(|(_, from, to)| to - from).sum();
+        time as f64 * self.number as f64 / self.sample.len().max(1) as f64
+    }
+}
+
 /// Adds what others wait for it: that is what is lost, and for a call, which takes as long when it gives way, all that a fix brings.
 pub(super) fn add_waiting(view: &View<'_>, part: &Part, found: &mut Found) {
-    let who = &found.finding.contributor;
-    let way = |(c, _): &(&Contributor, &Part)| c.category == Category::Network && callee(c) == &*who.service;
-    let way = view.tally.groups.iter().chain(&view.tally.parts).filter(way).max_by_key(|w| w.1.total);
-    let processes = found.finding.evidence.get("processes").copied().unwrap_or(1.0).max(1.0);
-    let held = share(part.total, view.known.period.0) / processes;
-    found.finding.evidence.insert("held_up_share", held);
-    if who.category != Category::App {
-        found.finding.impact = Impact::default();
+    let finding = &mut found.finding;
+    let processes = finding.evidence.get("processes").copied().unwrap_or(1.0) as u32;
+    finding.evidence.insert("held_up_share", held_up(view, part, processes));
+    let waiting = Waiting::of(view, &finding.contributor, part, processes);
+    if finding.contributor.category != Category::App {
+        finding.impact = Impact::default();
+        if let Some(waiting) = &waiting {
+            let all = view.impact(waiting.way);
+            let of = |time: Nanos| Nanos((time.0 as f64 * waiting.share) as u64);
+            finding.impact = Impact { mean: of(all.mean), p95: of(all.p95), p99: of(all.p99) };
+        }
+        // As bad as what it makes others wait, not as long as it takes itself.
+        let mean = view.tally.latency.mean();
+        let much =
+            share(finding.impact.mean.0, mean.0) >= CRITICAL_SHARE && finding.impact.mean >= DOMINANT_MEAN;
+        finding.severity = if much { Severity::Critical } else { Severity::Warning };
     }
-    let Some((way, wait)) = way else { return };
-    if found.finding.contributor.category != Category::App {
-        found.finding.impact = view.impact(wait);
-    }
-    found.lost += wait.total;
-    found.finding.evidence.insert("waiting_ms", mean_ms(wait.total, view.basis(way).0));
+    let Some(waiting) = waiting else { return };
+    found.lost += (waiting.way.total as f64 * waiting.share) as u64;
+    finding.evidence.insert("waiting_ms", waiting.mean_ms);
 }
 
 #[cfg(test)]

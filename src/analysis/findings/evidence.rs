@@ -55,9 +55,11 @@ pub enum Pattern {
     Between,
     /// Long own time that ends as a call to a database begins.
     BeforeDatabase,
+    /// Own time after the first byte of the answer.
+    Streamed,
 }
 
-const PATTERNS: usize = Pattern::BeforeDatabase as usize + 1;
+const PATTERNS: usize = Pattern::Streamed as usize + 1;
 
 impl Pattern {
     /// All patterns.
@@ -72,6 +74,7 @@ impl Pattern {
         Pattern::Cold,
         Pattern::Between,
         Pattern::BeforeDatabase,
+        Pattern::Streamed,
     ];
 }
 
@@ -239,6 +242,7 @@ impl Collector {
     /// Entries by instance, cold starts, requests, and long pieces of own time.
     fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
         let nodes = &blamer.forest.nodes;
+        self.streamed(blamer, (step, on), names);
         self.before.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
@@ -274,10 +278,31 @@ impl Collector {
                 self.tables[Pattern::Cold as usize].part(step, at.owner).add(time, time, on);
             }
         }
+        self.add_by_owner(Pattern::BeforeDatabase, (step, on));
+    }
+
+    /// Own time of the service that answers the client after the first byte of its answer.
+    fn streamed(&mut self, blamer: &Blamer, (step, on): On, names: &Names) {
+        self.before.clear();
+        for piece in blamer.pieces.iter().rev() {
+            let Some(node) = blamer.forest.nodes.get(piece.node as usize) else { continue };
+            let first_byte = blamer.first_byte;
+            if piece.end <= first_byte {
+                break;
+            }
+            if node.service == blamer.answering && names.category(piece.owner) == Category::App {
+                self.before.push((whole(piece.owner, names), piece.end - piece.start.max(first_byte)));
+            }
+        }
+        self.add_by_owner(Pattern::Streamed, (step, on));
+    }
+
+    /// Adds what was gathered in `before`, by owner.
+    fn add_by_owner(&mut self, pattern: Pattern, (step, on): On) {
         self.before.sort_unstable();
         for of_owner in self.before.chunk_by(|a, b| a.0 == b.0) {
             let time = of_owner.iter().map(|(_, time)| time).sum();
-            let part = self.tables[Pattern::BeforeDatabase as usize].part(step, of_owner[0].0);
+            let part = self.tables[pattern as usize].part(step, of_owner[0].0);
             part.calls += of_owner.len() as u64 * on.weight;
             part.add(time, time, on);
         }

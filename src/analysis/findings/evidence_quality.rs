@@ -16,7 +16,7 @@ pub(super) fn find(views: &[View<'_>], steps: &[StepTally]) -> Vec<Found> {
     // No request shows these: they are of the run as a whole.
     let mut say = |mut finding: Finding| {
         finding.exemplars.clear();
-        found.push(Found { finding, lost: 0 });
+        found.push(Found { finding, lost: 0, doubt: None });
     };
     let skew = telemetry.clock_skew_max.as_millis_f64();
     if skew >= view.limit(Limit::SkewMs) {

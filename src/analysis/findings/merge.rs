@@ -15,6 +15,8 @@ pub(super) fn under_deeper_causes(found: Vec<Found>) -> Vec<Found> {
         .collect();
     let mut kept: Vec<Found> = Vec::new();
     let mut waits: Vec<(Contributor, f64)> = Vec::new();
+    let mut found = found;
+    name_calls(&mut found);
     for (found, explained) in found.into_iter().zip(explained) {
         if !explained {
             kept.push(found);
@@ -35,6 +37,20 @@ pub(super) fn under_deeper_causes(found: Vec<Found>) -> Vec<Found> {
         }
     }
     kept
+}
+
+/// Calls whose number or order is told are listed there.
+fn name_calls(found: &mut [Found]) {
+    for at in 0..found.len() {
+        if !matches!(found[at].finding.kind, FindingKind::SequentialCalls | FindingKind::FanOut) {
+            continue;
+        }
+        let calls = found.iter().filter(|f| f.finding.kind == FindingKind::SlowExternal);
+        let calls = calls.filter(|f| explains(&found[at], f)).map(|f| f.finding.contributor.clone());
+        let mut calls: Vec<Contributor> = calls.collect();
+        calls.sort();
+        found[at].finding.related = calls;
+    }
 }
 
 /// A statement as such, whatever is wrong with it.
@@ -85,6 +101,11 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
         // A statement that holds its connection long is the cause of the wait for connections.
         (kind, K::PoolWait) if is_query(kind) => one_service,
+        // Where each of several calls in a row takes less than doing them at once would save, their order is the cause; and their
+        // number, where of many at once each comes back after the other.
+        (K::SequentialCalls, K::SlowExternal) => one_service && cause.lost > effect.lost,
+        (K::FanOut, K::SlowExternal) => comes_back_in_turn(c, e),
+        (K::SlowExternal, K::FanOut) if comes_back_in_turn(e, c) => false,
         // One slow thing among many is the cause, not their number or order.
         (kind, K::FanOut | K::SequentialCalls | K::ChattyService)
             if !matches!(kind, K::FanOut | K::SequentialCalls | K::ChattyService | K::ErrorPath) =>
@@ -116,6 +137,20 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         }
         _ => false,
     }
+}
+
+/// How many times as long the slowest twentieth of calls must take as the quickest tenth to come back one after the other.
+const IN_TURN: f64 = 4.0;
+
+/// Whether the calls that are made at once are mostly those, and come back one after the other: the peer or the way to it does
+/// them in turn, and each alone is quick.
+fn comes_back_in_turn(fan_out: &Finding, calls: &Finding) -> bool {
+    let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
+    let quick = number(calls, "call_p10_ms");
+    fan_out.contributor.service == calls.contributor.service
+        && 2.0 * number(calls, "calls_per_exchange") >= number(fan_out, "calls_per_exchange")
+        && quick > 0.0
+        && number(calls, "call_p95_ms") >= IN_TURN * quick
 }
 
 pub(super) fn leads_to(way: &Contributor, service: &Arc<str>) -> bool {
@@ -286,6 +321,7 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
                 if f.kind == FindingKind::Queueing && first.finding.kind != f.kind {
                     (first.finding.kind, first.finding.confidence) = (f.kind, f.confidence);
                 }
+                first.is_shown_by_more(&found);
                 first.lost += found.lost;
                 *first.finding.evidence.entry("steps").or_insert(1.0) += 1.0;
             }

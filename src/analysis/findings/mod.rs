@@ -67,9 +67,27 @@ pub(super) struct Found {
     pub finding: Finding,
     /// Nanoseconds lost over all exchanges.
     pub lost: u64,
+    /// What would be doubted if enough requests showed it.
+    pub doubt: Option<Doubt>,
 }
 
 impl Found {
+    /// Takes in the requests of another step that show the same: few in each may be enough in all.
+    pub fn is_shown_by_more(&mut self, other: &Found) {
+        let (mine, more) = (&mut self.finding.confidence, other.finding.confidence);
+        let (Confidence::FewRequests(few), Confidence::FewRequests(others)) = (*mine, more) else {
+            if let (Confidence::FewRequests(_), Confidence::High | Confidence::Inferred(_)) = (*mine, more) {
+                *mine = more;
+            }
+            return;
+        };
+        *mine = match (few + others, self.doubt) {
+            (all, _) if all < FEW_REQUESTS => Confidence::FewRequests(all),
+            (_, Some(doubt)) => Confidence::Inferred(doubt),
+            (_, None) => Confidence::High,
+        };
+    }
+
     /// Most time lost first; then by what it says, so that the order never depends on arrival.
     pub fn worst_first(a: &Found, b: &Found) -> Ordering {
         let key = |f: &Found| (f.finding.step, f.finding.kind, f.finding.contributor.clone());
@@ -230,9 +248,21 @@ impl View<'_> {
         share_of: Limit,
         mean_of: Limit,
     ) -> Option<Found> {
+        self.pattern_beside(claim, (who, part), requests, (share_of, mean_of), self.waited_beside(who))
+    }
+
+    /// The same of what is left of the step's latency when so much is taken out.
+    pub fn pattern_beside(
+        &self,
+        claim: Claim,
+        (who, part): (&Contributor, &Part),
+        requests: f64,
+        (share_of, mean_of): (Limit, Limit),
+        waited: u64,
+    ) -> Option<Found> {
         let (n, latency) = self.basis(who);
         let mean = mean_ms(part.total, n);
-        let owned = share(part.total, latency.saturating_sub(self.waited_beside(who)).max(part.total));
+        let owned = share(part.total, latency.saturating_sub(waited).max(part.total));
         let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
         if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
             return None;
@@ -274,7 +304,7 @@ impl View<'_> {
             related: Vec::new(),
             remedy: remedy.into(),
         };
-        Found { finding, lost }
+        Found { finding, lost, doubt }
     }
 
     /// The weakest reason to doubt decides.

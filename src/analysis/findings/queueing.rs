@@ -45,7 +45,11 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
         false if no_line(view, who) => Doubt::NoLine,
         false => return None,
     };
-    Some(Claim::doubted(FindingKind::Queueing, doubt).with(&[("typical_ms", typical), ("slow_ms", slow)]))
+    let (kind, doubt) = match waits_for_nobody(view, who) {
+        true => (FindingKind::SlowNetwork, Doubt::NotByNumber),
+        false => (FindingKind::Queueing, doubt),
+    };
+    Some(Claim::doubted(kind, doubt).with(&[("typical_ms", typical), ("slow_ms", slow)]))
 }
 
 /// Whether the time before a service cannot be a line's: the client is on its machine, and the waits differ as those of a proxy that
@@ -58,6 +62,72 @@ fn no_line(view: &View<'_>, way: &Contributor) -> bool {
         && reached_on_this_machine(view.known.run)
         && insides.peek().is_some()
         && insides.all(|inside| inside.waits_differ >= WAITS_DIFFER)
+}
+
+/// Whether in each process whose requests wait the wait does not go with how many are there: so it is for a line or a proxy that is
+/// slow at times, and never for a queue.
+fn waits_for_nobody(view: &View<'_>, way: &Contributor) -> bool {
+    let of = view.requests.iter().filter(|((service, _), _)| **service == *callee(way));
+    let mut processes = of.map(|(_, requests)| requests).filter(|r| Ahead::waited(r) >= WAITING).peekable();
+    processes.peek().is_some() && processes.all(|requests| Ahead::of(requests).is_no_reason())
+}
+
+/// How the waits of a process's requests go with who is there: those that were sent before and have no answer yet.
+struct Ahead {
+    /// At most so much the wait and their number correlate, by two standard errors; 1 where it cannot be told.
+    correlation: f64,
+}
+
+/// A correlation below which less than a tenth of how waits differ goes with how many are there.
+const LITTLE: f64 = 0.3;
+/// The standard deviation of how many are there over its mean from which their number could make a difference, and the share of
+/// its variance that may be a sample's.
+const NUMBERS_DIFFER: f64 = 0.1;
+const SAMPLED: f64 = 0.8;
+
+impl Ahead {
+    fn waited(requests: &Requests) -> usize {
+        requests.sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED).count()
+    }
+
+    fn of(requests: &Requests) -> Ahead {
+        let sample = &requests.sample;
+        let sorted = |moment: fn(&(u64, u64, u64, u64)) -> u64| {
+            let mut all: Vec<u64> = sample.iter().map(moment).collect();
+            all.sort_unstable();
+            all
+        };
+        let (sent, ended) = (sorted(|r| r.1), sorted(|r| r.3));
+        let before = |all: &[u64], at: u64| all.partition_point(|moment| *moment < at);
+        let (mut waits, mut counts, mut both) = (Sum::default(), Sum::default(), 0.0);
+        for (_, from, begins, _) in sample {
+            let wait = begins.saturating_sub(*from) as f64 / 1e6;
+            let count = before(&sent, *from).saturating_sub(before(&ended, *from)) as f64;
+            waits.add(wait);
+            counts.add(count);
+            both += wait * count;
+        }
+        let kept =
+            if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
+        Ahead { correlation: correlation(&waits, &counts, both, kept) }
+    }
+
+    fn is_no_reason(&self) -> bool {
+        self.correlation < LITTLE
+    }
+}
+
+/// An upper bound of how waits and counts correlate, `both` being the sum of their products.
+fn correlation(waits: &Sum, counts: &Sum, both: f64, kept: f64) -> f64 {
+    // Of a sample each is there by chance: a part of the variance that hides what goes with the number.
+    let noise = (1.0 - kept) * counts.mean() / counts.variance().max(f64::MIN_POSITIVE);
+    let differ = (counts.variance() * (1.0 - noise).max(0.0)).sqrt() / counts.mean().max(f64::MIN_POSITIVE);
+    let spreads = (waits.variance() * counts.variance()).sqrt();
+    if noise > SAMPLED || differ < NUMBERS_DIFFER || spreads <= 0.0 {
+        return 1.0;
+    }
+    let seen = (both / waits.n - waits.mean() * counts.mean()) / spreads;
+    (seen + 2.0 / waits.n.sqrt()) / (1.0 - noise).sqrt()
 }
 
 /// Which share of the requests that waited on the way to a service were taken in as others ended, if that shows that they
@@ -175,7 +245,10 @@ pub(super) fn waiting_for_workers(view: &View<'_>) -> u64 {
     let much = |part: &Part, n: u64| mean_ms(part.total, n) >= WAITED_MEAN_MS;
     let ways = view.tally.parts.iter().filter(|(who, _)| who.category == Category::Network);
     let long = ways.filter(|(who, part)| much(part, view.basis(who).0));
-    long.filter(|(who, part)| claim(view, who, part).is_some()).map(|(_, part)| part.total).sum()
+    let queues = |who: &Contributor, part: &Part| {
+        claim(view, who, part).is_some_and(|claim| claim.kind == FindingKind::Queueing)
+    };
+    long.filter(|(who, part)| queues(who, part)).map(|(_, part)| part.total).sum()
 }
 
 /// Time on the way from which it is asked whether it is waiting for workers.
@@ -267,6 +340,55 @@ mod tests {
             );
         }
         assert!(!Inside::of(&Requests::default()).is_full());
+    }
+
+    /// Users who think between requests, before `workers` of 60 ms each, the way taking 5 ms; or a way that takes 20 to 90 ms
+    /// by chance, before a server that takes in all at once.
+    fn users(users: usize, workers: usize, jitter: bool, number: u64) -> Requests {
+        let mut requests = Requests::default();
+        let mut next: Vec<u64> = (0..users as u64).map(|u| u * 7_000_000).collect();
+        let mut free = vec![0u64; workers];
+        for n in 0..number {
+            let mixed = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24;
+            let user = (0..users).min_by_key(|u| next[*u]).unwrap();
+            let sent = next[user];
+            let worker = (0..workers).min_by_key(|w| free[*w]).unwrap();
+            let work = (30 + mixed % 61) * 1_000_000;
+            let begun = if jitter {
+                sent + (20 + (mixed >> 8) % 71) * 1_000_000
+            } else {
+                (sent + 5_000_000).max(free[worker] + (mixed >> 8) % 9 * 1_000_000)
+            };
+            free[worker] = begun + work;
+            requests.add(sent, begun, begun + work);
+            next[user] = begun + work + (100 + (mixed >> 16) % 301) * 1_000_000;
+        }
+        requests
+    }
+
+    #[test]
+    fn a_way_that_takes_long_by_chance_is_told_from_waiting_for_others() {
+        for number in [300, 1_500, 6_000] {
+            for few in [5, 20, 50] {
+                let line = Ahead::of(&users(few, 1, true, number));
+                assert!(line.is_no_reason(), "{few} {number} {}", line.correlation);
+            }
+            for (many, workers) in [(5, 1), (20, 4), (50, 8), (20, 2)] {
+                let queue = Ahead::of(&users(many, workers, false, number));
+                let seen = (many, workers, number, queue.correlation);
+                assert!(!queue.is_no_reason(), "{seen:?}");
+            }
+        }
+        // As many always, as of users who do not think: nothing can be told.
+        let mut always = Requests::default();
+        (0..400u64).for_each(|n| {
+            always.add(
+                n * 10_000_000,
+                n * 10_000_000 + n * n % 47 * 1_000_000 + 20_000_000,
+                n * 10_000_000 + 99_000_000,
+            )
+        });
+        assert!(!Ahead::of(&always).is_no_reason());
     }
 
     #[test]

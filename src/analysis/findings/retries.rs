@@ -10,15 +10,16 @@ use crate::record::FailureClass;
 /// Calls that fail and are made again, calls that end at a limit, and requests that the client gave up.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     let evidence = &view.tally.evidence;
+    // Judged as the slow call is that they are a part of: by the rest, where requests wait for each other.
     let retried = evidence.of(Pattern::Retried).filter_map(|part| {
         let claim = Claim::sure(FindingKind::RetryStorm);
         let requests = view.limit(Limit::RetryRequests);
-        view.pattern(claim, part, requests, Limit::RetryShare, Limit::RetryMeanMs)
+        view.pattern_beside(claim, part, requests, (Limit::RetryShare, Limit::RetryMeanMs), view.waited)
     });
     let timed_out = evidence.of(Pattern::TimedOut).filter_map(|part| {
         let claim = Claim::sure(FindingKind::Timeout);
         let requests = view.limit(Limit::TimeoutRequests);
-        view.pattern(claim, part, requests, Limit::TimeoutShare, Limit::TimeoutMeanMs)
+        view.pattern_beside(claim, part, requests, (Limit::TimeoutShare, Limit::TimeoutMeanMs), view.waited)
     });
     retried.chain(timed_out).chain(given_up(view)).collect()
 }

@@ -21,7 +21,7 @@ pub(super) fn add(all: &mut Vec<Found>, views: &[View<'_>]) {
             let mut finding =
                 view.about(FindingKind::GcPause, Severity::Warning, app(service, "garbage collection"));
             finding.evidence.extend([("gc_share", gc_share), ("own_time_ms", mean)]);
-            all.push(Found { finding, lost: lost(gc_share.min(1.0)) });
+            all.push(Found { finding, lost: lost(gc_share.min(1.0)), doubt: None });
         }
         let busy = [
             ("event_loop_share", runtime.loop_use(), view.limit(Limit::BusyShare)),
@@ -47,7 +47,7 @@ pub(super) fn add(all: &mut Vec<Found>, views: &[View<'_>]) {
         let mut finding = view.about(FindingKind::RuntimeSaturation, Severity::Warning, who);
         finding.evidence.extend(over);
         finding.evidence.insert("own_time_ms", mean);
-        all.push(Found { finding, lost: lost(own) });
+        all.push(Found { finding, lost: lost(own), doubt: None });
     }
 }
 

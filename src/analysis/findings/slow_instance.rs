@@ -42,5 +42,5 @@ fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram
     let lost = excess * slow.len();
     finding.impact = Impact { mean: Nanos(lost / view.tally.exchanges.max(1)), ..Impact::default() };
     finding.remedy = format!("{}: {name}", who.service).into();
-    Some(Found { finding, lost })
+    Some(Found { finding, lost, doubt: None })
 }

@@ -26,6 +26,10 @@ pub fn with_parameters(normal: &str) -> Option<String> {
                 out.push_str(if interval { "::interval" } else { "" });
                 continue;
             }
+            // Drivers that write placeholders as `%s` want a remainder written as `%%`.
+            ('%', None) if characters.peek() == Some(&'%') => {
+                characters.next();
+            }
             _ => {}
         }
         out.push(c);

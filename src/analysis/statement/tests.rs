@@ -186,6 +186,11 @@ fn a_normal_form_can_be_planned() {
             "SELECT a FROM t WHERE b > now() - INTERVAL ?",
             Some("SELECT a FROM t WHERE b > now() - $1::interval"),
         ),
+        (
+            "SELECT a FROM t WHERE b %% ? = ? AND c % ? = ?",
+            Some("SELECT a FROM t WHERE b % $1 = $2 AND c % $3 = $4"),
+        ),
+        ("SELECT \"a%%b\" FROM t WHERE c <% ?", Some("SELECT \"a%%b\" FROM t WHERE c <% $1")),
         ("SELECT a, column_…", None),
         ("BEGIN", None),
         ("DROP TABLE t", None),

@@ -367,8 +367,56 @@ fn calls_in_a_row_to_different_peers() {
     let f = analysis.findings.iter().find(|f| f.kind == K::SequentialCalls).expect("in a row");
     assert_eq!(f.confidence, Confidence::Inferred(Doubt::TimingOnly));
     assert!((f.evidence["mean_ms"] - 42.0).abs() < 1e-3, "all but the longest: {:?}", f.evidence);
+    // None of them takes more than calling at once would save: their order is the cause of all three.
+    let found = kinds(&analysis);
+    assert!(found.iter().all(|f| f.0 != K::SlowExternal), "{found:?}");
     without(&row(true, ["a.example", "b.example", "c.example"]), K::SequentialCalls);
     without(&row(false, ["a.example", "a.example", "c.example"]), K::SequentialCalls);
+}
+
+#[test]
+fn a_row_lists_its_calls_unless_one_of_them_takes_most() {
+    let row = |first: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, first + 80.0);
+            for (peer, at, length) in [
+                ("a.example", 1.0, first),
+                ("b.example", first + 2.0, 36.0),
+                ("c.example", first + 39.0, 35.0),
+            ] {
+                r.span(2, SpanKind::Client, "shop", "GET", (at, at + length), get(peer));
+            }
+            r
+        })
+    };
+    let analysis = row(37.0);
+    only(&analysis, K::SequentialCalls, "GET /");
+    let listed: Vec<&str> = analysis.findings[0].related.iter().map(|c| &*c.name).collect();
+    assert_eq!(listed, ["GET a.example/a", "GET b.example/a"], "the calls that are long by themselves");
+    // Calling at once would save 71 ms of 280.
+    let one = row(200.0);
+    assert_eq!(one.findings[0].kind, K::SlowExternal, "{:?}", kinds(&one));
+    without(&one, K::SequentialCalls);
+}
+
+#[test]
+fn many_at_once_that_come_back_one_after_the_other_are_too_many() {
+    let at_once = |first: f64, each: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, first + 25.0 * each + 4.0);
+            for i in 0..25 {
+                let to = 1.0 + first + each * f64::from(i);
+                r.span(2, SpanKind::Client, "shop", "GET", (1.0, to), get("stock.example"));
+            }
+            r
+        })
+    };
+    let analysis = at_once(8.0, 8.0);
+    only(&analysis, K::FanOut, "GET /");
+    let listed: Vec<&str> = analysis.findings[0].related.iter().map(|c| &*c.name).collect();
+    assert_eq!(listed, ["GET stock.example/a"]);
+    // All take as long: the peer is slow, however many are sent.
+    only(&at_once(200.0, 0.5), K::SlowExternal, "GET stock.example/a");
 }
 
 #[test]

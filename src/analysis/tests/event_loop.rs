@@ -1,6 +1,6 @@
 //! Servers of one process with four users: which of them are held up by what they do?
 
-use super::results::{MS, Request, kinds, load, only};
+use super::results::{MS, Request, healthy, kinds, load, only};
 use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K};
 use crate::record::{SpanKind, Timestamp, Value};
 
@@ -170,4 +170,85 @@ fn a_page_whose_own_time_is_another_pages_work_is_its_victim() {
     }
     let analysis = analyzer.finish().into_analysis(&run);
     assert_eq!(kinds(&analysis), [(K::EventLoopBlocked, "GET /hog".to_owned())]);
+}
+
+/// Two kinds of work hold up one process all the time, one for 75 ms of each 95 and one for 20: what requests wait is theirs in
+/// proportion, and a call that is hardly why anyone waits is told by what it takes itself.
+#[test]
+fn a_wait_is_shared_out_by_who_keeps_the_process_busy() {
+    let run = crate::analysis::testing::run(2);
+    let mut analyzer = crate::analysis::Analyzer::new(&run, crate::analysis::Partition::WHOLE);
+    for n in 0..240u64 {
+        let (begins, takes, step) = match n % 2 {
+            0 => (n as f64 * 47.5, 74.0, 0),
+            _ => ((n - 1) as f64 * 47.5 + 75.0, 19.0, 1),
+        };
+        let mut r = Request::new(0, 0.0);
+        let at = |ms: f64| r.base + (ms * 1e6) as u64;
+        r.exchange.trace_id = crate::analysis::testing::trace(n);
+        r.exchange.step = crate::record::StepId(step);
+        r.exchange.intended = Timestamp(at((begins - 190.0).max(0.0)));
+        let p = &mut r.exchange.phases;
+        (p.start, p.sent) = (r.exchange.intended, Some(r.exchange.intended));
+        (p.end, p.first_byte) = (Timestamp(at(begins + takes)), Some(Timestamp(at(begins + takes))));
+        let server = &mut r.spans[0];
+        (server.trace, server.name) =
+            (r.exchange.trace_id, if step == 0 { "GET /long" } else { "GET /short" }.to_owned());
+        (server.start, server.end) = (at(begins), at(begins + takes));
+        (server.scope, server.host) = (ASGI, "web-1".to_owned());
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    let analysis = analyzer.finish().into_analysis(&run);
+    let long = &analysis.findings[0];
+    assert_eq!(
+        (long.kind, &*long.contributor.name),
+        (K::EventLoopBlocked, "GET /long"),
+        "{:?}",
+        kinds(&analysis)
+    );
+    // All wait 190 ms, four fifths of it for the longer work.
+    assert!((long.evidence["waiting_ms"] - 190.0 * 74.0 / 93.0).abs() < 6.0, "{:?}", long.evidence);
+    assert!((long.evidence["held_up_share"] - 0.78).abs() < 0.02, "{:?}", long.evidence);
+}
+
+/// An answer of twenty pieces, one each 10 ms, while the framework listens for the client's going away; `bytes` in all.
+fn stream(bytes: u64) -> Analysis {
+    load(80, move |n| {
+        let mut r = Request::new(n, 210.0);
+        r.exchange.bytes_received = bytes;
+        r.exchange.phases.first_byte = Some(Timestamp(r.base + 3 * MS));
+        r.spans[0].scope = ASGI;
+        r.query(2, (0.5, 0.8), "SELECT 1", 1);
+        r.span(2, SpanKind::Internal, "shop", "GET /stream http receive", (1.0, 208.0), Vec::new());
+        for i in 0..20 {
+            let at = 2.0 + 10.0 * f64::from(i);
+            r.span(2, SpanKind::Internal, "shop", "GET /stream http send", (at, at + 0.1), Vec::new());
+        }
+        r
+    })
+}
+
+#[test]
+fn a_stream_takes_as_long_as_it_has_something_to_say() {
+    healthy(&stream(2_000));
+    // A large one may take long to make; whether it does, its spans do not tell.
+    let large = stream(2_000_000);
+    assert_eq!(kinds(&large), [(K::AppCpu, "GET /".to_owned())]);
+    assert_eq!(large.findings[0].confidence, Confidence::Inferred(Doubt::Streamed));
+}
+
+#[test]
+fn only_who_does_something_else_meanwhile_does_not_wait_for_the_client() {
+    let upload = |query: (f64, f64)| {
+        load(80, move |n| {
+            let mut r = Request::new(n, 100.0);
+            r.span(2, SpanKind::Internal, "shop", "POST /x http receive", (1.0, 80.0), Vec::new());
+            r.query(2, query, "SELECT 1", 1);
+            r
+        })
+    };
+    only(&upload((80.0, 85.0)), K::AppCpu, "ASGI http receive");
+    // A statement begins within: the receiver listens beside it.
+    only(&upload((20.0, 99.0)), K::SlowQuery, "SELECT ?");
 }

@@ -179,3 +179,53 @@ fn beside_waiting_only_work_that_takes_long_each_time_is_told() {
     assert!(statement(40.0, 40.0).contains(&K::SlowQuery), "{:?}", statement(40.0, 40.0));
     assert!(!statement(3.0, 90.0).contains(&K::SlowQuery), "{:?}", statement(3.0, 90.0));
 }
+
+/// Requests that wait 800 ms for a worker and then make three calls, of which two fail.
+#[test]
+fn failed_calls_are_told_where_requests_wait_for_each_other() {
+    let analysis = load(240, 1, |n| {
+        // One worker: a request is taken in as the one before ends, 800 ms after it was sent.
+        let mut r = page(0, 0, 0.0);
+        let (sent, begins) = (n as f64 * 70.0, n as f64 * 70.0 + 800.0);
+        let at = |ms: f64| r.base + (ms * 1e6) as u64;
+        r.exchange.trace_id = crate::analysis::testing::trace(n);
+        r.exchange.intended = crate::record::Timestamp(at(sent));
+        let p = &mut r.exchange.phases;
+        (p.start, p.sent) = (r.exchange.intended, Some(r.exchange.intended));
+        let end = crate::record::Timestamp(at(begins + 69.5));
+        (p.end, p.first_byte) = (end, Some(end));
+        (r.spans[0].trace, r.spans[0].scope) = (r.exchange.trace_id, "opentelemetry.instrumentation.wsgi");
+        (r.spans[0].start, r.spans[0].end) = (at(begins), at(begins + 69.0));
+        for (i, failed) in [true, true, false].into_iter().enumerate() {
+            let from = begins + 1.0 + 22.0 * i as f64;
+            let attributes = vec![
+                ("http.request.method", Value::Str("GET")),
+                ("server.address", Value::Str("mail.example")),
+                ("url.full", Value::Str("http://mail.example/send")),
+                ("http.response.status_code", Value::Int(if failed { 500 } else { 200 })),
+            ];
+            r.span(2, SpanKind::Client, "shop", "GET", (from, from + 21.9), attributes);
+            r.spans[i + 1].failed = failed;
+        }
+        r
+    });
+    let found = kinds(&analysis);
+    let named = [(K::RetryStorm, "GET mail.example/send".to_owned())];
+    assert_eq!(found, named, "{:?}", analysis.findings);
+}
+
+/// Few requests of each of several pages may be enough in all.
+#[test]
+fn what_several_steps_show_is_shown_by_all_their_requests() {
+    let queue = |n: u64| {
+        load(n, 4, |n| {
+            let mut r = page(n, (n % 4) as u16, 90.0);
+            r.spans[0].start = r.base + 80 * MS;
+            r
+        })
+    };
+    let (many, few) = (queue(80), queue(24));
+    assert_eq!(kinds(&many), [(K::SlowNetwork, "client → shop".to_owned())]);
+    assert_eq!((many.findings[0].confidence, many.findings[0].evidence["steps"]), (Confidence::High, 4.0));
+    assert_eq!(few.findings[0].confidence, Confidence::FewRequests(24));
+}

@@ -10,7 +10,7 @@ mod place;
 use super::codec::codec;
 use super::names::{NONE, Names};
 use super::result::Category;
-use super::row::Row;
+use super::row::{LISTENS, Row};
 use crate::record::SpanKind;
 use std::cmp::{Ordering, Reverse};
 
@@ -131,8 +131,32 @@ impl Forest {
             self.connect();
         }
         self.enter(names);
+        self.leave_listeners(rows);
         self.place(names);
         self.sort_kids();
+    }
+
+    /// A wait for the client during which the request does something else is no wait of the request: a stream listens all the time
+    /// for its client's going away.
+    fn leave_listeners(&mut self, rows: &[Row]) {
+        let listens = |node: &Node| rows.get(node.row as usize).is_some_and(|r| r.flags & LISTENS != 0);
+        let of_listeners = self.nodes.iter().filter(|n| n.parent != NONE && listens(n)).map(|n| n.parent);
+        let mut parents: Vec<u32> = of_listeners.collect();
+        parents.sort_unstable();
+        parents.dedup();
+        for parent in parents {
+            let kids = self.kids(parent).iter().map(|k| (*k, &self.nodes[*k as usize]));
+            let (listeners, others): (Vec<_>, Vec<_>) = kids.partition(|(_, kid)| listens(kid));
+            let mut begun: Vec<u64> = others.iter().map(|(_, kid)| kid.from).collect();
+            begun.sort_unstable();
+            let within = |from: u64, to: u64| {
+                begun.get(begun.partition_point(|b| *b <= from)).is_some_and(|b| *b < to)
+            };
+            let beside = listeners.iter().filter(|(_, kid)| within(kid.from, kid.to)).map(|(i, _)| *i);
+            for listener in beside.collect::<Vec<u32>>() {
+                self.nodes[listener as usize].flags |= OFF;
+            }
+        }
     }
 
     /// One tree of spans below a root of that kind, as all of one process: no orphans, wrappers, clocks or owners. What

@@ -27,8 +27,11 @@ impl Forest {
                 _ => true,
             };
             let (start, end) = (from.max(lower), to.min(upper));
-            let off = parent.flags & OFF != 0 || !waited || start > end || (start == end && from < to);
-            if parent.flags & OFF == 0 {
+            let off = (node.flags | parent.flags) & OFF != 0
+                || !waited
+                || start > end
+                || (start == end && from < to);
+            if (node.flags | parent.flags) & OFF == 0 {
                 let late_from = if waited { from.max(parent.to) } else { from };
                 self.repairs.async_tail += to.saturating_sub(late_from);
                 self.repairs.clipped += u64::from(!off && (start, end) != (from, to));

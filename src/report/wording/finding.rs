@@ -88,6 +88,15 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::BeforeStatements => {
             "no span records this wait: it is the service's own time right before its statements, in several pages and hardly elsewhere; the pool's metrics would settle it"
         }
+        Doubt::BusyMachine => {
+            "this machine had no free core, which makes several times as much of all code; measure it where there is one"
+        }
+        Doubt::NotByNumber => {
+            "how long it takes does not go with how many requests are there: a line or a proxy that is slow at times, or work that no request shows"
+        }
+        Doubt::Streamed => {
+            "most of it passes while the answer is under way, and a stream takes as long as it has something to say"
+        }
         Doubt::WrittenAfter => {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
         }
@@ -180,15 +189,23 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
 }
 
 /// Numbers whose names do not read by themselves.
-const EVIDENCE_NAMES: [(&str, &str); 8] = [
+const EVIDENCE_NAMES: [(&str, &str); 16] = [
     ("errors_p50", "p50 of failed requests"),
     ("others_p50", "p50 of the others"),
     ("errors_share", "failed requests"),
     ("joined_share", "requests with server spans"),
     ("orphans_share", "spans without their parent"),
-    ("held_up_share", "calls in which others had to wait"),
+    ("held_up_share", "share of the run in which it holds up its process"),
     ("steps", "steps that have it"),
     ("processes", "processes that do it"),
+    ("as_others_end_share", "waits that end as another request does"),
+    ("loop_calls", "calls of the loop"),
+    ("loop_statements", "statements of the loop"),
+    ("call_p10", "quickest tenth of its calls"),
+    ("call_p50", "median of its calls"),
+    ("other_calls_p50", "median of other calls"),
+    ("typical", "of typical requests"),
+    ("slow", "of slow requests"),
 ];
 
 /// The unit of a number is in its name: `_ms`, `_share`, `_bytes`, `_per_s`; else it is a plain number.
@@ -309,7 +326,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::SlowNetwork if c.category == Category::Transfer => Prose::from(
             "The head of the answer comes at once and its few bytes of body later. Send both in one write (two small writes wait for each other: Nagle's algorithm and delayed acknowledgements), set TCP_NODELAY, or make the body before the head if it is streamed.",
         ),
-        K::SlowNetwork => slow_network(c),
+        K::SlowNetwork => slow_network(finding),
         K::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
         ),
@@ -410,24 +427,34 @@ fn large_payload(finding: &Finding) -> Prose {
     let size = finding
         .evidence
         .iter()
-        .find(|(key, _)| key.ends_with("bytes"))
+        .find(|(key, _)| **key == "answer_bytes")
         .map(|(_, value)| number::bytes(*value));
     let out = match size {
         Some(size) => Prose::new().own(format!("An answer has {size} on average. ")),
         None => Prose::new(),
     };
-    out.own("Return fewer fields or a page at a time, or compress it.")
+    // Never what is done already.
+    match finding.evidence.contains_key("decompressed_bytes") {
+        true => out.own("It is compressed already: return fewer fields, or a page at a time."),
+        false => out.own("Return fewer fields or a page at a time, or compress it."),
+    }
 }
 
-fn slow_network(c: &Contributor) -> Prose {
+fn slow_network(finding: &Finding) -> Prose {
+    let c = &finding.contributor;
     let side = if c.service.is_empty() {
         Prose::from("the client")
     } else {
         Prose::new().short_name(&c.service, 32)
     };
-    Prose::from("This is time that ")
-        .then(side)
-        .own(" waited while the callee had no span open: a full accept queue or too few workers there, a proxy between, or a slow line. Compare with the callee's busy workers first.")
+    let out = Prose::from("This is time that ").then(side).own(" waited while the callee had no span open");
+    // No advice to look where the numbers say that it is not.
+    match finding.confidence {
+        Confidence::Inferred(Doubt::NotByNumber) => out.own(
+            ". It does not grow with the number of requests that are there, so look at the way first: a proxy or load balancer between, or a line that is slow at times.",
+        ),
+        _ => out.own(": a full accept queue or too few workers there, a proxy between, or a slow line. Compare with the callee's busy workers first."),
+    }
 }
 
 /// The numbers that show it: the usual ones as words, in an order that reads, then any others by their names.

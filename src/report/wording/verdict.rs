@@ -43,6 +43,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
     out = match finding.kind {
         FindingKind::RateLimited => out.own("a rate limit"),
         FindingKind::PoolWait => out.own("the wait for a connection of the pool"),
+        FindingKind::Queueing if contributor.category == Category::Network => {
+            out.own("requests that wait for their turn")
+        }
         FindingKind::LargePayload => out.own("the size of its answers"),
         FindingKind::NPlusOneCall | FindingKind::SequentialCalls | FindingKind::ChattyService
             if contributor.category != Category::External =>
