@@ -68,7 +68,7 @@ pub fn compared() {
     let mut run = |i: u64| {
         let mut times = |n: u64, ms: f64| {
             let p50 = ms * (0.04 * random.normal()).exp();
-            Times { n, mean: 1.2 * p50, p50, p95: 2.0 * p50, p99: 3.0 * p50 }
+            Times { n, mean: 1.2 * p50, p25: 0.9 * p50, p50, p95: 2.0 * p50, p99: 3.0 * p50 }
         };
         let operation = |o: usize| OperationSummary {
             key: OperationKey { service: "shop".into(), name: name(o).into(), kind: "server".into() },

@@ -15,6 +15,8 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
+/// A step by its journey and its name.
+type StepKey = (Arc<str>, Arc<str>);
 /// A step in the runs of both sides; none where a run does not have it.
 type StepRuns = (Vec<Option<StepSummary>>, Vec<Option<StepSummary>>);
 /// The same of an operation.
@@ -68,15 +70,15 @@ pub(super) fn changed(
     Changed { steps: steps.collect(), operations, whole }
 }
 
-fn step_runs(base: &[RunSummary], head: &[RunSummary]) -> Vec<((Arc<str>, Arc<str>), StepRuns)> {
-    let mut keys: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+fn step_runs(base: &[RunSummary], head: &[RunSummary]) -> Vec<(StepKey, StepRuns)> {
+    let mut keys: Vec<StepKey> = Vec::new();
     for step in base.iter().chain(head).flat_map(|run| &run.steps) {
         let key = (step.journey.clone(), step.name.clone());
         if !keys.contains(&key) {
             keys.push(key);
         }
     }
-    let of = |runs: &[RunSummary], key: &(Arc<str>, Arc<str>)| -> Vec<Option<StepSummary>> {
+    let of = |runs: &[RunSummary], key: &StepKey| -> Vec<Option<StepSummary>> {
         let same = |s: &&StepSummary| s.journey == key.0 && s.name == key.1;
         runs.iter().map(|run| run.steps.iter().find(same).cloned()).collect()
     };
@@ -89,7 +91,7 @@ fn step_rows((base, head): &StepRuns) -> [Option<Row>; 3] {
     [0, 1, 2].map(|q| row(&times(base), &times(head), q))
 }
 
-fn step_change((journey, name): (Arc<str>, Arc<str>), (b, h): &StepRuns, latency: Changes) -> StepChange {
+fn step_change((journey, name): StepKey, (b, h): &StepRuns, latency: Changes) -> StepChange {
     let side = |runs: &[Option<StepSummary>], f: &dyn Fn(&StepSummary) -> f64| {
         runs.iter().flatten().map(f).sum::<f64>()
     };

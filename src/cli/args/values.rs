@@ -67,6 +67,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     Ok((number * factor) as u64)
 }
 
+/// An address to listen at: a number and a port. `localhost` is 127.0.0.1, as everybody means it.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let numbered = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let parsed = numbered.as_deref().unwrap_or(text).parse();
+    parsed.map_err(|_| format!("`{text}` is no address with a port; write one such as 127.0.0.1:4317"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,11 +97,4 @@ mod tests {
         assert!(parse_duration("0s").is_err());
         assert!(parse_duration("").is_err());
     }
-}
-
-/// An address to listen at: a number and a port. `localhost` is 127.0.0.1, as everybody means it.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
-    let numbered = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let parsed = numbered.as_deref().unwrap_or(text).parse();
-    parsed.map_err(|_| format!("`{text}` is no address with a port; write one such as 127.0.0.1:4317"))
 }
