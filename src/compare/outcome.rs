@@ -76,7 +76,7 @@ pub struct Change {
 }
 
 /// The quantiles that are compared, in the order in which they are told. The lower quartile is what other programs of the machine
-/// touch least: a wait of 40 ms differs from run to run by a tenth of what its median does.
+/// touch least: that of a wait differs from run to run by a third of what its median does.
 pub const QUANTILES: [&str; 3] = ["p50", "p95", "p25"];
 
 /// The changes of those quantiles; none where it was not tested.
