@@ -3,7 +3,6 @@ HTTP) asks for. After each group the next good request is served, the receiver's
 ledger adds up.
 """
 
-import contextlib
 import gzip
 import http.client
 import json
@@ -158,22 +157,24 @@ class Receiver:
 
         A server that has answered and closes while bytes are still on their way resets the connection, and its answer may be
         lost with them: that is asked again, a few times."""
-        for _ in range(6):
+        for _ in range(20):
             with socket.create_connection(("127.0.0.1", self.http), timeout=seconds) as stream:
-                answer = b""
+                answer, broken = b"", False
                 try:
-                    # A peer that has answered and closed does not take the rest; its answer is there all the same.
-                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    # A peer that has answered and closed does not take the rest; its answer may be there all the same.
+                    try:
                         stream.sendall(data)
                         stream.shutdown(socket.SHUT_WR)
+                    except OSError:
+                        broken = True
                     while more := stream.recv(65536):
                         answer += more
                 except (ConnectionResetError, BrokenPipeError):
-                    if not answer:
-                        continue
+                    broken = True
                 except OSError:
                     pass
-                return answer
+                if answer or not broken:
+                    return answer
         return b""
 
     def served(self) -> bool:
