@@ -1,8 +1,8 @@
 """`hotspan ci` and `hotspan compare` end to end with the demo shop: what is slower is named, and what is not raises no alarm.
 
-Two shops run side by side, base and head; `hotspan ci` loads them in turn. In head the payment API takes 5, 10 or 20 % longer
-for a charge (HOTSPAN_DEMO_CHARGE_MS), or the product list has an N+1, or nothing differs. One more case starts and ends both
-versions itself.
+`hotspan ci` starts a shop for each run, base and head in turn, and ends it. In head the payment API takes 5, 10 or 20 % longer
+for a charge (HOTSPAN_DEMO_CHARGE_MS), or the product list has an N+1, or nothing differs. A process of its own for each run
+matters: two that go on for a whole comparison can differ for as long by where their memory lies.
 
     HOTSPAN_GATE_TRIALS=20 HOTSPAN_GATE_UNCHANGED=40 tests/stack/run gate      all trials of docs/compare.md: some hours
     HOTSPAN_GATE_SHORT=1 tests/stack/run gate        what needs no quiet machine, within two minutes: for each change
@@ -69,7 +69,7 @@ journeys:
 
 
 class Shops:
-    """Two shops, whose spans go to the receiver that `hotspan ci` opens."""
+    """Base and head of the shop, whose spans go to the receiver that `hotspan ci` opens."""
 
     def __init__(self, suite: Suite):
         self.suite = suite
@@ -84,23 +84,28 @@ class Shops:
             "HOTSPAN_DEMO_CHARGE_MS": f"{charge_ms:.0f}",
         }
 
-    def start(self, name: str, fault: str, charge_ms: float):
+    def sides(self, base: str, head: str) -> list:
+        """The options for two versions that `hotspan ci` starts and ends for each run."""
         (port,) = free_ports(1)
-        command = [hotspan_binary(), "demo", "--serve", f"{HOST}:{port}", "--fault", fault]
-        process = self.suite.start(name, command, env=self.environment(charge_ms))
-        wait_for_port(port, process, seconds=120)
-        return process, f"http://{HOST}:{port}"
+        target = f"http://{HOST}:{port}"
+        return ["--base-command", f"{base} {HOST}:{port}", "--head-command", f"{head} {HOST}:{port}",
+                "--ready", f"{target}/products/1", "--base-url", target, "--head-url", target]  # fmt: skip
 
-    def gate(self, name: str, seed: int, *more, pairs=PAIRS, env=None):
+    def gate(self, name: str, seed: int, *more, pairs=PAIRS):
         out = self.suite.folder / name
         let_pass = [part for reason in ALLOW if reason for part in ("--allow", reason)]
         ran = self.suite.hotspan(
             "ci", self.scenario, "--out", out, "--seed", seed, "--pairs", pairs, "--max-pairs", max(pairs, MAX_PAIRS if pairs == PAIRS else 0),
             "--warm-up", "2s", "--otlp-grpc", f"{HOST}:{self.grpc}", "--otlp-http", f"{HOST}:{self.http}", *let_pass, *more,
-            env=env, timeout=(SECONDS + 40) * 6 * max(pairs, MAX_PAIRS) + 120,
+            env={"OTEL_BSP_SCHEDULE_DELAY": "500"}, timeout=(SECONDS + 40) * 6 * max(pairs, MAX_PAIRS) + 120,
         )  # fmt: skip
         document = out / "compare.json"
         return ran, json.loads(document.read_text()) if document.exists() else None
+
+
+def shop(charge_ms: float = CHARGE_MS, fault: str = "none") -> str:
+    """The command of a shop, up to its address."""
+    return f"HOTSPAN_DEMO_CHARGE_MS={charge_ms:.0f} exec {hotspan_binary()} demo --fault {fault} --serve"
 
 
 def slower_operations(result: dict) -> list:
@@ -128,52 +133,44 @@ def said(ran, result) -> str:
 
 
 def trials(suite: Suite, shops: Shops, rows: list) -> None:
-    base, base_url = shops.start("base", "none", CHARGE_MS)
     for percent in SIZES:
-        head, head_url = shops.start(f"head-{percent}", "none", CHARGE_MS * (1 + percent / 100))
         named, last = 0, ""
         for trial in range(TRIALS):
-            ran, result = shops.gate(f"slower-{percent}-{trial}", 100 + trial, "--base-url", base_url, "--head-url", head_url)
+            ran, result = shops.gate(f"slower-{percent}-{trial}", 100 + trial, *shops.sides(shop(), shop(CHARGE_MS * (1 + percent / 100))))
             good = ran.code == 99 and result is not None and names_the_charge(result)
             named, last = named + good, said(ran, result)
             print(f"  {percent} %, trial {trial + 1}: {'named' if good else 'not named'}: {last}", flush=True)
         needed = NEEDED[percent] * TRIALS / 20
         suite.check(f"{percent} % slower: named in {named} of {TRIALS}, at least {needed:.0f}", named >= needed, last)
         rows.append(f"| payment {percent} % slower | {TRIALS} | {named} named |")
-        suite.stop(head)
     if "n_plus_one" not in SKIP:
-        many_calls(suite, shops, base_url, rows)
+        many_calls(suite, shops, rows)
     if UNCHANGED:
-        unchanged(suite, shops, base_url, rows)
-    suite.stop(base)
+        unchanged(suite, shops, rows)
 
 
-def many_calls(suite: Suite, shops: Shops, base_url: str, rows: list) -> None:
-    head, head_url = shops.start("head-n-plus-one", "n_plus_one", CHARGE_MS)
+def many_calls(suite: Suite, shops: Shops, rows: list) -> None:
     named, last = 0, ""
     for trial in range(TRIALS):
-        ran, result = shops.gate(f"n-plus-one-{trial}", 200 + trial, "--base-url", base_url, "--head-url", head_url)
+        ran, result = shops.gate(f"n-plus-one-{trial}", 200 + trial, *shops.sides(shop(), shop(fault="n_plus_one")))
         alarms = [each for each in (result or {"structure": []})["structure"] if each["alarm"]]
         good = ran.code == 99 and any("review" in each["name"] and each["kind"] == "more_calls" for each in alarms)
         named, last = named + good, said(ran, result)
-        print(f"  N+1, trial {trial + 1}: {last}", flush=True)
+        print(f"  N+1, trial {trial + 1}: {'named' if good else 'not named'}: {last}", flush=True)
     suite.check(f"an N+1: named in {named} of {TRIALS}", named == TRIALS, last)
     rows.append(f"| an N+1 | {TRIALS} | {named} named |")
-    suite.stop(head)
 
 
-def unchanged(suite: Suite, shops: Shops, base_url: str, rows: list) -> None:
-    head, head_url = shops.start("head-same", "none", CHARGE_MS)
+def unchanged(suite: Suite, shops: Shops, rows: list) -> None:
     alarms, invalid, last = 0, 0, ""
     for trial in range(UNCHANGED):
-        ran, result = shops.gate(f"unchanged-{trial}", 300 + trial, "--base-url", base_url, "--head-url", head_url)
+        ran, result = shops.gate(f"unchanged-{trial}", 300 + trial, *shops.sides(shop(), shop()))
         alarms, invalid = alarms + (ran.code == 99), invalid + (ran.code != 99 and ran.code != 0)
         last = said(ran, result)
         print(f"  unchanged, trial {trial + 1}: exit {ran.code}: {last}", flush=True)
     suite.check(f"nothing changed: {alarms} alarms in {UNCHANGED}, at most 1 of 40", alarms <= UNCHANGED // 40, last)
     suite.check("nothing changed: every comparison has a verdict", invalid == 0, last)
     rows.append(f"| nothing | {UNCHANGED} | {alarms} alarms |")
-    suite.stop(head)
 
 
 def duet(suite: Suite, shops: Shops) -> None:
@@ -204,17 +201,7 @@ def duet(suite: Suite, shops: Shops) -> None:
 
 def commands(suite: Suite, shops: Shops) -> None:
     """`ci` starts and ends both versions by itself; the folders that it leaves are compared again by `compare`."""
-    (port,) = free_ports(1)
-    target = f"http://{HOST}:{port}"
-
-    def shop(ms: int) -> str:
-        return f"HOTSPAN_DEMO_CHARGE_MS={ms} exec {hotspan_binary()} demo --serve {HOST}:{port} --fault none"
-
-    ran, result = shops.gate(
-        "commands", 1, "--base-command", shop(CHARGE_MS), "--head-command", shop(2 * CHARGE_MS),
-        "--ready", f"{target}/products/1", "--base-url", target, "--head-url", target,
-        *(["--no-confirm"] if SHORT else []), pairs=2, env={"OTEL_BSP_SCHEDULE_DELAY": "500"},
-    )  # fmt: skip
+    ran, result = shops.gate("commands", 1, *shops.sides(shop(), shop(2 * CHARGE_MS)), *(["--no-confirm"] if SHORT else []), pairs=2)
     result = result or {"operations": [], "steps": []}
     if SHORT:
         suite.check("commands: what takes longer is in the payment", ran.code in (0, 99) and divides_to_the_charge(result), str(ran))

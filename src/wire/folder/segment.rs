@@ -14,6 +14,11 @@ pub(super) const SEGMENT_MAX: u64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
 /// Payloads of this many bytes go to the system from where they are: copying them would cost more than the call.
 const DIRECT: usize = 64 << 10;
+/// Space on the disk is taken ahead in steps of as much as a segment has already, within these bounds: a file system finds
+/// room for many megabytes at once much cheaper than page by page, and a short run takes no more than it needs.
+const AHEAD: std::ops::RangeInclusive<u64> = 4 << 20..=64 << 20;
+/// A disk with less than this free is not asked for space ahead: what one segment holds another could not use.
+const FREE: u64 = 1 << 30;
 
 /// The system's files, or in tests a disk with a size.
 pub(super) trait Disk: Send {
@@ -25,6 +30,8 @@ pub(super) trait SegmentFile: Send {
     /// Appends as much of both as the system takes, the first before the second.
     fn append(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize>;
     fn cut(&mut self, len: u64) -> io::Result<()>;
+    /// Takes space for `more` bytes beyond `len`, without making the file longer; false where that is not to be had.
+    fn take_space(&mut self, len: u64, more: u64) -> bool;
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -48,6 +55,16 @@ impl SegmentFile for File {
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.set_len(len)
     }
+    #[cfg(target_os = "linux")]
+    fn take_space(&mut self, len: u64, more: u64) -> bool {
+        use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+        let free = fstatvfs(&*self).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        free >= FREE && fallocate(&*self, FallocateFlags::KEEP_SIZE, len, more).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    fn take_space(&mut self, _len: u64, _more: u64) -> bool {
+        false
+    }
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
@@ -62,6 +79,8 @@ pub(super) struct SegmentWriter {
     index: u32,
     /// Bytes of the open segment that are on disk, all of them whole frames.
     len: u64,
+    /// How far space has been taken; nothing is asked for where the system gave none.
+    taken: Option<u64>,
     max: u64,
     buffer: Vec<u8>,
     /// End of each frame in the buffer, and what is in it.
@@ -70,7 +89,17 @@ pub(super) struct SegmentWriter {
 
 impl SegmentWriter {
     pub fn new(dir: PathBuf, disk: Box<dyn Disk>, max: u64) -> SegmentWriter {
-        SegmentWriter { dir, disk, file: None, index: 0, len: 0, max, buffer: Vec::new(), frames: Vec::new() }
+        SegmentWriter {
+            dir,
+            disk,
+            file: None,
+            index: 0,
+            len: 0,
+            taken: Some(0),
+            max,
+            buffer: Vec::new(),
+            frames: Vec::new(),
+        }
     }
 
     /// A writer whose first segment comes after all that are in the folder.
@@ -116,6 +145,7 @@ impl SegmentWriter {
 
     /// Hands the buffer and then `payload`, which ends its last frame, to the system.
     fn write_out(&mut self, payload: &[u8]) -> Result<(), FolderError> {
+        self.take_space((self.buffer.len() + payload.len()) as u64);
         let (written, error) = self.write_all(payload);
         let kept =
             self.frames.iter().map(|(end, _)| *end).take_while(|end| *end <= written).last().unwrap_or(0);
@@ -131,6 +161,7 @@ impl SegmentWriter {
         let Some(source) = error else { return Ok(()) };
         // A segment with a torn end stays readable up to there; what comes later needs a new one.
         let cut = self.file.as_mut().map(|file| file.cut(self.len));
+        self.taken = None;
         if self.len < SEGMENT_HEADER as u64 || matches!(cut, Some(Err(_))) {
             self.close();
         }
@@ -160,7 +191,30 @@ impl SegmentWriter {
         (written, None)
     }
 
+    /// Takes space ahead where the next bytes need more than was taken.
+    fn take_space(&mut self, next: u64) {
+        let (Some(file), Some(taken)) = (&mut self.file, self.taken) else { return };
+        if self.len < *AHEAD.start() || self.len + next <= taken {
+            return;
+        }
+        let more =
+            self.len.clamp(*AHEAD.start(), *AHEAD.end()).min(self.max.saturating_sub(self.len)).max(next);
+        self.taken = file.take_space(self.len, more).then_some(self.len + more);
+    }
+
+    /// Gives back the space that was taken and not used.
+    fn give_back(&mut self) {
+        if let (Some(file), Some(taken)) = (&mut self.file, self.taken)
+            && taken > self.len
+        {
+            // Nothing that was written is at stake: at worst the file takes more of the disk than it is long.
+            let _ = file.cut(self.len);
+        }
+        self.taken = Some(0);
+    }
+
     fn close(&mut self) {
+        self.give_back();
         if self.file.take().is_some() {
             self.index += 1;
         }
@@ -170,6 +224,7 @@ impl SegmentWriter {
     /// Flushes and asks the system to put everything on the medium.
     pub fn finish(&mut self) -> Result<(), FolderError> {
         let result = self.flush();
+        self.give_back();
         let synced = match &mut self.file {
             Some(file) => file.sync(),
             None => Ok(()),

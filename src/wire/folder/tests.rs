@@ -256,6 +256,9 @@ impl SegmentFile for SmallFile {
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.1.cut(len)
     }
+    fn take_space(&mut self, len: u64, more: u64) -> bool {
+        self.1.take_space(len, more)
+    }
     fn sync(&mut self) -> io::Result<()> {
         self.1.sync()
     }
@@ -318,6 +321,72 @@ fn large_messages_between_small_ones_are_kept_whole_whatever_the_disk_takes() {
         assert!(kept.is_sorted_by_key(|(_, bytes, _)| bytes[0]));
         assert_eq!(kept.len() == 6, room >= all as u64 + 200, "room for {room}");
     }
+}
+
+/// Blocks of a disk that are as good as endless: what was asked for and what is cut off.
+struct WideDisk(Arc<AtomicU64>);
+struct WideFile(Arc<AtomicU64>, Box<dyn SegmentFile>);
+
+impl Disk for WideDisk {
+    fn create(&mut self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(WideFile(self.0.clone(), SystemDisk.create(path)?)))
+    }
+}
+
+impl SegmentFile for WideFile {
+    fn append(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        self.1.append(first, second)
+    }
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.0.store(0, Ordering::Relaxed);
+        self.1.cut(len)
+    }
+    fn take_space(&mut self, len: u64, more: u64) -> bool {
+        let before = self.0.fetch_max(len + more, Ordering::Relaxed);
+        assert!(
+            before < len + more && more <= 64 << 20 && len + more <= 20 << 20,
+            "{len} {more} after {before}"
+        );
+        true
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.1.sync()
+    }
+}
+
+#[test]
+fn space_that_was_taken_ahead_is_given_back() {
+    let (_temp, dir) = folder();
+    let taken = Arc::new(AtomicU64::new(0));
+    let disk = || Box::new(WideDisk(taken.clone())) as Box<dyn Disk>;
+    let mut writer = RunWriter::create_on(&dir, &run(), disk, 20 << 20).unwrap();
+    let message = vec![7; 200_000];
+    let mut most = 0;
+    for n in 0..150 {
+        writer.append_spans(Encoding::Protobuf, &message, 10).unwrap();
+        let now = taken.load(Ordering::Relaxed);
+        assert_eq!(now > 0, n % 104 > 20, "only a file of some megabytes is worth it: message {n}");
+        most = most.max(now);
+    }
+    assert!(most > 16 << 20, "{most}");
+    writer.finish(&run()).unwrap();
+    assert_eq!(taken.load(Ordering::Relaxed), 0);
+    let (_, kept, notes) = read(&dir);
+    assert!(kept.len() == 150 && notes == 0 && kept.iter().all(|(_, bytes, _)| *bytes == message));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_finished_segment_takes_no_more_of_the_disk_than_it_is_long() {
+    use std::os::unix::fs::MetadataExt;
+    let (_temp, dir) = folder();
+    let mut writer = RunWriter::create(&dir, &run()).unwrap();
+    for _ in 0..60 {
+        writer.append_spans(Encoding::Protobuf, &vec![7; 200_000], 10).unwrap();
+    }
+    writer.finish(&run()).unwrap();
+    let segment = fs::metadata(dir.join(SPANS_DIR).join(super::segment_name(0))).unwrap();
+    assert!(segment.len() > 12_000_000 && segment.blocks() * 512 < segment.len() + (1 << 20), "{segment:?}");
 }
 
 #[test]
