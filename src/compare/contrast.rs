@@ -21,6 +21,9 @@ pub(super) struct Row {
     pub head: Vec<f64>,
     /// How wide values lie within a run, as a logarithm; NaN where unknown.
     pub width: f64,
+    /// The same of each run, no logarithm; empty where unknown.
+    pub base_widths: Vec<f64>,
+    pub head_widths: Vec<f64>,
 }
 
 /// A difference of logarithms, not yet moderated.
@@ -50,7 +53,7 @@ impl Row {
     pub fn logs(base: Vec<f64>, head: Vec<f64>) -> Row {
         let log =
             |values: Vec<f64>| values.into_iter().map(|v| if v > 0.0 { v.ln() } else { f64::NAN }).collect();
-        Row { base: log(base), head: log(head), width: f64::NAN }
+        Row { base: log(base), head: log(head), width: f64::NAN, ..Row::default() }
     }
 
     /// Whether every run has it.
@@ -62,7 +65,7 @@ impl Row {
     /// The difference; none where a side has no value.
     pub fn difference(&self, design: Design) -> Option<Difference> {
         let still = |side: &[f64]| vec![0.0; side.len()];
-        let nothing = Row { base: still(&self.base), head: still(&self.head), width: f64::NAN };
+        let nothing = Row { base: still(&self.base), head: still(&self.head), ..Row::default() };
         Some(Sums::of(self, &nothing, design)?.difference(0.0))
     }
 
@@ -104,7 +107,7 @@ pub(super) fn common_factor<'a>(rows: impl Iterator<Item = &'a Row>, design: Des
             let of_pair =
                 |k: usize| median(&mut rows.iter().map(|r| r.head[k] - r.base[k]).collect::<Vec<_>>());
             let head: Option<Vec<f64>> = (0..nb.min(nh)).map(of_pair).collect();
-            Some(Row { base: vec![0.0; nb], head: head?, width: f64::NAN })
+            Some(Row { base: vec![0.0; nb], head: head?, width: f64::NAN, ..Row::default() })
         }
         Design::Unpaired => {
             let middles: Vec<f64> = rows
@@ -119,7 +122,7 @@ pub(super) fn common_factor<'a>(rows: impl Iterator<Item = &'a Row>, design: Des
             };
             let base: Option<Vec<f64>> = (0..nb).map(|i| of_run(&|r| r.base[i])).collect();
             let head: Option<Vec<f64>> = (0..nh).map(|i| of_run(&|r| r.head[i])).collect();
-            Some(Row { base: base?, head: head?, width: f64::NAN })
+            Some(Row { base: base?, head: head?, width: f64::NAN, ..Row::default() })
         }
     }
 }
@@ -193,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(base: &[f64], head: &[f64]) -> Row {
-        Row { base: base.to_vec(), head: head.to_vec(), width: f64::NAN }
+        Row { base: base.to_vec(), head: head.to_vec(), width: f64::NAN, ..Row::default() }
     }
 
     /// Student's own data (The probable error of a mean, 1908): ten patients, two drugs; t = 4.0621 with 9 degrees of freedom

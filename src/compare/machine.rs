@@ -7,6 +7,7 @@
 //! estimated as by DerSimonian and Laird 1986). Where all follow alike this is the subtraction and costs nothing.
 
 use super::contrast::{Design, Difference, Row};
+use super::weights;
 use crate::stats::Prior;
 
 /// Fewer operations do not show how differently they follow.
@@ -37,33 +38,43 @@ pub(super) struct Sums {
 
 impl Sums {
     pub fn of(row: &Row, factor: &Row, design: Design) -> Option<Sums> {
-        let known = |mine: &[f64], common: &[f64]| -> Vec<(f64, f64)> {
-            let both = mine.iter().zip(common).map(|(y, x)| (*y, *x));
-            both.filter(|(y, x)| y.is_finite() && x.is_finite()).collect()
+        let known = |mine: &[f64], common: &[f64], weights: Vec<f64>| -> Vec<(f64, f64, f64)> {
+            let weights = weights.into_iter().chain(std::iter::repeat(1.0));
+            let all = mine.iter().zip(common).zip(weights).map(|((y, x), w)| (*y, *x, w));
+            all.filter(|(y, x, _)| y.is_finite() && x.is_finite()).collect()
         };
         let less = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
         let groups = match design {
             Design::Paired => {
-                vec![known(&less(&row.head, &row.base), &less(&factor.head, &factor.base))]
+                let weights = weights::of_pairs(&row.base_widths, &row.head_widths);
+                vec![known(&less(&row.head, &row.base), &less(&factor.head, &factor.base), weights)]
             }
-            Design::Unpaired => vec![known(&row.base, &factor.base), known(&row.head, &factor.head)],
+            Design::Unpaired => vec![
+                known(&row.base, &factor.base, weights::of_runs(&row.base_widths)),
+                known(&row.head, &factor.head, weights::of_runs(&row.head_widths)),
+            ],
         };
         let mut sums =
             Sums { y: 0.0, x: 0.0, yy: 0.0, xy: 0.0, xx: 0.0, scale: 0.0, df: 0.0, known: row.known() };
         for group in groups {
-            let n = group.len() as f64;
             if group.is_empty() {
                 return None;
             }
-            let (y, x) = group.iter().fold((0.0, 0.0), |(y, x), v| (y + v.0 / n, x + v.1 / n));
+            let runs = group.len() as f64;
+            let (n, squares) = group.iter().fold((0.0, 0.0), |(n, s), v| (n + v.2, s + v.2 * v.2));
+            // The variance of one that counts fully, and of the mean, as if all were equally noisy: a run that counts less is that
+            // at least, so neither is guessed too small.
+            let all = if runs > 1.0 { (runs - 1.0) / (n - squares / n) } else { 1.0 };
+            let (y, x) = group.iter().fold((0.0, 0.0), |(y, x), v| (y + v.2 * v.0 / n, x + v.2 * v.1 / n));
             // Head less base: the last group less the one before it.
             (sums.y, sums.x) = (y - sums.y, x - sums.x);
-            for (own, common) in group {
-                let (dy, dx) = (own - y, common - x);
-                (sums.yy, sums.xy, sums.xx) = (sums.yy + dy * dy, sums.xy + dy * dx, sums.xx + dx * dx);
+            for (own, common, w) in group {
+                let (dy, dx, w) = (own - y, common - x, all * w);
+                (sums.yy, sums.xy, sums.xx) =
+                    (sums.yy + w * dy * dy, sums.xy + w * dy * dx, sums.xx + w * dx * dx);
             }
-            sums.scale += 1.0 / n;
-            sums.df += n - 1.0;
+            sums.scale += squares / (n * n);
+            sums.df += runs - 1.0;
         }
         Some(sums)
     }
@@ -150,13 +161,13 @@ mod tests {
             let of = |run: usize, random: &mut Random| machine[run] + 0.05 * random.normal();
             let base = (0..pairs).map(|k| of(2 * k, random)).collect();
             let head = (0..pairs).map(|k| of(2 * k + 1, random)).collect();
-            Row { base, head, width: 0.0 }
+            Row { base, head, width: 0.0, ..Row::default() }
         };
         let mut rows: Vec<Row> = (0..19).map(|_| calculates(random)).collect();
         let waits = |more: f64, random: &mut Random| {
             (0..pairs).map(|_| 3.7 + more + 0.003 * random.normal()).collect::<Vec<f64>>()
         };
-        rows.push(Row { base: waits(0.0, random), head: waits(0.1, random), width: -3.0 });
+        rows.push(Row { base: waits(0.0, random), head: waits(0.1, random), width: -3.0, ..Row::default() });
         rows
     }
 
@@ -197,7 +208,7 @@ mod tests {
         let factor = common_factor(rows.iter(), Design::Paired).unwrap();
         let there: Vec<Option<&Row>> = rows.iter().map(Some).collect();
         assert!(without(&there, &factor, Design::Paired).iter().flatten().all(|(d, _)| d.df == 2.0));
-        let still = Row { base: vec![0.0; 3], head: vec![0.2; 3], width: f64::NAN };
+        let still = Row { base: vec![0.0; 3], head: vec![0.2; 3], width: f64::NAN, ..Row::default() };
         let out = without(&[Some(&rows[0]), None], &still, Design::Paired);
         assert!(out[0].unwrap().0.by.is_finite() && out[1].is_none());
     }

@@ -17,6 +17,7 @@ mod summary;
 mod tested;
 mod validity;
 mod verdict;
+mod weights;
 
 #[cfg(test)]
 mod simulation;

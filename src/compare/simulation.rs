@@ -254,7 +254,8 @@ fn ten_slower_operations_are_seen() {
 #[test]
 fn a_longer_wait_is_seen_on_a_busy_machine() {
     let tally = simulate(&World { slower: (1, 1.1), ..BUSY }, 120, 5);
-    assert!(tally.power() >= 80.0 && tally.any_false() <= 13.0, "{tally:?}");
+    // One in eleven cries wolf before it is confirmed (docs/compare.md); four standard deviations of 120 more would be a fault.
+    assert!(tally.power() >= 80.0 && tally.any_false() <= 19.5, "{tally:?}");
     assert!((92.0..=98.0).contains(&tally.coverage()), "{tally:?}");
     let nothing = simulate(&BUSY, 60, 6);
     assert!(nothing.any_false() <= 12.0, "{nothing:?}");
@@ -290,7 +291,8 @@ fn rivals(base: &[RunSummary], head: &[RunSummary]) -> [Vec<bool>; 7] {
     let (mut paired, mut welch, mut limit, mut ranks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for i in 0..n {
         let (b, h) = (logs(base, i), logs(head, i));
-        let row = super::contrast::Row { base: b.clone(), head: h.clone(), width: f64::NAN };
+        let row =
+            super::contrast::Row { base: b.clone(), head: h.clone(), width: f64::NAN, ..Default::default() };
         let alone = row.difference(Design::Paired).unwrap().alone();
         paired.push(alone.slower_by_chance());
         ranks.push(h.iter().map(|x| b.iter().filter(|y| x < y).count()).sum::<usize>() <= FASTER);

@@ -13,21 +13,29 @@ pub(super) fn row(base: &[Option<Times>], head: &[Option<Times>], quantile: usiz
         Some(t) if t.n >= VALUES_MIN[quantile] => [t.p50, t.p95, t.p25][quantile],
         _ => f64::NAN,
     };
-    // How densely values lie about a quantile is what its noise goes with: median over lower quartile for these two, 95th percentile
-    // over median for that one, and for all of reports without lower quartiles.
-    let widths: Vec<f64> = base
-        .iter()
-        .chain(head)
-        .flatten()
-        .map(|t| if quantile == 1 || t.p25 <= 0.0 { (t.p50, t.p95) } else { (t.p25, t.p50) })
-        .filter(|(low, _)| *low > 0.0)
-        .map(|(low, high)| (high / low - 1.0).max(NARROWEST).ln())
-        .collect();
-    let width = widths.iter().sum::<f64>() / widths.len() as f64;
+    let (base_widths, head_widths) = (widths(base, quantile), widths(head, quantile));
+    let known: Vec<f64> = base_widths.iter().chain(&head_widths).copied().filter(|w| w.is_finite()).collect();
+    let width = known.iter().map(|width| width.ln()).sum::<f64>() / known.len() as f64;
     let base: Vec<f64> = base.iter().map(value).collect();
     let head: Vec<f64> = head.iter().map(value).collect();
     let mut known: Vec<f64> = base.iter().chain(&head).copied().filter(|v| v.is_finite()).collect();
-    (median(&mut known)? >= SHORTEST_MS).then(|| Row { width, ..Row::logs(base, head) })
+    (median(&mut known)? >= SHORTEST_MS).then(|| Row {
+        width,
+        base_widths,
+        head_widths,
+        ..Row::logs(base, head)
+    })
+}
+
+/// How densely values lie about a quantile, in each run: its noise goes with that. Median over lower quartile for these two, 95th
+/// percentile over median for that one, and for all of reports without lower quartiles. NaN where a run does not tell.
+fn widths(runs: &[Option<Times>], quantile: usize) -> Vec<f64> {
+    let width = |times: &Option<Times>| {
+        let t = times.as_ref()?;
+        let (low, high) = if quantile == 1 || t.p25 <= 0.0 { (t.p50, t.p95) } else { (t.p25, t.p50) };
+        (low > 0.0).then(|| (high / low - 1.0).max(NARROWEST))
+    };
+    runs.iter().map(|times| width(times).unwrap_or(f64::NAN)).collect()
 }
 
 /// Geometric mean of what is above zero.

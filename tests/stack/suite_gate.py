@@ -7,7 +7,7 @@ matters: two that go on for a whole comparison can differ for as long by where t
     HOTSPAN_GATE_TRIALS=20 HOTSPAN_GATE_UNCHANGED=40 tests/stack/run gate      all trials of docs/compare.md: some hours
     HOTSPAN_GATE_SHORT=1 tests/stack/run gate        what needs no quiet machine, within two minutes: for each change
     HOTSPAN_GATE_SECONDS=8 HOTSPAN_GATE_PAIRS=5 HOTSPAN_GATE_ALLOW=…           length of a run, pairs, what to let pass
-    HOTSPAN_GATE_MAX_PAIRS=10      go on so far while it is undecided, as `hotspan ci` does by default; here it stops at PAIRS
+    HOTSPAN_GATE_MAX_PAIRS=10      go on so far while it is undecided, as `hotspan ci` does by default; with one trial it stops at PAIRS
     HOTSPAN_GATE_SIZES=20,10,5 HOTSPAN_GATE_SKIP=n_plus_one,commands         parts of the trials, for several goes
 
 By default one trial of 20 %, of the N+1 and of no change. With many trials: the slower call must be named in 18 of 20 at 20 % and
@@ -26,7 +26,7 @@ TRIALS = int(os.environ.get("HOTSPAN_GATE_TRIALS", "1"))
 UNCHANGED = int(os.environ.get("HOTSPAN_GATE_UNCHANGED", "1"))
 SECONDS = int(os.environ.get("HOTSPAN_GATE_SECONDS", "8"))
 PAIRS = int(os.environ.get("HOTSPAN_GATE_PAIRS", "5"))
-MAX_PAIRS = int(os.environ.get("HOTSPAN_GATE_MAX_PAIRS", PAIRS))
+MAX_PAIRS = int(os.environ.get("HOTSPAN_GATE_MAX_PAIRS", 10 if TRIALS > 1 or UNCHANGED > 1 else PAIRS))
 RATE = os.environ.get("HOTSPAN_GATE_RATE", "12")
 # On a machine with few cores shop and generator share them; the generator says so, and the comparison refuses. Base and head
 # share them alike.
