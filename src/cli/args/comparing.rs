@@ -25,8 +25,8 @@ pub struct JudgeArgs {
     #[arg(long, value_name = "SHARE", value_parser = parse_effect, default_value = "5%")]
     pub min_effect: f64,
     /// Compare although the runs differ in this: incomplete, load-not-delivered, generator-bound, scenario, load, machine,
-    /// coverage, sampling or spans-lost. Repeatable.
-    #[arg(long, value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(crate::compare::Reason::ALLOWABLE), hide_possible_values = true)]
+    /// coverage, sampling or spans-lost. Repeatable, or several with commas between them.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(crate::compare::Reason::ALLOWABLE), hide_possible_values = true)]
     pub allow: Vec<String>,
     /// Format of the comparison on standard output.
     #[arg(long, value_enum, default_value_t = CompareFormat::Terminal)]
