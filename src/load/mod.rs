@@ -7,6 +7,7 @@
 //!
 //! What this room must not do: know of spans, files, reports, or the terminal.
 
+mod arrivals;
 mod cache;
 mod check;
 mod clock;
@@ -42,6 +43,7 @@ mod tests;
 mod thread;
 mod timer;
 mod tls;
+mod user;
 mod walk;
 mod websocket;
 mod words;

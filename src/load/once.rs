@@ -6,7 +6,8 @@
 use super::live::{Counts, StopLevel};
 use super::seat::Connections;
 use super::timer::Timer;
-use super::walk::{new_seat, walk};
+use super::user::new_seat;
+use super::walk::walk;
 use super::worker::{Setup, plans, thread_of};
 use crate::record::{Exchange, Nanos, Outcome};
 use serde_json::Value;

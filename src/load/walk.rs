@@ -1,184 +1,23 @@
-//! Virtual users: who walks which journey when.
+//! A walk: one user's way through a journey and those that it calls.
 
-use super::cache::Cache;
-use super::jar::Jar;
-use super::live::StopLevel;
 use super::random::{of_iteration, pause};
 use super::render::{Row, Scope, holds, value};
-use super::schedule::{self, Cursor};
-use super::seat::{Connections, Seat};
+use super::seat::Seat;
 use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
 use crate::record::{Nanos, StepId, Timestamp};
-use crate::scenario::{AtEnd, Data, Journey, Op, RowOrder, Scenario, Then, Think, TraceScope, shuffled};
+use crate::scenario::{AtEnd, Data, Journey, Op, RowOrder, Scenario, Then, TraceScope, shuffled};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::Value;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
 
 /// A user of the closed model pauses at least this long after a failure, so that a dead target is not hammered.
-const BACK_OFF: Nanos = Nanos::from_millis(100);
-
+pub const BACK_OFF: Nanos = Nanos::from_millis(100);
 /// How often a load that can be changed looks for changes while it waits.
-const LOOK_AGAIN: Nanos = Nanos::from_millis(20);
-/// How often a user tries to begin before it stays away.
-const MOST_STARTS: usize = 1_000;
-/// A user's `on_stop` may take this long beyond the load.
-const LAST_WALK: Nanos = Nanos::from_millis(30_000);
-
-/// A user of the closed model: walks for as long as it is present.
-pub async fn user(thread: Rc<Thread>, load: usize, number: u32) {
-    let stream = &thread.schedule.streams[load];
-    let own = Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
-    let mut seat = new_seat(&thread, load, stream.first_user + number, own);
-    let mut iteration = 0;
-    for (from, until) in stream.users.intervals(number) {
-        let until = thread.begin + until;
-        let mut due = thread.begin + from;
-        thread.timer.sleep_until(due).await;
-        if thread.is_stopping() {
-            return;
-        }
-        thread.count(|c| c.users += 1);
-        let mut stays = true;
-        (due, stays) = begin_user(&thread, &mut seat, due, until).await.unwrap_or((due, stays));
-        while stays && due < until && thread.clock.told() < until && !thread.is_stopping() {
-            let walked = iterate(&thread, &mut seat, iteration, due, until).await;
-            (due, stays) = (walked.next, !walked.leaves);
-            iteration += 1;
-        }
-        end_user(&thread, &mut seat).await;
-        thread.count(|c| c.users -= 1);
-        // Whoever leaves hangs up.
-        seat.connections = Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
-        if !stays {
-            return;
-        }
-    }
-}
-
-/// A user of a load that can be changed: walks whenever it is to be there. It leaves between two iterations, not within
-/// one, because nobody knows beforehand when it has to.
-pub async fn followed_user(thread: Rc<Thread>, load: usize, number: u32) {
-    let own = || Connections::Own(thread.scenario.endpoints.iter().map(|_| None).collect());
-    let first = thread.schedule.streams[load].first_user;
-    let mut seat = new_seat(&thread, load, first + number, own());
-    let over = || thread.is_stopping() || thread.clock.now() >= thread.end.get();
-    let present = || !over() && number < thread.followed.present[load].get();
-    let mut iteration = 0;
-    let mut stays = true;
-    while stays && !over() {
-        if !present() {
-            thread.timer.sleep_until(thread.clock.now() + LOOK_AGAIN).await;
-            continue;
-        }
-        thread.count(|c| c.users += 1);
-        let mut due = thread.clock.now();
-        (due, stays) = begin_user(&thread, &mut seat, due, thread.end.get()).await.unwrap_or((due, stays));
-        while stays && present() {
-            let walked = iterate(&thread, &mut seat, iteration, due, thread.end.get()).await;
-            (due, stays) = (walked.next, !walked.leaves);
-            iteration += 1;
-        }
-        end_user(&thread, &mut seat).await;
-        thread.count(|c| c.users -= 1);
-        // Whoever leaves hangs up.
-        seat.connections = own();
-    }
-}
-
-/// A user that is on its way: its own cookies and variables, none yet.
-pub fn new_seat(thread: &Thread, load: usize, user: u32, connections: Connections) -> Seat {
-    Seat {
-        load,
-        user,
-        flight: thread.flights.slot(),
-        cookies: Jar::default(),
-        connections,
-        variables: None,
-        cache: Cache::default(),
-    }
-}
-
+pub const LOOK_AGAIN: Nanos = Nanos::from_millis(20);
 /// Iterations of a user's own beginning and end are numbered from here, so that their random numbers are their own.
-const OWN_ITERATIONS: u32 = u32::MAX - 1;
-
-/// Walks `on_start`, if the scenario has it. Gives when the user's first iteration is due and whether the user stays: one
-/// that could not be set up tries again, as a person whose login fails.
-async fn begin_user(
-    thread: &Thread,
-    seat: &mut Seat,
-    due: Timestamp,
-    until: Timestamp,
-) -> Option<(Timestamp, bool)> {
-    let journey = &thread.scenario.journeys[thread.scenario.lifecycle.on_start?];
-    let mut due = due;
-    for _ in 0..MOST_STARTS {
-        seat.variables = None;
-        let walked = walk(thread, seat, journey, OWN_ITERATIONS, due, until).await;
-        if walked.whole {
-            seat.variables = Some(walked.variables);
-            return Some((walked.next, true));
-        }
-        due = walked.next.max(due + BACK_OFF);
-        if due >= until || thread.is_stopping() || seat.connections.are_of_open_model() {
-            break;
-        }
-    }
-    Some((due, false))
-}
-
-/// Walks `on_stop`, if the scenario has it and the run was not stopped.
-async fn end_user(thread: &Thread, seat: &mut Seat) {
-    let Some(index) = thread.scenario.lifecycle.on_stop else { return };
-    let set_up = thread.scenario.lifecycle.on_start.is_none() || seat.variables.is_some();
-    if thread.is_stopping() || !set_up {
-        return;
-    }
-    let now = thread.clock.now();
-    let journey = &thread.scenario.journeys[index];
-    walk(thread, seat, journey, OWN_ITERATIONS + 1, now, now + LAST_WALK).await;
-}
-
-/// One iteration of a journey that is chosen by weight.
-async fn iterate(
-    thread: &Thread,
-    seat: &mut Seat,
-    iteration: u32,
-    due: Timestamp,
-    until: Timestamp,
-) -> Walked {
-    let mut random = of_iteration(thread.seed, seat.user, iteration);
-    let journey = choose(thread, seat.load, &mut random);
-    thread.count(|c| c.iterations += 1);
-    let mut walker = Walker::new(thread, seat, iteration, random, until);
-    let mut walked = walker.walk(journey, due).await;
-    keep_of_user(thread, seat, &mut walked.variables);
-    if journey.pace != Think::default() {
-        let pace = pause(journey.pace, &mut of_iteration(!thread.seed, seat.user, iteration));
-        walked.next = walked.next.max(due + pace);
-    }
-    walked
-}
-
-/// What lasts as long as the user is there for its next iteration.
-fn keep_of_user(thread: &Thread, seat: &mut Seat, variables: &mut [Value]) {
-    let slots = &thread.scenario.kept.user;
-    if slots.is_empty() {
-        return;
-    }
-    let kept = seat.variables.get_or_insert_with(|| thread.scenario.variables.clone());
-    for slot in slots {
-        if let (Some(place), Some(value)) = (kept.get_mut(*slot), variables.get_mut(*slot)) {
-            *place = std::mem::take(value);
-        }
-    }
-}
+pub const OWN_ITERATIONS: u32 = u32::MAX - 1;
 
 /// A walk outside of iterations: setting up and clearing away.
 pub async fn walk(
@@ -223,7 +62,8 @@ enum Next {
     End(Timestamp),
 }
 
-struct Walker<'a, 's> {
+/// A walk under way.
+pub struct Walker<'a, 's> {
     thread: &'a Thread,
     seat: &'s mut Seat,
     walk: Walk<'a>,
@@ -236,7 +76,8 @@ struct Walker<'a, 's> {
 }
 
 impl<'a, 's> Walker<'a, 's> {
-    fn new(
+    /// A walk that is about to begin.
+    pub fn new(
         thread: &'a Thread,
         seat: &'s mut Seat,
         iteration: u32,
@@ -270,7 +111,7 @@ impl<'a, 's> Walker<'a, 's> {
     }
 
     /// Walks a journey, and those that it calls, to its end.
-    async fn walk(&mut self, journey: &'a Journey, due: Timestamp) -> Walked {
+    pub async fn walk(&mut self, journey: &'a Journey, due: Timestamp) -> Walked {
         self.intended = due;
         if self.thread.scenario.trace == TraceScope::Iteration {
             self.walk.trace = Some(WalkTrace::new(self.thread, journey.first, due));
@@ -443,24 +284,6 @@ impl<'a, 's> Walker<'a, 's> {
     }
 }
 
-/// A journey of a load, by weight. A load has at least one.
-fn choose<'a>(thread: &'a Thread, load: usize, random: &mut SmallRng) -> &'a Journey {
-    let journeys = &thread.scenario.journeys;
-    let of_load = &thread.schedule.streams[load].journeys;
-    if let [only] = of_load[..] {
-        return &journeys[only];
-    }
-    let total: u64 = of_load.iter().map(|j| u64::from(journeys[*j].weight)).sum();
-    let mut left = random.random_range(0..total.max(1));
-    for journey in of_load.iter().map(|j| &journeys[*j]) {
-        match left.checked_sub(u64::from(journey.weight)) {
-            Some(remaining) => left = remaining,
-            None => return journey,
-        }
-    }
-    &journeys[of_load.first().copied().unwrap_or_default()]
-}
-
 /// The row of an iteration; nothing when all are used up.
 fn row<'a>(
     data: &'a Data,
@@ -497,219 +320,4 @@ fn row<'a>(
             .kept(index)
             .map_or_else(|| Row::Read(data.table.read(index).unwrap_or_default()), Row::Kept),
     )
-}
-
-/// Arrivals of the open model on one thread.
-pub struct Open {
-    thread: Rc<Thread>,
-    /// Which load they are of.
-    load: usize,
-    /// Walkers that wait for an arrival; the one that waited last goes first, its memory is warm.
-    idle: RefCell<Vec<Rc<Mailbox>>>,
-    /// Arrivals for which there is no walker.
-    queue: RefCell<VecDeque<Arrival>>,
-    walkers: Cell<usize>,
-    most_walkers: usize,
-    over: Cell<bool>,
-}
-
-/// One arrival.
-#[derive(Clone, Copy)]
-struct Arrival {
-    number: u64,
-    due: Timestamp,
-}
-
-#[derive(Default)]
-struct Mailbox {
-    arrival: Cell<Option<Arrival>>,
-    closed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Mailbox {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl Open {
-    /// With at most `most_walkers` iterations at once.
-    pub fn new(thread: Rc<Thread>, load: usize, most_walkers: usize) -> Rc<Open> {
-        Rc::new(Open {
-            thread,
-            load,
-            idle: RefCell::default(),
-            queue: RefCell::default(),
-            walkers: Cell::new(0),
-            most_walkers: most_walkers.max(1),
-            over: Cell::new(false),
-        })
-    }
-
-    /// Lets arrivals happen when they are due: those whose number leaves the remainder `share.0` when divided by `share.1`.
-    pub async fn pace(self: Rc<Open>, share: (u64, u64)) {
-        let thread = &self.thread;
-        let arrivals = &thread.schedule.streams[self.load].arrivals;
-        let mut timeline = thread.followed.timeline();
-        let mut cursor = Cursor::default();
-        let mut without_pause = 0u32;
-        loop {
-            let followed = thread.followed.is_followed();
-            if followed && thread.followed.differs(&timeline) {
-                timeline = thread.followed.timeline();
-            }
-            // On a copy: if the load is changed before the arrival is due, another may be the next.
-            let mut ahead = cursor;
-            let now = thread.clock.now();
-            match ahead.next(arrivals, &timeline, share) {
-                schedule::Next::Over => break,
-                schedule::Next::Standing => thread.timer.sleep_until(now + LOOK_AGAIN).await,
-                schedule::Next::Due(number, due) => {
-                    let due = thread.begin + due;
-                    if due > now {
-                        without_pause = 0;
-                        let until = if followed { due.min(now + LOOK_AGAIN) } else { due };
-                        thread.timer.sleep_until(until).await;
-                        if until < due || followed && thread.followed.differs(&timeline) {
-                            if thread.is_stopping() {
-                                break;
-                            }
-                            continue;
-                        }
-                    } else {
-                        without_pause += 1;
-                        if without_pause.is_multiple_of(64) {
-                            // A late thread must still read answers.
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                    if thread.is_stopping() {
-                        break;
-                    }
-                    cursor = ahead;
-                    self.arrive(Arrival { number, due });
-                }
-            }
-            if thread.is_stopping() {
-                break;
-            }
-        }
-        while thread.clock.now() < thread.end.get() && !thread.is_stopping() {
-            let look = thread.clock.now() + LOOK_AGAIN;
-            let until = thread.end.get();
-            thread
-                .timer
-                .sleep_until(if thread.followed.is_followed() { until.min(look) } else { until })
-                .await;
-        }
-        self.finish();
-    }
-
-    fn arrive(self: &Rc<Open>, arrival: Arrival) {
-        self.thread.count(|c| c.due += 1);
-        if let Some(mailbox) = self.idle.borrow_mut().pop() {
-            mailbox.arrival.set(Some(arrival));
-            mailbox.wake();
-        } else if self.walkers.get() < self.most_walkers {
-            self.walkers.set(self.walkers.get() + 1);
-            tokio::task::spawn_local(Rc::clone(self).walker(arrival));
-        } else {
-            self.queue.borrow_mut().push_back(arrival);
-        }
-        self.note_waiting();
-    }
-
-    fn note_waiting(&self) {
-        let waiting = (self.queue.borrow().len() + self.thread.pool.waiting()) as u64;
-        self.thread.count(|c| c.waiting = waiting);
-        if waiting > 0 {
-            // Who waits for a connection must have it as soon as its answer has come.
-            self.thread.timer.stay_awake();
-        }
-    }
-
-    /// The load is over: what has not begun does not begin.
-    fn finish(&self) {
-        self.over.set(true);
-        self.thread.pool.close();
-        for arrival in self.queue.take() {
-            let user = self.user_of(arrival);
-            let journey = choose(&self.thread, self.load, &mut of_iteration(self.thread.seed, user, 0));
-            not_sent(&self.thread, user, 0, journey.first, arrival.due);
-        }
-        for mailbox in self.idle.take() {
-            mailbox.closed.set(true);
-            mailbox.wake();
-        }
-        self.thread.count(|c| c.waiting = 0);
-    }
-
-    /// Each arrival is a user of its own.
-    fn user_of(&self, arrival: Arrival) -> u32 {
-        self.thread.schedule.user_of(self.load, arrival.number)
-    }
-
-    async fn walker(self: Rc<Open>, first: Arrival) {
-        let thread = Rc::clone(&self.thread);
-        let own = || match thread.pool.is_any_per_user() {
-            true => Connections::Arrival(thread.scenario.endpoints.iter().map(|_| None).collect()),
-            false => Connections::Pooled,
-        };
-        let mut seat = new_seat(&thread, self.load, 0, own());
-        let mailbox = Rc::new(Mailbox::default());
-        let mut next = Some(first);
-        while let Some(arrival) = next {
-            seat.user = self.user_of(arrival);
-            seat.cookies.clear();
-            seat.cache.clear();
-            thread.count(|c| c.users += 1);
-            seat.variables = None;
-            let begun = begin_user(&thread, &mut seat, arrival.due, thread.end.get()).await;
-            let (due, stays) = begun.unwrap_or((arrival.due, true));
-            if stays {
-                let walked = iterate(&thread, &mut seat, 0, due, thread.end.get()).await;
-                end_user(&thread, &mut seat).await;
-                if walked.leaves {
-                    // The data is used up: nobody who arrives later has anything to do.
-                    thread.stop(StopLevel::Drain);
-                }
-            }
-            thread.count(|c| c.users -= 1);
-            if let Connections::Arrival(_) = seat.connections {
-                // Whoever leaves hangs up.
-                seat.connections = own();
-            }
-            next = self.next(&mailbox).await;
-        }
-        self.walkers.set(self.walkers.get() - 1);
-    }
-
-    async fn next(&self, mailbox: &Rc<Mailbox>) -> Option<Arrival> {
-        if let Some(arrival) = self.queue.borrow_mut().pop_front() {
-            return Some(arrival);
-        }
-        if self.over.get() {
-            return None;
-        }
-        self.idle.borrow_mut().push(Rc::clone(mailbox));
-        poll_fn(|cx| {
-            if let Some(arrival) = mailbox.arrival.take() {
-                return Poll::Ready(Some(arrival));
-            }
-            if mailbox.closed.get() {
-                return Poll::Ready(None);
-            }
-            mailbox.waker.replace(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Whether nobody walks any more.
-    pub fn is_done(&self) -> bool {
-        self.over.get() && self.walkers.get() == 0
-    }
 }

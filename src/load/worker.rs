@@ -1,5 +1,6 @@
 //! One load thread: a runtime of its own with its own users, sockets and random numbers.
 
+use super::arrivals::Open;
 use super::clock::Clock;
 use super::connection::Dialer;
 use super::control::ControlSignal;
@@ -16,7 +17,7 @@ use super::shared::Shared;
 use super::thread::{Followed, Thread};
 use super::timer::Timer;
 use super::tls::Tls;
-use super::walk::{Open, followed_user, user};
+use super::user::{followed_user, user};
 use super::words::Words;
 use crate::record::{Exchange, Nanos, Timestamp};
 use crate::scenario::{KeepAlive, Op, Sampling, Scenario, Sharing};
