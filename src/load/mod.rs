@@ -43,6 +43,7 @@ mod tests;
 mod thread;
 mod timer;
 mod tls;
+mod turns;
 mod user;
 mod walk;
 mod websocket;
@@ -192,6 +193,7 @@ pub fn start(options: LoadOptions) -> Result<LoadHandle, LoadError> {
         live: Arc::clone(&options.live),
         control: options.control.clone(),
         shared: Arc::default(),
+        turns: Arc::default(),
     };
     setup.scenario = grpc::describe(setup.clone()).map_err(LoadError::Undescribed)?;
     let mut around = Counts::default();

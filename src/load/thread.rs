@@ -14,6 +14,7 @@ use super::sampling::Sampler;
 use super::schedule::{Schedule, Timeline};
 use super::shared::Shared;
 use super::timer::Timer;
+use super::turns::Turns;
 use super::words::Words;
 use crate::record::{Threshold, Timestamp};
 use crate::scenario::Scenario;
@@ -68,6 +69,8 @@ pub struct Thread {
     pub sampler: Sampler,
     /// Variables of the whole run.
     pub shared: Arc<Shared>,
+    /// Calls that one user makes for all.
+    pub turns: Arc<Turns>,
 }
 
 /// What a load follows that can be changed while it runs; nothing where it cannot.

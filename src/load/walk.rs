@@ -5,6 +5,7 @@ use super::render::{Row, Scope, holds, value};
 use super::seat::Seat;
 use super::send::{Walk, WalkTrace, Went, not_sent, step};
 use super::thread::Thread;
+use super::turns::Turn;
 use crate::record::{Nanos, StepId, Timestamp};
 use crate::scenario::{AtEnd, Data, Journey, Op, RowOrder, Scenario, Then, TraceScope, shuffled};
 use rand::RngExt;
@@ -53,6 +54,18 @@ struct Frame<'a> {
     counters: usize,
     /// The data row of the journey that called, to be restored; nothing where it is this one's too.
     caller_row: Option<Option<Row<'a>>>,
+    /// What others wait for while this one is walked for all.
+    turn: Option<Turn>,
+}
+
+/// What a user finds who comes to a call that is made for all.
+enum Asked {
+    /// It is this user who makes it.
+    First(Turn),
+    /// Somebody else has made it.
+    Done,
+    /// The load ended first.
+    Over,
 }
 
 /// Whether a walk goes on after a request.
@@ -73,6 +86,8 @@ pub struct Walker<'a, 's> {
     sent_any: bool,
     /// The run's own variables as they were last seen, and their version.
     of_run: (Vec<Value>, u64),
+    /// When the walk last took the run's variables to make something of them.
+    took: Timestamp,
 }
 
 impl<'a, 's> Walker<'a, 's> {
@@ -96,6 +111,7 @@ impl<'a, 's> Walker<'a, 's> {
             counters: Vec::new(),
             sent_any: false,
             of_run: (Vec::new(), 0),
+            took: thread.clock.now(),
         };
         walker.exchange_kept();
         walker
@@ -107,6 +123,14 @@ impl<'a, 's> Walker<'a, 's> {
         if !slots.is_empty() {
             let (before, seen) = &mut self.of_run;
             self.thread.shared.exchange(slots, &mut self.walk.variables, before, seen);
+        }
+    }
+
+    /// Takes what others have left, to make a request of it.
+    fn take_kept(&mut self) {
+        if !self.thread.scenario.kept.run.is_empty() {
+            self.took = self.thread.clock.now();
+            self.exchange_kept();
         }
     }
 
@@ -125,6 +149,10 @@ impl<'a, 's> Walker<'a, 's> {
             let Some(op) = frame.journey.flow.get(frame.at) else {
                 let Some(caller) = callers.pop() else { break };
                 self.counters.truncate(frame.counters);
+                if let Some(turn) = frame.turn.take() {
+                    self.exchange_kept();
+                    turn.done(self.thread.clock.now());
+                }
                 if let Some(row) = frame.caller_row.take() {
                     self.walk.row = row;
                 }
@@ -149,6 +177,18 @@ impl<'a, 's> Walker<'a, 's> {
                         }
                     }
                 }
+                Op::CallForAll(index) => match self.ask(*index).await {
+                    Asked::First(turn) => {
+                        let called = &self.thread.scenario.journeys[*index];
+                        let Some(entered) = self.enter(called, frame.journey.shares_row) else {
+                            return self.walked(self.intended, false, true);
+                        };
+                        let entered = Frame { turn: Some(turn), ..entered };
+                        callers.push(std::mem::replace(&mut frame, entered));
+                    }
+                    Asked::Done => {}
+                    Asked::Over => return self.walked(self.until, false, false),
+                },
                 Op::Stop => break,
                 other => self.move_on(other, &mut frame),
             }
@@ -186,7 +226,41 @@ impl<'a, 's> Walker<'a, 's> {
         }
         let counters = self.counters.len();
         self.counters.resize(counters + journey.counters, 0);
-        Some(Frame { journey, at: 0, counters, caller_row })
+        Some(Frame { journey, at: 0, counters, caller_row, turn: None })
+    }
+
+    /// Stands in line before a call that is made for all. What is sent next is due when the waiting is over, as after an answer.
+    async fn ask(&mut self, journey: usize) -> Asked {
+        let thread = self.thread;
+        let is_over = || thread.is_stopping() || thread.clock.now() >= self.until;
+        thread.timer.sleep_until(self.intended.min(self.until)).await;
+        if is_over() {
+            return Asked::Over;
+        }
+        let line = thread.turns.line(journey);
+        let turn = match line.at_once() {
+            Some(turn) => turn,
+            None => {
+                let mut waiting = std::pin::pin!(line.wait());
+                let turn = loop {
+                    let look = (thread.clock.now() + LOOK_AGAIN).min(self.until);
+                    tokio::select! {
+                        turn = &mut waiting => break turn,
+                        () = thread.timer.sleep_until(look) => {}
+                    }
+                    if is_over() {
+                        return Asked::Over;
+                    }
+                };
+                self.intended = self.intended.max(thread.clock.now());
+                turn
+            }
+        };
+        if !turn.is_done_since(self.took) {
+            return Asked::First(turn);
+        }
+        self.exchange_kept();
+        Asked::Done
     }
 
     /// Everything that is neither a request nor a call.
@@ -237,7 +311,7 @@ impl<'a, 's> Walker<'a, 's> {
                 }
             }
             // These are the walk's own.
-            Op::Step(_) | Op::Call(_) | Op::Stop => {}
+            Op::Step(_) | Op::Call(_) | Op::CallForAll(_) | Op::Stop => {}
         }
     }
 
@@ -256,6 +330,8 @@ impl<'a, 's> Walker<'a, 's> {
                 return Next::End(self.until);
             }
             self.sent_any = true;
+            // What others have left while this user was thinking.
+            self.take_kept();
             let end = step(thread, self.seat, &mut self.walk, id, self.intended).await;
             if end.went == Went::Over {
                 return Next::End(self.until);

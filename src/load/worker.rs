@@ -17,6 +17,7 @@ use super::shared::Shared;
 use super::thread::{Followed, Thread};
 use super::timer::Timer;
 use super::tls::Tls;
+use super::turns::Turns;
 use super::user::{followed_user, user};
 use super::words::Words;
 use crate::record::{Exchange, Nanos, Timestamp};
@@ -58,6 +59,8 @@ pub struct Setup {
     pub live: Arc<LiveCounters>,
     pub control: Option<ControlSignal>,
     pub shared: Arc<Shared>,
+    /// Calls that one user makes for all.
+    pub turns: Arc<Turns>,
 }
 
 /// Runs one thread's share of the load: says that it is ready, waits for the moment at which load begins, and gives its
@@ -217,6 +220,7 @@ pub fn thread_of(
         scenario: Arc::clone(scenario),
         schedule: Arc::clone(schedule),
         shared: Arc::clone(&setup.shared),
+        turns: Arc::clone(&setup.turns),
     })
 }
 

@@ -27,6 +27,8 @@ pub enum Op {
     Choose(Vec<(u32, usize)>),
     /// Walks another journey, then goes on.
     Call(usize),
+    /// Lets one user walk another journey while those who come to it meanwhile wait, then goes on.
+    CallForAll(usize),
     /// Ends the iteration.
     Stop,
 }

@@ -3,9 +3,10 @@
 use super::server::{Log, friendly, ok};
 use super::*;
 use http::Response;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 fn paths(log: &Log) -> Vec<String> {
     log.lock().unwrap().iter().map(|s| s.uri.clone()).collect()
@@ -65,6 +66,88 @@ journeys:
     // At each refusal all four may find out at the same time.
     assert!(fetched >= 1 && fetched <= 4 * (worked / 40 + 1), "{fetched} tokens for {worked} requests");
     assert!(ran.exchanges.iter().all(|e| e.checks_failed.is_empty()));
+}
+
+/// A service whose tokens are good for 40 uses each: how often a token was fetched, refused and used.
+fn with_tokens(wait: Duration) -> (Server, Log) {
+    let uses: Mutex<Vec<usize>> = Mutex::default();
+    friendly(move |s| {
+        if s.uri == "/token" {
+            // Long enough that others find the old one refused meanwhile.
+            std::thread::sleep(wait);
+            let mut uses = uses.lock().unwrap();
+            uses.push(0);
+            return ok(&format!(r#"{{"token": "{}"}}"#, uses.len() - 1));
+        }
+        let mut uses = uses.lock().unwrap();
+        let token: usize = s.header("authorization").strip_prefix("Bearer ").unwrap().parse().unwrap();
+        uses[token] += 1;
+        let status = if uses[token] <= 40 { 200 } else { 401 };
+        Response::builder().status(status).body("{}".to_string()).unwrap()
+    })
+}
+
+#[test]
+fn one_user_fetches_for_all_while_the_others_wait() {
+    let (server, log) = with_tokens(Duration::from_millis(15));
+    let text = "target: http://TARGET
+load: {users: 8, for: 900ms}
+journeys:
+  token: {weight: 0, steps: [{name: token, get: /token, extract: {token: {json: $.token, keep: run}}}]}
+  work:
+    steps:
+      - {when: not defined(token), call: token, one_for_all: true}
+      - {name: work, get: /work, headers: {Authorization: 'Bearer {{ token }}'}, expect: {status: [200, 401]}, extract: {code: status}, think: 2ms}
+      - {when: code == 401, call: token, one_for_all: true}
+";
+    let ran = run_with(&server, text, |options, _| options.threads = 2);
+    let log = log.lock().unwrap();
+    let fetched = log.iter().filter(|s| s.uri == "/token").count();
+    // A token is fetched for the start, and then only after a refusal of the one before.
+    let mut used: BTreeMap<String, usize> = BTreeMap::new();
+    log.iter()
+        .filter(|s| s.uri == "/work")
+        .for_each(|s| *used.entry(s.header("authorization")).or_default() += 1);
+    assert!(fetched >= 1 && !used.is_empty(), "{used:?}");
+    assert!(used.keys().all(|token| token.starts_with("Bearer ")), "{used:?}");
+    let spent = used.values().filter(|n| **n > 40).count();
+    assert!(fetched <= spent + 1, "{fetched} tokens, of which {spent} were spent: {used:?}");
+    assert!(ran.exchanges.iter().all(|e| e.checks_failed.is_empty()));
+    // To wait for another's token is as to wait for an answer: what follows is due afterwards.
+    let (tokens, works): (Vec<&Exchange>, Vec<&Exchange>) =
+        ran.exchanges.iter().partition(|e| ran.scenario_steps[usize::from(e.step.0)] == "token");
+    let first = tokens.iter().map(|e| e.phases.end).min().unwrap();
+    assert!(works.iter().all(|e| e.intended >= first));
+}
+
+#[test]
+fn where_the_one_fails_the_next_in_line_tries() {
+    let asked = Mutex::new(0);
+    let (server, log) = friendly(move |s| {
+        let mut asked = asked.lock().unwrap();
+        if s.uri != "/token" {
+            return ok("{}");
+        }
+        *asked += 1;
+        let status = if *asked <= 3 { 503 } else { 200 };
+        Response::builder().status(status).body(r#"{"token": "t"}"#.to_string()).unwrap()
+    });
+    let text = "target: http://TARGET
+load: {users: 4, for: 900ms}
+journeys:
+  token: {weight: 0, steps: [{name: token, get: /token, extract: {token: {json: $.token, keep: run}}, on_failure: stop}]}
+  work:
+    steps:
+      - {when: not defined(token), call: token, one_for_all: true}
+      - {name: work, get: '/work/{{ token }}', think: 5ms}
+";
+    run_with(&server, text, |options, _| options.threads = 2);
+    let seen = paths(&log);
+    let fetched = seen.iter().filter(|p| *p == "/token").count();
+    assert!(seen.iter().all(|p| p == "/token" || p == "/work/t"), "{seen:?}");
+    // Three failures and one success, if the run lasted that long; never one for each user.
+    let worked = seen.iter().any(|p| p == "/work/t");
+    assert!(if worked { fetched == 4 } else { (1..=4).contains(&fetched) }, "{seen:?}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ impl<'a> Compiler<'a> {
         }
         let allowed: &[&str] = match kind {
             "steps" => &["steps", "else", "name"],
-            "call" => &["call", "with", "else"],
+            "call" => &["call", "with", "one_for_all", "else"],
             "choose" => &["choose", "else"],
             "set" => &["set", "else"],
             _ => &["pause", "else"],
@@ -350,8 +350,24 @@ impl<'a> Compiler<'a> {
                 ),
             ));
         }
-        self.names.visible.extend(&target.leaves);
-        self.flow.push(Op::Call(target.index));
+        match reader.get("one_for_all") {
+            Some(flag) if flag.flag()? => {
+                let kept = self.names.kept.borrow();
+                // All else that the journey leaves would be there for one user only.
+                if !target.leaves.iter().any(|slot| kept.get(slot) == Some(&Keep::Run)) {
+                    let why = format!(
+                        "`{name}` leaves nothing for the users who wait: give what it extracts `keep: run`, as in \
+                         {{token: {{json: $.token, keep: run}}}}"
+                    );
+                    return Err(Fault::new(flag.place, why));
+                }
+                self.flow.push(Op::CallForAll(target.index));
+            }
+            _ => {
+                self.names.visible.extend(&target.leaves);
+                self.flow.push(Op::Call(target.index));
+            }
+        }
         Ok(())
     }
 

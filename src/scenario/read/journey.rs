@@ -308,7 +308,9 @@ fn first_step(
     journey.flow.iter().find_map(|op| match op {
         Op::Step(local) => Some(firsts[index] + local),
         // Calls have no cycles: the depth is at most the number of journeys.
-        Op::Call(called) if depth <= done.len() => first_step(*called, done, firsts, depth + 1),
+        Op::Call(called) | Op::CallForAll(called) if depth <= done.len() => {
+            first_step(*called, done, firsts, depth + 1)
+        }
         _ => None,
     })
 }

@@ -69,6 +69,7 @@ pub const STEP_KEYS: &[&str] = &[
     "weight",
     "call",
     "with",
+    "one_for_all",
     "set",
     "pause",
 ];

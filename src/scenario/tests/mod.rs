@@ -228,6 +228,35 @@ fn requests_can_be_marked_as_test_traffic() {
 }
 
 #[test]
+fn a_call_for_all_leaves_something_for_all() {
+    let with = |extract: &str, flag: &str, uses: &str| {
+        parse(
+            &format!(
+                "target: http://h\nload: {{users: 1, for: 1s}}\njourneys:\n  token: {{weight: 0, steps: [{{get: /t, extract: {extract}}}]}}\n  work:\n    steps:\n      - {{call: token, one_for_all: {flag}}}\n      - get: '/{uses}'\n"
+            ),
+            "test",
+        )
+    };
+    let kept = "{token: {json: $.t, keep: run}, other: $.o}";
+    let scenario = with(kept, "true", "{{ token }}").unwrap_or_else(|e| panic!("{e}"));
+    let work = scenario.journeys.iter().find(|j| j.name == "work").unwrap();
+    assert!(matches!(work.flow[0], Op::CallForAll(_)), "{:?}", work.flow);
+    assert!(matches!(with(kept, "false", "{{ other }}").unwrap().journeys[1].flow[0], Op::Call(_)));
+    let error = |extract: &str, flag: &str, uses: &str| with(extract, flag, uses).unwrap_err().to_string();
+    // What only one user would have cannot be used after it.
+    let lacking = error(kept, "true", "{{ other }}");
+    assert!(lacking.contains("other") && lacking.contains(":8:"), "{lacking}");
+    let nothing = error("{token: {json: $.t, keep: user}}", "true", "");
+    assert!(
+        nothing.contains(":7:")
+            && nothing.contains("`token` leaves nothing for the users who wait")
+            && nothing.contains("keep: run"),
+        "{nothing}"
+    );
+    assert!(error(kept, "perhaps", "").contains("true or false"));
+}
+
+#[test]
 fn words_of_the_language_mean_nothing_in_what_is_sent() {
     let text = "target: http://h\nload: {users: 1, for: 1s}\nsteps:\n  - {post: /, json: {extract: {a: {keep: forever}}, steps: 5}, extract: {a: {json: $.a, keep: run}}}\n  - ws: /\n    script: [{send: {json: {extract: {b: {keep: 1}}}}}, {expect, extract: {c: {json: $.c, keep: user}}}]\n";
     let text = text.replace("{expect, extract", "{expect: {json: {$.c: exists}}, extract");
