@@ -354,7 +354,7 @@ impl<'a> Compiler<'a> {
             Some(flag) if flag.flag()? => {
                 let kept = self.names.kept.borrow();
                 // All else that the journey leaves would be there for one user only.
-                if !target.leaves.iter().any(|slot| kept.get(slot) == Some(&Keep::Run)) {
+                if !kept.values().any(|lasts| *lasts == Keep::Run) {
                     let why = format!(
                         "`{name}` leaves nothing for the users who wait: give what it extracts `keep: run`, as in \
                          {{token: {{json: $.token, keep: run}}}}"
