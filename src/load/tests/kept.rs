@@ -129,8 +129,8 @@ fn where_the_one_fails_the_next_in_line_tries() {
             return ok("{}");
         }
         *asked += 1;
-        let status = if *asked <= 3 { 503 } else { 200 };
-        Response::builder().status(status).body(r#"{"token": "t"}"#.to_string()).unwrap()
+        let (status, body) = if *asked <= 3 { (503, "{}") } else { (200, r#"{"token": "t"}"#) };
+        Response::builder().status(status).body(body.to_string()).unwrap()
     });
     let text = "target: http://TARGET
 load: {users: 4, for: 900ms}
