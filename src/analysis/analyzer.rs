@@ -17,6 +17,7 @@ use super::semantics;
 use super::sums::Sums;
 use super::tally::{StepTally, wider};
 use super::timeline::Clock;
+use super::verdict::reached_on_this_machine;
 use crate::record::{
     BareSpan, Exchange, Nanos, Partition, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold,
     Timestamp, TraceId,
@@ -132,6 +133,7 @@ impl Analyzer {
             latencies: vec![Histogram::new(); run.steps.len()],
             due: None,
             asked: Vec::new(),
+        names.on_this_machine = reached_on_this_machine(run) && !run.sources.from_traces;
             opened: Vec::new(),
             slots: Vec::new(),
             slot_of: MixedMap::default(),
