@@ -65,7 +65,7 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests });
+codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests, askers });
 codec!(Sameness { known, unknown, different });
 codec!(Stretches { sample, number });
 codec!(Requests { sample, number, in_loop, in_workers });

@@ -620,12 +620,16 @@ pub enum Doubt {
     BusyMachine,
     /// The time before a service differs between requests, but not with how many are there.
     NotByNumber,
+    /// A wait for a pool is known by how many requests of a page are beyond their first statement while others wait before it.
+    ConnectionsInUse,
     /// Most of it passes while the answer is under way: a stream takes as long as it has something to say.
     Streamed,
 }
 
 /// Best-case gain, from the retimed latencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    /// The service runs in an event loop, and more of its requests are in its code at once than one loop can serve.
+    CrowdedLoop,
 pub struct Impact {
     /// Of the mean.
     pub mean: Nanos,

@@ -10,6 +10,7 @@
 mod app_cpu;
 mod chatty;
 mod cold_start;
+mod crowded;
 mod dominant;
 mod duplicate_query;
 mod error_path;
@@ -38,6 +39,7 @@ use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
 use event_loop::{Requests, Stretches};
+use crowded::Crowds;
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
@@ -131,6 +133,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         }
     }
     let views: Vec<View<'_>> = steps
+    let crowds = Crowds::of(steps, &requests, &stretches, (known.period.0, known.limits));
         .iter()
         .enumerate()
         .map(|(i, tally)| View {
@@ -142,6 +145,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             records_calls: &records_calls,
             waiting_services: &waiting_services,
             waited: 0,
+            crowds: &crowds,
             known,
         })
         .map(|view| View { waited: queueing::waiting_for_workers(&view) + unseen_wait::total(&view), ..view })
@@ -189,6 +193,8 @@ struct View<'a> {
     /// Services whose requests wait before their statements.
     pub waiting_services: &'a BTreeSet<Arc<str>>,
     /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
+    /// Event loops that have more to do than they can.
+    pub crowds: &'a Crowds,
     /// share of what waiting makes long, so work is judged by the rest.
     pub waited: u64,
     pub known: &'a Known<'a>,

@@ -88,6 +88,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::BeforeStatements => {
             "no span records this wait: it is the service's own time right before its statements, in several pages and hardly elsewhere; the pool's metrics would settle it"
         }
+        Doubt::ConnectionsInUse => {
+            "no span records this wait: whenever requests of this page wait before their first statement, as many others of it are beyond theirs; a lock of that page looks the same, and the pool's metrics would settle it"
+        }
         Doubt::BusyMachine => {
             "this machine had no free core, which makes several times as much of all code; measure it where there is one"
         }
@@ -96,6 +99,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         }
         Doubt::Streamed => {
             "most of it passes while the answer is under way, and a stream takes as long as it has something to say"
+        }
+        Doubt::CrowdedLoop => {
+            "its event loop is busy with other requests much of the time, whatever their number; the loop's own metrics (lag, utilisation) would settle it"
         }
         Doubt::WrittenAfter => {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
@@ -423,13 +429,10 @@ fn slow_code(c: &Contributor) -> Prose {
     }
 }
 
-fn large_payload(finding: &Finding) -> Prose {
-    let size = finding
-        .evidence
-        .iter()
-        .find(|(key, _)| **key == "answer_bytes")
-        .map(|(_, value)| number::bytes(*value));
-    let out = match size {
+/// How large the answers are, where it is known.
+fn size_of_answers(finding: &Finding) -> Prose {
+    let size = finding.evidence.iter().find(|(key, _)| **key == "answer_bytes");
+    match size.map(|(_, value)| number::bytes(*value)) {
         Some(size) => Prose::new().own(format!("An answer has {size} on average. ")),
         None => Prose::new(),
     };
