@@ -133,6 +133,7 @@ impl Analyzer {
         let rows = (share + share / 16).min(RESERVED);
         let mut names = Names::new(&run.host.name);
         names.roots_are_spans = run.sources.from_traces;
+        names.on_this_machine = reached_on_this_machine(run) && !run.sources.from_traces;
         Analyzer {
             partition,
             names,
@@ -141,7 +142,6 @@ impl Analyzer {
             latencies: vec![Histogram::new(); run.steps.len()],
             due: None,
             asked: Vec::new(),
-        names.on_this_machine = reached_on_this_machine(run) && !run.sources.from_traces;
             opened: Vec::new(),
             slots: Vec::new(),
             slot_of: MixedMap::default(),

@@ -2,7 +2,7 @@
 
 use super::{
     Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, crowded, event_loop,
-    lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, unseen_wait,
+    lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -222,6 +222,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| app_cpu::of_own_time(view, who)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
+        Category::Transfer => uncompressed::claim(view, who),
         _ => None,
     }
 }

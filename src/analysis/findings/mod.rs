@@ -29,6 +29,7 @@ mod sequential_calls;
 mod series;
 mod slow_instance;
 mod uncached;
+mod uncompressed;
 mod unseen_wait;
 
 use super::plans::DatabaseEvidence;
@@ -38,8 +39,8 @@ use super::result::{
 use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
-use event_loop::{Requests, Stretches};
 use crowded::Crowds;
+use event_loop::{Requests, Stretches};
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
@@ -132,8 +133,8 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             stretches.entry((who.service.clone(), instance.clone())).or_default().push((who, of));
         }
     }
-    let views: Vec<View<'_>> = steps
     let crowds = Crowds::of(steps, &requests, &stretches, (known.period.0, known.limits));
+    let views: Vec<View<'_>> = steps
         .iter()
         .enumerate()
         .map(|(i, tally)| View {
@@ -144,8 +145,8 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             stretches: &stretches,
             records_calls: &records_calls,
             waiting_services: &waiting_services,
-            waited: 0,
             crowds: &crowds,
+            waited: 0,
             known,
         })
         .map(|view| View { waited: queueing::waiting_for_workers(&view) + unseen_wait::total(&view), ..view })
@@ -192,9 +193,9 @@ struct View<'a> {
     pub records_calls: &'a BTreeSet<Arc<str>>,
     /// Services whose requests wait before their statements.
     pub waiting_services: &'a BTreeSet<Arc<str>>,
-    /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
     /// Event loops that have more to do than they can.
     pub crowds: &'a Crowds,
+    /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
     /// share of what waiting makes long, so work is judged by the rest.
     pub waited: u64,
     pub known: &'a Known<'a>,

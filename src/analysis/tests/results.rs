@@ -270,6 +270,25 @@ fn the_clients_side_has_problems_too() {
     });
     only(&large, FindingKind::LargePayload, "answer body");
     assert_eq!(large.findings[0].evidence["answer_bytes"], 5e6);
+    // The same answers: texts that nobody compressed though that was offered, for so many of ten; the rest is compressed.
+    let texts = |plain: u64, last_byte: u64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, (20 * MS + last_byte) as f64 / 1e6);
+            r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));
+            r.spans[0].end = r.base + 19 * MS;
+            r.exchange.bytes_received = 5_000_000;
+            r.exchange.bytes_decoded = Some(if n % 10 < plain { 5_000_000 } else { 40_000_000 });
+            r
+        })
+    };
+    let plain = texts(10, 80 * MS);
+    only(&plain, FindingKind::Uncompressed, "answer body");
+    assert_eq!(plain.findings[0].evidence["uncompressed_share"], 1.0);
+    assert_eq!(plain.steps[0].bytes_decoded, 0);
+    only(&texts(5, 80 * MS), FindingKind::Uncompressed, "answer body");
+    only(&texts(4, 80 * MS), FindingKind::LargePayload, "answer body");
+    // Read in no time: compressing them would cost more.
+    healthy(&texts(10, 2 * MS));
     let held_back = load(60, |n| {
         let mut r = Request::new(n, 100.0);
         r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));

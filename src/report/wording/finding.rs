@@ -149,6 +149,7 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::CacheMiss => start("A cache that misses").name(name),
         K::ColdStart => start("Work of a start").name(name),
         K::LargePayload => Prose::new().own("Large answers of ").name(&step),
+        K::Uncompressed => Prose::new().own("Uncompressed answers of ").name(&step),
         K::SlowNetwork if c.category == Category::Transfer => {
             Prose::new().own("Small answers that end late in ").name(&step)
         }
@@ -329,6 +330,7 @@ pub fn advice(finding: &Finding) -> Prose {
             "Do it before the first request (at the start, before traffic comes), keep what it makes, and recycle processes less often.",
         ),
         K::LargePayload => large_payload(finding),
+        K::Uncompressed => uncompressed(finding),
         K::SlowNetwork if c.category == Category::Transfer => Prose::from(
             "The head of the answer comes at once and its few bytes of body later. Send both in one write (two small writes wait for each other: Nagle's algorithm and delayed acknowledgements), set TCP_NODELAY, or make the body before the head if it is streamed.",
         ),
@@ -435,7 +437,17 @@ fn size_of_answers(finding: &Finding) -> Prose {
     match size.map(|(_, value)| number::bytes(*value)) {
         Some(size) => Prose::new().own(format!("An answer has {size} on average. ")),
         None => Prose::new(),
-    };
+    }
+}
+
+fn uncompressed(finding: &Finding) -> Prose {
+    size_of_answers(finding).own(
+        "It is a text, and the client offered to take it compressed: compress it (in the proxy before the service, or in a middleware; files once, beforehand). Text usually becomes a fifth or less. Then see whether all of its fields are needed.",
+    )
+}
+
+fn large_payload(finding: &Finding) -> Prose {
+    let out = size_of_answers(finding);
     // Never what is done already.
     match finding.evidence.contains_key("decompressed_bytes") {
         true => out.own("It is compressed already: return fewer fields, or a page at a time."),
