@@ -25,7 +25,7 @@ const HELD: f64 = 0.2;
 
 /// Kinds of calls, and calls of each, that tell how late answers are seen; and the share of the wait to be taken in that this must be.
 const KINDS: usize = 3;
-const CALLS: u64 = 20;
+const CALLS: u64 = 10;
 const ALIKE: f64 = 0.5;
 
 /// Services that only run in event loops.
