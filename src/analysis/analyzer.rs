@@ -11,15 +11,16 @@ use super::plan::Plans;
 use super::result::{ByCategory, Category};
 use super::row::{
     Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT,
-    Opened, QUEUED, RESEND, Row, THROTTLED, TIMED_OUT, group_by,
+    Opened, QUEUED, RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by,
 };
 use super::semantics;
-use super::sums::Sums;
+use super::sums::{Beside, Sums};
 use super::tally::{StepTally, wider};
 use super::timeline::Clock;
+use super::verdict::reached_on_this_machine;
 use crate::record::{
     BareSpan, Exchange, Nanos, Partition, Resource, Run, Scope, Span, SpanKind, SpanSink, Status, Threshold,
-    Timestamp, TraceId,
+    Timestamp, TraceId, Value,
 };
 use crate::stats::Histogram;
 use std::hash::BuildHasher;
@@ -54,11 +55,17 @@ codec!(Seen { spans, foreign, own, negative, sdk_dropped, sampled_known, sampled
 const REMEMBERED: usize = 1 << 12;
 /// Spans that are known at sight. Fewer, for where each is another (an id among its attributes) they only pass through.
 const SEEN: usize = 1 << 10;
+/// Attributes of its makers' own that are kept of a span, and bytes of a value.
+const MOST_TOLD: usize = 8;
+const LONGEST_TOLD: usize = 64;
 /// Rows that are reserved beforehand at most; the system gives memory only for those that come.
 const RESERVED: u64 = 16 << 20;
 
 /// Hears the number of an exchange and its latency by category.
 type Each<'e> = dyn FnMut(usize, &ByCategory) + 'e;
+
+/// An attribute of a row: its name and its value by number.
+pub(super) type Told = (u32, u32, u32);
 
 /// Rows by fingerprint; a power of two of them.
 struct Memory(Vec<(u128, Option<Row>)>);
@@ -104,6 +111,8 @@ pub struct Analyzer {
     pub(super) queued: Vec<(u32, u64)>,
     /// How many calls a row stands for, for those that stand for several.
     pub(super) composite: Vec<(u32, u32)>,
+    /// Row, name and value of attributes of the makers' own, in the order of rows.
+    pub(super) told: Vec<Told>,
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
@@ -124,6 +133,7 @@ impl Analyzer {
         let rows = (share + share / 16).min(RESERVED);
         let mut names = Names::new(&run.host.name);
         names.roots_are_spans = run.sources.from_traces;
+        names.on_this_machine = reached_on_this_machine(run) && !run.sources.from_traces;
         Analyzer {
             partition,
             names,
@@ -138,6 +148,7 @@ impl Analyzer {
             rows: Vec::with_capacity(rows as usize),
             queued: Vec::new(),
             composite: Vec::new(),
+            told: Vec::new(),
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
@@ -256,6 +267,7 @@ impl Analyzer {
         if facts.composite > 1 {
             self.composite.push((self.rows.len() as u32, facts.composite));
         }
+        let tells = facts.tells && self.tell(span);
         let failed = span.status == Status::Error;
         let timed_out = facts.timed_out || (failed && names_a_timeout(span.status_message));
         // Parameters that are given apart say what placeholders leave out.
@@ -289,9 +301,41 @@ impl Analyzer {
                 | flag(span.kind != SpanKind::Client && runs_in(&WORKERS, span.scope.name), IN_WORKERS)
                 | flag(span.kind == SpanKind::Internal && semantics::listens(span.name), LISTENS)
                 | flag(facts.resend, RESEND)
+                | flag(tells, TELLS)
                 | flag(facts.queued > 0, QUEUED)
                 | flag(span.end < span.start, NEGATIVE),
         });
+    }
+
+    /// Keeps what the service's makers say of a request in short values, beside the row that comes next; whether there is any.
+    fn tell(&mut self, span: &Span<'_>) -> bool {
+        let row = self.rows.len() as u32;
+        if !matches!(span.kind, SpanKind::Server | SpanKind::Consumer | SpanKind::Internal) {
+            return false;
+        }
+        let before = self.told.len();
+        for attribute in span.attributes {
+            let number;
+            let value = match &attribute.value {
+                Value::Str(text) if (1..=LONGEST_TOLD).contains(&text.len()) => text,
+                Value::Bool(yes) => {
+                    if *yes {
+                        "true"
+                    } else {
+                        "false"
+                    }
+                }
+                Value::Int(n) => {
+                    number = n.to_string();
+                    &number
+                }
+                _ => continue,
+            };
+            if self.told.len() - before < MOST_TOLD && self.keys.tells(attribute.key) {
+                self.told.push((row, self.names.text(attribute.key), self.names.text(value)));
+            }
+        }
+        self.told.len() > before
     }
 
     /// Takes in a span that says the same as a row; false where it does not.
@@ -369,7 +413,8 @@ impl Analyzer {
             asked.clear();
             asked.extend(numbers.iter().map(|n| self.asked[*n as usize]));
             blamer.take(&asked, &self.rows, rows, &self.queued, &mut self.names);
-            sums.trace(&blamer, &self.rows, asked.len(), &self.composite, &self.names);
+            let beside = Beside { composite: &self.composite, told: &self.told };
+            sums.trace(&blamer, &self.rows, asked.len(), &beside, &self.names);
             for (index, number) in numbers.iter().enumerate() {
                 let opened = self.opened_of(*number);
                 blamer.blame(index, &asked[index], opened.as_ref(), &mut self.names);
@@ -433,7 +478,9 @@ impl SpanSink for Analyzer {
     }
 
     fn span(&mut self, span: &Span<'_>, print: Option<u128>) {
-        let kept = |a: &Analyzer| (a.rows.len(), a.queued.len(), a.composite.len(), a.seen.sampled_unknown);
+        let kept = |a: &Analyzer| {
+            (a.rows.len(), a.queued.len() + a.told.len(), a.composite.len(), a.seen.sampled_unknown)
+        };
         let before = kept(self);
         Analyzer::span(self, span);
         let after = kept(self);

@@ -65,7 +65,7 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests });
+codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests, askers });
 codec!(Sameness { known, unknown, different });
 codec!(Stretches { sample, number });
 codec!(Requests { sample, number, in_loop, in_workers });
@@ -270,6 +270,9 @@ impl Codec for Feature {
             }
             Feature::User(user) => (6u8, *user).put(out),
             Feature::Url(url) => (7u8, url.clone()).put(out),
+            Feature::Attribute(service, key, value) => {
+                (8u8, service.clone(), key.clone(), value.clone()).put(out);
+            }
         }
     }
     fn take(from: &mut &[u8]) -> Option<Feature> {
@@ -282,6 +285,7 @@ impl Codec for Feature {
             5 => Feature::Process(Codec::take(from)?, Codec::take(from)?, Codec::take(from)?),
             6 => Feature::User(Codec::take(from)?),
             7 => Feature::Url(Codec::take(from)?),
+            8 => Feature::Attribute(Codec::take(from)?, Codec::take(from)?, Codec::take(from)?),
             _ => return None,
         })
     }

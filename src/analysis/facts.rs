@@ -75,6 +75,8 @@ pub(super) struct Facts<'a> {
     pub composite: u32,
     /// A hash of the parameters of a statement, 0 where none is given.
     pub parameters: u32,
+    /// It has attributes that no convention defines: what the service's makers wanted to know of a request.
+    pub tells: bool,
 }
 
 /// What an attribute's name means.
@@ -97,6 +99,8 @@ enum Meaning {
     Parameter,
     /// Time in a queue, in units of so many nanoseconds; 0 where the name gives no unit.
     Queued(f64),
+    /// None that a convention defines.
+    Told,
     Nothing,
 }
 
@@ -122,6 +126,11 @@ fn place(bytes: &[u8]) -> usize {
 }
 
 impl Keys {
+    /// Whether an attribute of this name is one that no convention defines.
+    pub fn tells(&mut self, key: &str) -> bool {
+        self.meaning(key) == Meaning::Told
+    }
+
     /// Whether an attribute of this name says anything that [`Facts`] keep.
     pub fn matters(&mut self, key: &[u8]) -> bool {
         let kept = &self.0[place(key)];
@@ -163,11 +172,13 @@ impl<'a> Facts<'a> {
             hit: None,
             composite: 0,
             parameters: 0,
+            tells: false,
         };
         let mut stable = 0u64;
         for attribute in span.attributes {
             match (keys.meaning(attribute.key), &attribute.value) {
                 (Meaning::Nothing, _) => {}
+                (Meaning::Told, _) => facts.tells = true,
                 (Meaning::Text(slot, is_stable), Value::Str(text)) => {
                     let bit = 1u64 << slot as u32;
                     if (is_stable || stable & bit == 0) && !text.is_empty() {
@@ -239,7 +250,7 @@ impl<'a> Facts<'a> {
             Meaning::Line => self.line = u32::try_from(int()).unwrap_or(0),
             Meaning::Sampler => self.sampler = !matches!(value.as_str(), None | Some("const")),
             Meaning::Queued(unit) => self.queued = self.queued.max(time_in_queue(unit, value)),
-            Meaning::Text(..) | Meaning::Parameter | Meaning::Nothing => {}
+            Meaning::Text(..) | Meaning::Parameter | Meaning::Told | Meaning::Nothing => {}
         }
     }
 
@@ -280,9 +291,75 @@ fn meaning(key: &str) -> Meaning {
         _ if key.starts_with("db.query.parameter.") => Meaning::Parameter,
         _ => match text_slot(key) {
             Some((slot, stable)) => Meaning::Text(slot, stable),
-            None => queue_unit(key).map_or(Meaning::Nothing, Meaning::Queued),
+            None => match queue_unit(key) {
+                Some(unit) => Meaning::Queued(unit),
+                None if is_defined(key) => Meaning::Nothing,
+                None => Meaning::Told,
+            },
         },
     }
+}
+
+/// Whether conventions or instrumentations define an attribute. Those of a user, a tenant, a session and a feature flag are defined,
+/// too, but say what makes requests differ.
+fn is_defined(key: &str) -> bool {
+    const NAMESPACES: [&str; 52] = [
+        "http",
+        "url",
+        "net",
+        "network",
+        "server",
+        "client",
+        "source",
+        "destination",
+        "db",
+        "rpc",
+        "grpc",
+        "messaging",
+        "code",
+        "thread",
+        "otel",
+        "telemetry",
+        "service",
+        "host",
+        "process",
+        "os",
+        "container",
+        "k8s",
+        "cloud",
+        "exception",
+        "error",
+        "event",
+        "peer",
+        "user_agent",
+        "faas",
+        "asgi",
+        "wsgi",
+        "aws",
+        "azure",
+        "gcp",
+        "sampler",
+        "sampling",
+        "internal",
+        "span",
+        "graphql",
+        "gen_ai",
+        "tls",
+        "dns",
+        "cache",
+        "redis",
+        "express",
+        "koa",
+        "fastify",
+        "hapi",
+        "nestjs",
+        "jvm",
+        "hotspan",
+        "composite",
+    ];
+    let (namespace, rest) = key.split_once('.').unwrap_or((key, ""));
+    NAMESPACES.contains(&namespace)
+        || (rest.is_empty() && matches!(key, "component" | "type" | "kind" | "method" | "status"))
 }
 
 /// Which text an attribute gives, and whether that is its stable (or most specific) name.

@@ -5,10 +5,11 @@
 //! every run and on every machine. A step that has very many shapes keeps those with the smallest hashes and adds up the
 //! rest: that choice does not depend on how the work was divided.
 
+use super::analyzer::Told;
 use super::codec::codec;
 use super::names::{MixedMap, Names};
 use super::result::{Association, Contributor, Feature, ShapeResult};
-use super::row::{Asked, ERROR, Row};
+use super::row::{Asked, ERROR, Row, TELLS};
 use super::tree::{ENTRY, Forest, OFF, OUTER, TRANSPORT};
 use crate::record::Nanos;
 use crate::stats::normal_cdf;
@@ -26,6 +27,9 @@ const USERS: u32 = 1_000;
 /// URLs of one step that are told apart: those with the smallest hashes, so that all of theirs are counted whatever share
 /// of the run they are in.
 const URLS: usize = 1_024;
+/// Attributes of one step that are told apart, the first by name, and values of each.
+const ATTRIBUTES: usize = 256;
+const VALUES: usize = 32;
 /// Requests with and without a feature, and slow ones with it, that a statement needs.
 const SUPPORT: u64 = 20;
 const SLOW_SUPPORT: u64 = 5;
@@ -83,9 +87,38 @@ pub(super) struct Groups<K> {
     pub features: BTreeMap<Feature, Group>,
     /// By hash.
     pub urls: BTreeMap<u64, (Arc<str>, Group)>,
+    /// By service and attribute, then by value.
+    pub attributes: BTreeMap<(Arc<str>, Arc<str>), Values>,
 }
 
-codec!(Groups<Contributor> { shapes, other, all, features, urls });
+codec!(Groups<Contributor> { shapes, other, all, features, urls, attributes });
+
+/// Requests by the value of an attribute. One with more values than are told apart says what differs between all requests and
+/// stays empty, so that it does not matter which came first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Values {
+    pub many: bool,
+    pub groups: BTreeMap<Arc<str>, Group>,
+}
+
+codec!(Values { many, groups });
+
+impl Values {
+    fn add(&mut self, value: Arc<str>, group: &Group) {
+        if self.many {
+            return;
+        }
+        self.groups.entry(value).or_default().merge(group);
+        if self.groups.len() > VALUES {
+            self.are_many();
+        }
+    }
+
+    fn are_many(&mut self) {
+        self.many = true;
+        self.groups = BTreeMap::new();
+    }
+}
 
 impl<K> Default for Groups<K> {
     fn default() -> Groups<K> {
@@ -95,6 +128,7 @@ impl<K> Default for Groups<K> {
             all: Group::default(),
             features: BTreeMap::new(),
             urls: BTreeMap::new(),
+            attributes: BTreeMap::new(),
         }
     }
 }
@@ -162,6 +196,19 @@ impl<K: Clone> Groups<K> {
         }
     }
 
+    /// Adds exchanges with an attribute, or says that it has many values.
+    pub fn attribute(&mut self, key: (Arc<str>, Arc<str>), values: Values) {
+        let mine = self.attributes.entry(key).or_default();
+        if values.many {
+            mine.are_many();
+        }
+        values.groups.into_iter().for_each(|(value, group)| mine.add(value, &group));
+        if self.attributes.len() > ATTRIBUTES {
+            // As of features.
+            self.attributes.pop_last();
+        }
+    }
+
     pub fn merge(&mut self, other: Groups<K>) {
         for (hash, shape) in other.shapes {
             match self.shapes.get_mut(&hash) {
@@ -174,6 +221,7 @@ impl<K: Clone> Groups<K> {
         for (feature, group) in other.features {
             self.feature(feature, &group);
         }
+        other.attributes.into_iter().for_each(|(key, values)| self.attribute(key, values));
         for (hash, (url, group)) in other.urls {
             self.urls.entry(hash).or_insert_with(|| (url, Group::default())).1.merge(&group);
             if self.urls.len() > URLS {
@@ -198,6 +246,7 @@ impl Groups<u32> {
             all: self.all,
             features: self.features,
             urls: self.urls,
+            attributes: self.attributes,
         }
     }
 }
@@ -305,9 +354,14 @@ pub(super) fn associations(groups: &Groups<Contributor>) -> Vec<Association> {
     let shapes = groups.shapes.iter().map(|(hash, shape)| (Feature::Shape(*hash), shape.group));
     let features = groups.features.iter().map(|(feature, group)| (feature.clone(), *group));
     let urls = groups.urls.values().map(|(url, group)| (Feature::Url(url.clone()), *group));
+    let attributes = groups.attributes.iter().flat_map(|((service, key), values)| {
+        let feature = |value: &Arc<str>| Feature::Attribute(service.clone(), key.clone(), value.clone());
+        values.groups.iter().map(move |(value, group)| (feature(value), *group))
+    });
     let mut out: Vec<Association> = shapes
         .chain(features)
         .chain(urls)
+        .chain(attributes)
         .filter_map(|(feature, group)| associate(feature, &group, candidates, all))
         .collect();
     out.sort_by(|a, b| b.correlation.total_cmp(&a.correlation).then_with(|| a.feature.cmp(&b.feature)));
@@ -329,6 +383,7 @@ fn candidates(groups: &Groups<Contributor>) -> usize {
     groups.shapes.values().filter(|s| tested(&s.group)).count()
         + groups.features.values().filter(|g| tested(g)).count()
         + groups.urls.values().filter(|(_, g)| tested(g)).count()
+        + groups.attributes.values().flat_map(|values| values.groups.values()).filter(|g| tested(g)).count()
 }
 
 fn associate(feature: Feature, with: &Group, candidates: usize, all: &Group) -> Option<Association> {
@@ -380,6 +435,8 @@ pub(super) enum Mark {
     /// Service, attribute and value.
     Process(u32, u8, u32),
     User(u32),
+    /// Service, attribute and value.
+    Attribute(u32, u32, u32),
 }
 
 /// Groups of all steps while they are filled.
@@ -393,8 +450,14 @@ pub(super) struct Grouping {
 }
 
 impl Grouping {
-    /// Takes in a trace's trees; `root_of` gives each node's exchange.
-    pub fn trace(&mut self, forest: &Forest, rows: &[Row], root_of: &[u32], names: &Names) {
+    /// Takes in a trace's trees; `root_of` gives each node's exchange, `told` the attributes of rows.
+    pub fn trace(
+        &mut self,
+        forest: &Forest,
+        rows: &[Row],
+        (root_of, told): (&[u32], &[Told]),
+        names: &Names,
+    ) {
         self.shaper.calls.clear();
         self.spans.clear();
         for (i, node) in forest.nodes.iter().enumerate().skip(forest.roots) {
@@ -410,6 +473,11 @@ impl Grouping {
             }
             if row.flags & ERROR != 0 {
                 self.spans.push((root_of[i], Mark::Error(node.op)));
+            }
+            if row.flags & TELLS != 0 {
+                let own = told[told.partition_point(|t| t.0 < node.row)..].iter();
+                let own = own.take_while(|t| t.0 == node.row);
+                self.spans.extend(own.map(|t| (root_of[i], Mark::Attribute(row.service, t.1, t.2))));
             }
         }
         self.shaper.calls.sort_unstable();
@@ -460,6 +528,12 @@ impl Grouping {
                     names.str(value).clone(),
                 ),
                 Mark::User(user) => Feature::User(user),
+                Mark::Attribute(service, key, value) => {
+                    let key = (names.str(service).clone(), names.str(key).clone());
+                    let groups = BTreeMap::from([(names.str(value).clone(), group)]);
+                    steps[usize::from(step)].attribute(key, Values { many: false, groups });
+                    continue;
+                }
             };
             // An instance without a name is no instance to point at.
             if !matches!(&feature, Feature::Instance(_, instance) if instance.is_empty()) {

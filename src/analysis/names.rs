@@ -171,6 +171,8 @@ pub(super) struct Names {
     last_origin: Option<([u32; 4 + TOLD.len()], Origin)>,
     /// No load was made: the exchanges stand for root spans.
     pub roots_are_spans: bool,
+    /// The service that is asked is on the client's machine, or in a container of it.
+    pub on_this_machine: bool,
 }
 
 impl Names {
@@ -193,6 +195,7 @@ impl Names {
             queues: MixedMap::default(),
             last_origin: None,
             roots_are_spans: false,
+            on_this_machine: false,
         };
         for (category, name) in [
             (Category::Generator, "schedule delay"),

@@ -464,6 +464,8 @@ pub enum FindingKind {
     ColdStart,
     /// The time between first and last byte of large answers.
     LargePayload,
+    /// The same of texts that nobody compressed though the client offered it.
+    Uncompressed,
     /// Time that no span covers takes most of the request.
     SlowNetwork,
     /// Opening connections takes most of the request.
@@ -486,7 +488,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds, in the order of reports.
-    pub const ALL: [FindingKind; 32] = [
+    pub const ALL: [FindingKind; 33] = [
         FindingKind::NPlusOneQuery,
         FindingKind::NPlusOneCall,
         FindingKind::DuplicateQuery,
@@ -510,6 +512,7 @@ impl FindingKind {
         FindingKind::CacheMiss,
         FindingKind::ColdStart,
         FindingKind::LargePayload,
+        FindingKind::Uncompressed,
         FindingKind::SlowNetwork,
         FindingKind::ConnectionChurn,
         FindingKind::ErrorPath,
@@ -547,6 +550,7 @@ impl FindingKind {
             FindingKind::CacheMiss => "cache_miss",
             FindingKind::ColdStart => "cold_start",
             FindingKind::LargePayload => "large_payload",
+            FindingKind::Uncompressed => "uncompressed",
             FindingKind::SlowNetwork => "slow_network",
             FindingKind::ConnectionChurn => "connection_churn",
             FindingKind::ErrorPath => "error_path",
@@ -616,12 +620,16 @@ pub enum Doubt {
     NoLine,
     /// A wait for a pool is known by where the service's own time is, in several of its pages.
     BeforeStatements,
+    /// A wait for a pool is known by how many requests of a page are beyond their first statement while others wait before it.
+    ConnectionsInUse,
     /// The machine of the load and the service has no free core: its quickest calls take no more than such waits could make of little.
     BusyMachine,
     /// The time before a service differs between requests, but not with how many are there.
     NotByNumber,
     /// Most of it passes while the answer is under way: a stream takes as long as it has something to say.
     Streamed,
+    /// The service runs in an event loop, and more of its requests are in its code at once than one loop can serve.
+    CrowdedLoop,
 }
 
 /// Best-case gain, from the retimed latencies.

@@ -53,6 +53,9 @@ pub(super) const IN_WORKERS: u16 = 8192;
 /// It waits for what the client sends next, or for its going away.
 pub(super) const LISTENS: u16 = 16_384;
 
+/// It has attributes of its makers' own; which, is kept apart.
+pub(super) const TELLS: u16 = 32_768;
+
 /// An exchange. Moments are in order, whatever came in; those that did not happen are the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {

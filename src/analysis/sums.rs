@@ -1,6 +1,7 @@
 //! Adds the blame of each exchange to the tallies. Scratch tables are indexed by number and cleared by the list of what
 //! was touched, so that an exchange costs what it has pieces, not what the run has names.
 
+use super::analyzer::Told;
 use super::blame::Blamer;
 use super::findings::evidence::{Collector, Series, own_time_between};
 use super::groups::{Grouping, Urls};
@@ -229,6 +230,14 @@ pub(super) struct Call {
     span_id: u64,
 }
 
+/// What is kept beside rows, in their order.
+pub(super) struct Beside<'a> {
+    /// How many calls a row stands for.
+    pub composite: &'a [(u32, u32)],
+    /// Attributes of the makers' own.
+    pub told: &'a [Told],
+}
+
 impl Sums {
     pub fn new(limits: Vec<[Nanos; 3]>, slow: Vec<Nanos>, clock: Clock, plans: Plans, urls: Urls) -> Sums {
         let pictures = Gathered::new(clock, limits.len());
@@ -270,7 +279,7 @@ impl Sums {
         blamer: &Blamer,
         rows: &[Row],
         exchanges: usize,
-        composite: &[(u32, u32)],
+        beside: &Beside<'_>,
         names: &Names,
     ) {
         let forest = &blamer.forest;
@@ -301,8 +310,8 @@ impl Sums {
         }
         let Sums { service_spans, services, .. } = self;
         service_spans.drain(|service, n| services.entry(service).or_default().0 += n);
-        self.grouping.trace(forest, rows, &self.root_of, names);
-        self.collect_calls(blamer, rows, composite, names);
+        self.grouping.trace(forest, rows, (&self.root_of, beside.told), names);
+        self.collect_calls(blamer, rows, beside.composite, names);
     }
 
     /// Counts the spans of a trace by contributor and by operation, on the path or not, each call of a contributor once;

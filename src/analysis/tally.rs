@@ -68,6 +68,7 @@ codec!(StepTally {
     period,
     bytes_received,
     bytes_decoded,
+    uncompressed,
     traced,
     joined,
     joined_bands,
@@ -144,6 +145,8 @@ pub(super) struct StepTally {
     pub bytes_received: u64,
     /// What those became that were decompressed.
     pub bytes_decoded: u64,
+    /// Answers that are texts and came as they are though compression was offered.
+    pub uncompressed: u64,
     pub traced: u64,
     pub joined: u64,
     /// Corrected latency of the joined exchanges, by band: how many, how much. Weighted, as all blame is.
@@ -178,7 +181,11 @@ impl StepTally {
         self.checks_failed += u64::from(!exchange.checks_failed.is_empty());
         self.period = wider(self.period, Some((exchange.intended.0, exchange.intended.0)));
         self.bytes_received += exchange.bytes_received;
-        self.bytes_decoded += exchange.bytes_decoded.unwrap_or_default();
+        if exchange.came_uncompressed() {
+            self.uncompressed += 1;
+        } else {
+            self.bytes_decoded += exchange.bytes_decoded.unwrap_or_default();
+        }
         self.checked += u64::from(exchange.was_checked());
         self.messages.exchange(exchange);
         self.latency.record(exchange.corrected_latency());
@@ -214,6 +221,7 @@ impl StepTally {
         self.period = wider(self.period, other.period);
         self.bytes_received += other.bytes_received;
         self.bytes_decoded += other.bytes_decoded;
+        self.uncompressed += other.uncompressed;
         self.checked += other.checked;
         self.messages.merge(&other.messages);
         self.traced += other.traced;

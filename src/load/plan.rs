@@ -41,6 +41,8 @@ pub struct StepPlan {
     pub fixed: bool,
     /// Whether compressed bodies are decompressed.
     pub decodes: bool,
+    /// Whether its requests say that answers may be compressed.
+    pub offers_compression: bool,
     /// An answer whose body has more bytes than this is a failure.
     pub most_body: u64,
     /// So is one that becomes more than this.
@@ -255,12 +257,14 @@ impl StepPlan {
             _ => None,
         };
         let keeps_body = body_extracts || step.expect.looks_at_body();
+        let offers_compression = headers.get(ACCEPT_ENCODING).is_some_and(|value| value != "identity");
         Ok(StepPlan {
             decodes: match http.decode {
                 Decode::Never => false,
                 Decode::Always => true,
                 Decode::Needed => keeps_body,
             },
+            offers_compression,
             most_body: http.max_body,
             most_decoded: http.max_decoded,
             ready,
@@ -270,7 +274,8 @@ impl StepPlan {
             keeps_fields: !step.extract.is_empty()
                 || step.expect.looks_closer()
                 || step.cache == Caching::AsBrowser
-                || http.decode == Decode::Always,
+                || http.decode == Decode::Always
+                || offers_compression,
             keeps_body,
             // Validators are added where answers are cached.
             fixed: step.cache == Caching::Never

@@ -18,7 +18,7 @@ use crate::record::{
     Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp, TraceId,
 };
 use crate::scenario::{Caching, Redirects};
-use http::header::{CONTENT_ENCODING, COOKIE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName};
 use http::{HeaderMap, Method};
 use rand::rngs::SmallRng;
 use serde_json::Value;
@@ -393,7 +393,12 @@ impl Attempt<'_> {
             Some(answer) if self.plan.decodes && answer.headers.contains_key(CONTENT_ENCODING) => {
                 self.decoded(answer, exchange)
             }
-            Some(answer) => Some(answer),
+            Some(answer) => {
+                if self.plan.offers_compression && is_plain_text(&answer) {
+                    exchange.bytes_decoded = Some(exchange.bytes_received);
+                }
+                Some(answer)
+            }
             None => {
                 exchange.phases.end = thread.clock.now();
                 None
@@ -525,6 +530,31 @@ impl Attempt<'_> {
             (Connection::Http2(connection), _) => self.over_http2(seat, connection, made, exchange).await,
         }
     }
+}
+
+/// Whether an answer is a text that came as it is. Pictures, archives and fonts are compressed in themselves.
+fn is_plain_text(answer: &Answer) -> bool {
+    let coding = answer.headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], |value| value.as_bytes());
+    let kind = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    coding.eq_ignore_ascii_case(b"identity") && is_text(kind)
+}
+
+/// Whether a media type is one of texts.
+fn is_text(media_type: &str) -> bool {
+    const TEXTS: [&str; 8] = [
+        "application/json",
+        "application/javascript",
+        "application/x-javascript",
+        "application/xml",
+        "application/graphql",
+        "application/x-ndjson",
+        "application/wasm",
+        "image/svg",
+    ];
+    let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let stream = name == "text/event-stream";
+    let text = name.starts_with("text/") || name.ends_with("+json") || name.ends_with("+xml");
+    (text || TEXTS.iter().any(|text| name.starts_with(text))) && !stream
 }
 
 /// The exchange's outcome, and the answer if there is one.

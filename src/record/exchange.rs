@@ -33,7 +33,8 @@ pub struct Exchange {
     pub bytes_sent: u64,
     /// Bytes of the answer's body as received, before decompression.
     pub bytes_received: u64,
-    /// Bytes that the body became when it was decompressed, where it was.
+    /// Bytes that the body became when it was decompressed, where it was; as many as were received where a text came as it is
+    /// although compression was offered (see [`Exchange::came_uncompressed`]).
     pub bytes_decoded: Option<u64>,
     /// Whether its answer pointed elsewhere and was followed: no checks were made, the next exchange goes on.
     pub followed: bool,
@@ -177,6 +178,11 @@ pub enum Protocol {
 }
 
 impl Exchange {
+    /// Whether its answer is a text that was not compressed, though the request offered that.
+    pub fn came_uncompressed(&self) -> bool {
+        self.bytes_received > 0 && self.bytes_decoded == Some(self.bytes_received)
+    }
+
     /// Intended start to actual start: how late the generator was.
     pub fn schedule_delay(&self) -> Nanos {
         self.phases.start.since(self.intended)

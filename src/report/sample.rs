@@ -542,6 +542,7 @@ pub fn everything() -> Sample {
         (K::CacheMiss, contributor(Category::Cache, "shop", "redis", "GET page:?", "")),
         (K::ColdStart, app("load catalogue", "")),
         (K::LargePayload, client(Category::Transfer, "")),
+        (K::Uncompressed, client(Category::Transfer, "answer body")),
         (K::SlowNetwork, network("shop", "shop → inventory")),
         (K::ConnectionChurn, client(Category::Connection, "connect")),
         (K::ErrorPath, client(Category::App, "HTTP 500")),
@@ -570,7 +571,7 @@ pub fn everything() -> Sample {
     findings[21].confidence = Confidence::Inferred(Doubt::NameOnly);
     findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
     findings[22].confidence = Confidence::Inferred(Doubt::Minority);
-    findings[28].remedy = "shop: shop-2".into();
+    findings[29].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);
     findings[2].severity = Severity::Info;

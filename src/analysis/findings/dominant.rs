@@ -1,8 +1,8 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
 use super::{
-    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, event_loop, lock_contention,
-    mean_ms, missing_index, queueing, same_work, share, uncached, unseen_wait,
+    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, crowded, event_loop,
+    lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -47,8 +47,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
     // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being served.
-    let owned_then =
-        if own_work(who) { share(part.total, latency.saturating_sub(view.waited)) } else { owned };
+    // So is a wait within the service, such as to try again.
+    let by_the_rest = own_work(who) || who.category == Category::Queue;
+    let owned_then = if by_the_rest { share(part.total, latency.saturating_sub(view.waited)) } else { owned };
     let much = owned_then >= share_min && mean >= mean_min;
     // One request does not make a problem, however long it took.
     let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
@@ -112,6 +113,12 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         return None;
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
+    let of_one_call = mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
+    if crowded::explains(view, claim.kind, who, of_one_call)
+        && is_uneven(view, (who, claim.kind), part, floor)
+    {
+        return None;
+    }
     if claim.doubt.is_none() && is_uneven(view, (who, claim.kind), part, floor) {
         // Among requests that wait for each other, what is seldom slow waits for a core as well.
         if owned < share_min && tail.is_none() {
@@ -215,6 +222,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| app_cpu::of_own_time(view, who)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
+        Category::Transfer => uncompressed::claim(view, who),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 //! process. Behind a pool of one connection requests still begin; in threads they begin and end; where all threads are busy they end.
 //! Where nobody waits there is nothing to tell, and nobody is held up.
 
-use super::{CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, View, anywhere, mean_ms, share};
+use super::{CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, Limits, View, anywhere, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact, Severity};
 use crate::analysis::tally::Part;
@@ -19,6 +19,9 @@ pub const LONG: u64 = Nanos::from_millis(10).0;
 const WAITED: u64 = Nanos::from_millis(5).0;
 /// At the edges of a stretch what follows it may seem to be within: clocks of different threads, and who is told first.
 const EDGE: u64 = Nanos::from_millis(1).0;
+/// Requests that must have come to an event loop within stretches for none of them to have been taken in by chance: at least four
+/// of five are taken in at once where nothing holds them up, so that it happens once in three thousand times.
+const CAME: usize = 5;
 /// Stretches that are kept of each kind and instance, and requests of each instance.
 const STRETCHES: usize = 200;
 pub(super) const REQUESTS: usize = 2_000;
@@ -89,6 +92,7 @@ impl Requests {
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let whole = anywhere(who);
     let (mut expected, mut seen, mut processes, mut in_loop) = (0.0, 0.0, 0u32, true);
+    let (mut came, mut taken_in) = (0, 0);
     for ((of, instance), stretches) in &view.tally.evidence.stretches {
         if of != who && *of != whole {
             continue;
@@ -99,6 +103,8 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
             return None;
         }
         let (by_chance, there_are) = within(stretches, requests);
+        let (sent, begun) = sent_within(stretches, requests);
+        (came, taken_in) = (came + sent, taken_in + begun);
         processes += u32::from(by_chance > 0.0);
         in_loop &= requests.in_loop > 0;
         (expected, seen) = (expected + by_chance, seen + there_are);
@@ -106,8 +112,7 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     if is_held_up(view, who) {
         return None;
     }
-    if expected < view.limit(Limit::ExclusiveExpected) || seen > view.limit(Limit::ExclusiveShare) * expected
-    {
+    if !stands((expected, seen), in_loop.then_some((came, taken_in)), view.known.limits) {
         return None;
     }
     // A call takes as long when it gives way: only what others wait for it can be gained.
@@ -123,6 +128,21 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
         Claim::doubted(kind, Doubt::LoopOrWorker)
     };
     Some(claim.with(&[("processes", f64::from(processes))]))
+}
+
+/// Whether a process stood while it did something: by how many requests should have begun and ended and how many did, and of an event
+/// loop by how many came and how many of them were taken in.
+fn stands((expected, seen): (f64, f64), each: Option<(usize, usize)>, limits: &Limits) -> bool {
+    let at_most = limits.get(Limit::ExclusiveShare);
+    let few = seen <= at_most * expected;
+    // Under a light load few wait: then each that came meanwhile tells.
+    let by_each = each.is_some_and(|(came, in_it)| came >= CAME && in_it as f64 <= at_most * came as f64);
+    few && (expected >= limits.get(Limit::ExclusiveExpected) || by_each)
+}
+
+/// Whether an event loop lets nobody in during pieces of one kind of work.
+pub(super) fn lets_nobody_in(pieces: &Stretches, requests: &Requests, limits: &Limits) -> bool {
+    stands(within(pieces, requests), Some(sent_within(pieces, requests)), limits)
 }
 
 /// Share of a contributor's long own time in which its process must do something else for it to be waiting.
@@ -188,6 +208,21 @@ fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
     (expected, seen)
 }
 
+/// Requests that came within stretches, so early that they could have been taken in before the end; and how many were.
+fn sent_within(stretches: &Stretches, requests: &Requests) -> (usize, usize) {
+    let (mut came, mut taken_in) = (0, 0);
+    for (_, from, to) in &stretches.sample {
+        let edge = EDGE.min((to - from) / 10);
+        let until = to.saturating_sub(WAITED + edge);
+        let within = requests.sample.iter().filter(|(_, sent, ..)| *sent > from + edge && *sent < until);
+        within.for_each(|(_, _, begun, _)| {
+            came += 1;
+            taken_in += usize::from(*begun < to - edge);
+        });
+    }
+    (came, taken_in)
+}
+
 /// What requests wait for a piece of work that holds up its process.
 struct Waiting<'a> {
     way: &'a Part,
@@ -221,7 +256,7 @@ fn held_up(view: &View<'_>, part: &Part, processes: u32) -> f64 {
 
 impl Stretches {
     /// The time of all of them, by those of the sample.
-    fn time(&self) -> f64 {
+    pub fn time(&self) -> f64 {
         let time: u64 = self.sample.iter().map(|(_, from, to)| to - from).sum();
         time as f64 * self.number as f64 / self.sample.len().max(1) as f64
     }

@@ -96,6 +96,9 @@ pub struct Evidence {
     pub stretches: BTreeMap<(Contributor, Arc<str>), Stretches>,
     /// Requests by service and instance.
     pub requests: BTreeMap<(Arc<str>, Arc<str>), Requests>,
+    /// Requests that ask a database, by the own time right before their first statement and instance: "sent" is when that
+    /// begins, "begun" the statement.
+    pub askers: BTreeMap<(Contributor, Arc<str>), Requests>,
 }
 
 /// Whether calls of one kind ask the same.
@@ -164,6 +167,9 @@ impl Evidence {
         for (key, requests) in other.requests {
             self.requests.entry(key).or_default().merge(&requests);
         }
+        for (key, requests) in other.askers {
+            self.askers.entry(key).or_default().merge(&requests);
+        }
     }
 
     /// The parts of one pattern.
@@ -216,6 +222,8 @@ pub struct Collector {
     instances: MixedMap<(u16, u32, u32), Histogram>,
     stretches: MixedMap<(u16, u32, u32), Stretches>,
     requests: MixedMap<(u16, u32, u32), Requests>,
+    askers: MixedMap<(u16, u32, u32), Requests>,
+    asked: Vec<u32>,
     series: Vec<Series>,
     order: Vec<u32>,
     before: Vec<(u32, u64)>,
@@ -244,16 +252,27 @@ impl Collector {
         let nodes = &blamer.forest.nodes;
         self.streamed(blamer, (step, on), names);
         self.before.clear();
+        self.asked.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
-            if piece.end - piece.start >= LONG && names.category(piece.owner) == Category::App {
+            if names.category(piece.owner) == Category::App {
                 let owner = whole(piece.owner, names);
-                self.stretches.entry((step, owner, host)).or_default().add(piece.start, piece.end);
+                let long = piece.end - piece.start >= LONG;
+                if long {
+                    self.stretches.entry((step, owner, host)).or_default().add(piece.start, piece.end);
+                }
                 let next =
                     blamer.pieces.get(at + 1).filter(|p| names.category(p.owner) == Category::Database);
-                if next.and_then(|p| nodes.get(p.node as usize)).is_some_and(|n| n.entry == node.entry) {
+                let asks =
+                    next.and_then(|p| nodes.get(p.node as usize)).is_some_and(|n| n.entry == node.entry);
+                if asks && long {
                     self.before.push((owner, piece.end - piece.start));
+                }
+                if asks && node.entry != NONE && !self.asked.contains(&node.entry) {
+                    self.asked.push(node.entry);
+                    let asker = self.askers.entry((step, owner, host)).or_default();
+                    asker.add(piece.start, piece.end, nodes[node.entry as usize].end);
                 }
             }
             // Each entry on the path is taken once, with the piece that ends it.
@@ -556,6 +575,10 @@ impl Collector {
         for ((step, service, host), requests) in self.requests {
             let key = (names.str(service).clone(), names.instance(host).clone());
             steps[usize::from(step)].evidence.requests.entry(key).or_default().merge(&requests);
+        }
+        for ((step, who, host), requests) in self.askers {
+            let key = (names.who(who).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.askers.entry(key).or_default().merge(&requests);
         }
     }
 }

@@ -257,7 +257,8 @@ fn waits_for_its_turn(view: &View<'_>, finding: &Finding, hogs: &[(Contributor, 
 /// Without the wait for a service's workers where most of what keeps them busy is told by its own name.
 fn without_explained_queues(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     let queue = |f: &Found| {
-        [AS_OTHERS_END_SHARE, SERVED_AT_ONCE].iter().any(|key| f.finding.evidence.contains_key(key))
+        on_the_way(f.finding.kind)
+            && [AS_OTHERS_END_SHARE, SERVED_AT_ONCE].iter().any(|key| f.finding.evidence.contains_key(key))
     };
     let mut at = 0;
     while at < kept.len() {
@@ -312,7 +313,9 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
             // Own time before statements is each page's, the pool is one.
             let one_pool = f.kind == FindingKind::PoolWait
                 && (a.category, b.category) == (Category::App, Category::App)
-                && a.service == b.service;
+                && a.service == b.service
+                && !has_its_own(f)
+                && !has_its_own(&k.finding);
             alike && (same_work(a, b) || one_pool)
         };
         match kept.iter_mut().find(same) {
@@ -336,13 +339,18 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
         .map(|f| (f.finding.contributor.service.clone(), f.lost))
         .collect();
     kept.retain(|f| {
-        let wait = f.finding.kind == FindingKind::PoolWait;
+        let wait = f.finding.kind == FindingKind::PoolWait && !has_its_own(&f.finding);
         !(wait
             && holders
                 .iter()
                 .any(|(service, _)| *service == f.finding.contributor.service && busy(service, views)))
     });
     kept
+}
+
+/// Whether a page waits for a pool that it has to itself: its own requests are who uses all connections.
+fn has_its_own(wait: &Finding) -> bool {
+    wait.kind == FindingKind::PoolWait && wait.evidence.contains_key(SERVED_AT_ONCE)
 }
 
 /// Whether a service's statements keep at least a good part of a connection busy all the time.

@@ -10,6 +10,7 @@
 mod app_cpu;
 mod chatty;
 mod cold_start;
+mod crowded;
 mod dominant;
 mod duplicate_query;
 mod error_path;
@@ -28,6 +29,7 @@ mod sequential_calls;
 mod series;
 mod slow_instance;
 mod uncached;
+mod uncompressed;
 mod unseen_wait;
 
 use super::plans::DatabaseEvidence;
@@ -37,6 +39,7 @@ use super::result::{
 use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
+use crowded::Crowds;
 use event_loop::{Requests, Stretches};
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
@@ -130,6 +133,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             stretches.entry((who.service.clone(), instance.clone())).or_default().push((who, of));
         }
     }
+    let crowds = Crowds::of(steps, &requests, &stretches, (known.period.0, known.limits));
     let views: Vec<View<'_>> = steps
         .iter()
         .enumerate()
@@ -141,6 +145,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             stretches: &stretches,
             records_calls: &records_calls,
             waiting_services: &waiting_services,
+            crowds: &crowds,
             waited: 0,
             known,
         })
@@ -188,6 +193,8 @@ struct View<'a> {
     pub records_calls: &'a BTreeSet<Arc<str>>,
     /// Services whose requests wait before their statements.
     pub waiting_services: &'a BTreeSet<Arc<str>>,
+    /// Event loops that have more to do than they can.
+    pub crowds: &'a Crowds,
     /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
     /// share of what waiting makes long, so work is judged by the rest.
     pub waited: u64,

@@ -40,12 +40,17 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     let (slow_n, time) = [from(2), from(1)].into_iter().find(|(n, _)| *n >= MIN_REQUESTS)?;
     let slow = mean_ms(time, slow_n);
     let varies = slow >= view.limit(Limit::VariesRatio) * typical;
+    // How long a loop is busy goes with what its requests do, not with how many there are.
+    let (n, _) = view.basis(who);
+    let crowded = view.crowds.in_all(callee(who), part.total as f64 / n.max(1) as f64);
     let doubt = match varies {
         true => Doubt::Varies,
         false if no_line(view, who) => Doubt::NoLine,
+        false if crowded => Doubt::CrowdedLoop,
         false => return None,
     };
     let (kind, doubt) = match waits_for_nobody(view, who) {
+        true if crowded => (FindingKind::Queueing, Doubt::CrowdedLoop),
         true => (FindingKind::SlowNetwork, Doubt::NotByNumber),
         false => (FindingKind::Queueing, doubt),
     };
@@ -159,7 +164,7 @@ fn all_workers_are_busy(view: &View<'_>, way: &Contributor) -> Option<f64> {
 }
 
 /// How many requests a process serves while another waits for it.
-struct Inside {
+pub(super) struct Inside {
     waited: usize,
     mean: f64,
     /// Its variance over its mean: 1 for what comes by chance, 0 for what is always as many.
@@ -168,6 +173,8 @@ struct Inside {
     of_most: f64,
     /// The standard deviation of the waits over their mean.
     waits_differ: f64,
+    /// How many others wait with one that waits.
+    others: f64,
 }
 
 /// The spread up to which there are always as many, of the most how many there are on average, and from which on waits differ:
@@ -177,6 +184,13 @@ const NEAR_THE_MOST: f64 = 0.8;
 const WAITS_DIFFER: f64 = 0.2;
 
 impl Inside {
+    /// What a process serves while a request waits for its turn, if it is always as many, there are more that wait, and enough waited.
+    pub fn served_at_once(requests: &Requests) -> Option<f64> {
+        let inside = Inside::of(requests);
+        let shown = inside.waited >= WAITING && inside.is_full() && inside.others >= inside.mean;
+        shown.then_some(inside.mean)
+    }
+
     fn of(requests: &Requests) -> Inside {
         let sample = &requests.sample;
         let sorted = |moment: fn(&(u64, u64, u64, u64)) -> u64| {
@@ -184,17 +198,18 @@ impl Inside {
             all.sort_unstable();
             all
         };
-        let (begun, ended) = (sorted(|r| r.2), sorted(|r| r.3));
+        let (begun, ended, sent) = (sorted(|r| r.2), sorted(|r| r.3), sorted(|r| r.1));
         let waiting = sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED);
-        let (mut waits, mut counts) = (Sum::default(), Sum::default());
+        let (mut waits, mut counts, mut others) = (Sum::default(), Sum::default(), Sum::default());
         let mut numbers = Vec::new();
-        for (_, sent, begins, _) in waiting {
-            let middle = sent + (begins - sent) / 2;
-            let inside =
-                begun.partition_point(|at| *at <= middle) - ended.partition_point(|at| *at <= middle);
+        for (_, from, begins, _) in waiting {
+            let middle = from + (begins - from) / 2;
+            let until = |all: &[u64]| all.partition_point(|at| *at <= middle);
+            let inside = until(&begun) - until(&ended);
             counts.add(inside as f64);
+            others.add(until(&sent).saturating_sub(until(&begun) + 1) as f64);
             numbers.push(inside);
-            waits.add((begins - sent) as f64);
+            waits.add((begins - from) as f64);
         }
         // Of a sample each is there by chance, which spreads what is always as many.
         let kept =
@@ -208,6 +223,7 @@ impl Inside {
             spread,
             of_most: if kept < 1.0 { 1.0 } else { counts.mean() / most.max(1.0) },
             waits_differ: waits.variance().sqrt() / waits.mean().max(1.0),
+            others: others.mean() / kept,
         }
     }
 

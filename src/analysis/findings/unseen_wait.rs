@@ -5,8 +5,12 @@
 //! whatever they do: so it is told of a service of which nearly all pages with statements have long own time right before
 //! them, and little elsewhere, while its pages without statements have little at all. A service without a free core is slow in
 //! all of these places.
+//!
+//! Of one page alone it is told where there are always as many of its requests beyond their first statement while others wait
+//! before it, and no fewer wait than are beyond: so many connections it has. Code that runs before takes as long whoever is there.
 
 use super::evidence::Pattern;
+use super::queueing::{Inside, SERVED_AT_ONCE};
 use super::{Claim, View, anywhere, mean_ms};
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
@@ -80,26 +84,44 @@ fn least_of(numbers: &[f64], part: usize) -> f64 {
     numbers.get(numbers.len().saturating_sub(1) / part).copied().unwrap_or(0.0)
 }
 
-/// How much of a contributor's own time is waiting before statements; nothing where its service's requests do not wait so.
-pub(super) fn of<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
-    let waits = who.category == Category::App && view.waiting_services.contains(&who.service);
+/// The own time of a contributor right before statements.
+fn before<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
     let part = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::BeforeDatabase, who));
-    waits.then(|| part(anywhere(who)).or_else(|| part(who.clone()))).flatten()
+    part(anywhere(who)).or_else(|| part(who.clone()))
+}
+
+/// How many of a page's requests are beyond their first statement in each process whenever others wait before it, if that is the
+/// same each time.
+fn connections(view: &View<'_>, who: &Contributor) -> Option<f64> {
+    let whole = anywhere(who);
+    let askers = view.tally.evidence.askers.iter().filter(|((of, _), _)| of == who || *of == whole);
+    let mut most: Option<f64> = None;
+    for (_, requests) in askers {
+        let served = Inside::served_at_once(requests)?;
+        most = Some(most.map_or(served, |most| most.max(served)));
+    }
+    most
 }
 
 /// Own time most of which is such waiting.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
-    let before = of(view, who)?;
+    let before = before(view, who).filter(|before| before.total as f64 >= MOST * part.total as f64)?;
     let (n, _) = view.basis(who);
+    let evidence = [("before_statements_ms", mean_ms(before.total, n))];
+    if let Some(served) = connections(view, who) {
+        let claim = Claim::doubted(FindingKind::PoolWait, Doubt::ConnectionsInUse);
+        return Some(claim.with(&evidence).with(&[(SERVED_AT_ONCE, served)]));
+    }
     let claim = Claim::doubted(FindingKind::PoolWait, Doubt::BeforeStatements);
-    (before.total as f64 >= MOST * part.total as f64)
-        .then(|| claim.with(&[("before_statements_ms", mean_ms(before.total, n))]))
+    view.waiting_services.contains(&who.service).then(|| claim.with(&evidence))
 }
 
 /// How much of a step's latency is such waiting: no share of what is done is told by it.
 pub(super) fn total(view: &View<'_>) -> u64 {
+    let waits =
+        |who: &Contributor| view.waiting_services.contains(&who.service) || connections(view, who).is_some();
     let all = view.tally.evidence.of(Pattern::BeforeDatabase);
-    all.filter(|(who, _)| view.waiting_services.contains(&who.service)).map(|(_, part)| part.total).sum()
+    all.filter(|(who, _)| waits(who)).map(|(_, part)| part.total).sum()
 }
 
 #[cfg(test)]

@@ -258,6 +258,8 @@ pub enum Feature {
     User(u32),
     /// What was asked for: the URL, with the data in it.
     Url(Arc<str>),
+    /// A span of a service has an attribute that no convention defines: service, attribute, value.
+    Attribute(Arc<str>, Arc<str>, Arc<str>),
 }
 
 /// A feature that goes with slow exchanges.

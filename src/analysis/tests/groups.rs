@@ -1,10 +1,13 @@
 //! What goes with slow, on requests of which that is known.
 
+use crate::analysis::groups::{Group, Groups, Values};
 use crate::analysis::result::{Analysis, Feature};
 use crate::analysis::testing::{Owned, exchange, run, trace};
 use crate::analysis::{Analyzer, Partial, Partition};
 use crate::record::{Attribute, Span, SpanKind, Value};
 use crate::stats::Random;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const MS: u64 = 1_000_000;
 
@@ -175,4 +178,83 @@ fn urls_are_counted_whole_whatever_the_shares() {
         let parts = of(shares);
         assert_eq!((parts.associations, parts.shapes), (whole.associations.clone(), whole.shapes.clone()));
     }
+}
+
+/// Requests whose server spans say which plan their customer has, on which shard it lies and what the request's own number is.
+fn told(shares: u32, length: impl Fn(&str, i64) -> u64) -> Analysis {
+    let run = run(1);
+    let mut whole: Option<Partial> = None;
+    for index in 0..shares {
+        let mut analyzer = Analyzer::new(&run, Partition { index, of: shares });
+        let mut spans = Vec::new();
+        for i in 0..1_500u64 {
+            let plan = ["free", "team", "gold"][(sway(i * 5 + 3) % 3) as usize];
+            let shard = (sway(i * 11 + 1) % 16) as i64;
+            let (at, length) = (i * 1_000 * MS, (30 + sway(i) + length(plan, shard)) * MS);
+            let mut one = exchange(i * 100 + 1, at, at + length);
+            one.trace_id = trace(i);
+            analyzer.exchange(&one);
+            let mut server =
+                Owned::new(i * 100 + 2, i * 100 + 1, SpanKind::Server, "shop", "GET /", at, at + length);
+            server.trace = trace(i);
+            server.attributes = vec![
+                ("http.request.method", Value::Str("GET")),
+                ("http.response.body.size", Value::Int(length as i64)),
+                ("shop.plan", Value::Str(plan)),
+                ("request.number", Value::Int(i as i64)),
+            ];
+            let mut inner = server.clone();
+            (inner.id, inner.parent, inner.kind) = (server.id + 1, server.id, SpanKind::Internal);
+            inner.attributes = vec![("shard", Value::Int(shard))];
+            spans.extend([server, inner]);
+        }
+        spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+        let part = analyzer.finish();
+        match &mut whole {
+            None => whole = Some(part),
+            Some(whole) => whole.merge(part),
+        }
+    }
+    whole.unwrap().into_analysis(&run)
+}
+
+#[test]
+fn what_the_makers_say_of_a_request_goes_with_slow() {
+    let gold = |plan: &str, _: i64| if plan == "gold" { 80 } else { 0 };
+    let attribute = |key: &str, value: &str| Feature::Attribute("shop".into(), key.into(), value.into());
+    let analysis = told(1, gold);
+    let first = &analysis.steps[0].associations[0];
+    assert_eq!(first.feature, attribute("shop.plan", "gold"));
+    assert!(first.covers > 0.9 && first.slow_share_without < 0.01, "{first:?}");
+    // Whatever the shares.
+    assert_eq!(told(3, gold).steps[0].associations, analysis.steps[0].associations);
+    let shard = told(2, |_, shard| if shard == 11 { 80 } else { 0 });
+    assert_eq!(shard.steps[0].associations[0].feature, attribute("shard", "11"));
+    // What each request has of its own, and what conventions define, goes with nothing; nor does what makes no difference.
+    let analysis = told(1, |_, _| 0);
+    assert_eq!(analysis.steps[0].associations, []);
+}
+
+#[test]
+fn an_attribute_of_many_values_is_none_in_any_order() {
+    let group = Group { exchanges: 30, slow: 9, latency: 1 };
+    let of = |values: std::ops::Range<u32>| {
+        let mut groups = Groups::<u32>::default();
+        for value in values {
+            let values = BTreeMap::from([(Arc::from(value.to_string()), group)]);
+            groups.attribute(("shop".into(), "k".into()), Values { many: false, groups: values });
+        }
+        groups
+    };
+    let merged = |parts: Vec<Groups<u32>>| {
+        let mut sum = Groups::default();
+        parts.into_iter().for_each(|part| sum.merge(part));
+        sum.attributes
+    };
+    let few = merged(vec![of(0..20), of(10..32)]);
+    assert_eq!(few[&("shop".into(), "k".into())].groups.len(), 32);
+    let many = merged(vec![of(0..33)]);
+    assert!(many[&("shop".into(), "k".into())].groups.is_empty());
+    assert_eq!(merged(vec![of(0..20), of(20..40), of(0..2)]), many);
+    assert_eq!(merged(vec![of(0..40), of(0..2)]), many);
 }

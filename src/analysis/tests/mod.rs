@@ -9,5 +9,6 @@ mod recall;
 mod results;
 mod sampling;
 mod saturation;
+mod turns;
 mod waiting;
 mod what_if;

@@ -270,6 +270,25 @@ fn the_clients_side_has_problems_too() {
     });
     only(&large, FindingKind::LargePayload, "answer body");
     assert_eq!(large.findings[0].evidence["answer_bytes"], 5e6);
+    // The same answers: texts that nobody compressed though that was offered, for so many of ten; the rest is compressed.
+    let texts = |plain: u64, last_byte: u64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, (20 * MS + last_byte) as f64 / 1e6);
+            r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));
+            r.spans[0].end = r.base + 19 * MS;
+            r.exchange.bytes_received = 5_000_000;
+            r.exchange.bytes_decoded = Some(if n % 10 < plain { 5_000_000 } else { 40_000_000 });
+            r
+        })
+    };
+    let plain = texts(10, 80 * MS);
+    only(&plain, FindingKind::Uncompressed, "answer body");
+    assert_eq!(plain.findings[0].evidence["uncompressed_share"], 1.0);
+    assert_eq!(plain.steps[0].bytes_decoded, 0);
+    only(&texts(5, 80 * MS), FindingKind::Uncompressed, "answer body");
+    only(&texts(4, 80 * MS), FindingKind::LargePayload, "answer body");
+    // Read in no time: compressing them would cost more.
+    healthy(&texts(10, 2 * MS));
     let held_back = load(60, |n| {
         let mut r = Request::new(n, 100.0);
         r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));
@@ -479,4 +498,50 @@ fn sampling_and_skew_are_noted() {
         analysis.notes,
         [Note::ClockSkew { spans: 1, max: skew }, Note::Sampling { known: 1, unknown: 0 }]
     );
+}
+
+/// A request that is answered after 100 ms, taken in after `from` ms, and ended by the service after `to`.
+fn ends_late(target: &str, host: &str, (from, to): (f64, f64)) -> Analysis {
+    let run = crate::record::Run { target: target.to_owned(), ..run(1) };
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for n in 0..100 {
+        let mut r = Request::new(n, 100.0);
+        r.query(2, (0.0, 0.0), "SELECT name FROM film WHERE id = ?", 1);
+        let base = r.base;
+        for (span, at) in r.spans.iter_mut().zip([(from, to), (from + 1.0, from + 3.0)]) {
+            let moment = |ms: f64| base.saturating_add_signed((ms * 1e6) as i64);
+            (span.start, span.end, span.host) = (moment(at.0), moment(at.1), host.to_owned());
+        }
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis(&run)
+}
+
+#[test]
+fn work_after_the_answer_is_no_other_clock() {
+    for (target, host, at, moved) in [
+        // Most of it is after the answer; or it waits long to be taken in, and ends late.
+        ("http://127.0.0.1:8000", "", (60.0, 158.0), 0),
+        ("http://localhost", "container-1", (80.0, 175.0), 0),
+        // Longer than the request: never a clock's.
+        ("http://127.0.0.1:8000", "", (1.0, 400.0), 0),
+        // Another machine may have another clock.
+        ("http://shop.example", "web-1", (60.0, 158.0), 100),
+        // It cannot have begun before it was asked for, nor after the answer.
+        ("http://127.0.0.1:8000", "", (-300.0, -210.0), 100),
+        ("http://127.0.0.1:8000", "", (-40.0, 50.0), 100),
+        ("http://127.0.0.1:8000", "", (400.0, 490.0), 100),
+    ] {
+        let analysis = ends_late(target, host, at);
+        let telemetry = &analysis.telemetry;
+        assert_eq!(telemetry.shifted, moved, "{target} {host} {at:?} {:?}", telemetry.clock_skew_max);
+        let skewed = analysis.findings.iter().any(|f| f.kind == FindingKind::ClockSkew);
+        assert_eq!(skewed, telemetry.clock_skew_max >= Nanos(100 * MS), "{at:?}");
+    }
+    // What it did before the answer keeps its place: 60 ms until it was taken in, and 40 of its own work and statement.
+    let analysis = ends_late("http://127.0.0.1:8000", "", (60.0, 158.0));
+    let categories = &analysis.steps[0].categories;
+    let total = |category| categories.get(category).0 / (100 * MS);
+    assert_eq!((total(Category::Network), total(Category::App), total(Category::Database)), (60, 38, 2));
 }

@@ -68,6 +68,12 @@ impl Forest {
         {
             return inherited;
         }
+        // What begins within its caller's span and ends after it fits a clock that is ahead, and work that goes on after the answer
+        // (a background task, a span that is ended late). On one machine it is the work.
+        let begins_within = parent.from <= from && from < parent.to;
+        if begins_within && names.on_this_machine && (of_exchange || same.is_none()) {
+            return inherited;
+        }
         if inside(0) {
             return self.skewed(0, inherited);
         }

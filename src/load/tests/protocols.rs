@@ -132,6 +132,40 @@ fn compressed_answers_are_looked_into() {
 }
 
 #[test]
+fn texts_that_nobody_compressed_are_told_where_that_was_offered() {
+    for (kind, text) in [
+        ("application/json; charset=utf-8", true),
+        ("text/html", true),
+        ("application/problem+json", true),
+        ("image/svg+xml", true),
+        ("image/png", false),
+        ("application/zip", false),
+        ("text/event-stream", false),
+    ] {
+        let (server, _log) = friendly(move |_| {
+            Response::builder().header("content-type", kind).body(b"0123456789".to_vec()).unwrap()
+        });
+        let ran = |http: &str, step: &str| {
+            let yaml =
+                format!("target: http://TARGET\nload: {{rate: 20/s, for: 50ms}}\n{http}steps: [{step}]\n");
+            run(&server, &yaml).exchanges[0].came_uncompressed()
+        };
+        let offers = "{get: /, headers: {Accept-Encoding: gzip}}";
+        assert_eq!(ran("http: {accept_encoding: [gzip]}\n", "GET /"), text, "{kind}");
+        assert_eq!(ran("http2: true\n", offers), text, "{kind}");
+        // Nothing was offered.
+        assert!(!ran("", "GET /") && !ran("", "{get: /, headers: {Accept-Encoding: identity}}"), "{kind}");
+    }
+    let (server, _log) = friendly(|_| {
+        let packed =
+            Response::builder().header("content-encoding", "gzip").header("content-type", "text/html");
+        packed.body(gzip(b"plain")).unwrap()
+    });
+    let yaml = "target: http://TARGET\nload: {rate: 20/s, for: 50ms}\nhttp: {accept_encoding: [gzip]}\nsteps: [GET /]\n";
+    assert!(!run(&server, yaml).exchanges[0].came_uncompressed());
+}
+
+#[test]
 fn users_share_as_many_connections_as_it_is_said() {
     for (protocol, most) in [("", 2), ("http2: true\n", 2)] {
         let (server, log) = friendly(|_| ok("ok"));

@@ -71,6 +71,7 @@ impl<'a> SlowWithJson<'a> {
             Feature::Process(service, key, value) => ("process", service, format!("{key}={value}")),
             Feature::User(user) => ("user", "", user.to_string()),
             Feature::Url(url) => ("url", "", url.to_string()),
+            Feature::Attribute(service, key, value) => ("attribute", service, format!("{key}={value}")),
         };
         SlowWithJson {
             kind,

@@ -88,6 +88,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::BeforeStatements => {
             "no span records this wait: it is the service's own time right before its statements, in several pages and hardly elsewhere; the pool's metrics would settle it"
         }
+        Doubt::ConnectionsInUse => {
+            "no span records this wait: whenever requests of this page wait before their first statement, as many others of it are beyond theirs; a lock of that page looks the same, and the pool's metrics would settle it"
+        }
         Doubt::BusyMachine => {
             "this machine had no free core, which makes several times as much of all code; measure it where there is one"
         }
@@ -96,6 +99,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         }
         Doubt::Streamed => {
             "most of it passes while the answer is under way, and a stream takes as long as it has something to say"
+        }
+        Doubt::CrowdedLoop => {
+            "its event loop is busy with other requests much of the time, whatever their number; the loop's own metrics (lag, utilisation) would settle it"
         }
         Doubt::WrittenAfter => {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
@@ -143,6 +149,7 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::CacheMiss => start("A cache that misses").name(name),
         K::ColdStart => start("Work of a start").name(name),
         K::LargePayload => Prose::new().own("Large answers of ").name(&step),
+        K::Uncompressed => Prose::new().own("Uncompressed answers of ").name(&step),
         K::SlowNetwork if c.category == Category::Transfer => {
             Prose::new().own("Small answers that end late in ").name(&step)
         }
@@ -323,6 +330,7 @@ pub fn advice(finding: &Finding) -> Prose {
             "Do it before the first request (at the start, before traffic comes), keep what it makes, and recycle processes less often.",
         ),
         K::LargePayload => large_payload(finding),
+        K::Uncompressed => uncompressed(finding),
         K::SlowNetwork if c.category == Category::Transfer => Prose::from(
             "The head of the answer comes at once and its few bytes of body later. Send both in one write (two small writes wait for each other: Nagle's algorithm and delayed acknowledgements), set TCP_NODELAY, or make the body before the head if it is streamed.",
         ),
@@ -423,16 +431,23 @@ fn slow_code(c: &Contributor) -> Prose {
     }
 }
 
-fn large_payload(finding: &Finding) -> Prose {
-    let size = finding
-        .evidence
-        .iter()
-        .find(|(key, _)| **key == "answer_bytes")
-        .map(|(_, value)| number::bytes(*value));
-    let out = match size {
+/// How large the answers are, where it is known.
+fn size_of_answers(finding: &Finding) -> Prose {
+    let size = finding.evidence.iter().find(|(key, _)| **key == "answer_bytes");
+    match size.map(|(_, value)| number::bytes(*value)) {
         Some(size) => Prose::new().own(format!("An answer has {size} on average. ")),
         None => Prose::new(),
-    };
+    }
+}
+
+fn uncompressed(finding: &Finding) -> Prose {
+    size_of_answers(finding).own(
+        "It is a text, and the client offered to take it compressed: compress it (in the proxy before the service, or in a middleware; files once, beforehand). Text usually becomes a fifth or less. Then see whether all of its fields are needed.",
+    )
+}
+
+fn large_payload(finding: &Finding) -> Prose {
+    let out = size_of_answers(finding);
     // Never what is done already.
     match finding.evidence.contains_key("decompressed_bytes") {
         true => out.own("It is compressed already: return fewer fields, or a page at a time."),

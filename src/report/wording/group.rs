@@ -39,7 +39,7 @@ fn sentence(a: &Association, shapes: &[ShapeResult]) -> Option<Prose> {
         Feature::Error(service, operation) => {
             prose.own("an error in ").name(operation).own(" of ").name(service)
         }
-        Feature::Process(service, key, value) => {
+        Feature::Process(service, key, value) | Feature::Attribute(service, key, value) => {
             prose.name(key).own(" ").name(value).own(" of ").name(service)
         }
         Feature::User(user) => prose.own(format!("the data of virtual user {user}")),

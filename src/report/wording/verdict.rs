@@ -47,6 +47,7 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
             out.own("requests that wait for their turn")
         }
         FindingKind::LargePayload => out.own("the size of its answers"),
+        FindingKind::Uncompressed => out.own("answers that nobody compresses"),
         FindingKind::NPlusOneCall | FindingKind::SequentialCalls | FindingKind::ChattyService
             if contributor.category != Category::External =>
         {

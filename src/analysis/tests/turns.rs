@@ -1,0 +1,235 @@
+//! Requests that wait for their turn where no span says so: for an event loop that has too much to do, for the few connections of
+//! one page, before many statements.
+
+use super::results::{MS, Request, kinds};
+use crate::analysis::result::{Analysis, Confidence, Doubt, Finding, FindingKind as K};
+use crate::analysis::testing::{run, trace};
+use crate::analysis::{Analyzer, Partition};
+use crate::record::{SpanKind, StepId, Timestamp, Value};
+
+const LOOP: &str = "opentelemetry.instrumentation.asgi";
+const WORKERS: &str = "opentelemetry.instrumentation.wsgi";
+
+/// Bits of `n` without a pattern.
+fn mixed(n: u64) -> u64 {
+    (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24
+}
+
+/// The `n`th request of all, of a page: when it is sent, taken in and answered, in ms of the run.
+fn request(n: u64, step: u16, (sent, begins, ends): (f64, f64, f64), scope: &'static str) -> Request {
+    let mut r = Request::new(0, 0.0);
+    let at = |ms: f64| Timestamp(r.base + (ms * 1e6) as u64);
+    r.exchange.trace_id = trace(n);
+    r.exchange.step = StepId(step);
+    r.exchange.intended = at(sent);
+    let p = &mut r.exchange.phases;
+    (p.start, p.sent, p.first_byte, p.end) = (at(sent), Some(at(sent)), Some(at(ends)), at(ends));
+    let server = &mut r.spans[0];
+    (server.trace, server.scope, server.host) = (trace(n), scope, "web-1".to_owned());
+    server.name = format!("GET /{step}");
+    (server.start, server.end) = (at(begins).0, at(ends).0 - MS / 10);
+    r
+}
+
+fn statement(r: &mut Request, text: &'static str, at: (f64, f64)) {
+    let attributes = vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str(text))];
+    r.span(2, SpanKind::Client, "shop", "q", at, attributes);
+}
+
+fn analysed(steps: usize, requests: impl Iterator<Item = Request>) -> Analysis {
+    let run = run(steps);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for r in requests {
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis(&run)
+}
+
+fn of_step(analysis: &Analysis, step: u16) -> Vec<&Finding> {
+    analysis.findings.iter().filter(|f| f.step == StepId(step)).collect()
+}
+
+/// One worker takes in requests that wait 800 ms for it, and each makes 45 statements of which none is like another.
+fn many_statements(each_ms: f64) -> Analysis {
+    let texts: Vec<&'static str> = (0..45)
+        .map(|i| &*Box::leak(format!("SELECT a{i} FROM t{i} WHERE b{i} = $1").into_boxed_str()))
+        .collect();
+    analysed(
+        1,
+        (0..200).map(|n| {
+            let begins = 800.0 + 70.0 * n as f64;
+            let mut r = request(n, 0, (begins - 800.0, begins, begins + 69.0), WORKERS);
+            for (i, text) in texts.iter().enumerate() {
+                let from = begins + 0.5 + 1.5 * i as f64;
+                statement(&mut r, text, (from, from + each_ms));
+            }
+            r
+        }),
+    )
+}
+
+#[test]
+fn many_statements_are_told_where_requests_wait_for_each_other() {
+    let analysis = many_statements(1.4);
+    let found = of_step(&analysis, 0);
+    assert_eq!(found[0].kind, K::ManyQueries, "{:?}", kinds(&analysis));
+    // Not a tenth of the latency, but nearly all of what is not waiting.
+    assert!(found[0].evidence["share"] < 0.1 && found[0].evidence["mean_ms"] > 60.0);
+    let few = many_statements(0.1);
+    assert!(few.findings.iter().all(|f| f.kind != K::ManyQueries), "{:?}", kinds(&few));
+}
+
+/// Three pages, a request each 10 ms. `own` gives the own time of the `n`th in ms, around a statement of 1 ms; each is taken in
+/// `until` ms after it was sent.
+fn three_pages(scope: &'static str, own: fn(u64) -> f64, until: fn(u64) -> f64) -> Analysis {
+    analysed(
+        3,
+        (0..900).map(|n| {
+            let sent = 10.0 * n as f64;
+            let begins = sent + until(n);
+            let mut r = request(n, (n % 3) as u16, (sent, begins, begins + own(n) + 1.2), scope);
+            statement(&mut r, "SELECT a FROM t WHERE id = $1", (begins + 0.1, begins + 1.1));
+            r
+        }),
+    )
+}
+
+fn quickly(_: u64) -> f64 {
+    0.5
+}
+
+/// Quick at best, 75 ms on average.
+fn at_times(n: u64) -> f64 {
+    1.0 + (mixed(n) % 150) as f64
+}
+
+#[test]
+fn own_time_that_waits_for_a_crowded_loop_is_no_slow_code() {
+    let told = |analysis: &Analysis| analysis.findings.iter().any(|f| f.kind == K::AppCpu);
+    assert!(!told(&three_pages(LOOP, at_times, quickly)));
+    // Threads run at the same time.
+    assert!(told(&three_pages(WORKERS, at_times, quickly)));
+    // It takes as long each time: the code is slow, however crowded the loop.
+    assert!(told(&three_pages(LOOP, |n| 70.0 + (n % 7) as f64, quickly)));
+    // One page alone may wait for a lock of its own.
+    let one = three_pages(LOOP, |n| if n.is_multiple_of(3) { at_times(n) } else { 1.0 }, quickly);
+    assert_eq!(of_step(&one, 0)[0].kind, K::AppCpu, "{:?}", kinds(&one));
+    assert_eq!(of_step(&one, 0)[0].confidence, Confidence::Inferred(Doubt::Uneven));
+}
+
+#[test]
+fn the_way_to_a_crowded_loop_is_no_slow_line() {
+    // It goes with nothing that can be counted.
+    let waits = |n: u64| (mixed(n + 7_000) % 300) as f64;
+    let way = |analysis: &Analysis| {
+        let on_the_way = analysis.findings.iter().filter(|f| matches!(f.kind, K::Queueing | K::SlowNetwork));
+        on_the_way.map(|f| (f.kind, f.confidence)).collect::<Vec<_>>()
+    };
+    let crowded = three_pages(LOOP, at_times, waits);
+    assert_eq!(way(&crowded), [(K::Queueing, Confidence::Inferred(Doubt::CrowdedLoop))]);
+    // A loop that is free: the line is slow at times.
+    let free = three_pages(LOOP, |n| 1.0 + (n % 5) as f64, waits);
+    assert_eq!(way(&free), [(K::SlowNetwork, Confidence::Inferred(Doubt::NotByNumber))]);
+}
+
+/// Three pages, each with a call of its own, a request each 10 ms; how long the way and the call of the `n`th take.
+fn three_calls(way: fn(u64) -> f64, call: fn(u64) -> f64) -> Vec<(K, Confidence)> {
+    let texts =
+        ["SELECT a FROM t WHERE id = $1", "SELECT b FROM u WHERE id = $1", "SELECT c FROM v WHERE id = $1"];
+    let analysis = analysed(
+        3,
+        (0..900).map(|n| {
+            let sent = 10.0 * n as f64;
+            let begins = sent + way(n);
+            let mut r = request(n, (n % 3) as u16, (sent, begins, begins + call(n) + 0.5), LOOP);
+            statement(&mut r, texts[(n % 3) as usize], (begins + 0.1, begins + 0.1 + call(n)));
+            r
+        }),
+    );
+    let on_the_way = analysis.findings.iter().filter(|f| matches!(f.kind, K::Queueing | K::SlowNetwork));
+    on_the_way.map(|f| (f.kind, f.confidence)).collect()
+}
+
+#[test]
+fn a_busy_loop_is_late_for_answers_as_for_requests() {
+    let way = |n: u64| (mixed(n + 7_000) % 300) as f64;
+    let late = |n: u64| 1.0 + (mixed(n + 900) % 250) as f64;
+    assert_eq!(three_calls(way, late), [(K::Queueing, Confidence::Inferred(Doubt::CrowdedLoop))]);
+    // Calls that differ by far less than the way; and calls that take long each time.
+    let line = [(K::SlowNetwork, Confidence::Inferred(Doubt::NotByNumber))];
+    assert_eq!(three_calls(way, |n| 1.0 + (mixed(n + 900) % 60) as f64), line);
+    assert_eq!(three_calls(way, |n| 150.0 + (mixed(n + 900) % 20) as f64), line);
+}
+
+/// Ten seconds of a light load: once a second a page keeps the loop busy for 60 ms; in the first `came` of them another request
+/// comes, which is taken in when that is over, or at once.
+fn light_load(came: u64, taken_in_at_once: bool) -> Analysis {
+    let long = (0..12).map(|n| {
+        let at = 1_000.0 * n as f64;
+        request(n, 0, (at, at + 0.2, at + 60.0), LOOP)
+    });
+    let other = (0..came).map(move |n| {
+        let at = 1_000.0 * n as f64 + 12.0;
+        let begins = if taken_in_at_once { at + 1.0 } else { at + 48.5 };
+        request(100 + n, 1, (at, begins, begins + 2.0), LOOP)
+    });
+    analysed(2, long.chain(other))
+}
+
+#[test]
+fn each_request_that_a_loop_leaves_waiting_tells_under_a_light_load() {
+    let first = |analysis: &Analysis| of_step(analysis, 0)[0].kind;
+    let blocked = light_load(10, false);
+    assert_eq!(first(&blocked), K::EventLoopBlocked, "{:?}", kinds(&blocked));
+    assert_eq!(of_step(&blocked, 0)[0].confidence, Confidence::FewRequests(12));
+    // Too few came, or all were taken in.
+    assert_eq!(first(&light_load(4, false)), K::AppCpu);
+    assert_eq!(first(&light_load(10, true)), K::AppCpu);
+}
+
+/// A page that takes a connection, holds it for 48 ms and says nothing of how long it waited, and one whose pool is large.
+fn page_with_a_pool(turn: fn(u64) -> (f64, f64)) -> Analysis {
+    analysed(
+        2,
+        (0..400).map(|n| {
+            if n % 2 == 1 {
+                let at = 50.0 * n as f64;
+                let mut r = request(n, 1, (at, at + 0.2, at + 6.0), LOOP);
+                statement(&mut r, "SELECT a FROM t WHERE id = $1", (at + 0.5, at + 3.0));
+                return r;
+            }
+            let (sent, asks) = turn(n / 2);
+            let mut r = request(n, 0, (sent, sent + 0.2, asks + 48.0), LOOP);
+            statement(&mut r, "SELECT title FROM book WHERE id = $1", (asks, asks + 4.0));
+            r
+        }),
+    )
+}
+
+/// When it is sent and when it has its connection: one after the other, and several wait.
+fn one_connection(n: u64) -> (f64, f64) {
+    let asks = 1_000.0 + 49.0 * n as f64;
+    (asks - 100.0 - (mixed(n) % 200) as f64, asks)
+}
+
+#[test]
+fn a_page_that_waits_for_its_own_connections_is_told_from_one_that_computes() {
+    let analysis = page_with_a_pool(one_connection);
+    let found = of_step(&analysis, 0);
+    assert_eq!(found[0].kind, K::PoolWait, "{:?}", kinds(&analysis));
+    assert_eq!(found[0].confidence, Confidence::Inferred(Doubt::ConnectionsInUse));
+    assert!((found[0].evidence["served_at_once"] - 1.0).abs() < 0.1, "{:?}", found[0].evidence);
+    assert!(found[0].evidence["before_statements_ms"] > 180.0, "{:?}", found[0].evidence);
+    // As long before its statement, whoever is there: some come together, some alone.
+    let computes = page_with_a_pool(|n| {
+        let asks = 1_000.0 + 49.0 * n as f64 + (mixed(n + 500) % 300) as f64;
+        (asks - 100.0 - (mixed(n) % 200) as f64, asks)
+    });
+    assert_eq!(of_step(&computes, 0)[0].kind, K::AppCpu, "{:?}", kinds(&computes));
+    // Two users: one is before its statement while the other is beyond, of any page that computes first.
+    let two = page_with_a_pool(|n| {
+        (1_000.0 + 49.0 * n as f64 - 46.0 - (mixed(n) % 25) as f64, 1_000.0 + 49.0 * n as f64)
+    });
+    assert!(of_step(&two, 0).iter().all(|f| f.kind != K::PoolWait), "{:?}", kinds(&two));
+}
