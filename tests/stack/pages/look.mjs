@@ -206,8 +206,7 @@ if (task.use) {
   uses.paper = await page.evaluate(() => ({
     cut: [...document.querySelectorAll(".figure dt")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent),
     rows: new Set([...document.querySelectorAll(".figure")].map((e) => Math.round(e.getBoundingClientRect().top))).size,
-    controls: [...document.querySelectorAll("input, select, button:not([aria-pressed=true])")].filter((e) => e.checkVisibility())
-      .map((e) => e.outerHTML.slice(0, 80)),
+    controls: [...document.querySelectorAll("input, select")].filter((e) => e.checkVisibility()).map((e) => e.id || e.type),
   }));
   await page.emulateMediaType(null);
   uses.seen = seen;
