@@ -21,6 +21,7 @@ mod path;
 mod pictures;
 mod plan;
 pub mod plans;
+mod presence;
 pub mod result;
 mod row;
 pub mod runtime;

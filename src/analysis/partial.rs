@@ -239,7 +239,7 @@ impl Partial {
         let callees = self.services.clone();
         let Partial { steps, ops, schedule_delay, course, imagined, what_if, groups, pictures, .. } = self;
         let what_if = plan::results(&what_if, imagined, &steps);
-        let timeline = course.into_timeline(TRACKS);
+        let timeline = course.into_timeline(TRACKS, !run.load.open_model);
         let saturation = saturation(&timeline, run.load.open_model);
         let mut categories = ByCategory::default();
         steps.iter().for_each(|s| categories.merge(&s.categories()));

@@ -6,6 +6,7 @@
 
 use super::codec::codec;
 use super::names::Names;
+use super::presence;
 use super::result::{ByCategory, Contributor, PartSlice, Slice, Timeline};
 use crate::record::{Nanos, Timestamp};
 use std::collections::BTreeMap;
@@ -209,8 +210,15 @@ impl Course {
         }
     }
 
-    /// What the result keeps: so many contributors, those with most time.
-    pub fn into_timeline(self, most: usize) -> Timeline {
+    /// What the result keeps: so many contributors, those with most time. Where users come and go by a plan (`closed`), those
+    /// who think count as there.
+    pub fn into_timeline(mut self, most: usize, closed: bool) -> Timeline {
+        if closed {
+            let mut users: Vec<Vec<u64>> =
+                self.sums.iter_mut().map(|sum| std::mem::take(&mut sum.users)).collect();
+            presence::fill(&mut users);
+            self.sums.iter_mut().zip(users).for_each(|(sum, users)| sum.users = users);
+        }
         let n = self.sums.len();
         let mut tracks: Vec<(Contributor, Track)> = self.tracks.into_iter().collect();
         tracks.sort_by_key(|(_, track)| std::cmp::Reverse(track.total()));
@@ -248,7 +256,7 @@ mod tests {
             let passage = Passage { intended: at, end: at + 250, user: (n % 70) as u32, weight: 1 };
             ticks.exchange(passage, &ByCategory::default());
         }
-        let line = ticks.named(&Names::new("")).into_timeline(3);
+        let line = ticks.named(&Names::new("")).into_timeline(3, false);
         assert_eq!((line.slices.len(), line.width), (238, Nanos(101)));
         assert_eq!(line.slices.iter().map(|s| s.started).sum::<u64>(), 2_400);
         let middle = &line.slices[100];

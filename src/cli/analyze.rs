@@ -484,7 +484,9 @@ impl Analyzed {
             std::fs::write(&part, text)
                 .and_then(|()| std::fs::rename(&part, &path))
                 .inspect_err(|_| drop(std::fs::remove_file(&part)))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+                .with_context(|| {
+                    format!("cannot write {} (`hotspan report` prints it and writes nothing)", path.display())
+                })?;
         }
         Ok(())
     }

@@ -10,6 +10,10 @@ use crate::report::{self, Difference, Paths, ReadError};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
+/// What can stand on a side.
+const NAME_A_RUN: &str =
+    "name a run folder (`hotspan run` makes them below runs/), a folder of them, or a report.json";
+
 /// Runs the command.
 pub fn run(args: &CompareArgs) -> anyhow::Result<Exit> {
     let base = side(&args.base, "base")?;
@@ -104,16 +108,19 @@ fn side(paths: &[PathBuf], side: &str) -> anyhow::Result<Vec<RunSummary>> {
                 path.display()
             );
         }
+        if !path.exists() {
+            bail!("{side}: there is no file or folder {}; {NAME_A_RUN}", path.display());
+        }
         if path.is_file() {
-            runs.push(of_file(path)?);
+            runs.push(of_file(path).with_context(|| format!("{side}: {}", path.display()))?);
             continue;
         }
-        let folders = run_folders(path)?;
+        let folders = run_folders(path).with_context(|| format!("{side}: cannot read {}", path.display()))?;
         if folders.is_empty() {
-            bail!("{side}: {} is no run folder, and none is in it", path.display());
+            bail!("{side}: {} is no run folder, and none is in it; {NAME_A_RUN}", path.display());
         }
         for folder in folders {
-            runs.push(of_folder(&folder)?);
+            runs.push(of_folder(&folder).with_context(|| side.to_owned())?);
         }
     }
     runs.sort_by(|a, b| a.started_at.cmp(&b.started_at).then(a.id.cmp(&b.id)));
@@ -121,21 +128,23 @@ fn side(paths: &[PathBuf], side: &str) -> anyhow::Result<Vec<RunSummary>> {
 }
 
 /// A run folder itself, or all those in a folder.
-fn run_folders(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn run_folders(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let is_run = |dir: &Path| dir.join("run.json").is_file();
     if is_run(path) {
         return Ok(vec![path.to_owned()]);
     }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut folders: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| is_run(dir)).collect();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(path)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|dir| is_run(dir))
+        .collect();
     folders.sort();
     Ok(folders)
 }
 
 fn of_file(path: &Path) -> anyhow::Result<RunSummary> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    report::summary(&text, &path.display().to_string()).with_context(|| path.display().to_string())
+    let bytes = std::fs::read(path).context("cannot read it")?;
+    let text = String::from_utf8(bytes).ok().with_context(|| format!("this is not text; {NAME_A_RUN}"))?;
+    Ok(report::summary(&text, &path.display().to_string())?)
 }
 
 /// From the folder's report where this version wrote it; else the folder is analysed again.

@@ -2,12 +2,12 @@
 //! their spans; what they mean is `analysis::doctor`'s.
 
 use super::args::{DoctorArgs, DoctorFormat};
-use super::exit::{self, Exit, say};
+use super::exit::{self, Exit, root, say};
 use super::host;
 use crate::analysis::doctor::{self, Diagnosis, Exam, Probe, Standing};
 use crate::record::{KeptSpan, SpanId, Threshold, Timestamp, TraceContext, TraceId};
 use crate::traces::{Ack, Content, Incoming, Receiver, ReceiverConfig, install_crypto_provider};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rand::RngExt;
 use serde_json::json;
 use std::fmt::Write;
@@ -30,6 +30,10 @@ const LOSSES: [&str; 5] = [
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     install_crypto_provider();
+    let url = url::Url::parse(&args.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    if url.is_none_or(|url| url.host_str().is_none()) {
+        bail!("{:?} is no URL of HTTP; write it with its scheme, e.g. http://127.0.0.1:8080", args.url);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -96,10 +100,10 @@ async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<
             request = request.header(name.trim(), value.trim());
         }
         let start = host::now();
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("cannot ask {}; start the service, or correct the address", args.url))?;
+        let answer = request.send().await.map_err(|error| {
+            let why = root(&error);
+            anyhow!("{} does not answer ({why}); start the service, or correct the address", args.url)
+        })?;
         let status = answer.status();
         answer.bytes().await.with_context(|| format!("{} did not answer to its end", args.url))?;
         if status.is_client_error() || status.is_server_error() {

@@ -81,7 +81,8 @@ pub fn print_commands(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(e) => Err(io::Error::new(e.kind(), format!("cannot write to standard output: {e}"))),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -89,6 +90,15 @@ pub fn print_commands(text: &str) -> io::Result<()> {
 pub fn say(text: &str) {
     let text = if in_ci() { without_commands(text) } else { Cow::Borrowed(text) };
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The last of a chain of causes, which is what the system said; what lies before it are names of layers.
+pub fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 #[cfg(test)]

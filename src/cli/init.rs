@@ -2,11 +2,11 @@
 //! follows nothing.
 
 use super::args::InitArgs;
-use super::exit::Exit;
+use super::exit::{Exit, root};
 use super::import::write;
 use crate::scenario::import::{Draft, DraftStep, Format, Imported, import, literal_url};
 use crate::traces::install_crypto_provider;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::time::Duration;
 use url::Url;
 
@@ -45,9 +45,9 @@ async fn look_around(url: &Url) -> anyhow::Result<Imported> {
         .user_agent(concat!("hotspan/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("cannot make requests")?;
-    let first = get(&client, url.clone())
-        .await
-        .with_context(|| format!("{url} does not answer; start the service, or correct the address"))?;
+    let first = get(&client, url.clone()).await.map_err(|error| {
+        anyhow!("{url} does not answer ({}); start the service, or correct the address", root(&*error))
+    })?;
     let target = url.origin().ascii_serialization();
     if Format::of(&first.body) == Some(Format::OpenApi) {
         return described(&first.body, &target);

@@ -24,12 +24,13 @@ pub const fn color(category: Category) -> u8 {
     }
 }
 
-/// Colours of what passed, is doubtful, failed.
-pub const GOOD: u8 = 36;
+/// Colours of what passed, is doubtful, failed. They are text, so each has a contrast of 3 or more on black and on white:
+/// what colour a terminal has below them is not known.
+pub const GOOD: u8 = 29;
 /// Doubtful.
-pub const CAUTION: u8 = 214;
+pub const CAUTION: u8 = 136;
 /// Failed.
-pub const BAD: u8 = 203;
+pub const BAD: u8 = 167;
 
 /// A cell of a category's bar where there is no colour to tell it by.
 pub const fn pattern(category: Category) -> char {

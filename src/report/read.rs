@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// It is something else.
-    #[error("this is not a report.json of hotspan ({0})")]
+    #[error("this is not a report.json of hotspan ({0}); name a run folder, or the report.json in one")]
     NotAReport(String),
     /// Another version's report.
     #[error("the report has the format `{0}`, and this version of hotspan reads `{schema}`: analyse the run again", schema = super::json::SCHEMA)]

@@ -17,7 +17,14 @@ impl Address {
     /// An absolute URL of HTTP.
     pub fn parse(text: &str) -> Result<Address, String> {
         let with_scheme = "write it with its scheme, e.g. http://127.0.0.1:8080";
-        let url = Url::parse(text).map_err(|e| format!("{text:?} is no URL ({e}): {with_scheme}"))?;
+        let url = Url::parse(text).map_err(|e| {
+            let advice = match e {
+                url::ParseError::InvalidPort => "ports are numbers from 1 to 65535",
+                url::ParseError::RelativeUrlWithoutBase => with_scheme,
+                _ => "an example is http://127.0.0.1:8080",
+            };
+            format!("{text:?} is no URL ({e}): {advice}")
+        })?;
         let tls = match url.scheme() {
             "http" => false,
             "https" => true,

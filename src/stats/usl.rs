@@ -2,15 +2,16 @@
 //! X(N) = γN / (1 + α(N − 1) + βN(N − 1)), with γ the rate of one alone, α the share that waits in turn, β the share that
 //! costs agreement with all others.
 //!
-//! Fitted by nonlinear least squares (Gauss–Newton with damping, Marquardt 1963) under γ > 0 and α, β ≥ 0, starting from
-//! the same law as a line: N/X = (1 + α(N − 1) + βN(N − 1)) / γ is linear in its three coefficients.
+//! Fitted by nonlinear least squares (Gauss–Newton with damping, Marquardt 1963) under γ > 0, 0 ≤ α ≤ 1 (a share is never
+//! more than all) and β ≥ 0, starting from the same law as a line: N/X = (1 + α(N − 1) + βN(N − 1)) / γ is linear in its
+//! three coefficients.
 
 /// A fitted law.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usl {
     /// Throughput at a concurrency of one.
     pub gamma: f64,
-    /// Contention.
+    /// Contention: a share, from 0 to 1.
     pub alpha: f64,
     /// Coherency.
     pub beta: f64,
@@ -28,11 +29,11 @@ impl Usl {
     /// The highest throughput at any concurrency; infinite where nothing contends.
     pub fn capacity(&self) -> f64 {
         if self.beta > 0.0 {
-            let peak = ((1.0 - self.alpha).max(0.0) / self.beta).sqrt().max(1.0);
+            let peak = ((1.0 - self.alpha) / self.beta).sqrt().max(1.0);
             self.throughput(peak)
         } else if self.alpha > 0.0 {
-            // Approached from below where α < 1; of more than one at a time nothing is gained where it is not.
-            (self.gamma / self.alpha).max(self.gamma)
+            // Approached from below; where all wait in turn, one alone has it.
+            self.gamma / self.alpha
         } else {
             f64::INFINITY
         }
@@ -50,8 +51,9 @@ impl Usl {
         let scale = sound.iter().map(|p| p.1).fold(0.0, f64::max);
         let scaled: Vec<(f64, f64)> = sound.iter().map(|(n, x)| (*n, x / scale)).collect();
         // From the line and from each of its faces, for a bound that was hit may have to be left again.
-        let starts = [[true, true], [true, false], [false, true], [false, false]];
-        let fits = starts.into_iter().filter_map(|free| Some(refine(&scaled, line(&scaled, free)?)));
+        let alphas = [None, Some(0.0), Some(1.0)];
+        let starts = alphas.into_iter().flat_map(|alpha| [(alpha, true), (alpha, false)]);
+        let fits = starts.filter_map(|(alpha, beta)| Some(refine(&scaled, line(&scaled, alpha, beta)?)));
         let best = fits.min_by(|a, b| error(&scaled, a).total_cmp(&error(&scaled, b)))?;
         Some(Usl { gamma: best.gamma * scale, ..best })
     }
@@ -61,11 +63,15 @@ fn error(points: &[(f64, f64)], law: &Usl) -> f64 {
     points.iter().map(|(n, x)| (x - law.throughput(*n)).powi(2)).sum()
 }
 
-/// Least squares of N/X over 1, N − 1 and N(N − 1), of the latter two only those that are free.
-fn line(points: &[(f64, f64)], free: [bool; 2]) -> Option<Usl> {
+/// Least squares of N/X over 1, N − 1 and N(N − 1): α as it is given or free, β free or 0.
+fn line(points: &[(f64, f64)], alpha: Option<f64>, beta: bool) -> Option<Usl> {
     let mut matrix = [[0.0; 4]; 3];
     for (n, x) in points {
-        let row = [1.0, if free[0] { n - 1.0 } else { 0.0 }, if free[1] { n * (n - 1.0) } else { 0.0 }];
+        let (first, second) = match alpha {
+            Some(given) => (1.0 + given * (n - 1.0), 0.0),
+            None => (1.0, n - 1.0),
+        };
+        let row = [first, second, if beta { n * (n - 1.0) } else { 0.0 }];
         // Weighted so that it is throughput that is met, not its inverse.
         let weight = (x * x / n).powi(2);
         for (line, a) in matrix.iter_mut().zip(row) {
@@ -73,14 +79,21 @@ fn line(points: &[(f64, f64)], free: [bool; 2]) -> Option<Usl> {
             line[3] += weight * a * n / x;
         }
     }
-    for (i, free) in [(1, free[0]), (2, free[1])] {
+    for (i, free) in [(1, alpha.is_none()), (2, beta)] {
         if !free {
-            matrix[i] = [0.0; 4];
-            matrix[i][i] = 1.0;
+            hold(&mut matrix, i);
         }
     }
     let [one, a, b] = solve(matrix)?;
-    (one > 0.0).then(|| Usl { gamma: 1.0 / one, alpha: (a / one).max(0.0), beta: (b / one).max(0.0) })
+    let alpha = alpha.unwrap_or(a / one).clamp(0.0, 1.0);
+    (one > 0.0).then(|| Usl { gamma: 1.0 / one, alpha, beta: (b / one).max(0.0) })
+}
+
+/// Takes a coefficient out of the equations: its solution is 0.
+fn hold(matrix: &mut [[f64; 4]; 3], i: usize) {
+    matrix.iter_mut().for_each(|row| row[i] = 0.0);
+    matrix[i] = [0.0; 4];
+    matrix[i][i] = 1.0;
 }
 
 fn refine(points: &[(f64, f64)], start: Usl) -> Usl {
@@ -103,10 +116,16 @@ fn refine(points: &[(f64, f64)], start: Usl) -> Usl {
         for (i, row) in matrix.iter_mut().enumerate() {
             row[i] *= 1.0 + damping;
         }
+        // What is at a bound and would go beyond it stays there, and the others are solved for without it.
+        let at_bound = [
+            (1, law.alpha <= 0.0 && matrix[1][3] < 0.0 || law.alpha >= 1.0 && matrix[1][3] > 0.0),
+            (2, law.beta <= 0.0 && matrix[2][3] < 0.0),
+        ];
+        at_bound.iter().filter(|(_, stays)| *stays).for_each(|(i, _)| hold(&mut matrix, *i));
         let Some([g, a, b]) = solve(matrix) else { break };
         let next = Usl {
             gamma: (law.gamma + g).max(1e-12),
-            alpha: (law.alpha + a).max(0.0),
+            alpha: (law.alpha + a).clamp(0.0, 1.0),
             beta: (law.beta + b).max(0.0),
         };
         let then = error(points, &next);
@@ -168,6 +187,38 @@ mod tests {
         }
         assert_eq!(Usl::fit(&[(1.0, 5.0), (2.0, 9.0), (2.0, 9.5)]), None);
         assert_eq!(Usl::fit(&[]), None);
+    }
+
+    #[test]
+    fn contention_is_a_share_whatever_the_points() {
+        // Throughput falls from the start: the best contention would be more than all.
+        let falling = Usl::fit(&[(1.0, 100.0), (2.0, 60.0), (4.0, 33.0), (8.0, 17.0), (16.0, 9.0)]).unwrap();
+        assert!(falling.alpha <= 1.0 && falling.beta > 0.0, "{falling:?}");
+        let mut random = Random::new(5);
+        for _ in 0..200 {
+            let law = Usl { gamma: 50.0, alpha: 0.6 + 0.4 * random.uniform(), beta: 0.05 * random.uniform() };
+            let noisy = |n: f64| (n, law.throughput(n) * (0.7 + 0.6 * random.uniform()));
+            let points: Vec<_> = [1.0, 2.0, 4.0, 8.0, 16.0].map(noisy).to_vec();
+            let law = Usl::fit(&points).unwrap();
+            assert!((0.0..=1.0).contains(&law.alpha) && law.beta >= 0.0 && law.gamma > 0.0, "{law:?}");
+            // No worse than the best of a grid within the bounds, up to the grid's own coarseness.
+            let best = error(&points, &law);
+            for alpha in (0..=20).map(|i| f64::from(i) / 20.0) {
+                for beta in [0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.5] {
+                    let shape = Usl { gamma: 1.0, alpha, beta };
+                    let (mut up, mut down) = (0.0, 0.0);
+                    for (n, x) in &points {
+                        up += x * shape.throughput(*n);
+                        down += shape.throughput(*n).powi(2);
+                    }
+                    let other = Usl { gamma: up / down, ..shape };
+                    assert!(
+                        best <= error(&points, &other) * (1.0 + 1e-3),
+                        "{law:?} for {other:?} at {points:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

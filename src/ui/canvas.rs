@@ -33,12 +33,12 @@ pub enum Ink {
     Bad,
     /// The chosen row.
     Chosen,
-    /// p50, p95 and p99: one hue, the higher the brighter.
+    /// p50, p95 and p99: one hue, the higher the brighter, each to be seen on black and on white.
     Percentile(usize),
 }
 
 /// One hue, so that curves are not taken for categories.
-const PERCENTILES: [u8; 3] = [66, 73, 80];
+const PERCENTILES: [u8; 3] = [24, 31, 38];
 
 /// A frame that is being drawn.
 pub struct Canvas<'a> {

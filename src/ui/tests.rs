@@ -7,6 +7,7 @@ use super::keys::{View, Wish};
 use super::model::{LoadLook, Model, Update};
 use super::sample;
 use crate::record::{GeneratorSample, Nanos};
+use crate::report::ci::hostile_tests::hostile as every_hostile;
 use crate::report::look::{self, char_width};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -96,6 +97,7 @@ fn a_run_in_the_usual_sizes() {
         ("80x24.ascii.txt", (80, 24), second, Look { color: false, unicode: false }),
         ("80x24.mono.txt", (80, 24), first, Look { color: false, unicode: true }),
         ("80x24.help.txt", (80, 24), View { row: 0, help: true }, COLOR),
+        ("60x20.help.txt", (60, 20), View { row: 0, help: true }, COLOR),
         ("30x5.txt", (30, 5), first, COLOR),
     ] {
         let buffer = frame(&model, view, look, size);
@@ -201,7 +203,8 @@ fn hostile_names_stay_in_their_place() {
         let area = buffer.area;
         (area.width - 45..area.width).map(|x| buffer[(x, line as u16)].symbol().to_owned()).collect()
     };
-    for hostile in HOSTILE {
+    let all: Vec<String> = HOSTILE.into_iter().map(str::to_owned).chain(every_hostile()).collect();
+    for hostile in all.iter().map(String::as_str) {
         let mut setup = sample::setup(&[hostile, "b", "c", "d", "e"]);
         (setup.name, setup.target) = (hostile.into(), hostile.into());
         setup.stages[1].words = hostile.into();

@@ -308,6 +308,22 @@ need_chromium() {
     export HOTSPAN_CHROMIUM HOTSPAN_STACK_PAGES=$cache/$name
 }
 
+# The schema of JUnit files that Jenkins' xUnit plugin reads them by: pytest's source distribution carries it (MIT), and no
+# package has it alone. Validated by libxml2.
+junit_schema_of=pytest-8.4.2
+need_junit_schema() {
+    command -v xmllint >/dev/null || apt_install libxml2-utils || return 1
+    build_into "junit-schema-$junit_schema_of" make_junit_schema || return 1
+    export HOTSPAN_JUNIT_XSD=$cache/junit-schema-$junit_schema_of/junit-10.xsd
+}
+
+make_junit_schema() {
+    mkdir -p "$1/source" || return 1
+    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary pytest --dest "$1/source" \
+        "${junit_schema_of/-/==}" || return 1
+    tar -xzf "$1/source/$junit_schema_of.tar.gz" -O "$junit_schema_of/testing/example_scripts/junit-10.xsd" >"$1/junit-10.xsd"
+}
+
 make_pages() {
     cp "$here/pages/package.json" "$here/pages/package-lock.json" "$1/"
     (cd "$1" && npm ci --no-fund --no-audit --ignore-scripts --loglevel=error)

@@ -133,6 +133,40 @@ def taken_port(suite: Suite, url: str) -> None:
             says(suite, f"taken port {option}", ran, 1, str(taken), "in use|taken", option)
 
 
+def slips(suite: Suite, good: Path) -> None:
+    """What people mistype: each is told with which input, where, and what to write instead."""
+    (closed,) = free_ports(1)
+    empty = suite.folder / "empty"
+    empty.mkdir()
+    cases = {
+        "compare, a path that is not there": (["compare", good, "--", "nowhere"], 1, ["head: there is no file or folder nowhere", "run folder"]),
+        "compare, an empty folder": (["compare", empty, "--", good], 1, ["base:", "no run folder", "report.json"]),
+        "compare, another file of the folder": (["compare", good / "report.html", "--", good], 1, ["base:", "not a report.json", "run folder"]),
+        "compare, one side": (["compare", good], 2, ["HEAD"]),
+        "report, a path that is not there": (["report", "runs/nowhere"], 1, ["there is no folder runs/nowhere", "run folder"]),
+        "report, an empty folder": (["report", empty], 1, ["no run.json", "hotspan run"]),
+        "report, a file of the folder": (["report", good / "report.json"], 1, ["it is a file", "name a folder"]),
+        "run, a run folder": (["run", good], 1, ["folder of a run", "hotspan report"]),
+        "run, a folder": (["run", empty], 1, ["is a folder", "http://"]),
+        "run, a URL without its scheme": (["run", "127.0.0.1:8080/x"], 1, ["write http://127.0.0.1:8080/x"]),
+        "run, a scheme with a slip": (["run", "htp://shop.test/x"], 1, ["write http://shop.test/x"]),
+        "run, a port that is none": (["run", "http://127.0.0.1:99999/"], 1, ["99999", "1 to 65535"]),
+        "doctor, no URL": (["doctor", "foo"], 1, ["foo", "no URL", "http://127.0.0.1:8080"]),
+        "doctor, nothing listens": (["doctor", f"http://127.0.0.1:{closed}/", *ports()], 1, [f"127.0.0.1:{closed}", "refused", "start the service"]),
+        "init, nothing listens": (["init", f"http://127.0.0.1:{closed}/"], 1, [f"127.0.0.1:{closed}", "refused", "start the service"]),
+        "import, a file that is not there": (["import", "nowhere.har"], 1, ["nowhere.har", "name a file"]),
+        "serve, a folder that is not there": (["serve", "nowhere"], 1, ["there is no folder nowhere", "hotspan run"]),
+    }  # fmt: skip
+    for name, (arguments, code, words) in cases.items():
+        ran = suite.hotspan(*arguments, timeout=60)
+        says(suite, name, ran, code, *words)
+        layers = [word for word in ("error sending request", "builder error", "client error") if word in ran.text]
+        suite.check(f"{name}: no names of layers", not layers, ran.text)
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([hotspan_binary(), "report", good, "--format", "json"], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    suite.check("output that cannot be written is told", ran.returncode == 1 and "standard output" in ran.stderr, ran.stderr)
+
+
 def full_disk(suite: Suite, url: str) -> None:
     disk = suite.folder / "disk"
     disk.mkdir()
@@ -251,6 +285,8 @@ def main() -> int:
             interrupted(suite, url)
         with suite.case("killed in the middle"):
             killed(suite, url)
+        with suite.case("slips"):
+            slips(suite, good)
         with suite.case("truncated run folder"):
             truncated(suite, good)
     return suite.finish()

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as xml
@@ -127,6 +128,35 @@ def printed(suite: Suite, folder: Path, form: str) -> str:
     return ran.out
 
 
+def against_schema(suite: Suite, text: str) -> str:
+    """What libxml2 finds wrong with a JUnit file by the schema that Jenkins' xUnit plugin reads it by."""
+    file = suite.folder / "junit.xml"
+    file.write_text(text)
+    ran = subprocess.run(["xmllint", "--noout", "--schema", os.environ["HOTSPAN_JUNIT_XSD"], str(file)], capture_output=True, text=True, timeout=60, check=False)
+    return "" if ran.returncode == 0 else ran.stderr[:600]
+
+
+def check_junit(suite: Suite, folder: Path) -> None:
+    """A gate whose verdict cannot be given, and a comparison; and the check itself must be able to fail."""
+    doubtful = suite.folder / "doubtful.xml"
+    # A limit on blame where no server span came: an error, and what was not decided is skipped.
+    budget = suite.folder / "budget.yaml"
+    budget.write_text("thresholds:\n  - database.mean < 1s\n  - latency.p95 < 10s\n")
+    hidden = suite.folder / "without-spans"
+    shutil.copytree(folder, hidden)
+    shutil.rmtree(hidden / "spans")
+    ran = suite.hotspan("analyze", hidden, "--budget", budget, "--write", f"junit={doubtful}", timeout=120)
+    suite.check("JUnit: a result that cannot carry a verdict exits with 3", ran.code == 3, str(ran)[-600:])
+    text = doubtful.read_text()
+    suite.check("JUnit: it has an error and what was skipped", "<error" in text and "<skipped" in text, text[:600])
+    suite.check("JUnit: it is valid by the schema", not (wrong := against_schema(suite, text)), wrong)
+    compared = suite.folder / "compared.xml"
+    ran = suite.hotspan("compare", folder, "--write", f"junit={compared}", "--", hidden, timeout=120)
+    suite.check("JUnit: a comparison is valid by the schema", compared.is_file() and not (wrong := against_schema(suite, compared.read_text())), str(ran)[-400:])
+    broken = text.replace("<testcase ", "<testcase flaky=\"no\" ", 1)
+    suite.check("JUnit: the schema finds an attribute that it does not know", "flaky" in against_schema(suite, broken))
+
+
 def check_formats(suite: Suite, name: str, folder: Path, report: dict) -> None:
     """Every format is read by a reader of its own, and says the same as report.json."""
     steps = [s for s in report["steps"] if s["exchanges"]]
@@ -137,7 +167,10 @@ def check_formats(suite: Suite, name: str, folder: Path, report: dict) -> None:
     suite.check(f"{name}: CSV has the numbers of the steps", same == wanted, f"{same[:2]} for {wanted[:2]}")
     texts = [r[k] for r in rows for k in ("journey", "step", "service", "system", "name", "code")]
     suite.check(f"{name}: no cell of the CSV is a formula", not [t for t in texts if t[:1] in "=+-@\t\r" and t], str(texts[:3]))
-    tests = xml.fromstring(printed(suite, folder, "junit"))
+    junit = printed(suite, folder, "junit")
+    wrong = against_schema(suite, junit)
+    suite.check(f"{name}: JUnit is valid by the schema of Jenkins' xUnit plugin", not wrong, wrong)
+    tests = xml.fromstring(junit)
     failed = [t for t in report["thresholds"] if not t["passed"]]
     counts = (len(tests.findall(".//testcase")), len(tests.findall(".//failure")))
     suite.check(f"{name}: JUnit has a case for each threshold", counts == (len(report["thresholds"]), len(failed)), str(counts))
@@ -229,6 +262,9 @@ def check_uses(suite: Suite, uses: dict) -> None:
     suite.check("/ goes to the step menu", uses["menuFocused"] == "step-filter", uses["menuFocused"])
     suite.check("the first key leads past the menu", uses["firstTab"] == "Skip to the answer", uses["firstTab"])
     suite.check("it prints", uses["print"] > 50_000, str(uses["print"]))
+    paper = uses["paper"]
+    suite.check("on paper the figures are one row and whole", paper["rows"] == 1 and not paper["cut"], str(paper))
+    suite.check("on paper there is nothing to slide, choose or fill in", not paper["controls"], str(paper["controls"][:5]))
     suite.check("no console error while it is used", not uses["seen"]["console"], str(uses["seen"]["console"][:3]))
     suite.check("nothing is fetched while it is used", not uses["seen"]["requests"], str(uses["seen"]["requests"][:3]))
 
@@ -318,6 +354,8 @@ def main() -> int:
         for name, run in [("demo", folder), ("stages", stages), ("hostile", hostile)]:
             with suite.case(f"formats of {name}"):
                 check_formats(suite, name, run, read_report(run))
+        with suite.case("JUnit"):
+            check_junit(suite, folder)
         return suite.finish()
 
 

@@ -29,7 +29,7 @@ pub struct Slice {
     pub latency: Nanos,
     /// Time of all exchanges within the slice: divided by its width the mean number under way.
     pub busy: Nanos,
-    /// Virtual users with an exchange under way.
+    /// Virtual users: in a closed model those who are there, else those with an exchange under way.
     pub users: u32,
     /// Exchanges that the categories stand for.
     pub weight: u64,

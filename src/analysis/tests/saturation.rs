@@ -23,7 +23,7 @@ struct Request {
     user: u32,
 }
 
-fn line(requests: &[Request]) -> Timeline {
+fn line(requests: &[Request], closed: bool) -> Timeline {
     let due = requests.iter().map(|r| r.due as u64);
     let mut ticks = Ticks::new(Clock::new(due.clone().min().zip(due.max())));
     for r in requests {
@@ -36,7 +36,7 @@ fn line(requests: &[Request]) -> Timeline {
         ticks.time(WORK, slice, r.work as u64, 1);
         ticks.calls(WORK, slice, 1, r.work as u64);
     }
-    ticks.named(&Names::new("")).into_timeline(9)
+    ticks.named(&Names::new("")).into_timeline(9, closed)
 }
 
 /// M/M/c: Poisson arrivals in stages of a rate and a length in seconds, `c` servers of `rate` each.
@@ -101,7 +101,7 @@ fn an_open_queue_shows_its_capacity_its_knee_and_who_waits() {
     let stages = [40.0, 80.0, 120.0, 150.0, 180.0, 240.0].map(|rate| (rate, 20.0));
     let (mut held, seeds) = (0, 20);
     for seed in 0..seeds {
-        let s = saturation(&line(&open(seed, &stages, 4, 50.0)), true);
+        let s = saturation(&line(&open(seed, &stages, 4, 50.0), false), true);
         let capacity = s.capacity_per_s.unwrap();
         assert!((180.0..220.0).contains(&capacity.value) && s.capacity_seen, "seed {seed}: {capacity:?}");
         held += u32::from(capacity.low <= 200.0 && 200.0 <= capacity.high);
@@ -124,7 +124,7 @@ fn a_pool_of_connections_is_what_limits_many_users() {
     for seed in 0..20 {
         let stages = [1, 2, 4, 8, 16, 32].map(|users| (users, 15.0));
         let run = closed(seed, &stages, 5, &|_, random| 0.02 * random.exponential());
-        let s = saturation(&line(&run), false);
+        let s = saturation(&line(&run, true), false);
         let capacity = s.capacity_per_s.unwrap();
         assert!((225.0..275.0).contains(&capacity.value), "seed {seed}: {capacity:?} {:?}", s.levels);
         assert_eq!(limiting(&s), "TCP connect", "seed {seed}");
@@ -142,7 +142,7 @@ fn a_server_that_follows_the_law_has_the_laws_capacity() {
     };
     for seed in 0..20 {
         let stages = [1, 2, 4, 7, 12, 20].map(|users| (users, 15.0));
-        let s = saturation(&line(&closed(seed, &stages, 1_000, &slow)), false);
+        let s = saturation(&line(&closed(seed, &stages, 1_000, &slow), true), false);
         let capacity = s.capacity_per_s.unwrap();
         let ratio = capacity.value / law.capacity();
         assert!((0.88..1.12).contains(&ratio), "seed {seed}: {capacity:?} for {}", law.capacity());
@@ -159,12 +159,15 @@ fn a_server_that_follows_the_law_has_the_laws_capacity() {
 fn what_the_load_does_not_reach_is_not_told() {
     for seed in 0..20 {
         let stages = [50.0, 100.0, 200.0].map(|rate| (rate, 20.0));
-        let s = saturation(&line(&open(seed, &stages, 40, 50.0)), true);
+        let s = saturation(&line(&open(seed, &stages, 40, 50.0), false), true);
         assert_eq!((s.knee_per_s, s.limiting), (None, None), "seed {seed}");
         assert!(s.capacity_per_s.is_none(), "seed {seed}: {:?}", s.capacity_per_s);
         assert!(s.doubts.contains(&LoadDoubt::NoGrowth) && s.doubts.contains(&LoadDoubt::NoKnee));
     }
-    assert_eq!(saturation(&line(&open(1, &[(2.0, 3.0)], 1, 50.0)), true).doubts, [LoadDoubt::TooShort]);
+    assert_eq!(
+        saturation(&line(&open(1, &[(2.0, 3.0)], 1, 50.0), false), true).doubts,
+        [LoadDoubt::TooShort]
+    );
 }
 
 #[test]
@@ -173,14 +176,14 @@ fn a_light_load_has_the_rate_that_it_has() {
     let even: Vec<Request> = (0..120)
         .map(|n| Request { due: f64::from(n) * SECOND / 20.0, wait: 0.0, work: 5e6, user: 0 })
         .collect();
-    let s = saturation(&line(&even), true);
+    let s = saturation(&line(&even, false), true);
     assert_eq!((s.levels.len(), &*s.doubts), (1, &[LoadDoubt::OneLevel][..]));
     assert!((19.5..20.5).contains(&s.levels[0].offered_per_s), "{:?}", s.levels[0]);
     assert!((19.5..20.5).contains(&s.levels[0].achieved_per_s), "{:?}", s.levels[0]);
     // A pause of five seconds between the stages is no level and makes none lighter.
     let stages = [(10.0, 10.0), (0.001, 5.0), (40.0, 10.0)];
     for seed in 0..20 {
-        let s = saturation(&line(&open(seed, &stages, 8, 50.0)), true);
+        let s = saturation(&line(&open(seed, &stages, 8, 50.0), false), true);
         let offered: Vec<f64> = s.levels.iter().map(|l| l.offered_per_s).collect();
         assert_eq!(offered.len(), 2, "seed {seed}: {offered:?}");
         assert!(
@@ -190,11 +193,46 @@ fn a_light_load_has_the_rate_that_it_has() {
     }
 }
 
+/// Users in stages of a number and a length in seconds, who think from half a second to two after each of three quick calls.
+fn thinking(seed: u64, stages: &[(u32, f64)]) -> Vec<Request> {
+    let mut random = Random::new(seed);
+    let (mut out, mut begin) = (Vec::new(), 0.0);
+    for (users, length) in stages {
+        let end = begin + length * SECOND;
+        for user in 0..*users {
+            let mut due = begin;
+            while due < end {
+                for _ in 0..3 {
+                    let work = 0.01 * random.exponential() * SECOND;
+                    out.push(Request { due, wait: 0.0, work, user });
+                    due += work;
+                }
+                due += (0.5 + 1.5 * random.uniform()) * SECOND;
+            }
+        }
+        begin = end;
+    }
+    out
+}
+
+#[test]
+fn users_who_think_make_the_levels_that_were_planned_and_no_others() {
+    for seed in 0..20 {
+        let s = saturation(&line(&thinking(seed, &[(20, 30.0)]), true), false);
+        assert_eq!((s.levels.len(), &*s.doubts), (1, &[LoadDoubt::OneLevel][..]), "seed {seed}");
+        assert!((19.0..=20.0).contains(&s.levels[0].users), "seed {seed}: {}", s.levels[0].users);
+        let s = saturation(&line(&thinking(seed, &[(5, 30.0), (20, 30.0), (5, 30.0)]), true), false);
+        let users: Vec<f64> = s.levels.iter().map(|level| level.users).collect();
+        assert_eq!(users.len(), 2, "seed {seed}: {users:?}");
+        assert!((users[0] - 5.0).abs() < 0.5 && (users[1] - 20.0).abs() < 1.0, "seed {seed}: {users:?}");
+    }
+}
+
 #[test]
 fn one_load_is_one_level_and_steady_is_steady() {
     let mut told = 0;
     for seed in 0..40 {
-        let s = saturation(&line(&open(seed, &[(60.0, 60.0)], 2, 50.0)), true);
+        let s = saturation(&line(&open(seed, &[(60.0, 60.0)], 2, 50.0), false), true);
         assert_eq!((s.levels.len(), &*s.doubts), (1, &[LoadDoubt::OneLevel][..]), "seed {seed}");
         told += u32::from(s.drift.is_some() || s.warm_up.is_some());
     }
@@ -206,18 +244,18 @@ fn leaks_start_ups_and_peaks_are_seen() {
     for seed in 0..10 {
         let mut run = open(seed, &[(100.0, 60.0)], 8, 50.0);
         run.iter_mut().for_each(|r| r.work *= 1.0 + r.due / (60.0 * SECOND));
-        let drift = saturation(&line(&run), true).drift.unwrap();
+        let drift = saturation(&line(&run, false), true).drift.unwrap();
         assert!((0.3..1.2).contains(&drift.share), "{drift:?}");
         assert_eq!(&*drift.contributor.unwrap().name, "DNS lookup");
 
         let mut run = open(seed, &[(100.0, 60.0)], 8, 50.0);
         run.iter_mut().filter(|r| r.due < 8.0 * SECOND).for_each(|r| r.work *= 6.0);
-        let warm = saturation(&line(&run), true).warm_up.unwrap();
+        let warm = saturation(&line(&run, false), true).warm_up.unwrap();
         assert!((Nanos::from_millis(6_000)..Nanos::from_millis(12_000)).contains(&warm), "{warm}");
 
         // A peak above capacity: the queue it leaves is worked off at 2 × 50 − 40 per second.
         let stages = [(40.0, 30.0), (140.0, 20.0), (40.0, 50.0)];
-        match saturation(&line(&open(seed, &stages, 2, 50.0)), true).recovery {
+        match saturation(&line(&open(seed, &stages, 2, 50.0), false), true).recovery {
             Some(Recovery::After(time)) => {
                 assert!((Nanos::from_millis(6_000)..Nanos::from_millis(25_000)).contains(&time), "{time}");
             }

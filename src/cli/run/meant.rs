@@ -6,6 +6,7 @@ use super::nanos;
 use crate::scenario::{self, Rate, Scenario, Surroundings, UrlForm, UrlLoad};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,12 +35,10 @@ pub fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
         let text = std::io::read_to_string(std::io::stdin()).context("cannot read the scenario")?;
         return Ok(Beside::of(path)?.parse(&text)?);
     }
-    let text = std::fs::read_to_string(&args.what).with_context(|| {
-        format!(
-            "cannot read the scenario {}; name a file, or a URL that begins with http:// or https://",
-            args.what
-        )
-    })?;
+    let text = match std::fs::read_to_string(&args.what) {
+        Ok(text) => text,
+        Err(error) => bail!(unread(&args.what, &error)),
+    };
     let text = match &args.target {
         Some(target) => with_target(&text, target)
             .with_context(|| format!("--target: {} has no line that begins with `target:`", args.what))?,
@@ -47,6 +46,34 @@ pub fn read_scenario(args: &RunArgs) -> anyhow::Result<Scenario> {
     };
     let surroundings = Surroundings { environment: environment(), ..Surroundings::default() };
     Ok(scenario::parse_with(&text, &args.what, &surroundings)?)
+}
+
+/// Why something is no scenario, and what was meant instead where that can be guessed.
+fn unread(what: &str, error: &std::io::Error) -> String {
+    let path = Path::new(what);
+    if path.join("run.json").is_file() {
+        return format!(
+            "{what} is the folder of a run that was made; `hotspan report {what}` shows it, and a scenario's file or a URL makes a new one"
+        );
+    }
+    if path.is_dir() {
+        return format!(
+            "{what} is a folder; name a scenario's file, or a URL that begins with http:// or https://"
+        );
+    }
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return format!("cannot read the scenario {what}: {error}");
+    }
+    // `localhost:8080/x`, `127.0.0.1:8080`, `http:/host`, `htp://host`.
+    let rest = what.find(":/").map_or(what, |at| what[at + 1..].trim_start_matches('/'));
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_address = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let advice = if is_address || what.contains("://") {
+        format!("if it is a URL, write http://{rest}")
+    } else {
+        "name a file, or a URL that begins with http:// or https://".to_owned()
+    };
+    format!("there is no scenario file {what}; {advice}")
 }
 
 /// A URL's path at another host.

@@ -3,6 +3,7 @@
 use super::super::yaml::{self, Node, Value as Typed};
 use super::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn schema() -> jsonschema::Validator {
@@ -190,16 +191,15 @@ fn files_that_are_built_wrong_do_not_fit() {
     assert_eq!(accepted, [""; 0], "the schema accepts these");
 }
 
-#[test]
-fn the_schema_knows_every_key() {
-    let schema: Value = serde_json::from_str(include_str!("../../../docs/scenario.schema.json")).unwrap();
-    let mut known: Vec<&str> = Vec::new();
-    let mut open = vec![&schema];
+/// Every key that the schema names, wherever it stands.
+fn keys(schema: &Value) -> BTreeSet<&str> {
+    let mut keys = BTreeSet::new();
+    let mut open = vec![schema];
     while let Some(value) = open.pop() {
         match value {
             Value::Object(members) => {
                 if let Some(Value::Object(properties)) = members.get("properties") {
-                    known.extend(properties.keys().map(String::as_str));
+                    keys.extend(properties.keys().map(String::as_str));
                 }
                 open.extend(members.values());
             }
@@ -207,7 +207,45 @@ fn the_schema_knows_every_key() {
             _ => {}
         }
     }
+    keys
+}
+
+#[test]
+fn the_schema_knows_every_key() {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/scenario.schema.json")).unwrap();
+    let known = keys(&schema);
     let missing: Vec<&str> =
         super::super::read::structural_words().filter(|word| !known.contains(word)).collect();
     assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn the_reference_and_the_schema_have_the_same_keys() {
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/scenario.schema.json")).unwrap();
+    let reference = include_str!("../../../docs/scenario.md");
+    let known = keys(&schema);
+    // Within back-ticks, or as a key in an example.
+    let named = |key: &&str| {
+        let word =
+            |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *key);
+        let mut code = reference.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        code.any(word) || reference.lines().any(|line| line.contains(&format!("{key}:")) && word(line))
+    };
+    let untold: Vec<&str> = known.iter().copied().filter(|key| !named(key)).collect();
+    assert_eq!(untold, [""; 0], "the schema has these, docs/scenario.md does not");
+    // The first cells of tables of keys.
+    let (mut in_table, mut seen) = (false, 0);
+    for line in reference.lines() {
+        in_table = line.starts_with("| key") || in_table && line.starts_with('|');
+        if !in_table || line.starts_with("| key") || line.starts_with("|--") {
+            continue;
+        }
+        let cell = line.split('|').nth(1).unwrap_or_default();
+        for key in cell.split('`').skip(1).step_by(2) {
+            let key = key.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            assert!(known.contains(key), "the schema has no key `{key}`: {line}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} keys in the tables");
 }

@@ -147,6 +147,8 @@ impl fmt::Display for FolderError {
                 }
                 if self.is_disk_full() {
                     f.write_str("; free some space or name a folder on another disk with --out")?;
+                } else if source.kind() == io::ErrorKind::PermissionDenied {
+                    f.write_str("; name a folder that you may write to with --out")?;
                 }
                 Ok(())
             }
@@ -155,11 +157,5 @@ impl fmt::Display for FolderError {
     }
 }
 
-impl std::error::Error for FolderError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            FolderError::Write { source, .. } | FolderError::Read { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// Without a source: its words are in the message already, and a chain would say them twice.
+impl std::error::Error for FolderError {}

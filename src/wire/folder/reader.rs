@@ -27,6 +27,9 @@ pub struct ReadNote {
 
 impl fmt::Display for ReadNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bytes == 0 {
+            return write!(f, "{}: {}", self.file, self.reason);
+        }
         write!(
             f,
             "{}: {} bytes from byte {} were left out: {}",

@@ -200,6 +200,15 @@ if (task.use) {
   uses.firstTab = await untouched.evaluate(() => document.activeElement.textContent);
   await untouched.close();
   uses.print = (await page.pdf({ format: "A4", printBackground: true })).length;
+  // As on paper: A4 within its margins is about 690 pixels wide.
+  await page.emulateMediaType("print");
+  await page.setViewport({ width: 690, height: 1000 });
+  uses.paper = await page.evaluate(() => ({
+    cut: [...document.querySelectorAll(".figure dt")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent),
+    rows: new Set([...document.querySelectorAll(".figure")].map((e) => Math.round(e.getBoundingClientRect().top))).size,
+    controls: [...document.querySelectorAll("input, select")].filter((e) => e.checkVisibility()).map((e) => e.id || e.type),
+  }));
+  await page.emulateMediaType(null);
   uses.seen = seen;
   await page.close();
 }

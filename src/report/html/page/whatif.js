@@ -5,7 +5,7 @@ section(
   "What if",
   "Move a slider: the latency that would be left if that work took less time, all else as it was. Computed here, from the sample of real requests; where calls overlap, only what a request would really gain counts.",
   (box) => {
-    const inner = h("div");
+    const inner = h("div.sliding");
     box.append(stepTabs(), inner);
     const draw = () => {
       const s = focused();
@@ -17,7 +17,7 @@ section(
     onState(draw);
     if (R.what_if.length)
       box.append(
-        h("h3", {}, "Asked for with --what-if"),
+        h("h3.asked", {}, "Asked for with --what-if"),
         R.what_if.map((w, i) => [
           h(
             "p",
