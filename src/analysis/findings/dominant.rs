@@ -114,12 +114,11 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
     let of_one_call = mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
-    if crowded::explains(view, claim.kind, who, of_one_call)
-        && is_uneven(view, (who, claim.kind), part, floor)
-    {
+    let uneven = is_uneven(view, (who, claim.kind), part, floor);
+    if uneven && crowded::explains(view, claim.kind, who, of_one_call) {
         return None;
     }
-    if claim.doubt.is_none() && is_uneven(view, (who, claim.kind), part, floor) {
+    if uneven && claim.doubt.is_none() {
         // Among requests that wait for each other, what is seldom slow waits for a core as well.
         if owned < share_min && tail.is_none() {
             return None;
