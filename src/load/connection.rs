@@ -8,8 +8,8 @@ use super::pool::Slot;
 use super::route::{Route, Stage};
 use super::stream::Stream;
 use super::tls::Tls;
-use super::words::{Words, chain};
-use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol, Timestamp};
+use super::words::Words;
+use crate::record::{Failure, FailureClass, Nanos, Phases, Protocol, Timestamp, with_causes};
 use crate::scenario::{KeepAlive, Scenario};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -86,7 +86,7 @@ impl Dialer {
         let connection = Http2::over(stream, keep_alive, self.clock.now()).await;
         connection
             .map(Connection::Http2)
-            .map_err(|e| (FailureClass::Connect, format!("{}: {}", route.host(), chain(&e))))
+            .map_err(|e| (FailureClass::Connect, format!("{}: {}", route.host(), with_causes(&e))))
     }
 }
 

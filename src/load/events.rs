@@ -9,8 +9,8 @@ use super::outgoing::Outgoing;
 use super::plan::{Made, head_size};
 use super::seat::Seat;
 use super::send::{Attempt, Tried, server_timing};
-use super::words::{chain, of_exchange};
-use crate::record::{Exchange, FailureClass, Messages, Timestamp};
+use super::words::of_exchange;
+use crate::record::{Exchange, FailureClass, Messages, Timestamp, with_causes};
 use crate::scenario::Until;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -40,7 +40,7 @@ pub async fn over_http1(
     let opened = http1::Builder::new().handshake::<_, Outgoing>(io).await;
     let (mut sender, driver) = match opened {
         Ok(open) => open,
-        Err(error) => return attempt.failed((of_exchange(&error, false), chain(&error)), None),
+        Err(error) => return attempt.failed((of_exchange(&error, false), with_causes(&error)), None),
     };
     // Ends with the exchange: whoever does not listen any more hangs up.
     let driving = Driving(tokio::task::spawn_local(async move {
@@ -109,7 +109,7 @@ fn unanswered<B>(
     if unsent {
         (exchange.phases.sent, exchange.bytes_sent) = (None, 0);
     }
-    attempt.failed((class, chain(error.error())), None)
+    attempt.failed((class, with_causes(error.error())), None)
 }
 
 async fn listen(
@@ -153,7 +153,7 @@ async fn listen(
                 Ok(data) => data,
                 Err(_) => continue,
             },
-            Ok(Some(Err(error))) => break Err((of_exchange(&error, true), chain(&error))),
+            Ok(Some(Err(error))) => break Err((of_exchange(&error, true), with_causes(&error))),
             Err(Ended::TimedOut) if enough.is_some_and(|at| at < deadline) => break Ok(()),
             Err(ended) => break Err(attempt.cut_short(ended, true)),
         };

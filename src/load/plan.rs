@@ -271,7 +271,9 @@ impl StepPlan {
             method: step.method.clone(),
             endpoint: step.endpoint,
             idempotent: step.method.is_idempotent(),
+            // A retry looks for `Retry-After`.
             keeps_fields: !step.extract.is_empty()
+                || step.on_failure.retries > 0
                 || step.expect.looks_closer()
                 || step.cache == Caching::AsBrowser
                 || http.decode == Decode::Always

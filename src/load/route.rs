@@ -6,8 +6,8 @@ use super::flight::Flight;
 use super::http1::{Asked, Fields, Head, Http1, NoAnswer, Scratch, Seen};
 use super::stream::{Stream, Transport};
 use super::tls::Tls;
-use super::words::{chain, of_connect};
-use crate::record::{FailureClass, Phases, Timestamp};
+use super::words::of_connect;
+use crate::record::{FailureClass, Phases, Timestamp, with_causes};
 use crate::scenario::{
     AddressOrder, DnsCache, Endpoint, Family, HttpOptions, ProtocolChoice, Proxy, ProxyKind, Scenario,
     Timeouts,
@@ -123,7 +123,7 @@ impl Route {
         let name = self.name.clone().ok_or_else(lacking)?;
         let Some(connector) = &self.tls.target else { return Err(lacking()) };
         let tls = connector.connect(name, transport).await;
-        let tls = tls.map_err(|e| (FailureClass::Tls, format!("{host}: {}", chain(&e))))?;
+        let tls = tls.map_err(|e| (FailureClass::Tls, format!("{host}: {}", with_causes(&e))))?;
         phases.tls_done = Some(self.clock.now());
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         if !http2 && self.options.version == ProtocolChoice::Http2Only {
@@ -413,7 +413,7 @@ async fn secured(
     let name = ServerName::try_from(proxy.host.clone());
     let name = name.map_err(|_| (FailureClass::Tls, format!("{at} is no name for TLS")))?;
     let tls = connector.connect(name, stream).await;
-    let tls = tls.map_err(|e| (FailureClass::Tls, format!("{at}: TLS to the proxy: {}", chain(&e))))?;
+    let tls = tls.map_err(|e| (FailureClass::Tls, format!("{at}: TLS to the proxy: {}", with_causes(&e))))?;
     Ok(Transport::Tls(Box::new(tls)))
 }
 

@@ -16,15 +16,17 @@ use super::seat::Seat;
 use super::thread::Thread;
 use crate::record::{
     Exchange, Failure, FailureClass, Nanos, Outcome, Phases, Protocol, StepId, Threshold, Timestamp, TraceId,
+    retry_after,
 };
 use crate::scenario::{Caching, Redirects};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use rand::rngs::SmallRng;
 use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -73,6 +75,15 @@ pub struct StepEnd {
     pub went: Went,
     /// Whether it was answered but not as expected: a wrong status, or a check that does not hold.
     pub flawed: bool,
+    /// How long the server asks to wait before the request is made again.
+    pub come_back: Nanos,
+}
+
+impl StepEnd {
+    /// An end that is no answer.
+    pub fn without_answer(at: Timestamp, went: Went) -> StepEnd {
+        StepEnd { at, went, flawed: false, come_back: Nanos::ZERO }
+    }
 }
 
 /// Whether a walk can go on after a step.
@@ -169,7 +180,7 @@ pub async fn step(
         let at = exchange.phases.end;
         let Some(answer) = answer else {
             record(thread, exchange);
-            return StepEnd { at, went: Went::Failed, flawed: false };
+            return StepEnd::without_answer(at, Went::Failed);
         };
         if most_hops > 0
             && let Some((next, as_get)) = redirected(&thread.scenario, plan, made, attempt.method, &answer)
@@ -180,7 +191,7 @@ pub async fn step(
                 let failure = thread.words.borrow_mut().failure(FailureClass::InvalidResponse, &words);
                 exchange.outcome = Outcome::Failed { failure, status: Some(answer.status) };
                 record(thread, exchange);
-                return StepEnd { at, went: Went::Failed, flawed: false };
+                return StepEnd::without_answer(at, Went::Failed);
             }
             exchange.followed = true;
             record(thread, exchange);
@@ -224,9 +235,10 @@ pub async fn step(
         exchange.checks_failed = verdict.failed;
         record(thread, exchange);
         drop(permit);
-        return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed };
+        let come_back = if flawed { come_back(&answer.headers) } else { Nanos::ZERO };
+        return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed, come_back };
     }
-    StepEnd { at: attempt.start, went: Went::Failed, flawed: false }
+    StepEnd::without_answer(attempt.start, Went::Failed)
 }
 
 /// Looks into the user's cache: ends the step with a fresh answer, or adds the validators of a stale one to the request.
@@ -258,7 +270,7 @@ fn ask_cache(
             let who = (seat.user, thread.scenario.locale);
             let verdict = look(step, &answer, measured, walk, who, &mut thread.words.borrow_mut());
             let went = if verdict.lacks { Went::Lacking } else { Went::On };
-            Some(StepEnd { at: now, went, flawed: !verdict.failed.is_empty() })
+            Some(StepEnd { at: now, went, flawed: !verdict.failed.is_empty(), come_back: Nanos::ZERO })
         }
     }
 }
@@ -296,7 +308,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
     drop(ids);
     thread.count(|c| c.not_sent += 1);
     record(thread, exchange);
-    StepEnd { at: now, went: Went::Over, flawed: false }
+    StepEnd::without_answer(now, Went::Over)
 }
 
 /// Counts an exchange and hands it on.
@@ -377,7 +389,7 @@ impl Attempt<'_> {
         let failure = self.thread.words.borrow_mut().failure(FailureClass::Template, why);
         let blank = self.blank(seat, walk, self.plan.shown_url());
         record(self.thread, Exchange { outcome: Outcome::Failed { failure, status: None }, ..blank });
-        StepEnd { at: self.start, went: Went::Failed, flawed: false }
+        StepEnd::without_answer(self.start, Went::Failed)
     }
 
     /// Sends, waits, reads. The answer is there exactly when the outcome is an answer.
@@ -541,14 +553,13 @@ fn is_plain_text(answer: &Answer) -> bool {
 
 /// Whether a media type is one of texts.
 fn is_text(media_type: &str) -> bool {
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [&str; 7] = [
         "application/json",
         "application/javascript",
         "application/x-javascript",
         "application/xml",
         "application/graphql",
         "application/x-ndjson",
-        "application/wasm",
         "image/svg",
     ];
     let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -571,6 +582,13 @@ pub fn ended(tried: Tried, exchange: &mut Exchange) -> Option<Answer> {
         // A connection that was just opened is never called stale.
         Tried::Stale => None,
     }
+}
+
+/// How long an answer asks to wait before the next request.
+fn come_back(headers: &HeaderMap) -> Nanos {
+    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let asked = asked.and_then(|value| retry_after(value, SystemTime::now())).unwrap_or_default();
+    Nanos(u64::try_from(asked.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The server's own account of its time; several headers are one list.

@@ -340,7 +340,7 @@ impl<'a, 's> Walker<'a, 's> {
             let failed = end.flawed || end.went != Went::On;
             if failed && retries > 0 {
                 retries -= 1;
-                self.intended = end.at + wanted.on_failure.wait;
+                self.intended = end.at + wanted.on_failure.wait.max(end.come_back);
                 continue;
             }
             let mut think = pause(wanted.think, &mut self.walk.random);

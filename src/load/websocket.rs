@@ -10,8 +10,7 @@ use super::render::{Scope, render};
 use super::seat::Seat;
 use super::send::{Attempt, StepEnd, Tried, Walk, Went, ended, record, server_timing};
 use super::stream::Stream;
-use super::words::chain;
-use crate::record::{CheckFailure, Exchange, FailureClass, Messages, Nanos, Timestamp};
+use crate::record::{CheckFailure, Exchange, FailureClass, Messages, Nanos, Timestamp, with_causes};
 use crate::scenario::{Awaited, Conversation, Said, Turn, base64_bytes};
 use futures_util::{Sink as _, Stream as _};
 use http::Request;
@@ -98,7 +97,7 @@ pub async fn step(
     let Some(answer) = answer else {
         exchange.checks_failed = failed;
         record(thread, exchange);
-        return StepEnd { at, went: Went::Failed, flawed: false };
+        return StepEnd::without_answer(at, Went::Failed);
     };
     // Who does not get what the script waits for does not go on with it.
     let lacks = !failed.is_empty();
@@ -111,7 +110,8 @@ pub async fn step(
     let flawed = !failed.is_empty();
     exchange.checks_failed = failed;
     record(thread, exchange);
-    StepEnd { at, went: if lacks || verdict.lacks { Went::Lacking } else { Went::On }, flawed }
+    let went = if lacks || verdict.lacks { Went::Lacking } else { Went::On };
+    StepEnd { at, went, flawed, come_back: Nanos::ZERO }
 }
 
 async fn talk(
@@ -242,7 +242,7 @@ fn of_socket(error: &Error) -> (FailureClass, String) {
         }
         _ => FailureClass::InvalidResponse,
     };
-    (class, chain(error))
+    (class, with_causes(error))
 }
 
 type Failed = (FailureClass, String);

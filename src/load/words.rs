@@ -96,22 +96,6 @@ fn io_error(error: &hyper::Error) -> Option<&io::Error> {
     None
 }
 
-/// An error with its causes, outermost first.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    for _ in 0..16 {
-        let Some(cause) = source else { break };
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,12 +119,5 @@ mod tests {
         let fault = super::super::http1::Fault::of_socket(&error, false);
         assert_eq!(fault.class, FailureClass::Tls, "{}", fault.words);
         assert!(!is_refused_by_tls(&io::Error::from(io::ErrorKind::InvalidData)));
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        let inner = io::Error::other("peer went away");
-        let outer = io::Error::other(inner);
-        assert_eq!(chain(&outer), "peer went away");
     }
 }

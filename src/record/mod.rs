@@ -1,9 +1,10 @@
 //! Plain data that every room shares: what the client saw ([`Exchange`]), what a server said ([`Span`], [`MetricPoint`],
 //! [`LogLine`]), what was run ([`Run`]), ids and time.
 //!
-//! No I/O, no foreign derives, nothing that can fail except parsing text into an id.
+//! No I/O, no foreign derives, nothing that can fail except parsing a text.
 
 mod calendar;
+mod causes;
 mod exchange;
 mod generator;
 mod id;
@@ -12,6 +13,7 @@ mod log;
 mod messages;
 mod metric;
 mod partition;
+mod retry_after;
 mod rpc;
 mod run;
 mod sampling;
@@ -22,6 +24,7 @@ mod time;
 mod trace_cost;
 
 pub use calendar::{date_of_day, day_of_date};
+pub use causes::with_causes;
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
 pub use generator::{GeneratorLimit, GeneratorSample, busy_machine, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
@@ -30,6 +33,7 @@ pub use log::LogLine;
 pub use messages::Messages;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
 pub use partition::Partition;
+pub use retry_after::retry_after;
 pub use rpc::{GRPC_STATUSES, grpc_status_name};
 pub use run::{
     ExportFacts, FetchFacts, Host, LoadFacts, ReceiverFacts, Run, RunState, SignalFacts, SourceFacts,

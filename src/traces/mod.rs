@@ -11,7 +11,6 @@ mod environment;
 mod exporter;
 mod fetch;
 mod forward;
-mod http_date;
 mod join;
 mod keep;
 mod outbox;

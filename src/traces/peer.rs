@@ -1,8 +1,8 @@
 //! One OTLP server as a client sees it: a message goes out as bytes, and what became of it comes back.
 
 use super::environment::{Compression, Endpoint, Transport};
-use super::http_date::retry_after;
 use super::tls::{install_crypto_provider, system_roots};
+use crate::record::{retry_after, with_causes};
 use crate::wire::otlp::{
     Encoding, PartialSuccess, Signal, logs_to_json, metrics_to_json, retry_delay, traces_to_json,
 };
@@ -106,7 +106,8 @@ impl Peer {
             builder = builder.tls_certs_only([]);
         } else if let Some(path) = &endpoint.certificate {
             let pem = std::fs::read(path).map_err(|error| fault(&format!("{path}: {error}")))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(&chain(&error)))?;
+            let roots =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| fault(&with_causes(&error)))?;
             builder = builder.tls_certs_only(roots);
         }
         if let Some((certificate, key)) = &endpoint.identity {
@@ -115,10 +116,10 @@ impl Peer {
             let mut pem = read(certificate)?;
             pem.push(b'\n');
             pem.extend(read(key)?);
-            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| fault(&chain(&error)))?;
+            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| fault(&with_causes(&error)))?;
             builder = builder.identity(identity);
         }
-        let client = builder.build().map_err(|error| fault(&chain(&error)))?;
+        let client = builder.build().map_err(|error| fault(&with_causes(&error)))?;
         let mut headers = HeaderMap::new();
         for (key, value) in &endpoint.headers {
             let name = HeaderName::from_bytes(key.as_bytes());
@@ -178,7 +179,7 @@ impl Peer {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
         if let Err(error) = grpc.ready().await {
-            return Sent::Later { after: None, why: chain(&error) };
+            return Sent::Later { after: None, why: with_causes(&error) };
         }
         let mut request = Request::new(message);
         *request.metadata_mut() = metadata.clone();
@@ -210,8 +211,8 @@ impl Peer {
         };
         let mut answer = match request.body(body).send().await {
             Ok(answer) => answer,
-            Err(error) if error.is_builder() => return Sent::Refused { why: chain(&error) },
-            Err(error) => return Sent::Later { after: None, why: hint(url, chain(&error)) },
+            Err(error) if error.is_builder() => return Sent::Refused { why: with_causes(&error) },
+            Err(error) => return Sent::Later { after: None, why: hint(url, with_causes(&error)) },
         };
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
         let mut body = Vec::new();
@@ -257,7 +258,7 @@ fn judge_status(status: &Status) -> Sent {
     let after = retry_delay(status.details());
     let mut why = format!("{:?}: {}", status.code(), status.message());
     if let Some(source) = status.source() {
-        why = chain(source);
+        why = with_causes(source);
     }
     let retry = match status.code() {
         Code::Cancelled
@@ -272,21 +273,6 @@ fn judge_status(status: &Status) -> Sent {
         _ => false,
     };
     if retry { Sent::Later { after, why } } else { Sent::Refused { why } }
-}
-
-/// An error with its causes, for causes are where the reason is.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn gzip(message: &[u8]) -> Bytes {

@@ -20,8 +20,8 @@ use super::outgoing::{Outgoing, Pieces};
 use super::plan::{Made, head_size};
 use super::seat::Seat;
 use super::send::{Attempt, Tried, server_timing};
-use super::words::{chain, of_exchange};
-use crate::record::{Exchange, FailureClass, Messages, Nanos, Timestamp};
+use super::words::of_exchange;
+use crate::record::{Exchange, FailureClass, Messages, Nanos, Timestamp, with_causes};
 use crate::scenario::Sending;
 use bytes::Bytes;
 use frames::{Came, Frames};
@@ -72,7 +72,7 @@ pub async fn over(
                     if unsent {
                         (exchange.phases.sent, exchange.bytes_sent) = (None, 0);
                     }
-                    attempt.failed((class, chain(error.error())), None)
+                    attempt.failed((class, with_causes(error.error())), None)
                 }
             }
         }
@@ -288,7 +288,7 @@ impl<'a> Talk<'a> {
                 Ok(None) => return Ok(Over::Said(HeaderMap::new())),
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => {
-                    return Err(attempt.failed((of_exchange(&error, true), chain(&error)), None));
+                    return Err(attempt.failed((of_exchange(&error, true), with_causes(&error)), None));
                 }
                 Err(Ended::TimedOut) if enough.is_some_and(|at| at < deadline) => return Ok(Over::Enough),
                 Err(ended) => {

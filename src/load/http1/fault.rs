@@ -37,6 +37,6 @@ impl Fault {
             io::ErrorKind::UnexpectedEof if head_seen => FailureClass::BodyTruncated,
             _ => FailureClass::Reset,
         };
-        Fault { class, words: super::super::words::chain(error).into() }
+        Fault { class, words: crate::record::with_causes(error).into() }
     }
 }

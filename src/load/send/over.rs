@@ -8,9 +8,9 @@ use super::super::http1::{
     Asked, Body, Fault, Fields, Http1, NoAnswer, Outgoing, Prepared, Seen, write_request,
 };
 use super::super::plan::{Made, head_size};
-use super::super::words::{chain, of_exchange};
+use super::super::words::of_exchange;
 use super::{Answer, Attempt, Seat, TRACESTATE, Tried, server_timing};
-use crate::record::{Exchange, FailureClass, Nanos, Threshold, TraceContext};
+use crate::record::{Exchange, FailureClass, Nanos, Threshold, TraceContext, with_causes};
 use bytes::Bytes;
 use http::Method;
 use http::header::HeaderValue;
@@ -203,7 +203,7 @@ impl Attempt<'_> {
                 }
                 match stale {
                     true => Tried::Stale,
-                    false => self.failed((class, chain(error.error())), None),
+                    false => self.failed((class, with_causes(error.error())), None),
                 }
             }
             Err(ended) => self.failed(self.cut_short(ended, false), None),
@@ -248,7 +248,7 @@ impl Attempt<'_> {
                 }
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    return self.failed((of_exchange(&error, true), chain(&error)), Some(status));
+                    return self.failed((of_exchange(&error, true), with_causes(&error)), Some(status));
                 }
                 Err(ended) => return self.failed(self.cut_short(ended, true), Some(status)),
             }

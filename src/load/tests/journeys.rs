@@ -149,6 +149,18 @@ fn failures_are_retried_or_end_the_walk_or_do_not() {
 }
 
 #[test]
+fn a_retry_waits_as_long_as_the_answer_asks() {
+    for (asked, requests) in [("1", 1), ("Fri, 31 Dec 2100 23:59:59 GMT", 1), ("0", 3), ("soon", 3)] {
+        let (server, log) = friendly(move |_| {
+            Response::builder().status(503).header("retry-after", asked).body(String::new()).unwrap()
+        });
+        let ran = first_walk(&server, r#"  - {get: /busy, on_failure: "retry(2, 10ms) then go_on"}"#);
+        assert_eq!(sent(&log).len(), requests, "{asked}");
+        assert_eq!(ran.exchanges.len(), requests, "{asked}");
+    }
+}
+
+#[test]
 fn iterations_keep_their_pace() {
     let (server, _log) = friendly(|_| ok("{}"));
     let ran = run(

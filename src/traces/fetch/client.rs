@@ -2,8 +2,7 @@
 
 use super::grpc::Channel;
 use super::source::{Backend, Kind};
-use crate::traces::http_date::retry_after;
-use crate::traces::peer::chain;
+use crate::record::{retry_after, with_causes};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
@@ -117,7 +116,7 @@ impl Client {
             request.headers(backend.headers.clone()).header(ACCEPT, HeaderValue::from_static(ask.accept));
         let mut answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return Once::Later(chain(&error.without_url()), None),
+            Err(error) => return Once::Later(with_causes(&error.without_url()), None),
         };
         let status = answer.status().as_u16();
         let after = answer
@@ -131,7 +130,7 @@ impl Client {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => body.extend_from_slice(&chunk),
                 Ok(Some(_)) => return Once::Done(Err(Refusal::TooLarge)),
                 Ok(None) => break,
-                Err(error) => return Once::Later(chain(&error.without_url()), None),
+                Err(error) => return Once::Later(with_causes(&error.without_url()), None),
             }
         }
         let why = || format!("HTTP status {status}{}", said(&body));

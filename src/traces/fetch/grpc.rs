@@ -4,8 +4,8 @@
 use super::backend::Period;
 use super::client::{Ask, BODY_MAX, Once, Refusal, TIMEOUT};
 use super::source::Backend;
-use crate::record::{Nanos, Timestamp, TraceId};
-use crate::traces::peer::{BytesCodec, chain};
+use crate::record::{Nanos, Timestamp, TraceId, with_causes};
+use crate::traces::peer::BytesCodec;
 use crate::traces::tls::system_roots;
 use crate::wire::protobuf::{Field, Reader, close_message, open_message, put_bytes, put_uint};
 use bytes::Bytes;
@@ -59,7 +59,7 @@ impl Channel {
         let mut grpc = tonic::client::Grpc::new(self.0.clone())
             .max_decoding_message_size(BODY_MAX)
             .accept_compressed(CompressionEncoding::Gzip);
-        grpc.ready().await.map_err(|error| Once::Later(chain(&error), None))?;
+        grpc.ready().await.map_err(|error| Once::Later(with_causes(&error), None))?;
         let mut request = Request::new(Bytes::from(ask.body.clone().unwrap_or_default()));
         *request.metadata_mut() = metadata(backend);
         let answer = grpc.server_streaming(request, path, BytesCodec).await;
@@ -91,7 +91,7 @@ fn judge(status: &Status) -> Once {
     let mut why = format!("gRPC status {:?}: {}", status.code(), status.message());
     let broken = status.source();
     if let Some(cause) = broken {
-        why = chain(cause);
+        why = with_causes(cause);
     }
     match status.code() {
         Code::NotFound => Once::Done(Err(Refusal::NotFound)),
