@@ -4,19 +4,23 @@
 //! get one name. Literals and placeholders of every style become `?`, comments go, white space is one blank, lists of
 //! values are cut to one. Identifiers stay, quoted ones too.
 
+mod fit;
 mod keys;
 mod plan;
 mod template;
 #[cfg(test)]
 mod tests;
 
+use fit::fit;
 pub(super) use keys::command;
 use keys::{json_shape, key_commands};
 pub use plan::{compared_columns, table_of, with_data, with_parameters};
 pub use template::{name_template, path_template};
 
-/// Longest name given; what is longer is cut at a character and marked with `…`.
+/// Longest name given, in bytes; of what is longer something is left out, marked with `…`.
 const LONGEST: usize = 1_000;
+/// Longest statement that is looked at: the lists of columns of an ORM are a few thousand bytes.
+const LONGEST_READ: usize = 32 * LONGEST;
 
 /// How a system writes strings and identifiers.
 #[derive(Clone, Copy)]
@@ -65,16 +69,7 @@ pub fn normalise(system: &str, text: &str) -> String {
         _ if text.trim_start().starts_with(['{', '[']) => json_shape(text),
         _ => sql(text, Dialect::of(system)),
     };
-    shorten(out)
-}
-
-fn shorten(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let cut = (0..=LONGEST).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-        text.truncate(cut);
-        text.push('…');
-    }
-    text
+    fit(out)
 }
 
 /// What the scanner wrote last; decides what a sign, a number or a list belongs to.
@@ -114,8 +109,7 @@ fn scan(text: &str, dialect: Dialect) -> (String, bool) {
         placeholders: false,
     };
     while let Some(c) = s.peek(0) {
-        // Far beyond what is kept: the rest cannot change the name.
-        if s.out.len() > 4 * LONGEST {
+        if s.out.len() > LONGEST_READ {
             break;
         }
         s.step(c, dialect);

@@ -1,6 +1,6 @@
 //! What is asked of stores that speak no SQL: commands with key patterns, documents by their shape.
 
-use super::{LONGEST, shorten};
+use super::{LONGEST, fit};
 
 /// Redis and Memcached: command and key pattern, one for each line of a pipeline, repeats once.
 pub(super) fn key_commands(text: &str) -> String {
@@ -113,7 +113,7 @@ pub(in crate::analysis) fn command(text: &str, operation: &str, collection: &str
     let from = value(verb).filter(|v| v.starts_with('"')).map(plain);
     let collection = if collection.is_empty() { from.unwrap_or_default() } else { collection.to_owned() };
     if verb.is_empty() || collection.is_empty() {
-        return shorten(json_shape(text));
+        return fit(json_shape(text));
     }
     let mut out = format!("{verb} {collection}");
     for (key, mark) in [("filter", ""), ("query", ""), ("q", ""), ("pipeline", ""), ("sort", "sort ")] {
@@ -124,7 +124,7 @@ pub(in crate::analysis) fn command(text: &str, operation: &str, collection: &str
             out.push_str(&shape);
         }
     }
-    shorten(out)
+    fit(out)
 }
 
 /// Keys and values of a document's first level, as they are written; what is cut off ends where it ends.

@@ -2,12 +2,14 @@
 
 use super::ends_with_word;
 
-/// A normal form as a statement that a database can plan: each `?` a parameter of its own, `$1`, `$2` … Nothing for what was
-/// cut off, what is no query or change of rows, and what is more than one statement.
+/// A normal form as a statement that a database can plan: each `?` a parameter of its own, `$1`, `$2` … Columns that
+/// the name leaves out are left out: how rows are found does not hang on them. Nothing for what was cut off elsewhere, what is no
+/// query or change of rows, and what is more than one statement.
 pub fn with_parameters(normal: &str) -> Option<String> {
     let first = normal.split([' ', '(']).next()?.to_ascii_uppercase();
     let plain = matches!(first.as_str(), "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "VALUES");
-    if !plain || normal.contains(';') || normal.ends_with('…') {
+    let normal = normal.replace(", … FROM ", " FROM ");
+    if !plain || normal.contains([';', '…']) {
         return None;
     }
     let (mut out, mut n, mut quote) = (String::with_capacity(normal.len() + 16), 0, None);

@@ -1,19 +1,19 @@
 //! URLs and span names without what identifies single things.
 
-use super::shorten;
+use super::fit;
 
 /// A URL's path with what identifies single things replaced by `{id}`; query, fragment and matrix parameters dropped.
 pub fn path_template(path: &str) -> String {
     let path = path.split(['?', '#', ';']).next().unwrap_or_default();
     let segments: Vec<&str> =
         path.split('/').map(|segment| if identifies(segment) { "{id}" } else { segment }).collect();
-    shorten(segments.join("/"))
+    fit(segments.join("/"))
 }
 
 /// A span name in which a path, a number or an id may stand; names without any stay as they are.
 pub fn name_template(name: &str) -> String {
     if !name.bytes().any(|c| c.is_ascii_digit() || matches!(c, b'/' | b'@' | b'%')) {
-        return shorten(name.to_owned());
+        return fit(name.to_owned());
     }
     let words: Vec<String> = name
         .split(' ')
@@ -24,7 +24,7 @@ pub fn name_template(name: &str) -> String {
             _ => word.to_owned(),
         })
         .collect();
-    shorten(words.join(" "))
+    fit(words.join(" "))
 }
 
 /// Whether a path segment names a single thing: a number, a date, a UUID, a long hexadecimal or random token, an address,
