@@ -136,9 +136,18 @@ fn change(text: &str) -> Result<Change, ChangeError> {
     Ok(Change { target, amount: amount_of(amount)? })
 }
 
-/// The words of a pattern, in lower case; what stands for "anything" is between words.
+/// The words of a pattern, in lower case; what stands for "anything" is between words. Reports leave out the quotes of names.
 fn words(pattern: &str) -> Vec<String> {
-    pattern.replace(['…', '*'], " ").replace("...", " ").split_whitespace().map(str::to_lowercase).collect()
+    unquoted(pattern)
+        .replace(['…', '*'], " ")
+        .replace("...", " ")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn unquoted(text: &str) -> String {
+    text.replace(['"', '`', '[', ']'], "").to_lowercase()
 }
 
 fn amount_of(text: &str) -> Result<Amount, ChangeError> {
@@ -182,7 +191,7 @@ impl Target {
 
 /// Whether all words occur, one after the other.
 fn occur(words: &[String], name: &str) -> bool {
-    let name = name.to_lowercase();
+    let name = unquoted(name);
     let mut rest = name.as_str();
     words.iter().all(|word| match rest.find(word.as_str()) {
         Some(at) => {
@@ -211,11 +220,16 @@ mod tests {
     fn targets_and_amounts() {
         let statement = who(Category::Database, "shop", "SELECT id FROM review WHERE product_id = ?");
         let charge = who(Category::External, "shop", "POST 127.0.0.1:9090/v1/charges");
+        let quoted = who(Category::Database, "shop", r#"SELECT "r"."id" FROM "r" WHERE "r"."of" = ?"#);
         let cases = [
             ("db=0.5x", &statement, true, Amount::Millionths(500_000)),
             ("database = 50%", &charge, false, Amount::Millionths(500_000)),
             ("SELECT … WHERE product_id = ?=2ms", &statement, true, Amount::AtMost(2_000_000)),
             ("calls(select * from REVIEW)=1", &statement, true, Amount::Calls(1)),
+            // As reports write it, and as the statement is.
+            ("calls(SELECT … FROM r WHERE r.of = ?)=1", &quoted, true, Amount::Calls(1)),
+            ("calls(FROM r WHERE of = ?)=1", &quoted, true, Amount::Calls(1)),
+            (r#"calls(FROM "r" WHERE "r"."of" = ?)=1"#, &quoted, true, Amount::Calls(1)),
             ("POST /charges=0", &charge, true, Amount::Millionths(0)),
             ("/charges POST=0", &charge, false, Amount::Millionths(0)),
             ("shop=1.5s", &charge, true, Amount::AtMost(1_500_000_000)),

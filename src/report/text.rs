@@ -151,7 +151,72 @@ pub fn statement(name: &str) -> String {
         "INSERT" | "REPLACE" | "DELETE" | "WITH" | "MERGE" => name.to_owned(),
         _ => return name.to_owned(),
     };
-    collapse_parentheses(&short, 18)
+    collapse_parentheses(&without_table(&without_quotes(&short)), 18)
+}
+
+/// Names that need no quotes lose them: ORMs quote every one.
+fn without_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '`', '[']) {
+        let (before, quoted) = rest.split_at(at);
+        out.push_str(before);
+        let close = match quoted.as_bytes()[0] {
+            // A subscript, not a name, where a name goes before it.
+            b'[' if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') => None,
+            b'[' => quoted.find(']'),
+            quote => quoted[1..].find(char::from(quote)).map(|close| close + 1),
+        };
+        let name = close.map(|close| &quoted[1..close]);
+        match (name.filter(|name| is_plain(name)), close) {
+            (Some(name), Some(close)) => {
+                out.push_str(name);
+                rest = &quoted[close + 1..];
+            }
+            (_, close) => {
+                let whole = close.map_or(1, |close| close + 1);
+                out.push_str(&quoted[..whole]);
+                rest = &quoted[whole..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+}
+
+/// Of one table alone, its name before each column says nothing.
+fn without_table(text: &str) -> String {
+    let upper = text.to_ascii_uppercase();
+    let tables = [" FROM ", " JOIN ", "UPDATE "];
+    let one = tables.iter().map(|word| upper.matches(word).count()).sum::<usize>() == 1;
+    let begin = tables.iter().find_map(|word| Some(upper.find(word)? + word.len()));
+    let Some(begin) = begin.filter(|_| one) else { return text.to_owned() };
+    let table = text[begin..].split([' ', ',', '(', ')']).next().unwrap_or_default();
+    if !is_plain(table) || text[begin + table.len()..].starts_with(',') {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(table) {
+        let (before, named) = rest.split_at(at);
+        out.push_str(before);
+        let after = &named[table.len()..];
+        let is_whole = !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.'));
+        rest = match after.strip_prefix('.') {
+            Some(column) if is_whole => column,
+            _ => {
+                out.push_str(table);
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Leaves out what stands between `from` and the next top-level `word`, if it is longer than `keep`.
@@ -281,6 +346,23 @@ mod tests {
             ("SELECT a FROM t WHERE id IN (?, ?, ?, ?, ?, ?, ?)", "SELECT a FROM t WHERE id IN (…)"),
             ("SELECT 'x FROM y and more of it' FROM z", "SELECT … FROM z"),
             ("SELECT (unclosed and rather long", "SELECT (…)"),
+            (
+                r#"SELECT "shop_order"."id", "shop_order"."paid" FROM "shop_order" WHERE "shop_order"."user_id" = ? LIMIT ?"#,
+                "SELECT … FROM shop_order WHERE user_id = ? LIMIT ?",
+            ),
+            (
+                "SELECT `a`.`id` FROM `a` JOIN `b` ON `a`.`id` = `b`.`of a`",
+                "SELECT a.id FROM a JOIN b ON a.id = b.`of a`",
+            ),
+            (
+                "SELECT [n] FROM [t] WHERE [t].[a b] = x[1] AND at.n = t.n",
+                "SELECT n FROM t WHERE [a b] = x[1] AND at.n = n",
+            ),
+            (r#"UPDATE "t" SET "a" = ?, "b" = ?, "c" = ? WHERE "t"."id" = ?"#, "UPDATE t SET … WHERE id = ?"),
+            (r#"DELETE FROM "t" WHERE "t"."x" IN (?)"#, "DELETE FROM t WHERE x IN (?)"),
+            ("SELECT a.x FROM a, b WHERE a.x = b.x", "SELECT a.x FROM a, b WHERE a.x = b.x"),
+            (r#"SELECT "cut off"#, r#"SELECT "cut off"#),
+            ("SELECT x FROM s.t WHERE s.t.x = ?", "SELECT x FROM s.t WHERE s.t.x = ?"),
             ("SELECT product WHERE id = ?", "SELECT product WHERE id = ?"),
         ];
         for (text, want) in cases {
