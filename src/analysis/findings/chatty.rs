@@ -41,7 +41,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
             if part.calls as f64 / part.exchanges.max(1) as f64 >= view.limit(most) {
                 // Statements are judged by what is left when waiting is taken out; calls to other services hold such waits.
                 let waited = if pattern == Pattern::ManyQueries { view.waited } else { 0 };
-                found.extend(view.pattern_beside(claim(kind), (who, part), REQUESTS, (share, mean), waited));
+                let many = view.pattern_beside(claim(kind), (who, part), REQUESTS, (share, mean), waited);
+                // Some statements are needed: what the others take is what there is to gain.
+                let gain = |f: &Found| f.finding.impact.mean.0.saturating_mul(view.tally.exchanges);
+                found.extend(many.map(|f| Found { lost: f.lost.min(gain(&f)), ..f }));
             }
         }
     }

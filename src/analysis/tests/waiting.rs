@@ -229,3 +229,42 @@ fn what_several_steps_show_is_shown_by_all_their_requests() {
     assert_eq!((many.findings[0].confidence, many.findings[0].evidence["steps"]), (Confidence::High, 4.0));
     assert_eq!(few.findings[0].confidence, Confidence::FewRequests(24));
 }
+
+/// Two pages as often: one of 32 statements, of which a long one is needed; one with a statement of 24 ms.
+#[test]
+fn many_statements_rank_by_what_their_number_costs() {
+    const TABLES: [&str; 8] = [
+        "SELECT a FROM t0",
+        "SELECT a FROM t1",
+        "SELECT a FROM t2",
+        "SELECT a FROM t3",
+        "SELECT a FROM t4",
+        "SELECT a FROM t5",
+        "SELECT a FROM t6",
+        "SELECT a FROM t7",
+    ];
+    let analysis = load(200, 2, |n| {
+        if n % 2 == 1 {
+            let mut r = page(n, 1, 30.0);
+            sql(&mut r, "SELECT b FROM u WHERE c = $1", (1.0, 25.0));
+            return r;
+        }
+        let mut r = page(n, 0, 36.0);
+        let mut at = 1.0;
+        for i in 0..32 {
+            let takes = if i == 16 { 8.0 } else { 0.6 };
+            let attributes = vec![
+                ("db.system.name", Value::Str("postgresql")),
+                ("db.query.text", Value::Str(TABLES[i / 4 % 8])),
+                ("db.query.parameter.0", Value::Int(i as i64)),
+            ];
+            r.span(2, SpanKind::Client, "shop", "q", (at, at + takes), attributes);
+            at += takes + 0.1;
+        }
+        r
+    });
+    let kinds: Vec<K> = analysis.findings.iter().map(|f| f.kind).collect();
+    assert_eq!(kinds, [K::SlowQuery, K::ManyQueries]);
+    let gain: Vec<u64> = analysis.findings.iter().map(|f| f.impact.mean.0 / MS).collect();
+    assert!(gain[0] > gain[1], "{gain:?}");
+}
