@@ -69,27 +69,7 @@ section(
             )
           : null || "",
       );
-      const checked = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
-      if (checked.length) {
-        const cells = ([s, c]) => [
-          s.label,
-          name(c.name),
-          { c: num(count(c.passed), c.passed), v: c.passed },
-          { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
-          c.seen ? h("span.what", { title: c.seen }, c.seen) : "",
-        ];
-        const head = [
-          { text: "Step" },
-          { text: "Check" },
-          { text: "passed", num: true },
-          { text: "failed", num: true },
-          { text: "seen instead" },
-        ];
-        box.append(
-          h("h3", {}, "Checks"),
-          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks", class: "checks" }),
-        );
-      }
+      box.append(...checks(steps));
       const failing = steps.filter((s) => s.words.failures.length);
       if (failing.length)
         box.append(
@@ -112,6 +92,43 @@ section(
     onState(draw);
   },
 );
+
+// Checks: those that failed are seen at once; what held is said in a line, with its table behind it.
+function checks(steps) {
+  const all = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
+  if (!all.length) return [];
+  const [failed, held] = [all.filter(([, c]) => c.failed), all.filter(([, c]) => !c.failed)];
+  const head = [
+    { text: "Step" },
+    { text: "Check" },
+    { text: "passed", num: true },
+    { text: "failed", num: true },
+    { text: "seen instead" },
+  ];
+  const row = ([s, c]) => [
+    s.label,
+    name(c.name),
+    { c: num(count(c.passed), c.passed), v: c.passed },
+    { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
+    c.seen ? h("span.what", { title: c.seen }, c.seen) : "",
+  ];
+  const times = held.reduce((sum, [, c]) => sum + c.passed, 0);
+  const holds = `${plural(held.length, "check", "checks")} held`;
+  const more = held.length
+    ? behind(`${failed.length || held.length === 1 ? holds : "All " + holds}, in ${plural(times, "answer", "answers")}`, head.slice(0, 3), () =>
+        held.slice(0, 200).map((each) => row(each).slice(0, 3)),
+      )
+    : "";
+  // What is said stands on paper too.
+  if (more) more.classList.add("told");
+  return [
+    h("h3", {}, "Checks"),
+    failed.length
+      ? table(head, failed.slice(0, 100).map(row), { sort: true, copy: true, caption: "Failed checks", class: "checks" })
+      : "",
+    more,
+  ];
+}
 
 const BANDS = [
   ["to_p50", "typical half", "up to p50"],
