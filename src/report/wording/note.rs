@@ -146,7 +146,11 @@ pub fn no_spans_way_out(view: &View) -> Prose {
     }
     let run = view.run();
     // Whoever waits for spans, or fetches them, says so; a run that ended as planned without either was told to.
-    if run.wait.is_none() && run.sources.fetched.is_none() && run.state == RunState::Complete && receiver.requests == 0 {
+    if run.wait.is_none()
+        && run.sources.fetched.is_none()
+        && run.state == RunState::Complete
+        && receiver.requests == 0
+    {
         return "none was asked for (--traces-from none); run without that, and let the service send its spans".into();
     }
     if let Some(service) = telemetry.services.keys().next().filter(|_| telemetry.spans_foreign > 0) {
