@@ -55,6 +55,9 @@ codec!(Seen { spans, foreign, own, negative, sdk_dropped, sampled_known, sampled
 const REMEMBERED: usize = 1 << 12;
 /// Spans that are known at sight. Fewer, for where each is another (an id among its attributes) they only pass through.
 const SEEN: usize = 1 << 10;
+/// Traces whose slots are at hand: spans of a trace come in several messages, soon after each other, and the table of all traces
+/// is larger than what a core keeps close. A power of two; 128 KiB.
+const RECENT: usize = 1 << 12;
 /// Attributes of its makers' own that are kept of a span, and bytes of a value.
 const MOST_TOLD: usize = 8;
 const LONGEST_TOLD: usize = 64;
@@ -124,6 +127,8 @@ pub struct Analyzer {
     seen_before: Memory,
     /// The trace looked for last and its slot: spans of a trace often come together.
     last: Option<(TraceId, Option<u32>)>,
+    /// Traces looked for a short while ago, by their last bits; made with the first span of a large share.
+    recent: Vec<(TraceId, Option<u32>)>,
 }
 
 impl Analyzer {
@@ -157,6 +162,7 @@ impl Analyzer {
             remembered: Memory::of(REMEMBERED),
             seen_before: Memory::of(SEEN),
             last: None,
+            recent: Vec::new(),
         }
     }
 
@@ -226,12 +232,31 @@ impl Analyzer {
         }
     }
 
+    /// The slot of a trace, if the share has it.
+    fn find(&mut self, trace_id: TraceId) -> Option<u32> {
+        if self.slot_of.len() <= RECENT {
+            return self.slot_of.get(&trace_id).copied();
+        }
+        if self.recent.is_empty() {
+            // No trace has the id of zeros, so an unused place answers nothing wrong.
+            self.recent = vec![(TraceId([0; 16]), None); RECENT];
+        }
+        let place = u128::from_be_bytes(trace_id.0) as usize & (RECENT - 1);
+        let (known, slot) = self.recent[place];
+        if known == trace_id {
+            return slot;
+        }
+        let slot = self.slot_of.get(&trace_id).copied();
+        self.recent[place] = (trace_id, slot);
+        slot
+    }
+
     /// The slot of a span's trace; nothing where the span is not to be kept, for a reason that is counted.
     fn place(&mut self, trace_id: TraceId, span_id: u64, orphan: bool, kind: SpanKind) -> Option<u32> {
         self.seen.spans += 1;
         let found = match self.last {
             Some((last, found)) if last == trace_id => found,
-            _ => self.slot_of.get(&trace_id).copied(),
+            _ => self.find(trace_id),
         };
         self.last = Some((trace_id, found));
         let Some(trace) = found else {

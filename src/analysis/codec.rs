@@ -5,7 +5,7 @@
 //! (magic, version, checksum) is the caller's.
 
 use super::change::WhatIf;
-use super::findings::event_loop::{Requests, Stretches};
+use super::findings::event_loop::{Least, Requests, Stretches};
 use super::findings::evidence::{Evidence, Pattern, Sameness};
 use super::result::{
     BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,
@@ -227,6 +227,15 @@ impl<T: Codec + Ord> Codec for BTreeSet<T> {
     fn take(from: &mut &[u8]) -> Option<Self> {
         let n = usize::take(from)?;
         (0..n).map(|_| T::take(from)).collect()
+    }
+}
+
+impl<T: Codec + Ord + Copy> Codec for Least<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        <BTreeSet<T> as Codec>::put(self, out);
+    }
+    fn take(from: &mut &[u8]) -> Option<Self> {
+        Some(<BTreeSet<T> as Codec>::take(from)?.into_iter().collect())
     }
 }
 

@@ -27,6 +27,8 @@ use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Duration;
 
 /// What one pass over a folder may keep in memory, about.
@@ -38,6 +40,9 @@ const BYTES_PER_EXCHANGE: u64 = 250;
 const SPANS_PER_SHARE: u64 = 100_000;
 /// More threads than this only pass over each other's spans.
 const SHARES_MAX: u32 = 64;
+/// Exchanges that go to the threads together, and batches of them that may wait.
+const BATCH: usize = 1_024;
+const BATCHES_AHEAD: usize = 4;
 /// Pause between two rounds of asking for late traces.
 const POLL: Duration = Duration::from_secs(5);
 /// Below this share of joined exchanges, thresholds on blame and spans cannot be decided.
@@ -409,13 +414,40 @@ pub fn analyze_part(
     Ok((whole.context("no pass was made")?, notes))
 }
 
+/// Gives every exchange of a folder to the analyzers, each on a thread of its own where there are several; what could not be read.
+fn exchanges_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String> {
+    let mut exchanges = reader.exchanges();
+    if let [analyzer] = analyzers {
+        exchanges.by_ref().for_each(|exchange| analyzer.exchange(&exchange));
+    } else {
+        thread::scope(|scope| {
+            let takers: Vec<_> = analyzers
+                .iter_mut()
+                .map(|analyzer| {
+                    let (send, receive) = sync_channel::<Arc<Vec<Exchange>>>(BATCHES_AHEAD);
+                    scope.spawn(move || {
+                        receive.iter().for_each(|batch| batch.iter().for_each(|one| analyzer.exchange(one)));
+                    });
+                    send
+                })
+                .collect();
+            loop {
+                let batch: Vec<Exchange> = exchanges.by_ref().take(BATCH).collect();
+                if batch.is_empty() {
+                    break;
+                }
+                let batch = Arc::new(batch);
+                // One that is gone has panicked, and the end of the scope tells.
+                takers.iter().for_each(|taker| drop(taker.send(Arc::clone(&batch))));
+            }
+        });
+    }
+    exchanges.notes().iter().map(ToString::to_string).collect()
+}
+
 /// Gives every exchange and span of a folder to the analyzers; what could not be read.
 fn read_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String> {
-    let mut exchanges = reader.exchanges();
-    for exchange in exchanges.by_ref() {
-        analyzers.iter_mut().for_each(|analyzer| analyzer.exchange(&exchange));
-    }
-    let mut notes: Vec<String> = exchanges.notes().iter().map(ToString::to_string).collect();
+    let mut notes = exchanges_into(reader, analyzers);
     let totals = reader.spans_into(analyzers);
     notes.extend(totals.notes.iter().map(ToString::to_string));
     if totals.bad_batches > 0 {

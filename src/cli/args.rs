@@ -354,7 +354,7 @@ pub struct AnalyzeArgs {
     pub print: PrintArgs,
     #[command(flatten)]
     pub findings: FindingArgs,
-    /// Passes over the folder, to bound memory [default: one for each five million spans].
+    /// Passes over the folder, to bound memory [default: as many as keep each below some 850 MiB].
     #[arg(long, value_name = "N")]
     pub partitions: Option<u32>,
     /// Predict latency with a change: `database=0.5x`, `'calls(SELECT review)=1'`, `'POST /charges=0'`, `'search=2ms'`; several

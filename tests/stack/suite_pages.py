@@ -74,6 +74,25 @@ def hostile_traces(path: Path) -> None:
     path.write_text(json.dumps({"resourceSpans": resources}))
 
 
+def one_request(suite: Suite) -> Path:
+    """The least that a report can be made of, and a change that nothing in it matches."""
+    span = {"traceId": f"{1:032x}", "spanId": f"{1:016x}", "name": "GET /only", "kind": 2, "startTimeUnixNano": "1790000000000000000", "endTimeUnixNano": "1790000000020000000"}
+    service = [{"key": "service.name", "value": {"stringValue": "shop"}}]
+    traces, out = suite.folder / "one.json", suite.folder / "one"
+    traces.write_text(json.dumps({"resourceSpans": [{"resource": {"attributes": service}, "scopeSpans": [{"spans": [span]}]}]}))
+    ran = suite.hotspan("analyze", traces, "--out", out, "--what-if", "no such work=0", timeout=120)
+    suite.check("one request is analysed", ran.code == 0, str(ran))
+    return run_folder(out)
+
+
+def check_one(suite: Suite, text: str) -> None:
+    """The page of one request says what there is."""
+    nonsense = [word for word in ("[object", "NaN", "undefined", "Infinity", "0.00\u202fs", "No request was made", "hotspan was late") if word in text]
+    suite.check("one request: no nonsense", not nonsense, str(nonsense))
+    for wanted in ("no such work=0", "Nothing in this run matches it", "Too few requests", "nothing to see over time", "No call from one service to another"):
+        suite.check(f"one request: says {wanted!r}", wanted in text, text[:600])
+
+
 def browse(suite: Suite, task: dict) -> dict:
     file = suite.folder / "task.json"
     file.write_text(json.dumps(task))
@@ -264,6 +283,7 @@ def check_uses(suite: Suite, uses: dict) -> None:
     suite.check("it prints", uses["print"] > 50_000, str(uses["print"]))
     paper = uses["paper"]
     suite.check("on paper the figures are one row and whole", paper["rows"] == 1 and not paper["cut"], str(paper))
+    suite.check("on paper nothing is wider than the paper", 600 < paper["wide"] <= 690, str(paper["wide"]))
     suite.check("on paper there is nothing to slide, choose or fill in", not paper["controls"], str(paper["controls"][:5]))
     suite.check("no console error while it is used", not uses["seen"]["console"], str(uses["seen"]["console"][:3]))
     suite.check("nothing is fetched while it is used", not uses["seen"]["requests"], str(uses["seen"]["requests"][:3]))
@@ -336,6 +356,9 @@ def main() -> int:
             for theme in ("light", "dark"):
                 for size in ("desktop", "phone"):
                     looks.append({"name": f"{name}-{theme}-{size}", "file": str(run / "report.html"), "theme": theme, "size": size, "axe": True, "shots": SHOTS or None})
+        one = one_request(suite)
+        for size in ("desktop", "phone"):
+            looks.append({"name": f"one-light-{size}", "file": str(one / "report.html"), "size": size, "axe": True, "text": True, "shots": SHOTS or None})
         large = os.environ.get("HOTSPAN_PAGES_RUN")
         if large:
             looks.append({"name": "large", "file": str(Path(large).resolve() / "report.html")})
@@ -343,6 +366,8 @@ def main() -> int:
         for look in seen["looks"]:
             with suite.case(look["name"]):
                 check_look(suite, look)
+                if "text" in look:
+                    check_one(suite, look["text"])
         if large:
             size, took = (Path(large) / "report.html").stat().st_size, seen["looks"][-1]["openedMs"]
             print(f"  {large}: {size / 1e6:.2f} MB, opened in {took} ms")

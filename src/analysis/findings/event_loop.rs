@@ -12,6 +12,7 @@ use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact,
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
 /// Time from which one piece of work can hold up others.
 pub const LONG: u64 = Nanos::from_millis(10).0;
@@ -29,7 +30,7 @@ pub(super) const REQUESTS: usize = 2_000;
 /// Long pieces of one kind of work in one process: a sample chosen by content.
 #[derive(Clone, Debug, Default)]
 pub struct Stretches {
-    pub sample: BTreeSet<(u64, u64, u64)>,
+    pub sample: Least<(u64, u64, u64)>,
     /// How many there were.
     pub number: u64,
 }
@@ -37,7 +38,7 @@ pub struct Stretches {
 /// Requests of one process: a sample chosen by content (mixed bits; sent to it, begun, ended).
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
-    pub sample: BTreeSet<(u64, u64, u64, u64)>,
+    pub sample: Least<(u64, u64, u64, u64)>,
     /// How many there were.
     pub number: u64,
     /// How many of all were recorded by a framework that runs in an event loop, and by one that gives each a thread or process.
@@ -49,39 +50,74 @@ fn mixed(start: u64, end: u64) -> u64 {
     (start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ end).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 
-/// Keeps the least, so many of them.
-fn keep<T: Ord>(sample: &mut BTreeSet<T>, one: T, most: usize) {
-    if sample.len() >= most && sample.last().is_some_and(|last| *last <= one) {
-        return;
+/// The least of what came. The greatest of them is at hand: of millions that come, all but a few are refused by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Least<T> {
+    set: BTreeSet<T>,
+    last: Option<T>,
+}
+
+impl<T> Default for Least<T> {
+    fn default() -> Least<T> {
+        Least { set: BTreeSet::new(), last: None }
     }
-    sample.insert(one);
-    while sample.len() > most {
-        sample.pop_last();
+}
+
+impl<T> Deref for Least<T> {
+    type Target = BTreeSet<T>;
+
+    fn deref(&self) -> &BTreeSet<T> {
+        &self.set
+    }
+}
+
+impl<T: Ord + Copy> FromIterator<T> for Least<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Least<T> {
+        let set: BTreeSet<T> = all.into_iter().collect();
+        Least { last: set.last().copied(), set }
+    }
+}
+
+impl<T: Ord + Copy> Least<T> {
+    /// Keeps it among at most so many.
+    #[inline]
+    fn keep(&mut self, one: T, most: usize) {
+        if self.set.len() < most || self.last.is_none_or(|last| one < last) {
+            self.insert(one, most);
+        }
+    }
+
+    fn insert(&mut self, one: T, most: usize) {
+        self.set.insert(one);
+        while self.set.len() > most {
+            self.set.pop_last();
+        }
+        self.last = self.set.last().copied();
     }
 }
 
 impl Stretches {
     pub fn add(&mut self, start: u64, end: u64) {
         self.number += 1;
-        keep(&mut self.sample, (mixed(start, end), start, end), STRETCHES);
+        self.sample.keep((mixed(start, end), start, end), STRETCHES);
     }
 
     /// Adds others of the same kind and process.
     pub fn merge(&mut self, other: Stretches) {
         self.number += other.number;
-        other.sample.into_iter().for_each(|one| keep(&mut self.sample, one, STRETCHES));
+        other.sample.iter().for_each(|one| self.sample.keep(*one, STRETCHES));
     }
 }
 
 impl Requests {
     pub fn add(&mut self, sent: u64, begun: u64, ended: u64) {
         self.number += 1;
-        keep(&mut self.sample, (mixed(begun, ended), sent, begun, ended), REQUESTS);
+        self.sample.keep((mixed(begun, ended), sent, begun, ended), REQUESTS);
     }
 
     /// Adds others of the same process.
     pub fn merge(&mut self, other: &Requests) {
-        other.sample.iter().for_each(|one| keep(&mut self.sample, *one, REQUESTS));
+        other.sample.iter().for_each(|one| self.sample.keep(*one, REQUESTS));
         self.number += other.number;
         self.in_loop += other.in_loop;
         self.in_workers += other.in_workers;
@@ -164,7 +200,7 @@ pub(super) fn is_held_up(view: &View<'_>, who: &Contributor) -> bool {
         }
         let others = view.stretches.get(&process).into_iter().flatten();
         let others: Vec<&Stretches> = others.filter(|(of, _)| !mine(of)).map(|(_, s)| *s).collect();
-        for (_, from, to) in &stretches.sample {
+        for (_, from, to) in stretches.sample.iter() {
             all += (to - from) as f64;
             elsewhere += others
                 .iter()
@@ -194,7 +230,7 @@ fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
     let last = sample.iter().map(|r| r.3).max().unwrap_or(0);
     let rate = 2.0 * sample.len() as f64 / last.saturating_sub(first).max(1) as f64;
     let (mut expected, mut seen) = (0.0, 0.0);
-    for (_, from, to) in &stretches.sample {
+    for (_, from, to) in stretches.sample.iter() {
         let edge = EDGE.min((to - from) / 10);
         let (after, before) = (from + edge, to - edge);
         let waits = |sent: u64, begun: u64| begun >= before && to.saturating_sub(sent.max(*from)) >= WAITED;
@@ -211,7 +247,7 @@ fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
 /// Requests that came within stretches, so early that they could have been taken in before the end; and how many were.
 fn sent_within(stretches: &Stretches, requests: &Requests) -> (usize, usize) {
     let (mut came, mut taken_in) = (0, 0);
-    for (_, from, to) in &stretches.sample {
+    for (_, from, to) in stretches.sample.iter() {
         let edge = EDGE.min((to - from) / 10);
         let until = to.saturating_sub(WAITED + edge);
         let within = requests.sample.iter().filter(|(_, sent, ..)| *sent > from + edge && *sent < until);

@@ -105,7 +105,7 @@ impl Ahead {
         let (sent, ended) = (sorted(|r| r.1), sorted(|r| r.3));
         let before = |all: &[u64], at: u64| all.partition_point(|moment| *moment < at);
         let (mut waits, mut counts, mut both) = (Sum::default(), Sum::default(), 0.0);
-        for (_, from, begins, _) in sample {
+        for (_, from, begins, _) in sample.iter() {
             let wait = begins.saturating_sub(*from) as f64 / 1e6;
             let count = before(&sent, *from).saturating_sub(before(&ended, *from)) as f64;
             waits.add(wait);

@@ -109,13 +109,14 @@ impl Trend {
 
 /// A run as the chart names it.
 fn run(row: &RunRow, known: &Known) -> Value {
-    let minutes = row.started_at.0 / 60_000_000_000;
-    let (year, month, day) = crate::record::date_of_day(minutes / 1_440);
+    let seconds = row.started_at.0 / 1_000_000_000;
+    let (year, month, day) = crate::record::date_of_day(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     let report = if row.has_page { "/report" } else { "" };
     json!({
         "id": row.id,
         "name": row.name,
-        "at": format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minutes / 60 % 24, minutes % 60),
+        "at": format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"),
         "link": format!("/runs/{}{report}", row.id),
         "commit": known.summary.commit,
         "tags": row.notes.tags,

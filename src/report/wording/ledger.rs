@@ -428,7 +428,8 @@ pub fn run(view: &View) -> Prose {
 pub fn totals(view: &View) -> Prose {
     let (exchanges, errors) = view.totals();
     let mut out = number::counted(exchanges, "request", "requests");
-    if view.seconds > 0.0 && exchanges > 0 {
+    // One request has no rate.
+    if view.seconds > 0.0 && exchanges > 1 {
         out.push_str(&format!(" ({}/s)", number::rate(exchanges as f64 / view.seconds)));
     }
     out.push_str(&match errors {

@@ -2,7 +2,7 @@
 
 use super::{Message, sentence, verdict};
 use crate::analysis::result::{Note, Opaque};
-use crate::record::{StepId, WaitEnd};
+use crate::record::{RunState, StepId, WaitEnd};
 use crate::report::number::{counted, nanos, part_of, percent};
 use crate::report::prose::Prose;
 use crate::report::view::View;
@@ -143,6 +143,15 @@ pub fn no_spans_way_out(view: &View) -> Prose {
     }
     if telemetry.traced == 0 && telemetry.exchanges > 0 {
         return "no request that was sent asked the server to record, so no span can belong to one".into();
+    }
+    let run = view.run();
+    // Whoever waits for spans, or fetches them, says so; a run that ended as planned without either was told to.
+    if run.wait.is_none()
+        && run.sources.fetched.is_none()
+        && run.state == RunState::Complete
+        && receiver.requests == 0
+    {
+        return "none was asked for (--traces-from none); run without that, and let the service send its spans".into();
     }
     if let Some(service) = telemetry.services.keys().next().filter(|_| telemetry.spans_foreign > 0) {
         return Prose::new()

@@ -299,9 +299,10 @@ fn state(run: &RunRow) -> String {
     lasted + word
 }
 
-/// `2026-11-28 15:03 UTC`.
+/// `2026-11-28 15:03:07 UTC`: runs of one minute are told apart.
 fn moment(at: Timestamp) -> String {
-    let minutes = at.0 / 60_000_000_000;
-    let (year, month, day) = date_of_day(minutes / 1_440);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+    let seconds = at.0 / 1_000_000_000;
+    let (year, month, day) = date_of_day(seconds / 86_400);
+    let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC", seconds % 60)
 }

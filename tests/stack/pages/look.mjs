@@ -203,11 +203,16 @@ if (task.use) {
   // As on paper: A4 within its margins is about 690 pixels wide.
   await page.emulateMediaType("print");
   await page.setViewport({ width: 690, height: 1000 });
+  await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+  await wait(100);
   uses.paper = await page.evaluate(() => ({
+    // What is wider than the paper makes a browser shrink all of it.
+    wide: Math.max(...[...document.querySelectorAll("canvas, svg, table")].map((e) => Math.ceil(e.getBoundingClientRect().right))),
     cut: [...document.querySelectorAll(".figure dt")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent),
     rows: new Set([...document.querySelectorAll(".figure")].map((e) => Math.round(e.getBoundingClientRect().top))).size,
     controls: [...document.querySelectorAll("input, select")].filter((e) => e.checkVisibility()).map((e) => e.id || e.type),
   }));
+  await page.evaluate(() => dispatchEvent(new Event("afterprint")));
   await page.emulateMediaType(null);
   uses.seen = seen;
   await page.close();

@@ -16,6 +16,9 @@ const STEPS = R.steps.map((step, index) => ({
   p: P.steps[index],
 }));
 const withData = STEPS.filter((s) => s.exchanges > 0);
+const timeOf = (s) => s.latency_ms.mean * s.exchanges;
+// What a request's own row is called: traces that were recorded without a load have no client of ours.
+const CLIENT = R.run.origin === "traces" ? "the whole request" : "client, hotspan";
 const state = { filter: -1, focus: W.detailed.length ? W.detailed[0] : withData.length ? withData[0].index : -1 };
 const watchers = [];
 const onState = (f) => {
@@ -53,7 +56,7 @@ function stepTabs() {
     ...new Set([
       ...W.detailed,
       ...[...withData]
-        .sort((a, b) => b.latency_ms.mean * b.exchanges - a.latency_ms.mean * a.exchanges)
+        .sort((a, b) => timeOf(b) - timeOf(a))
         .map((s) => s.index),
     ]),
   ];

@@ -1,5 +1,8 @@
 // Whose time it was: every step, then one step by latency band, by contributor and over time.
 
+// More steps than this are not shown at once: so many are read by nobody, and make a page slow to open.
+const MANY = 60,
+  SHOWN = 40;
 const partsOf = (categories, of) => CATEGORY_NAMES.map((c) => [c, of(categories[c])]);
 
 section(
@@ -7,6 +10,7 @@ section(
   "Steps",
   "Latency in ms from the moment a request was due. Bars show where the mean went; their length is the mean against that of the slowest step.",
   (box) => {
+    let every = false;
     const draw = () => {
       const steps = shownSteps();
       const longest = Math.max(...steps.map((s) => s.latency_ms.mean), 1e-9);
@@ -22,7 +26,9 @@ section(
         { text: "max", num: true },
         { text: "Where the mean went", pic: true },
       ];
-      const rows = steps.map((s) => {
+      // Of very many steps those with most time, in their order, until all are asked for.
+      const most = every || steps.length <= MANY ? null : new Set([...steps].sort((a, b) => timeOf(b) - timeOf(a)).slice(0, SHOWN));
+      const rows = (most ? steps.filter((s) => most.has(s)) : steps).map((s) => {
         const cell = (v, f = ms) => ({ c: num(f(v), v), v });
         const row = [
           {
@@ -57,6 +63,24 @@ section(
         rows.length
           ? table(head, rows, { sort: true, copy: true, caption: "Steps", class: "steps" })
           : h("p.empty", {}, "No request was made."),
+        most
+          ? h(
+              "p.row",
+              {},
+              h(
+                "button.tab",
+                {
+                  type: "button",
+                  onclick: () => {
+                    every = true;
+                    draw();
+                  },
+                },
+                `Show all ${count(steps.length)} steps`,
+              ),
+              h("span.dim.small", {}, ` These are the ${SHOWN} with most time.`),
+            )
+          : "",
         legend(seenCategories(steps)),
         STEPS.length > withData.length
           ? h(
@@ -69,27 +93,7 @@ section(
             )
           : null || "",
       );
-      const checked = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
-      if (checked.length) {
-        const cells = ([s, c]) => [
-          s.label,
-          name(c.name),
-          { c: num(count(c.passed), c.passed), v: c.passed },
-          { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
-          c.seen ? h("span.what", { title: c.seen }, c.seen) : "",
-        ];
-        const head = [
-          { text: "Step" },
-          { text: "Check" },
-          { text: "passed", num: true },
-          { text: "failed", num: true },
-          { text: "seen instead" },
-        ];
-        box.append(
-          h("h3", {}, "Checks"),
-          table(head, checked.slice(0, 100).map(cells), { sort: true, copy: true, caption: "Checks", class: "checks" }),
-        );
-      }
+      box.append(...checks(steps));
       const failing = steps.filter((s) => s.words.failures.length);
       if (failing.length)
         box.append(
@@ -112,6 +116,43 @@ section(
     onState(draw);
   },
 );
+
+// Checks: those that failed are seen at once; what held is said in a line, with its table behind it.
+function checks(steps) {
+  const all = steps.flatMap((s) => s.checks.filter((c) => c.passed + c.failed > 0).map((c) => [s, c]));
+  if (!all.length) return [];
+  const [failed, held] = [all.filter(([, c]) => c.failed), all.filter(([, c]) => !c.failed)];
+  const head = [
+    { text: "Step" },
+    { text: "Check" },
+    { text: "passed", num: true },
+    { text: "failed", num: true },
+    { text: "seen instead" },
+  ];
+  const row = ([s, c]) => [
+    s.label,
+    name(c.name),
+    { c: num(count(c.passed), c.passed), v: c.passed },
+    { c: h("span", { class: c.failed ? "bad" : null }, num(count(c.failed), c.failed)), v: c.failed },
+    c.seen ? h("span.what", { title: c.seen }, c.seen) : "",
+  ];
+  const times = held.reduce((sum, [, c]) => sum + c.passed, 0);
+  const holds = `${plural(held.length, "check", "checks")} held`;
+  const more = held.length
+    ? behind(`${failed.length || held.length === 1 ? holds : "All " + holds}, in ${plural(times, "answer", "answers")}`, head.slice(0, 3), () =>
+        held.slice(0, 200).map((each) => row(each).slice(0, 3)),
+      )
+    : "";
+  // What is said stands on paper too.
+  if (more) more.classList.add("told");
+  return [
+    h("h3", {}, "Checks"),
+    failed.length
+      ? table(head, failed.slice(0, 100).map(row), { sort: true, copy: true, caption: "Failed checks", class: "checks" })
+      : "",
+    more,
+  ];
+}
 
 const BANDS = [
   ["to_p50", "typical half", "up to p50"],
@@ -187,9 +228,10 @@ function blameOverTime() {
   const s = focused();
   const steps = s && s.p && s.p.slices ? [s] : [];
   if (!steps.length) return h("p.empty", {}, "Kept for the twelve steps with most time only.");
+  if (tooShort()) return h("p.empty", {}, TOO_SHORT);
   const all = course(steps);
   // Blame of a sampled run is that of the requests that were recorded.
-  const known = R.telemetry.traced < R.telemetry.exchanges ? s.joined : s.exchanges;
+  const known = R.telemetry.traced && R.telemetry.traced < R.telemetry.exchanges ? s.joined : s.exchanges;
   const by = grouping(known, all.exchanges.length);
   const weight = coarser(all.weight, by);
   const seen = CATEGORY_NAMES.filter((c) => all.categories[c]);
@@ -335,7 +377,12 @@ function contributors(s) {
     h(
       "p.small.dim",
       {},
-      `${plural(s.exchanges, "request", "requests")}. “at p95” is the share of the latency of the ${plural(tailBand.exchanges, "request", "requests")} between p90 and p99; calls are counted over the ${count(s.joined)} with server spans, on the critical path or not.`,
+      plural(s.exchanges, "request", "requests") +
+        ". " +
+        (tailBand.exchanges
+          ? `“at p95” is the share of the latency of the ${plural(tailBand.exchanges, "request", "requests")} between p90 and p99. `
+          : "") +
+        (s.joined ? `Calls are counted over the ${count(s.joined)} with server spans, on the critical path or not.` : ""),
     ),
   ];
 }

@@ -67,8 +67,14 @@ const msAxis = (more) =>
 const logLabel = /^[125]0*$|^0\.0*[125]$/;
 const logAxis = (more) =>
   msAxis({
-    values: (u, at) =>
-      at.map((v) => (v === null || !logLabel.test(String(Number(v.toPrecision(3)))) ? "" : ms(v).replace(/\.0+$/, ""))),
+    // Within one decade every mark has its word.
+    values: (u, at, i) => {
+      const { scale } = u.axes[i];
+      const all = u.scales[scale].max / u.scales[scale].min < 10;
+      return at.map((v) =>
+        v === null || !(all || logLabel.test(String(Number(v.toPrecision(3))))) ? "" : ms(v).replace(/\.0+$/, ""),
+      );
+    },
     grid: {
       stroke: css("--grid"),
       width: 1,
@@ -134,7 +140,7 @@ function bar(parts, scale, options = {}) {
     const seg = h(
       "span.seg",
       { "data-c": c },
-      share > 0.085
+      share > 0.03
         ? h("b", { "aria-hidden": "true" }, options.text === "share" ? percent(value / total) : ms(value))
         : null,
     );

@@ -31,6 +31,9 @@ function course(steps) {
   }
   return out;
 }
+// A run whose requests were all due within a moment has no course over time.
+const tooShort = () => P.load.started.length * P.slice_ms < 100;
+const TOO_SHORT = "All requests were due within a tenth of a second: nothing to see over time.";
 // Seconds since the start at each slice's middle.
 const sliceTimes = () => P.load.started.map((_, i) => ((i + 0.5) * P.slice_ms) / 1000);
 // Fewer slices where a slice has too few requests: groups of `by` slices summed.

@@ -238,7 +238,9 @@ section("reading", "How to read this", null, (box) => {
     h(
       "p.small.dim",
       {},
-      `hotspan ${R.run.hotspan_version} · run ${R.run.id}${R.run.git_commit ? " · commit " + R.run.git_commit : ""} · ${R.schema}. Keys: Tab and Enter everywhere; / for the step menu; t for the theme. Time series by uPlot (MIT licence, © Leon Sorokin).`,
+      `hotspan ${R.run.hotspan_version} · run ${R.run.id}${R.run.git_commit ? " · commit " + R.run.git_commit : ""} · ${R.schema}. `,
+      h("span.keys", {}, "Keys: Tab and Enter everywhere; / for the step menu; t for the theme. "),
+      "Time series by uPlot (MIT licence, © Leon Sorokin).",
     ),
   );
 });

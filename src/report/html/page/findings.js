@@ -197,6 +197,7 @@ function requestBox(f, i, step, trees) {
         label: step ? step.label : of.name,
         role: "Request",
         owners: OWNERS,
+        client: CLIENT,
         trace: traceRef(shown.tree.trace_id, f.exemplar_urls && f.exemplar_urls[at]),
         marked: owners,
       }),

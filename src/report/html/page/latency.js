@@ -14,12 +14,14 @@ section("latency", "Latency", null, (box) => {
 const nines = (q) => -Math.log10(1 - q);
 
 function distribution() {
-  const steps = [...shownSteps()]
+  const shown = shownSteps();
+  const steps = [...shown]
     .filter((s) => s.p.latency.length > 2)
     .sort((a, b) => b.latency_ms.p95 - a.latency_ms.p95)
     .slice(0, 6);
-  if (!steps.length) return [h("p.empty", {}, "No request was made.")];
-  const one = steps.length === 1;
+  if (!steps.length) return [h("p.empty", {}, shown.length ? "Too few requests: two of a step make a distribution." : "No request was made.")];
+  // Traces that were recorded without a load have no moment when they were due.
+  const one = steps.length === 1 && R.run.origin !== "traces";
   const lines = steps.map((s, i) => ({ label: s.label, points: s.p.latency, stroke: LINES[i] }));
   if (one)
     lines.push({
@@ -165,6 +167,7 @@ function quantileOf(cells, starts, q) {
 function overTime() {
   const steps = shownSteps();
   const heat = heatOf(steps);
+  if (heat && tooShort()) return [h("p.empty", {}, TOO_SHORT)];
   if (!heat)
     return steps.length
       ? [h("p.empty", {}, "Pictures over time are kept for the twelve steps with most time only.")]
@@ -188,7 +191,12 @@ function overTime() {
   const perSecond = counts.map((n) => n / width);
   const lowest = Math.min(...[...heat.starts.values()].filter((v) => v > 0));
   const highest = Math.max(...heat.starts.values());
-  const whole = state.filter < 0 ? "all steps" : STEPS[state.filter].label;
+  const whole =
+    state.filter >= 0
+      ? STEPS[state.filter].label
+      : heat.missing
+        ? `the ${count(steps.length - heat.missing)} steps with most time`
+        : "all steps";
   const head = [
     { text: "From the start" },
     { text: "requests", num: true },
@@ -223,7 +231,8 @@ function overTime() {
     chart(`Heat map of latency over time, ${whole}`, 300, () => ({
       data: [times, ...lines.map((l) => l[0])],
       scales: { x: { time: false, range: [0, merged.length * width] }, y: { distr: 3, range: [lowest, highest] } },
-      axes: [secondsAxis(), logAxis({ grid: { show: false } })],
+      // No lines over the cells.
+      axes: [secondsAxis({ grid: { show: false } }), logAxis({ grid: { show: false } })],
       // As wide as the chart below, which has an axis on the right.
       padding: [10, 78, 0, 0],
       series: [{}, ...lines.map((l) => ({ stroke: color(l[1]), width: 2, spanGaps: false, points: { show: false } }))],

@@ -129,8 +129,8 @@ function throughput(s) {
       axes: [axis({ label: "requests under way", labelSize: 18, size: 34 }), axis({ label: "per s", size: 58 })],
       series: [
         {},
-        { stroke: css("--l1"), width: 2, points: { show: false } },
-        { stroke: css("--l1"), width: 2, dash: [6, 5], points: { show: false } },
+        { stroke: css("--l1"), width: 2, pxAlign: 0, points: { show: false } },
+        { stroke: css("--l1"), width: 2, pxAlign: 0, dash: [6, 5], points: { show: false } },
       ],
       hooks: {
         draw: [

@@ -121,12 +121,16 @@ system.addEventListener("change", () => {
   sayTheme();
   redraw();
 });
+// On paper the page is light and as narrow as the paper, and pictures are drawn for that width: a browser makes everything
+// smaller, text too, until what is widest fits.
 let before = null;
 addEventListener("beforeprint", () => {
   before = root.dataset.theme || "";
+  root.classList.add("paper");
   setTheme("light");
 });
 addEventListener("afterprint", () => {
+  root.classList.remove("paper");
   if (before) setTheme(before);
   else {
     delete root.dataset.theme;

@@ -12,7 +12,16 @@ section(
   (box) => {
     const requests = Math.max(R.telemetry.exchanges, 1);
     const ways = P.ways.filter((w) => w.calls > 0 || w.time_ms > 0);
-    if (!ways.length) return box.append(h("p.empty", {}, "No server span was joined, so no way is known."));
+    if (!ways.length)
+      return box.append(
+        h(
+          "p.empty",
+          {},
+          R.telemetry.joined
+            ? "No call from one service to another, or to a database or a peer, was seen."
+            : "No server span was joined, so no way is known.",
+        ),
+      );
     box.append(picture(ways, requests));
     const more = gathered(ways).length - MAPPED;
     if (more > 0) box.append(h("p.small.dim", {}, `${count(more)} ways with less time are in the table only.`));
@@ -22,7 +31,7 @@ section(
       h(
         "p.small.dim",
         {},
-        `Per request, over all ${count(requests)} requests of the run; waiting in queues, the client's own phases and time that no span covers are not on the map.`,
+        `Per request, over all ${plural(requests, "request", "requests")} of the run; waiting in queues, the client's own phases and time that no span covers are not on the map.`,
       ),
     );
     const head = [
@@ -221,7 +230,7 @@ function place(n, requests, [x, y, width, height], before) {
     inCalls = n.ins.reduce((sum, e) => sum + e.w.calls, 0);
   const second =
     n.kind === "client"
-      ? `${count(requests)} requests`
+      ? plural(requests, "request", "requests")
       : n.kind === "service"
         ? `${before || ""}own ${ms(n.own / requests)} ms · ${percent(share)}`
         : `${calls(inCalls / requests)}× · ${ms(inTime / requests)} ms · ${percent(inTime / Math.max(P.total_ms, 1e-9))}`;

@@ -52,6 +52,7 @@ section(
         label: s.label,
         role: `${ROLES[tree.role]} request`,
         owners: OWNERS,
+        client: CLIENT,
         trace: traceRef(tree.trace_id, (s.exemplars.find((e) => e.trace_id === tree.trace_id) || {}).url),
       };
       inner.replaceChildren(tabs, waterfall(tree, words), sampleOf(s));
@@ -102,7 +103,7 @@ function sampleOf(s) {
     240,
     () => ({
       data: [dots.map((d) => d.t), dots.map((d) => Math.max(d.v, 0.001))],
-      scales: { x: { time: false }, y: log ? { distr: 3 } : { range: (u, a, b) => [0, b * 1.06] } },
+      scales: { x: { time: false, range: (u, a, b) => [Math.min(a, 0), Math.max(b, 0.1)] }, y: log ? { distr: 3 } : { range: (u, a, b) => [0, b * 1.06] } },
       axes: [secondsAxis(), log ? logAxis() : msAxis()],
       series: [{}, { paths: () => null, points: { show: false } }],
       cursor: { points: { show: false } },

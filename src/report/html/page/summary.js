@@ -66,7 +66,7 @@ section("answer", null, null, (box) => {
       "requests",
       count(t.exchanges),
       "",
-      load.offered_per_s === null ? "from traces, no load was made" : `in ${clock(R.run.duration_s)}`,
+      R.run.origin === "traces" ? "from traces, no load was made" : t.exchanges > 1 && load.achieved_per_s !== null ? `${rate(load.achieved_per_s)} per s` : "",
       t.exchanges,
     ),
   );
@@ -75,7 +75,7 @@ section("answer", null, null, (box) => {
       "errors",
       errors ? percent(errors / t.exchanges).replace(NARROW + "%", "") : "0",
       errors ? "%" : "",
-      errors ? plural(errors, "request", "requests") : `of ${count(t.exchanges)} requests`,
+      errors ? plural(errors, "request", "requests") : `of ${plural(t.exchanges, "request", "requests")}`,
       errors,
       errors ? "bad" : "",
     ),
@@ -83,11 +83,11 @@ section("answer", null, null, (box) => {
   figures.append(
     figure(
       "joined with server spans",
-      percent(t.coverage).replace(NARROW + "%", ""),
-      "%",
-      `${count(t.joined)} of ${count(t.traced)} traced requests`,
+      t.traced ? percent(t.coverage).replace(NARROW + "%", "") : "–",
+      t.traced ? "%" : "",
+      t.traced ? `${count(t.joined)} of ${plural(t.traced, "traced request", "traced requests")}` : "no request was traced",
       t.coverage,
-      t.coverage < 0.9 ? "bad" : "",
+      t.traced && t.coverage < 0.9 ? "bad" : "",
     ),
   );
   box.append(figures);
@@ -100,7 +100,7 @@ section("answer", null, null, (box) => {
       h(
         "div.whole",
         {},
-        h("p.small", {}, `Where the mean of ${msUnit(mean)} went, over all ${count(t.exchanges)} requests`),
+        h("p.small", {}, t.exchanges === 1 ? `Where its ${msUnit(mean)} went` : `Where the mean of ${msUnit(mean)} went, over all ${count(t.exchanges)} requests`),
         bar(parts, mean, { text: "share", label: "All requests" }),
         legend(CATEGORY_NAMES.filter((c) => R.verdict.categories[c] > 0)),
       ),

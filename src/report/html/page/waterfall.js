@@ -78,8 +78,8 @@ function niceTicks(length, wanted) {
 }
 
 // tree: as data.rs has it; label: its step; role: what request it is, in words; owners: by number; trace: its id as it is shown;
-// marked: owners whose spans and time are pointed out.
-function waterfall(tree, { label, role, owners, trace, marked = new Set() }) {
+// client: what its own row is called; marked: owners whose spans and time are pointed out.
+function waterfall(tree, { label, role, owners, trace, client = "client, hotspan", marked = new Set() }) {
   const length = Math.max(tree.moments[3], 1),
     begin = 0;
   const rows = rowsOf(tree, owners).map((row) => {
@@ -190,7 +190,7 @@ function waterfall(tree, { label, role, owners, trace, marked = new Set() }) {
             h("span.mk", { "data-m": m, title: MARKS[m][1] }, MARKS[m][0], h("span.sr", {}, " " + MARKS[m][1])),
           ),
         ),
-        row.client ? h("small", {}, "client, hotspan") : h("small", {}, row.service),
+        row.client ? h("small", {}, client) : h("small", {}, row.service),
       ),
       h("td.n", {}, row.client ? "0" : ms(row.from / 1e6)),
       h("td.n", {}, ms((row.to - row.from) / 1e6)),

@@ -10,13 +10,15 @@ section(
     const draw = () => {
       const s = focused();
       inner.replaceChildren(
-        ...(s && s.p.sample.length ? sliders(s) : [h("p.empty", {}, "No request of this step has blame.")]),
+        ...((s && s.p.sample.length && sliders(s)) || [
+          h("p.empty", {}, s && s.p.sample.length ? "No work of this step is known that could take less time." : "No request of this step has blame."),
+        ]),
       );
     };
     draw();
     onState(draw);
     if (R.what_if.length)
-      box.append(
+      add(box, [
         h("h3.asked", {}, "Asked for with --what-if"),
         R.what_if.map((w, i) => [
           h(
@@ -27,7 +29,7 @@ section(
             sentence(W.what_if[i].about),
             W.what_if[i].range ? [" ", sentence(W.what_if[i].range)] : null,
           ),
-          w.steps.length
+          w.steps.some((st) => st.exchanges_changed)
             ? table(
                 [
                   { text: "Step" },
@@ -51,7 +53,7 @@ section(
               )
             : null,
         ]),
-      );
+      ]);
   },
 );
 
@@ -79,10 +81,13 @@ function sliders(s) {
     for (let i = 4; i < row.length; i += 3)
       if (row[i] >= 0) saves.set(row[i], (saves.get(row[i]) || 0) + row[i + 2] * weights[row[0]]);
   });
+  const all = s.p.sample.reduce((sum, row) => sum + row[2] * weights[row[0]], 0);
   const owners = [...saves]
     .sort((a, b) => b[1] - a[1])
-    .slice(0, 8)
-    .filter(([, v]) => v > 0);
+    // A server that sends no spans is no work that somebody could shorten, and what takes next to nothing gains nothing.
+    .filter(([o, v]) => v > 0.0005 * all && OWNERS[o].category !== "untraced" && OWNERS[o].category !== "generator")
+    .slice(0, 8);
+  if (!owners.length) return null;
   const left = new Map(owners.map(([o]) => [o, 1]));
   const compute = () => {
     const values = [];

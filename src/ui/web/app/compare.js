@@ -62,7 +62,9 @@ function compareSides(box, page) {
 
 function compareStep(step) {
   const most = Math.max(...step.attribution.map((p) => Math.abs(p.change_ms)), Math.abs(step.others_change_ms), 1e-9);
-  const parts = [...step.attribution].sort((a, b) => Math.abs(b.change_ms) - Math.abs(a.change_ms)).slice(0, 12);
+  const parts = step.attribution
+    .filter((p) => p.mean_ms.base || p.mean_ms.head || p.change_ms)
+    .sort((a, b) => Math.abs(b.change_ms) - Math.abs(a.change_ms)).slice(0, 12);
   const rows = parts.map((p) => [
     {
       c: h(

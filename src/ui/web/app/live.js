@@ -50,6 +50,8 @@ function liveCharts(get) {
   const line = (l, more) => ({ stroke: css("--" + l), width: 2, points: { show: false }, ...more });
   const seconds = () => get().seconds.map((s) => s[0]);
   const grow = { range: (u, a, b) => [0, (b || 1) * 1.12] };
+  // Ten seconds at least, so that the first points do not stand at the far end.
+  const since = { time: false, range: (u, a, b) => [a || 0, Math.max(b || 0, (a || 0) + 10)] };
   const anyFailed = () => get().seconds.some((s) => s[5] > 0);
   const rateChart = liveChart(
     "Requests per second that ended, and arrivals that were due",
@@ -60,8 +62,8 @@ function liveCharts(get) {
       get().seconds.map((s) => (anyFailed() ? s[5] : null)),
     ],
     () => ({
-      scales: { x: { time: false }, y: grow },
-      axes: [secondsAxis(), axis({ size: 58, label: "per second", values: (u, at) => at.map((v) => rate(v)) })],
+      scales: { x: since, y: grow },
+      axes: [secondsAxis(), axis({ size: 58, label: "per second", values: (u, at) => at.map((v) => rate(v).replace(/\.0+$/, "")) })],
       series: [{}, line("l1", { fill: css("--l1-soft") }), line("l6", { dash: [6, 4] }), line("bad")],
       tip: (u, i) => {
         const s = get().seconds[i];
@@ -81,7 +83,7 @@ function liveCharts(get) {
     "p50, p95 and p99 of each second",
     () => [seconds(), ...[0, 1, 2].map((q) => get().latency.map((p) => (p ? p[q] : null)))],
     () => ({
-      scales: { x: { time: false }, y: grow },
+      scales: { x: since, y: grow },
       axes: [secondsAxis(), msAxis()],
       series: [{}, line("l1"), line("l2"), line("l4")],
       tip: (u, i) => {
@@ -98,7 +100,10 @@ function liveCharts(get) {
       scales: {
         x: {
           time: false,
-          range: (u, a, b) => [Math.min(a || 0, seconds()[0] || 0), Math.max(b || 1, seconds().at(-1) || 1)],
+          range: (u, a, b) => {
+            const from = Math.min(a || 0, seconds()[0] || 0);
+            return [from, Math.max(b || 0, seconds().at(-1) || 0, from + 10)];
+          },
         },
         y: grow,
       },
@@ -331,7 +336,7 @@ function liveContributors(look) {
       look.contributors.map((c) => [
         h("span", {}, h("span.what", { title: c.name }, c.name), h("small.dim", {}, " " + c.service)),
         category(c.category),
-        calls(c.calls),
+        c.calls ? calls(c.calls) : "–",
         ms(c.mean_ms),
         percent(c.share),
       ]),

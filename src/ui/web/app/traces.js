@@ -276,7 +276,7 @@ pages.trace = (box, page) => {
         { c: s.kind, v: s.kind },
         { c: ms((s.start_ns - first) / 1e6), v: s.start_ns - first },
         { c: ms((s.end_ns - s.start_ns) / 1e6), v: s.end_ns - s.start_ns },
-        { c: s.status === "error" ? h("span.bad", {}, "error") : s.status, v: s.status },
+        { c: s.status === "error" ? h("span.bad", {}, "error") : s.status === "unset" ? "" : s.status, v: s.status },
         { c: spanDetails(s) },
       ]),
       { caption: "Spans as they came", sort: true, class: "spans" },

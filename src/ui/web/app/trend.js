@@ -252,6 +252,8 @@ pages.trend = (box, page) => {
   );
   const blame = trendBlame(t);
   if (blame) box.append(blame);
+  // Columns that say nothing are left out.
+  const [commits, doubts] = ["commit", "doubt"].map((what) => t.points.some((p) => t.runs[p.run][what]));
   box.append(
     h("h2", {}, "Runs"),
     table(
@@ -261,8 +263,8 @@ pages.trend = (box, page) => {
         { text: "p50 ms", num: true },
         { text: "p95 ms", num: true },
         { text: "mean ms", num: true },
-        { text: "Commit" },
-        { text: "Doubt" },
+        ...(commits ? [{ text: "Commit" }] : []),
+        ...(doubts ? [{ text: "Doubt" }] : []),
       ],
       [...t.points].reverse().map((p) => {
         const run = t.runs[p.run];
@@ -281,11 +283,11 @@ pages.trend = (box, page) => {
           { c: num(ms(p.p50), p.p50), v: p.p50 },
           { c: num(ms(p.p95), p.p95), v: p.p95 },
           { c: num(ms(p.mean), p.mean), v: p.mean },
-          { c: run.commit ? h("code", {}, run.commit.slice(0, 12)) : "", v: run.commit || "" },
-          { c: run.doubt || "", v: run.doubt || "" },
+          ...(commits ? [{ c: run.commit ? h("code", {}, run.commit.slice(0, 12)) : "", v: run.commit || "" }] : []),
+          ...(doubts ? [{ c: run.doubt || "", v: run.doubt || "" }] : []),
         ];
       }),
-      { caption: "Runs of the trend", sort: true, copy: true, class: "points" },
+      { caption: "Runs of the trend", sort: true, copy: true, class: doubts ? "points doubts" : "points" },
     ),
   );
 };
