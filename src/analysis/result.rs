@@ -622,6 +622,9 @@ pub enum Doubt {
     BeforeStatements,
     /// A wait for a pool is known by how many requests of a page are beyond their first statement while others wait before it.
     ConnectionsInUse,
+    /// Requests of a page end one after the other while their process serves others: there is something of which it has one, and
+    /// whether that is a lock, spans do not tell.
+    OneByOne,
     /// The machine of the load and the service has no free core: its quickest calls take no more than such waits could make of little.
     BusyMachine,
     /// The time before a service differs between requests, but not with how many are there.

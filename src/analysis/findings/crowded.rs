@@ -129,10 +129,10 @@ fn longer_than_quick(part: &Part) -> f64 {
     part.total as f64 * (1.0 - (quick / spans).min(1.0))
 }
 
-/// Whether what is quick at best is slow for the loop's sake: own time of a crowded service; and its calls, where one takes no
-/// longer than requests wait to be taken in, which is what the loop takes to come to the next.
+/// Whether what is quick at best is slow for the loop's sake: own time of a crowded service; and its calls and waits for connections,
+/// where one takes no longer than requests wait to be taken in, which is what the loop takes to come to the next.
 pub(super) fn explains(view: &View<'_>, kind: FindingKind, who: &Contributor, mean_ms: f64) -> bool {
-    use FindingKind::{AppCpu, SlowExternal, SlowQuery};
+    use FindingKind::{AppCpu, LockContention, PoolWait, SlowExternal, SlowQuery};
     if !view.crowds.beside(view.step, &who.service) {
         return false;
     }
@@ -142,7 +142,9 @@ pub(super) fn explains(view: &View<'_>, kind: FindingKind, who: &Contributor, me
     let joined: u64 = view.tally.joined_bands.iter().map(|band| band.0).sum();
     match kind {
         AppCpu => true,
-        SlowExternal | SlowQuery => mean_ms <= super::mean_ms(until_taken_in, joined),
+        SlowExternal | SlowQuery | LockContention | PoolWait => {
+            mean_ms <= super::mean_ms(until_taken_in, joined)
+        }
         _ => false,
     }
 }

@@ -1,8 +1,10 @@
 //! One contributor that owns much of a step: of its mean, or of the gap between its slow requests and its typical ones.
 
+use super::peers::Outlier;
 use super::{
-    Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, crowded, event_loop,
-    lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, uncompressed, unseen_wait,
+    CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, crowded,
+    event_loop, lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, uncompressed,
+    unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -49,7 +51,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being served.
     // So is a wait within the service, such as to try again.
     let by_the_rest = own_work(who) || who.category == Category::Queue;
-    let owned_then = if by_the_rest { share(part.total, latency.saturating_sub(view.waited)) } else { owned };
+    // A wait that a span names is no share of what is left without it.
+    let waited = if who.category == Category::Queue { view.waited - view.queued } else { view.waited };
+    let owned_then = if by_the_rest { share(part.total, latency.saturating_sub(waited)) } else { owned };
     let much = owned_then >= share_min && mean >= mean_min;
     // One request does not make a problem, however long it took.
     let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
@@ -70,6 +74,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     let outlier = (may_be_outlier && recurs(view, &part.longish))
         .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
         .flatten();
+    let more_code = more_code(view, (who, part), (owned_then, mean));
     let heavy = kind == FindingKind::LargePayload
         && owned >= share_min
         && mean >= view.limit(Limit::LargeMeanMs)
@@ -81,7 +86,8 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         && mean >= view.limit(Limit::IndexMeanMs)
         && recurs(view, &part.longish)
         && index.is_some();
-    let lost = match (large || heavy || start || scans || outlier.is_some(), &tail) {
+    let plain = large || heavy || outlier.is_some() || more_code.is_some();
+    let lost = match (plain || start || scans, &tail) {
         (true, _) => part.total,
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
@@ -95,6 +101,8 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         ]);
     }
     let floor = if outlier.is_some() { OUTLIER } else { mean_min };
+    let is_more_code = more_code.is_some();
+    let floor = if is_more_code { view.limit(Limit::CodeMeanMs) } else { floor };
     if let Some(outlier) = outlier {
         evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
     }
@@ -113,16 +121,26 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         return None;
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
+    if let Some(code) = more_code.filter(|_| is_code(claim.kind)) {
+        evidence.extend([("own_p10_ms", code.typical_ms), ("other_pages_p10_ms", code.others_ms)]);
+    }
     let of_one_call = mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
     let uneven = is_uneven(view, (who, claim.kind), part, floor);
-    if uneven && crowded::explains(view, claim.kind, who, of_one_call) {
+    // So are a lock that only the spread of a statement's times tells of, and waits before statements.
+    let by_times = matches!(claim.doubt, Some(Doubt::Spread | Doubt::BeforeStatements));
+    if (uneven || by_times) && crowded::explains(view, claim.kind, who, of_one_call) {
         return None;
     }
+    let seldom = || quick_ms(view, who, part).is_none_or(|quick| quick < OFTEN * mean);
     if uneven && claim.doubt.is_none() {
         // Among requests that wait for each other, what is seldom slow waits for a core as well.
-        if owned < share_min && tail.is_none() {
+        if owned < share_min && tail.is_none() && seldom() {
             return None;
         }
+        claim.doubt = Some(Doubt::Uneven);
+    }
+    // It computes, but waits at least as long.
+    if claim.doubt.is_none() && is_more_code && claim.kind == FindingKind::AppCpu && seldom() {
         claim.doubt = Some(Doubt::Uneven);
     }
     if claim.doubt.is_none() && streamed && claim.kind == FindingKind::AppCpu {
@@ -141,8 +159,30 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     Some(found)
 }
 
+/// Whether most of a page is its own code, which takes far longer than that of the service's other pages even at its best.
+fn more_code(
+    view: &View<'_>,
+    (who, part): (&Contributor, &Part),
+    (owned, mean): (f64, f64),
+) -> Option<Outlier> {
+    let least = view.limit(Limit::CodeMeanMs);
+    if who.category != Category::App || owned < CRITICAL_SHARE || mean < least || !recurs(view, &part.longish)
+    {
+        return None;
+    }
+    let quick = quick_ms(view, who, part).filter(|quick| *quick >= least)?;
+    view.peers.more_code(view.step, &who.service, quick, view.limit(Limit::CodeRatio))
+}
+
+/// Whether a kind is about what code does itself.
+fn is_code(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::AppCpu | FindingKind::EventLoopBlocked | FindingKind::StaticByApp)
+}
+
 /// Milliseconds that an outlier must keep in its quickest calls.
 const OUTLIER: f64 = 3.0;
+/// The share of its mean that the quickest tenth must take for it not to be seldom slow.
+const OFTEN: f64 = 0.5;
 
 /// Work, not waiting for somebody else's.
 fn own_work(who: &Contributor) -> bool {
@@ -158,15 +198,24 @@ fn is_uneven(view: &View<'_>, (who, kind): (&Contributor, FindingKind), part: &P
         // That it waits for the loop is ruled out; for a processor it may.
         return who.category == Category::App && quick().is_some_and(|quick| quick < floor_ms);
     }
+    let below = |least: f64| quick().is_some_and(|quick| quick < least);
+    // What is compared with others that wait alike needs no more.
+    let held_up = || floor_ms >= view.limit(Limit::MeanMs) && event_loop::is_held_up(view, who);
     matches!(kind, AppCpu | SlowExternal | SlowNetwork | SlowQuery)
-        && (quick().is_some_and(|quick| quick < floor_ms + busy_loop_ms(view, who, floor_ms))
-            || event_loop::is_held_up(view, who))
+        && (below(floor_ms + busy_loop_ms(view, who, floor_ms))
+            || (below(floor_ms + all_turns_ms(view, who, floor_ms)) && held_up()))
+}
+
+/// What a request may wait for a busy loop: a request comes to it once, and back to it after each of its calls.
+fn all_turns_ms(view: &View<'_>, who: &Contributor, floor_ms: f64) -> f64 {
+    let turns = 1.0 + view.peers.calls(view.step, &who.service);
+    turns * (busy_loop_ms(view, who, floor_ms) + event_loop::away_ms(view, who))
 }
 
 /// What everything in an event loop waits for until the loop comes to it: as long as requests wait to be taken in, in the quicker
 /// half of them. An outlier is compared with calls that wait alike.
 fn busy_loop_ms(view: &View<'_>, who: &Contributor, floor_ms: f64) -> f64 {
-    if !own_work(who) || floor_ms <= OUTLIER {
+    if !own_work(who) || floor_ms < view.limit(Limit::MeanMs) || is_long_at_best(view, who) {
         return 0.0;
     }
     let mut processes = view.requests.iter().filter(|((service, _), _)| *service == who.service).peekable();
@@ -177,15 +226,50 @@ fn busy_loop_ms(view: &View<'_>, who: &Contributor, floor_ms: f64) -> f64 {
     if all_loops { mean_ms(waited, view.tally.joined_bands[0].0) } else { 0.0 }
 }
 
+/// How many times as long as the service's other calls one must take, each at its best, for a busy loop not to be why.
+const LONGER_AT_BEST: f64 = 4.0;
+
+/// Whether a call takes far longer at its best than the others of its service, which wait for the loop alike.
+fn is_long_at_best(view: &View<'_>, who: &Contributor) -> bool {
+    let mut calls = Histogram::coarse();
+    let same = view.tally.parts.iter().filter(|(c, _)| same_work(c, who));
+    same.for_each(|(_, part)| calls.merge(&part.call_duration));
+    let best = calls.quantile(0.1).0 as f64;
+    who.category != Category::App
+        && view.peers.at_best(who).is_some_and(|others| best >= LONGER_AT_BEST * others.0 as f64)
+}
+
 /// Whether a finding of this module would be none, had each call taken what the quickest take.
 pub(super) fn is_quick_at_best(view: &View<'_>, finding: &Finding) -> bool {
+    let floor = floor_ms(view, finding);
+    is_below(view, finding, floor + busy_loop_ms(view, &finding.contributor, floor))
+}
+
+/// Whether a finding of own time would be none for the loop: other work is done within it, and its quickest take no longer than the
+/// loop takes to come to a request and back to it after each of its calls.
+pub(super) fn waits_for_the_loop(view: &View<'_>, finding: &Finding) -> bool {
+    let who = &finding.contributor;
+    let floor = floor_ms(view, finding);
+    floor >= view.limit(Limit::MeanMs)
+        && event_loop::is_held_up(view, who)
+        && is_below(view, finding, floor + all_turns_ms(view, who, floor))
+}
+
+fn is_below(view: &View<'_>, finding: &Finding, least: f64) -> bool {
     let who = &finding.contributor;
     let anywhere = super::anywhere(who);
     let part = view.tally.groups.get(&anywhere).or_else(|| view.tally.parts.get(who));
-    let floor =
-        if finding.evidence.contains_key("other_calls_p50_ms") { OUTLIER } else { view.limit(Limit::MeanMs) };
-    let floor = floor + busy_loop_ms(view, who, floor);
-    part.and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < floor)
+    part.and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < least)
+}
+
+/// What a finding's contributor must take of the mean for it to be one.
+fn floor_ms(view: &View<'_>, finding: &Finding) -> f64 {
+    let tells = |key: &str| finding.evidence.contains_key(key);
+    match (tells("other_calls_p50_ms"), tells("other_pages_p10_ms")) {
+        (true, _) => OUTLIER,
+        (_, true) => view.limit(Limit::CodeMeanMs),
+        _ => view.limit(Limit::MeanMs),
+    }
 }
 
 /// What a contributor would take of a request's mean, had each call taken what its quickest tenth takes.
@@ -218,6 +302,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| cold_start::claim(view, who, part))
             .or_else(|| unseen_wait::claim(view, who, part))
             .or_else(|| event_loop::claim(view, who, part))
+            .or_else(|| lock_contention::of_own_time(view, who, part))
             .or_else(|| app_cpu::of_own_time(view, who)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
@@ -311,7 +396,8 @@ fn kind(who: &Contributor) -> Option<FindingKind> {
     })
 }
 
-fn queue_kind(name: &str, system: &str) -> FindingKind {
+/// What a wait that a span names is for.
+pub(super) fn queue_kind(name: &str, system: &str) -> FindingKind {
     let name = name.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|w| name.contains(w));
     if name.starts_with(FAILURE_WAIT) {

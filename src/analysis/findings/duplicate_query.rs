@@ -28,7 +28,21 @@ pub(super) fn writes(statement: &str) -> bool {
     let first = statement.split([' ', '(']).next().unwrap_or_default().to_ascii_uppercase();
     let locks = || {
         let text = statement.to_ascii_uppercase();
-        text.contains("FOR UPDATE") || text.contains("FOR SHARE") || text.contains("ADVISORY")
+        ["FOR UPDATE", "FOR SHARE", "ADVISORY_LOCK", "ADVISORY_XACT_LOCK"]
+            .iter()
+            .any(|lock| text.contains(lock))
     };
     FIRST.contains(&first.as_str()) || locks()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writes;
+
+    #[test]
+    fn who_gives_a_lock_back_waits_for_none() {
+        assert!(writes("SELECT pg_advisory_lock(?)") && writes("SELECT pg_advisory_xact_lock(?)"));
+        assert!(writes("SELECT id FROM t WHERE id = ? FOR UPDATE"));
+        assert!(!writes("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"));
+    }
 }

@@ -19,7 +19,7 @@ pub const LONG: u64 = Nanos::from_millis(10).0;
 /// Waiting for the end of a stretch from which a request waits for it.
 const WAITED: u64 = Nanos::from_millis(5).0;
 /// At the edges of a stretch what follows it may seem to be within: clocks of different threads, and who is told first.
-const EDGE: u64 = Nanos::from_millis(1).0;
+pub(super) const EDGE: u64 = Nanos::from_millis(1).0;
 /// Requests that must have come to an event loop within stretches for none of them to have been taken in by chance: at least four
 /// of five are taken in at once where nothing holds them up, so that it happens once in three thousand times.
 const CAME: usize = 5;
@@ -127,7 +127,7 @@ impl Requests {
 /// A contributor in whose time its process does nothing else.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let whole = anywhere(who);
-    let (mut expected, mut seen, mut processes, mut in_loop) = (0.0, 0.0, 0u32, true);
+    let (mut moments, mut processes, mut in_loop) = (Moments::default(), 0u32, true);
     let (mut came, mut taken_in) = (0, 0);
     for ((of, instance), stretches) in &view.tally.evidence.stretches {
         if of != who && *of != whole {
@@ -138,17 +138,17 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
             // One request for each thread or process is how it was made: there are too few, or they are too slow.
             return None;
         }
-        let (by_chance, there_are) = within(stretches, requests);
+        let of_process = within(stretches, requests);
         let (sent, begun) = sent_within(stretches, requests);
         (came, taken_in) = (came + sent, taken_in + begun);
-        processes += u32::from(by_chance > 0.0);
+        processes += u32::from(of_process.expected > 0.0);
         in_loop &= requests.in_loop > 0;
-        (expected, seen) = (expected + by_chance, seen + there_are);
+        moments.add(of_process);
     }
     if is_held_up(view, who) {
         return None;
     }
-    if !stands((expected, seen), in_loop.then_some((came, taken_in)), view.known.limits) {
+    if !stands(moments, in_loop.then_some((came, taken_in)), view.known.limits) {
         return None;
     }
     // A call takes as long when it gives way: only what others wait for it can be gained.
@@ -166,11 +166,35 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
     Some(claim.with(&[("processes", f64::from(processes))]))
 }
 
+/// Beginnings and ends of other requests within stretches: how many chance would give, and how many there are; in those for whose end
+/// somebody waits, and in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Moments {
+    expected: f64,
+    seen: f64,
+    expected_in_all: f64,
+    seen_in_all: f64,
+}
+
+impl Moments {
+    fn add(&mut self, more: Moments) {
+        self.expected += more.expected;
+        self.seen += more.seen;
+        self.expected_in_all += more.expected_in_all;
+        self.seen_in_all += more.seen_in_all;
+    }
+}
+
+/// The share of what chance would give that there may be in all stretches. Where others begin and end in most of them, the few that
+/// let nobody in are moments in which the whole machine stood.
+const SERVED: f64 = 0.5;
+
 /// Whether a process stood while it did something: by how many requests should have begun and ended and how many did, and of an event
 /// loop by how many came and how many of them were taken in.
-fn stands((expected, seen): (f64, f64), each: Option<(usize, usize)>, limits: &Limits) -> bool {
+fn stands(moments: Moments, each: Option<(usize, usize)>, limits: &Limits) -> bool {
     let at_most = limits.get(Limit::ExclusiveShare);
-    let few = seen <= at_most * expected;
+    let expected = moments.expected;
+    let few = moments.seen <= at_most * expected && moments.seen_in_all <= SERVED * moments.expected_in_all;
     // Under a light load few wait: then each that came meanwhile tells.
     let by_each = each.is_some_and(|(came, in_it)| came >= CAME && in_it as f64 <= at_most * came as f64);
     few && (expected >= limits.get(Limit::ExclusiveExpected) || by_each)
@@ -212,6 +236,21 @@ pub(super) fn is_held_up(view: &View<'_>, who: &Contributor) -> bool {
     all > 0.0 && elsewhere >= ELSEWHERE * all
 }
 
+/// How long other work of a service keeps one of its loops at a time, in ms: the longest kind of those that let nobody in.
+pub(super) fn away_ms(view: &View<'_>, who: &Contributor) -> f64 {
+    let whole = anywhere(who);
+    let mut longest = 0.0_f64;
+    for (process, kinds) in view.stretches.iter().filter(|((service, _), _)| *service == who.service) {
+        let Some(requests) = view.requests.get(process) else { continue };
+        for (_, pieces) in kinds.iter().filter(|(of, _)| *of != who && **of != whole) {
+            if lets_nobody_in(pieces, requests, view.known.limits) {
+                longest = longest.max(pieces.time() / pieces.number.max(1) as f64 / 1e6);
+            }
+        }
+    }
+    longest
+}
+
 impl Stretches {
     /// Time of those that begin and end within an interval, of all there were.
     fn begun_within(&self, from: u64, to: u64) -> f64 {
@@ -222,26 +261,27 @@ impl Stretches {
     }
 }
 
-/// Beginnings and ends of other requests within stretches for whose end somebody waits: how many chance would give, and how
-/// many there are.
-fn within(stretches: &Stretches, requests: &Requests) -> (f64, f64) {
+/// Beginnings and ends of other requests within stretches.
+fn within(stretches: &Stretches, requests: &Requests) -> Moments {
     let sample = &requests.sample;
     let first = sample.iter().map(|r| r.2).min().unwrap_or(0);
     let last = sample.iter().map(|r| r.3).max().unwrap_or(0);
     let rate = 2.0 * sample.len() as f64 / last.saturating_sub(first).max(1) as f64;
-    let (mut expected, mut seen) = (0.0, 0.0);
+    let mut moments = Moments::default();
     for (_, from, to) in stretches.sample.iter() {
         let edge = EDGE.min((to - from) / 10);
         let (after, before) = (from + edge, to - edge);
-        let waits = |sent: u64, begun: u64| begun >= before && to.saturating_sub(sent.max(*from)) >= WAITED;
-        if !sample.iter().any(|(_, sent, begun, _)| waits(*sent, *begun)) {
-            continue;
-        }
-        expected += rate * (to - from) as f64;
+        let expected = rate * (to - from) as f64;
         let inside = |moment: u64| u64::from(moment > after && moment < before);
-        seen += sample.iter().map(|(_, _, begun, ended)| inside(*begun) + inside(*ended)).sum::<u64>() as f64;
+        let seen =
+            sample.iter().map(|(_, _, begun, ended)| inside(*begun) + inside(*ended)).sum::<u64>() as f64;
+        moments.add(Moments { expected_in_all: expected, seen_in_all: seen, ..Moments::default() });
+        let waits = |sent: u64, begun: u64| begun >= before && to.saturating_sub(sent.max(*from)) >= WAITED;
+        if sample.iter().any(|(_, sent, begun, _)| waits(*sent, *begun)) {
+            moments.add(Moments { expected, seen, ..Moments::default() });
+        }
     }
-    (expected, seen)
+    moments
 }
 
 /// Requests that came within stretches, so early that they could have been taken in before the end; and how many were.
@@ -335,7 +375,8 @@ mod tests {
             stretches.add(begun, begun + length * 1_000_000);
             requests.add(sent, begun, begun + length * 1_000_000);
         }
-        within(&stretches, &requests)
+        let moments = within(&stretches, &requests);
+        (moments.expected, moments.seen)
     }
 
     #[test]

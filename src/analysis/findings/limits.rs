@@ -33,6 +33,8 @@ limits! {
     Spread "dominant.spread" 0.25 "share of the run over which such requests come";
     OutlierRatio "slow_query.ratio" 10.0 "times as long as other calls of its system";
     OutlierMeanMs "slow_query.mean_ms" 3.0 "and this much of the step's mean, in ms";
+    CodeRatio "app_cpu.ratio" 5.0 "own time at its best over that of the service's other pages, for as many calls";
+    CodeMeanMs "app_cpu.mean_ms" 10.0 "and this much at its best, in ms, with half of the step's mean";
     SeriesCalls "n_plus_one.calls" 5.0 "calls of one kind in turn, per request that has them (5 or more are counted)";
     LoopCalls "n_plus_one.loop_calls" 6.0 "calls of a loop of several kinds, of 3 rounds or more, that takes dominant.mean_ms (6 or more are counted)";
     SeriesShare "n_plus_one.share" 0.25 "share of a step's mean that they take";

@@ -1,9 +1,10 @@
 //! Two findings about the same time are one, under the deeper cause.
 
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{Found, View, same_work, share};
+use super::{Found, View, same_work, share, unseen_wait};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The findings of one step without those whose time another explains.
@@ -72,6 +73,9 @@ fn explains(cause: &Found, effect: &Found) -> bool {
     let same = of_cause().any(|one| same_work(&e.contributor, one));
     let one_service = c.contributor.service == e.contributor.service;
     match (c.kind, e.kind) {
+        // Calls that are made again because they fail are no loop over items; where few fail, the loop is the cause.
+        (K::RetryStorm, K::NPlusOneCall) if same => 2 * cause.lost >= effect.lost,
+        (K::NPlusOneCall, K::RetryStorm) if same => 2 * effect.lost < cause.lost,
         // Many calls are the cause of their long sum, and of their number.
         (K::NPlusOneQuery | K::NPlusOneCall, other) if same => other != c.kind,
         (K::NPlusOneQuery, K::ManyQueries) | (K::NPlusOneCall, K::ChattyService | K::SequentialCalls) => {
@@ -100,7 +104,7 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         // The miss is why the statement behind it runs at all.
         (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
         // A statement that holds its connection long is the cause of the wait for connections.
-        (kind, K::PoolWait) if is_query(kind) => one_service,
+        (kind, K::PoolWait) if is_query(kind) && c.contributor.category != Category::App => one_service,
         // Where each of several calls in a row takes less than doing them at once would save, their order is the cause; and their
         // number, where of many at once each comes back after the other.
         (K::SequentialCalls, K::SlowExternal) => one_service && cause.lost > effect.lost,
@@ -205,7 +209,7 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
             let others = kept.iter().filter(|g| g.finding.kind == K::EventLoopBlocked);
             kind == K::AppCpu
                 && others.map(|g| &g.finding.contributor).any(|hog| hog.service == who.service)
-                && super::event_loop::is_held_up(view, who)
+                && super::dominant::waits_for_the_loop(view, &f.finding)
         };
         let slowed = |view: &View<'_>| {
             hogs.iter().any(of_hog)
@@ -314,15 +318,18 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
             let one_pool = f.kind == FindingKind::PoolWait
                 && (a.category, b.category) == (Category::App, Category::App)
                 && a.service == b.service
-                && !has_its_own(f)
-                && !has_its_own(&k.finding);
-            alike && (same_work(a, b) || one_pool)
+                && unseen_wait::are_for_one_pool(f, &k.finding);
+            alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_pool)
         };
         match kept.iter_mut().find(same) {
             Some(first) => {
                 // A way on which requests of one step queue is no slow line for those of another.
                 if f.kind == FindingKind::Queueing && first.finding.kind != f.kind {
                     (first.finding.kind, first.finding.confidence) = (f.kind, f.confidence);
+                }
+                // The connections of several pages are not counted by those of one.
+                if f.kind == FindingKind::PoolWait {
+                    first.finding.evidence.remove(SERVED_AT_ONCE);
                 }
                 first.is_shown_by_more(&found);
                 first.lost += found.lost;
@@ -335,11 +342,11 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
     // Statements of one step are why others wait for its connections, if they keep a connection busy.
     let holders: Vec<(Arc<str>, u64)> = kept
         .iter()
-        .filter(|f| is_query(f.finding.kind))
+        .filter(|f| is_query(f.finding.kind) && f.finding.contributor.category != Category::App)
         .map(|f| (f.finding.contributor.service.clone(), f.lost))
         .collect();
     kept.retain(|f| {
-        let wait = f.finding.kind == FindingKind::PoolWait && !has_its_own(&f.finding);
+        let wait = f.finding.kind == FindingKind::PoolWait && !unseen_wait::has_its_own(&f.finding);
         !(wait
             && holders
                 .iter()
@@ -348,9 +355,14 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
     kept
 }
 
-/// Whether a page waits for a pool that it has to itself: its own requests are who uses all connections.
-fn has_its_own(wait: &Finding) -> bool {
-    wait.kind == FindingKind::PoolWait && wait.evidence.contains_key(SERVED_AT_ONCE)
+/// Whether two findings of series are about the same loop: the same statements or calls. A statement may be in loops that have
+/// nothing to do with each other. Nothing for other findings.
+fn one_loop(a: &Finding, b: &Finding) -> Option<bool> {
+    let series = |f: &Finding| matches!(f.kind, FindingKind::NPlusOneQuery | FindingKind::NPlusOneCall);
+    let calls = |f: &Finding| -> BTreeSet<Contributor> {
+        std::iter::once(&f.contributor).chain(&f.related).map(super::anywhere).collect()
+    };
+    (series(a) && series(b)).then(|| calls(a) == calls(b))
 }
 
 /// Whether a service's statements keep at least a good part of a connection busy all the time.

@@ -147,9 +147,14 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             waiting_services: &waiting_services,
             crowds: &crowds,
             waited: 0,
+            queued: 0,
             known,
         })
-        .map(|view| View { waited: queueing::waiting_for_workers(&view) + unseen_wait::total(&view), ..view })
+        .map(|view| View { queued: queueing::named_waits(&view), ..view })
+        .map(|view| {
+            let unnamed = queueing::waiting_for_workers(&view) + unseen_wait::total(&view);
+            View { waited: unnamed + view.queued, ..view }
+        })
         .collect();
     for view in &views {
         let mut found = series::find(view);
@@ -198,6 +203,8 @@ struct View<'a> {
     /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
     /// share of what waiting makes long, so work is judged by the rest.
     pub waited: u64,
+    /// What of it spans name.
+    pub queued: u64,
     pub known: &'a Known<'a>,
 }
 

@@ -6,6 +6,7 @@
 //! line or a proxy takes about the same each time, while an accept queue takes nothing when it is empty: so time that slow
 //! requests have and typical ones have not is waiting, too.
 
+use super::dominant::queue_kind;
 use super::event_loop::{REQUESTS, Requests};
 use super::{Claim, Limit, MIN_REQUESTS, View, mean_ms};
 use crate::analysis::names::callee;
@@ -141,11 +142,26 @@ fn waits_for_workers(view: &View<'_>, way: &Contributor) -> Option<f64> {
     let of = view.requests.iter().filter(|((service, _), _)| **service == *callee(way));
     let (mut waited, mut followed, mut by_chance) = (0, 0.0, 0.0);
     for (_, requests) in of {
-        let (n, seen, chance) = taken_in_as_others_end(requests);
+        let (n, seen, chance) = taken_in_as_others_end(requests, 0);
         (waited, followed, by_chance) = (waited + n, followed + seen, by_chance + chance);
     }
-    let shown = followed >= AS_OTHERS_END * waited as f64 && followed >= OVER_CHANCE * by_chance;
-    (waited >= WAITING && shown).then(|| (followed / waited as f64).min(1.0))
+    (waited >= WAITING && shown(waited, followed, by_chance)).then(|| (followed / waited as f64).min(1.0))
+}
+
+/// Whether so many that were taken in as others end show that they waited for those.
+fn shown(waited: usize, followed: f64, by_chance: f64) -> bool {
+    followed >= AS_OTHERS_END * waited as f64 && followed >= OVER_CHANCE * by_chance
+}
+
+/// Whether what requests of several processes wait for is given to them as others end, or a little before: what is given back is
+/// given on before its request is answered.
+pub(super) fn is_given_on<'a>(processes: impl Iterator<Item = &'a Requests>) -> bool {
+    let (mut waited, mut followed, mut by_chance) = (0, 0.0, 0.0);
+    for requests in processes {
+        let (n, seen, chance) = taken_in_as_others_end(requests, AT_ONCE);
+        (waited, followed, by_chance) = (waited + n, followed + seen, by_chance + chance);
+    }
+    waited >= WAITING && shown(waited, followed, by_chance)
 }
 
 /// How many requests each process of a service serves while others wait for it, if that is the same each time.
@@ -215,7 +231,7 @@ impl Inside {
         let kept =
             if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
         numbers.sort_unstable();
-        let most = numbers.get(numbers.len() * 99 / 100).copied().unwrap_or(0) as f64;
+        let most = numbers.get(numbers.len() * 95 / 100).copied().unwrap_or(0) as f64;
         let spread = (counts.variance() / counts.mean().max(f64::MIN_POSITIVE) - (1.0 - kept)) / kept;
         Inside {
             waited: counts.n as usize,
@@ -267,6 +283,17 @@ pub(super) fn waiting_for_workers(view: &View<'_>) -> u64 {
     long.filter(|(who, part)| queues(who, part)).map(|(_, part)| part.total).sum()
 }
 
+/// How much of a step's latency is waiting for connections and workers that spans name.
+pub(super) fn named_waits(view: &View<'_>) -> u64 {
+    let waits = |who: &Contributor| {
+        who.category == Category::Queue
+            && matches!(queue_kind(&who.name, &who.system), FindingKind::PoolWait | FindingKind::Queueing)
+    };
+    let long = |who: &Contributor, part: &Part| mean_ms(part.total, view.basis(who).0) >= WAITED_MEAN_MS;
+    let parts = view.tally.parts.iter().filter(|(who, part)| waits(who) && long(who, part));
+    parts.map(|(_, part)| part.total).sum()
+}
+
 /// Time on the way from which it is asked whether it is waiting for workers.
 const WAITED_MEAN_MS: f64 = 5.0;
 
@@ -276,8 +303,8 @@ pub(super) const AS_OTHERS_END_SHARE: &str = "as_others_end_share";
 pub(super) const SERVED_AT_ONCE: &str = "served_at_once";
 
 /// Requests of a process that waited before it took them in; how many it took in just as another ended; and how many
-/// of them would be so by chance.
-fn taken_in_as_others_end(requests: &Requests) -> (usize, f64, f64) {
+/// of them would be so by chance. The other may end so much later.
+fn taken_in_as_others_end(requests: &Requests, later: u64) -> (usize, f64, f64) {
     let sample = &requests.sample;
     let mut ends: Vec<u64> = sample.iter().map(|r| r.3).collect();
     ends.sort_unstable();
@@ -286,13 +313,15 @@ fn taken_in_as_others_end(requests: &Requests) -> (usize, f64, f64) {
     // Of a sample, the one that ended is kept as rarely as all.
     let kept = if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
     let (mut waited, mut followed) = (0, 0.0);
-    for (_, sent, begun, _) in sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED) {
+    for (_, sent, begun, ended) in sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED) {
         waited += 1;
-        let before = ends.partition_point(|end| end <= begun);
-        let freed = before.checked_sub(1).is_some_and(|i| ends[i] + AT_ONCE > *begun && ends[i] >= *sent);
+        let before = &ends[..ends.partition_point(|end| *end <= begun + later)];
+        // Its own end frees nothing for it.
+        let another = before.iter().rev().find(|end| *end != ended || *end <= begun);
+        let freed = another.is_some_and(|end| end + AT_ONCE > *begun && end >= sent);
         followed += f64::from(u8::from(freed)) / kept;
     }
-    (waited, followed, waited as f64 * (rate * AT_ONCE as f64 / kept).min(1.0))
+    (waited, followed, waited as f64 * (rate * (AT_ONCE + later) as f64 / kept).min(1.0))
 }
 
 #[cfg(test)]
@@ -308,7 +337,7 @@ mod tests {
             let begun = if by_line { turn + n * n % 47 * 1_000_000 } else { turn };
             requests.add((begun).saturating_sub(80_000_000), begun, begun + 60_000_000);
         }
-        taken_in_as_others_end(&requests)
+        taken_in_as_others_end(&requests, 0)
     }
 
     /// What is inside while others wait: `workers` are busy all the time, and take the next some time after the last ended; or
@@ -413,6 +442,6 @@ mod tests {
         assert!(waited > 290 && followed > 280.0 && by_chance < 20.0, "{waited} {followed} {by_chance}");
         let (waited, followed, _) = served(1, true);
         assert!(followed < 0.3 * waited as f64, "{waited} {followed}");
-        assert_eq!(taken_in_as_others_end(&Requests::default()), (0, 0.0, 0.0));
+        assert_eq!(taken_in_as_others_end(&Requests::default(), 0), (0, 0.0, 0.0));
     }
 }

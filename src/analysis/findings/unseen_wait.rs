@@ -6,13 +6,17 @@
 //! them, and little elsewhere, while its pages without statements have little at all. A service without a free core is slow in
 //! all of these places.
 //!
+//! Under a light load most find a connection at once. So it is told, too, where the long ones of these times are as far from what
+//! the service does elsewhere, and most of them end just as another request that asked the database ends.
+//!
 //! Of one page alone it is told where there are always as many of its requests beyond their first statement while others wait
 //! before it, and no fewer wait than are beyond: so many connections it has. Code that runs before takes as long whoever is there.
 
+use super::event_loop::Requests;
 use super::evidence::Pattern;
-use super::queueing::{Inside, SERVED_AT_ONCE};
-use super::{Claim, View, anywhere, mean_ms};
-use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
+use super::queueing::{self, Inside, SERVED_AT_ONCE};
+use super::{Claim, MIN_REQUESTS, View, anywhere, mean_ms};
+use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +39,10 @@ struct Pages {
     elsewhere: Vec<f64>,
     /// Of pages without.
     plain: Vec<f64>,
+    /// One long wait of each page that has some.
+    each: Vec<f64>,
+    /// Who asks a database, in each process.
+    askers: BTreeMap<Arc<str>, Requests>,
 }
 
 /// Services whose requests wait before their statements.
@@ -58,8 +66,16 @@ pub(super) fn services(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
                 continue;
             }
             let of = step.evidence.of(Pattern::BeforeDatabase).filter(|(who, _)| who.service == *service);
-            let before: u64 = of.map(|(_, part)| part.total).sum();
+            let (before, long) = of.fold((0, 0), |sum, (_, part)| (sum.0 + part.total, sum.1 + part.calls));
             pages.before.push(mean_ms(before, n));
+            if long >= MIN_REQUESTS {
+                pages.each.push(mean_ms(before, long));
+            }
+            for ((_, instance), of) in
+                step.evidence.askers.iter().filter(|((who, _), _)| who.service == *service)
+            {
+                pages.askers.entry(instance.clone()).or_default().merge(of);
+            }
             pages.elsewhere.push(mean_ms(time.saturating_sub(before), n));
         }
     }
@@ -73,7 +89,14 @@ impl Pages {
         let usual = least_of(&self.before, 2);
         // Some pages compute, with statements or without; where there is no free core, all are slow.
         let elsewhere = least_of(&self.elsewhere, 2).max(least_of(&self.plain, 4));
-        waiting >= PAGES && nearly_all && usual >= FAR_MORE * elsewhere
+        (waiting >= PAGES && nearly_all && usual >= FAR_MORE * elsewhere) || self.wait_at_times(elsewhere)
+    }
+
+    /// Under a light load few find all connections in use, and those get one as another request ends.
+    fn wait_at_times(&self, elsewhere: f64) -> bool {
+        self.each.len() >= PAGES
+            && least_of(&self.each, 2) >= FAR_MORE * elsewhere
+            && queueing::is_given_on(self.askers.values())
     }
 }
 
@@ -107,13 +130,35 @@ fn connections(view: &View<'_>, who: &Contributor) -> Option<f64> {
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let before = before(view, who).filter(|before| before.total as f64 >= MOST * part.total as f64)?;
     let (n, _) = view.basis(who);
-    let evidence = [("before_statements_ms", mean_ms(before.total, n))];
+    let evidence = [
+        ("before_statements_ms", mean_ms(before.total, n)),
+        (EACH_WAIT, mean_ms(before.total, before.calls)),
+    ];
     if let Some(served) = connections(view, who) {
         let claim = Claim::doubted(FindingKind::PoolWait, Doubt::ConnectionsInUse);
         return Some(claim.with(&evidence).with(&[(SERVED_AT_ONCE, served)]));
     }
     let claim = Claim::doubted(FindingKind::PoolWait, Doubt::BeforeStatements);
     view.waiting_services.contains(&who.service).then(|| claim.with(&evidence))
+}
+
+/// The evidence of how long one such wait is.
+const EACH_WAIT: &str = "wait_ms";
+
+/// How many times as long one page may wait each time as another of the same pool, where its own requests hold all of its connections.
+const ALIKE: f64 = 1.5;
+
+/// Whether waits of two pages are for one pool: who waits for the same waits about as long each time.
+pub(super) fn are_for_one_pool(a: &Finding, b: &Finding) -> bool {
+    let each = |f: &Finding| f.evidence.get(EACH_WAIT).copied().unwrap_or_default();
+    let (less, more) = (each(a).min(each(b)), each(a).max(each(b)));
+    let far = if has_its_own(a) || has_its_own(b) { ALIKE } else { FAR_MORE };
+    more < far * less
+}
+
+/// Whether a page seems to wait for a pool that it has to itself: its own requests are who uses all connections.
+pub(super) fn has_its_own(wait: &Finding) -> bool {
+    wait.kind == FindingKind::PoolWait && wait.evidence.contains_key(SERVED_AT_ONCE)
 }
 
 /// How much of a step's latency is such waiting: no share of what is done is told by it.
@@ -129,7 +174,8 @@ mod tests {
     use super::*;
 
     fn wait(before: &[f64], elsewhere: &[f64], plain: &[f64]) -> bool {
-        Pages { before: before.to_vec(), elsewhere: elsewhere.to_vec(), plain: plain.to_vec() }.wait()
+        let [before, elsewhere, plain] = [before, elsewhere, plain].map(<[f64]>::to_vec);
+        Pages { before, elsewhere, plain, ..Pages::default() }.wait()
     }
 
     #[test]
@@ -144,5 +190,28 @@ mod tests {
         assert!(!wait(&[60.0, 70.0], &[30.0, 50.0], &[2.0]));
         assert!(!wait(&[60.0, 70.0], &[3.0, 5.0], &[55.0]));
         assert!(!wait(&[9.0, 8.0], &[0.1, 0.1], &[0.1]));
+    }
+
+    /// Two pages of which few requests wait, each 40 ms; a request that waits gets its connection so long before or after another ends.
+    fn at_times(each: f64, elsewhere: f64, apart_ms: i64) -> bool {
+        const MS: u64 = 1_000_000;
+        let mut requests = Requests::default();
+        for n in 0..100u64 {
+            let at = (n + 1) * 500 * MS;
+            requests.add(at, at, at + 40 * MS);
+            let asks = (at + 40 * MS).saturating_add_signed(apart_ms * MS as i64);
+            requests.add(at + MS, asks, asks + 90 * MS);
+        }
+        let askers = BTreeMap::from([("web-1".into(), requests)]);
+        let [before, elsewhere] = [vec![4.0, 5.0], vec![elsewhere, elsewhere]];
+        Pages { before, elsewhere, each: vec![each, each], askers, ..Pages::default() }.wait()
+    }
+
+    #[test]
+    fn few_waits_are_told_by_who_gives_on() {
+        assert!(at_times(40.0, 9.0, 1) && at_times(40.0, 9.0, -2));
+        // Whenever they end; no longer than what the pages do elsewhere.
+        assert!(!at_times(40.0, 9.0, 12) && !at_times(40.0, 9.0, -12));
+        assert!(!at_times(40.0, 12.0, 1));
     }
 }

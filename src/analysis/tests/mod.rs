@@ -4,6 +4,7 @@ mod detectors;
 mod event_loop;
 mod groups;
 mod laws;
+mod own_pages;
 mod pictures;
 mod recall;
 mod results;

@@ -7,8 +7,8 @@ use crate::analysis::testing::{run, trace};
 use crate::analysis::{Analyzer, Partition};
 use crate::record::{SpanKind, StepId, Timestamp, Value};
 
-const LOOP: &str = "opentelemetry.instrumentation.asgi";
-const WORKERS: &str = "opentelemetry.instrumentation.wsgi";
+pub(super) const LOOP: &str = "opentelemetry.instrumentation.asgi";
+pub(super) const WORKERS: &str = "opentelemetry.instrumentation.wsgi";
 
 /// Bits of `n` without a pattern.
 fn mixed(n: u64) -> u64 {
@@ -16,7 +16,12 @@ fn mixed(n: u64) -> u64 {
 }
 
 /// The `n`th request of all, of a page: when it is sent, taken in and answered, in ms of the run.
-fn request(n: u64, step: u16, (sent, begins, ends): (f64, f64, f64), scope: &'static str) -> Request {
+pub(super) fn request(
+    n: u64,
+    step: u16,
+    (sent, begins, ends): (f64, f64, f64),
+    scope: &'static str,
+) -> Request {
     let mut r = Request::new(0, 0.0);
     let at = |ms: f64| Timestamp(r.base + (ms * 1e6) as u64);
     r.exchange.trace_id = trace(n);
@@ -31,12 +36,12 @@ fn request(n: u64, step: u16, (sent, begins, ends): (f64, f64, f64), scope: &'st
     r
 }
 
-fn statement(r: &mut Request, text: &'static str, at: (f64, f64)) {
+pub(super) fn statement(r: &mut Request, text: &'static str, at: (f64, f64)) {
     let attributes = vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str(text))];
     r.span(2, SpanKind::Client, "shop", "q", at, attributes);
 }
 
-fn analysed(steps: usize, requests: impl Iterator<Item = Request>) -> Analysis {
+pub(super) fn analysed(steps: usize, requests: impl Iterator<Item = Request>) -> Analysis {
     let run = run(steps);
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
     for r in requests {
@@ -46,7 +51,7 @@ fn analysed(steps: usize, requests: impl Iterator<Item = Request>) -> Analysis {
     analyzer.finish().into_analysis(&run)
 }
 
-fn of_step(analysis: &Analysis, step: u16) -> Vec<&Finding> {
+pub(super) fn of_step(analysis: &Analysis, step: u16) -> Vec<&Finding> {
     analysis.findings.iter().filter(|f| f.step == StepId(step)).collect()
 }
 

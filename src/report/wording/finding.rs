@@ -91,6 +91,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::ConnectionsInUse => {
             "no span records this wait: whenever requests of this page wait before their first statement, as many others of it are beyond theirs; a lock of that page looks the same, and the pool's metrics would settle it"
         }
+        Doubt::OneByOne => {
+            "no span records this wait: requests of this page end one after the other, each as long after the one before as one takes alone, while the process serves others; a lock does that, or anything else of which there is one"
+        }
         Doubt::BusyMachine => {
             "this machine had no free core, which makes several times as much of all code; measure it where there is one"
         }
@@ -498,6 +501,7 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(
         take("before_statements_ms").map(|v| format!("{} right before statements", number::ms_unit(v))),
     );
+    words.extend(take("held_ms").map(|v| format!("{} for each in turn", number::ms_unit(v))));
     words.extend(take("waiting_ms").map(|v| format!("{} of waiting for the process", number::ms_unit(v))));
     let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));
     if let (Some(excess), Some(gap), share) = tail {
