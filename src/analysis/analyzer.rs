@@ -8,6 +8,7 @@ use super::groups::Urls;
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
 use super::plan::Plans;
+use super::reason;
 use super::result::{ByCategory, Category};
 use super::row::{
     Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT,
@@ -116,6 +117,8 @@ pub struct Analyzer {
     pub(super) composite: Vec<(u32, u32)>,
     /// Row, name and value of attributes of the makers' own, in the order of rows.
     pub(super) told: Vec<Told>,
+    /// Row and words of spans that say why they failed, in the order of rows.
+    said: Vec<(u32, u32)>,
     pub(super) seen: Seen,
     pub(super) period: Option<(Timestamp, Timestamp)>,
     pub(super) schedule_delay: Histogram,
@@ -154,6 +157,7 @@ impl Analyzer {
             queued: Vec::new(),
             composite: Vec::new(),
             told: Vec::new(),
+            said: Vec::new(),
             seen: Seen::default(),
             period: None,
             schedule_delay: Histogram::new(),
@@ -291,6 +295,10 @@ impl Analyzer {
         }
         if facts.composite > 1 {
             self.composite.push((self.rows.len() as u32, facts.composite));
+        }
+        if let Some(words) = reason::of_span(span) {
+            let words = self.names.text(&words);
+            self.said.push((self.rows.len() as u32, words));
         }
         let tells = facts.tells && self.tell(span);
         let failed = span.status == Status::Error;
@@ -453,6 +461,15 @@ impl Analyzer {
                 let step = &mut self.steps[usize::from(asked[index].step)];
                 let trace = self.slots[slot].trace_id;
                 sums.exchange(&blamer, index, &asked[index], trace, step, (&self.rows, &self.names));
+                if asked[index].failed && asked[index].weight > 0 && !self.said.is_empty() {
+                    let words = |number| &**self.names.str(number);
+                    let why = reason::of_exchange(&blamer.forest, index as u32, &self.said, words);
+                    if let Some((node, words)) = why {
+                        let who = self.names.who(blamer.forest.nodes[node as usize].owner).clone();
+                        let words = self.names.str(words).clone();
+                        step.failed_for((who, words), u64::from(asked[index].weight), trace);
+                    }
+                }
             }
             sums.end_trace(&blamer, &self.rows, &asked);
         }
@@ -504,7 +521,8 @@ impl SpanSink for Analyzer {
 
     fn span(&mut self, span: &Span<'_>, print: Option<u128>) {
         let kept = |a: &Analyzer| {
-            (a.rows.len(), a.queued.len() + a.told.len(), a.composite.len(), a.seen.sampled_unknown)
+            let beside = a.queued.len() + a.told.len() + a.said.len();
+            (a.rows.len(), beside, a.composite.len(), a.seen.sampled_unknown)
         };
         let before = kept(self);
         Analyzer::span(self, span);

@@ -22,6 +22,7 @@ mod pictures;
 mod plan;
 pub mod plans;
 mod presence;
+mod reason;
 pub mod result;
 mod row;
 pub mod runtime;

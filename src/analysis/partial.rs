@@ -12,7 +12,7 @@ use super::plan::{self, Imagined};
 use super::plans::DatabaseEvidence;
 use super::result::{
     Analysis, BandResult, ByCategory, Category, Contributor, ContributorResult, Exemplar, ExemplarRole, Gaps,
-    LoadResult, Note, Operation, ServiceResult, StepResult, Telemetry,
+    LoadResult, Note, Operation, Reason, ServiceResult, StepResult, Telemetry,
 };
 use super::runtime::RuntimeMetrics;
 use super::saturation::saturation;
@@ -21,7 +21,7 @@ use super::tally::{OpTally, Part, StepTally, wider};
 use super::timeline::Course;
 use super::tree::Repairs;
 use super::verdict;
-use crate::record::{GeneratorLimit, Nanos, Run, SpanKind, StepId, Timestamp};
+use crate::record::{GeneratorLimit, Nanos, Run, SpanKind, StepId, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -356,6 +356,21 @@ fn callee_of(way: &Contributor, services: &BTreeMap<Arc<str>, (u64, u64)>) -> Op
     services.keys().filter(leads_to).max_by_key(|name| name.len()).cloned()
 }
 
+/// Commonest first; of equally common ones the first by its words.
+fn reasons(all: BTreeMap<(Contributor, Arc<str>), (u64, TraceId)>) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = all
+        .into_iter()
+        .map(|((contributor, words), (exchanges, trace_id))| Reason {
+            contributor,
+            words,
+            exchanges,
+            trace_id,
+        })
+        .collect();
+    reasons.sort_by(|a, b| b.exchanges.cmp(&a.exchanges).then_with(|| a.words.cmp(&b.words)));
+    reasons
+}
+
 fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
     let exemplars = [ExemplarRole::Typical, ExemplarRole::Slow, ExemplarRole::Worst]
         .into_iter()
@@ -392,6 +407,7 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         statuses: tally.statuses,
         failures: tally.failures.into_iter().map(|(class, messages)| (class, commonest(messages))).collect(),
         checks: tally.checks,
+        reasons: reasons(tally.reasons),
         exemplars,
         shapes: Vec::new(),
         associations: Vec::new(),

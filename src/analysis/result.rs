@@ -282,6 +282,8 @@ pub struct StepResult {
     pub failures: BTreeMap<FailureClass, (u64, Arc<str>)>,
     /// Failed checks by name, with one example of what was seen.
     pub checks: BTreeMap<Arc<str>, (u64, Arc<str>)>,
+    /// Why its exchanges failed, in the words of the server's spans, commonest first.
+    pub reasons: Vec<Reason>,
     /// Typical, slow and worst exchange, where there are any.
     pub exemplars: Vec<Exemplar>,
     /// Shapes of its traces, commonest first.
@@ -290,6 +292,19 @@ pub struct StepResult {
     pub associations: Vec<Association>,
     /// What was said within its exchanges, where they carry more than a request and its answer.
     pub messages: Option<MessageResult>,
+}
+
+/// Why exchanges failed, in the words of a server's span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What the span is: the innermost that tells of this failure.
+    pub contributor: Contributor,
+    /// Type and message of its exception, else the message of its status, else its `error.type`; numbers and quoted texts are `?`.
+    pub words: Arc<str>,
+    /// Failed exchanges that it is told of, weighted as all that comes from spans.
+    pub exchanges: u64,
+    /// A trace of one of them.
+    pub trace_id: TraceId,
 }
 
 /// What was said within a step's exchanges: streams of gRPC, conversations, events.

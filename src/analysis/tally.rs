@@ -84,6 +84,7 @@ codec!(StepTally {
     groups,
     series,
     error_latency,
+    reasons,
     evidence,
     messages,
 });
@@ -167,6 +168,8 @@ pub(super) struct StepTally {
     pub series: BTreeMap<Contributor, Part>,
     /// Corrected latency of the exchanges that failed, or whose status did.
     pub error_latency: Histogram,
+    /// What server spans say of exchanges that failed, and whose: how many, and the first trace of them by its id.
+    pub reasons: BTreeMap<(Contributor, Arc<str>), (u64, TraceId)>,
     /// What requests show besides who owned their time.
     pub evidence: Evidence,
     /// What was said within exchanges that carry more than a request and its answer.
@@ -214,6 +217,13 @@ impl StepTally {
         }
     }
 
+    /// Counts why exchanges failed, in a server's words.
+    pub fn failed_for(&mut self, reason: (Contributor, Arc<str>), exchanges: u64, trace: TraceId) {
+        let (n, first) = self.reasons.entry(reason).or_insert((0, trace));
+        *n += exchanges;
+        *first = trace.min(*first);
+    }
+
     pub fn merge(&mut self, other: StepTally) {
         self.exchanges += other.exchanges;
         self.errors += other.errors;
@@ -250,6 +260,9 @@ impl StepTally {
             if seen < mine.1 {
                 mine.1 = seen;
             }
+        }
+        for (reason, (n, trace)) in other.reasons {
+            self.failed_for(reason, n, trace);
         }
         merge_parts(&mut self.parts, other.parts);
         merge_parts(&mut self.groups, other.groups);

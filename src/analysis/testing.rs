@@ -67,6 +67,8 @@ pub(super) struct Owned {
     pub end: u64,
     pub attributes: Vec<(&'static str, Value<'static>)>,
     pub failed: bool,
+    /// The message of its status.
+    pub message: &'static str,
     /// Name of the instrumentation that recorded it.
     pub scope: &'static str,
 }
@@ -94,6 +96,7 @@ impl Owned {
             end,
             attributes: Vec::new(),
             failed: false,
+            message: "",
             scope: "",
         }
     }
@@ -119,6 +122,7 @@ impl Owned {
             end: Timestamp(self.end),
             attributes: &attributes,
             status: if self.failed { Status::Error } else { Status::Unset },
+            status_message: self.message,
             ..blank(&resource, &scope)
         })
     }

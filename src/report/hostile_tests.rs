@@ -4,7 +4,7 @@ use super::ci::hostile_tests::hostile as every_hostile;
 use super::sample::{self, Sample};
 use super::{Style, headline, json, markdown, terminal};
 use crate::analysis::result::*;
-use crate::record::FailureClass;
+use crate::record::{FailureClass, TraceId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,6 +59,11 @@ fn poisoned(text: &str) -> Sample {
         }
         step.failures = BTreeMap::from([(FailureClass::Reset, (3, shared()))]);
         step.checks = BTreeMap::from([(shared(), (2, shared()))]);
+        let (service, name) = (shared(), shared());
+        let contributor =
+            Contributor { category: Category::Database, service, system: shared(), name, code: shared() };
+        step.reasons =
+            vec![Reason { contributor, words: shared(), exchanges: 2, trace_id: TraceId([9; 16]) }];
         step.errors = 3;
     }
     for operation in &mut sample.analysis.operations {

@@ -83,6 +83,7 @@ pub fn step(id: u16, n: u64, joined: u64, parts: &[Owned]) -> StepResult {
         statuses: BTreeMap::from([(200, n)]),
         failures: BTreeMap::new(),
         checks: BTreeMap::new(),
+        reasons: Vec::new(),
         exemplars: Vec::new(),
         shapes: Vec::new(),
         associations: Vec::new(),
@@ -482,6 +483,18 @@ pub fn failing() -> Sample {
         (Arc::from("status"), (4, Arc::from("503"))),
         (Arc::from("json $.price > 0"), (8, Arc::from("-1"))),
     ]);
+    failing.reasons = vec![Reason {
+        contributor: contributor(
+            Category::Database,
+            "shop",
+            "sqlite",
+            "UPDATE stock SET left = ? WHERE id = ?",
+            "",
+        ),
+        words: "sqlite3.OperationalError: database is locked".into(),
+        exchanges: 4,
+        trace_id: TraceId([0x4b; 16]),
+    }];
     let verdict =
         Verdict::Failing { step: StepId(0), class: Some(FailureClass::ConnectRefused), status: None };
     let mut analysis = analysis(vec![failing], Vec::new(), verdict);

@@ -545,3 +545,43 @@ fn work_after_the_answer_is_no_other_clock() {
     let total = |category| categories.get(category).0 / (100 * MS);
     assert_eq!((total(Category::Network), total(Category::App), total(Category::Database)), (60, 38, 2));
 }
+
+#[test]
+fn why_requests_failed_is_told_by_the_innermost_span() {
+    const LOCKED: &str = "OperationalError: database is locked";
+    let fails = |r: &mut Request| {
+        r.exchange.outcome = Outcome::Answered(500);
+        r.exchange.checks_failed.push(CheckFailure { check: "status".into(), seen: "500".into() });
+    };
+    let says = |r: &mut Request, span: u64, message: &'static str| {
+        let span = r.spans.iter_mut().find(|s| s.id == span).unwrap();
+        (span.failed, span.message) = (true, message);
+    };
+    let analysis = load(60, |n| {
+        let mut r = Request::new(n, 20.0);
+        let view = r.span(2, SpanKind::Internal, "shop", "view", (1.0, 19.0), vec![]);
+        let first = r.query(view, (2.0, 4.0), "SELECT a FROM t WHERE b = ?", 1);
+        let write = r.query(view, (5.0, 9.0), "UPDATE t SET a = ?", 2);
+        match n % 4 {
+            // Said by all that it passes; nothing in between does.
+            0 => {
+                fails(&mut r);
+                says(&mut r, 2, LOCKED);
+                says(&mut r, write, LOCKED);
+            }
+            // The statement's failure was dealt with.
+            1 => {
+                fails(&mut r);
+                says(&mut r, 2, "KeyError: 'stock'");
+                says(&mut r, first, LOCKED);
+            }
+            // So was this, and the request went well.
+            2 => says(&mut r, write, LOCKED),
+            _ => {}
+        }
+        r
+    });
+    let told: Vec<(&str, &str, u64)> =
+        analysis.steps[0].reasons.iter().map(|r| (&*r.contributor.name, &*r.words, r.exchanges)).collect();
+    assert_eq!(told, [("GET /", "KeyError: ?", 15), ("UPDATE t SET a = ?", LOCKED, 15)]);
+}

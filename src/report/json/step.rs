@@ -35,6 +35,8 @@ pub struct Step<'a> {
     statuses: BTreeMap<u16, u64>,
     failures: Vec<Failure<'a>>,
     checks: Vec<CheckJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server_errors: Vec<ServerErrorJson<'a>>,
     body_bytes: Bytes,
     exemplars: Vec<ExemplarJson>,
     shapes: Vec<ShapeJson<'a>>,
@@ -128,6 +130,18 @@ struct Failure<'a> {
     message: &'a str,
 }
 
+/// Reasons of failures that are listed at most, the commonest.
+const SERVER_ERRORS: usize = 50;
+
+#[derive(Serialize)]
+struct ServerErrorJson<'a> {
+    message: &'a str,
+    service: &'a str,
+    at: &'a str,
+    count: u64,
+    trace_id: String,
+}
+
 #[derive(Serialize)]
 struct CheckJson<'a> {
     name: &'a str,
@@ -189,6 +203,18 @@ impl<'a> Step<'a> {
             checks: checks::of(step, view)
                 .into_iter()
                 .map(|Check { name, passed, failed, seen }| CheckJson { name, passed, failed, seen })
+                .collect(),
+            server_errors: result
+                .reasons
+                .iter()
+                .take(SERVER_ERRORS)
+                .map(|reason| ServerErrorJson {
+                    message: &reason.words,
+                    service: &reason.contributor.service,
+                    at: &reason.contributor.name,
+                    count: reason.exchanges,
+                    trace_id: reason.trace_id.to_string(),
+                })
                 .collect(),
             body_bytes: Bytes { received: result.bytes_received, decoded: result.bytes_decoded },
             exemplars: step

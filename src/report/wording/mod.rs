@@ -211,6 +211,31 @@ pub fn failures(step: &StepView) -> Vec<Prose> {
     for (check, (n, seen)) in &step.result.checks {
         out.push(check_failed(check, *n, seen));
     }
+    out.extend(reasons(step));
+    out
+}
+
+/// Reasons that are told one by one.
+const REASONS: usize = 5;
+
+/// Why requests of a step failed, in the words of the server's spans.
+fn reasons(step: &StepView) -> Vec<Prose> {
+    let (told, more) = step.result.reasons.split_at(step.result.reasons.len().min(REASONS));
+    let mut out: Vec<Prose> = told
+        .iter()
+        .map(|reason| {
+            let who = &reason.contributor;
+            let text = Prose::new().own(format!("{} in ", number::count(reason.exchanges)));
+            let text = text.name(&who.service).own(" with ").foreign(&reason.words).own(", at ");
+            text.name(contributor_name(who))
+        })
+        .collect();
+    let more: u64 = more.iter().map(|reason| reason.exchanges).sum();
+    if more > 0 {
+        out.push(
+            Prose::new().own(format!("{} for other reasons in the server's words", number::count(more))),
+        );
+    }
     out
 }
 

@@ -260,3 +260,15 @@ fn what_was_said_is_told_where_it_is_more_than_an_answer() {
 fn report_step<'a>(view: &'a View<'a>, index: u16) -> &'a crate::report::view::StepView<'a> {
     view.steps.iter().find(|s| s.result.step == crate::record::StepId(index)).unwrap()
 }
+
+#[test]
+fn a_failing_step_is_told_with_the_servers_reason() {
+    let mut sample = sample::failing();
+    sample.analysis.verdict = Verdict::Failing { step: StepId(0), class: None, status: Some(503) };
+    let others = headline(&sample.report());
+    assert!(others.ends_with("look in the server's log, and at this step's traces"), "{others}");
+    sample.analysis.steps[0].errors = 8;
+    let most = headline(&sample.report());
+    let want = "mostly with HTTP status 503: sqlite3.OperationalError: database is locked, at UPDATE stock";
+    assert!(most.contains(want) && most.ends_with(" in shop"), "{most}");
+}

@@ -253,7 +253,20 @@ fn failing(view: &View, id: StepId, class: Option<FailureClass>, status: Option<
             failure_way_out(out, class, &view.run().target)
         }
         (None, Some(status)) => {
-            out.own(format!(", mostly with {}; ", status_words(status))).own(status_way_out(status))
+            let out = out.own(format!(", mostly with {}", status_words(status)));
+            // Where most say why, nobody has to look for it.
+            let step = view.step(id).map(|step| step.result);
+            let reason = step.and_then(|r| r.reasons.first().filter(|why| 2 * why.exchanges >= r.errors));
+            match reason {
+                Some(why) => out
+                    .own(": ")
+                    .foreign(&why.words)
+                    .own(", at ")
+                    .name(contributor_name(&why.contributor))
+                    .own(" in ")
+                    .name(&why.contributor.service),
+                None => out.own("; ").own(status_way_out(status)),
+            }
         }
         (None, None) => out.own("; see what the checks of the scenario expect"),
     }
