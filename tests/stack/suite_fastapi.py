@@ -42,9 +42,9 @@ def truth(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, database: str):
+def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, database: str, name: str = ""):
     """One application process, one partner, one `hotspan run`; gives the report and the truth."""
-    folder = suite.folder / protocol.replace("/", "-")
+    folder = suite.folder / (name or protocol.replace("/", "-"))
     folder.mkdir()
     app_port, partner_port, grpc_port, http_port = free_ports(4)
     partner = suite.start(f"partner-{folder.name}", [sys.executable, APP / "partner.py", partner_port, similar_ms, 40])
@@ -160,6 +160,21 @@ def slow_partner(suite: Suite, database: str) -> None:
     check_headline(suite, "http/protobuf", report, "recommendations", "external")
 
 
+def broken_page(suite: Suite, database: str) -> None:
+    report, _ = run_one(suite, "grpc", "broken.yaml", 100, database, name="broken")
+    step = step_named(report, "reservations")
+    errors = step.get("server_errors", [])
+    suite.check(
+        "broken: every failure is told with the database's words, at the statement",
+        len(errors) == 1
+        and errors[0]["count"] == step["errors"] > 10
+        and 'UndefinedColumn: column "reserved_until" does not exist' in errors[0]["message"]
+        and errors[0]["at"] == "SELECT reserved_until FROM book WHERE id = ?",
+        f"{step['errors']} {errors}",
+    )
+    check_headline(suite, "broken", report, "reservations fails", "UndefinedColumn", "FROM book")
+
+
 def main() -> int:
     with Suite("fastapi") as suite:
         database = start_postgresql(suite, APP / "schema.sql")
@@ -167,6 +182,8 @@ def main() -> int:
             slow_database(suite, database)
         with suite.case("slow partner, OTLP/HTTP"):
             slow_partner(suite, database)
+        with suite.case("a page that fails"):
+            broken_page(suite, database)
     return suite.finish()
 
 
