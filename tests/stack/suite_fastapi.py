@@ -47,7 +47,7 @@ def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, databas
     folder = suite.folder / (name or protocol.replace("/", "-"))
     folder.mkdir()
     app_port, partner_port, grpc_port, http_port = free_ports(4)
-    partner = suite.start(f"partner-{folder.name}", [sys.executable, APP / "partner.py", partner_port, similar_ms, 40])
+    partner = suite.start(f"partner-{folder.name}", [sys.executable, APP / "partner.py", partner_port, similar_ms, min(40, similar_ms)])
     programs = Path(sys.executable).parent
     app = suite.start(
         f"app-{folder.name}",
@@ -133,7 +133,8 @@ def check_headline(suite: Suite, protocol: str, report: dict, *words: str) -> No
 
 
 def slow_database(suite: Suite, database: str) -> None:
-    report, timers = run_one(suite, "grpc", "slow_database.yaml", 100, database)
+    # The database is what is slow, also where a quick machine has it: the partner is quicker than any.
+    report, timers = run_one(suite, "grpc", "slow_database.yaml", 20, database)
     check_blame(suite, "grpc", report, timers)
     check_top(suite, "grpc", report, "books", "database", "review")
     check_top(suite, "grpc", report, "orders", "database", "orders")
