@@ -81,7 +81,7 @@ class Pages {
     @GetMapping("/books")
     @Transactional(readOnly = true)
     public List<Map<String, String>> books(@RequestParam int page) {
-        return books.page(PageRequest.of(page % 18, 100)).stream()
+        return books.page(PageRequest.of(page % 6, 300)).stream()
                 .map(book -> Map.of("title", book.title, "author", book.author.getName()))
                 .toList();
     }
