@@ -72,9 +72,12 @@ pub(super) fn of_exchange<'n>(
 
 /// Whether two spans tell of one failure: the message of one is part of what the other says.
 fn says_the_same(outer: &str, inner: &str) -> bool {
-    let message = |words: &str| words.split_once(": ").map_or(words, |(_, message)| message).to_owned();
-    let (of_outer, of_inner) = (message(outer), message(inner));
-    outer.contains(&of_inner) || inner.contains(&of_outer)
+    outer.contains(message_of(inner)) || inner.contains(message_of(outer))
+}
+
+/// A reason without its type.
+fn message_of(words: &str) -> &str {
+    words.split_once(": ").map_or(words, |(_, message)| message)
 }
 
 fn text<'a>(attributes: &[Attribute<'a>], key: &str) -> &'a str {

@@ -42,7 +42,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
                 // Statements are judged by what is left when waiting is taken out; calls to other services hold such waits.
                 let waited = if pattern == Pattern::ManyQueries { view.waited } else { 0 };
                 let many = view.pattern_beside(claim(kind), (who, part), REQUESTS, (share, mean), waited);
-                // Some statements are needed: what the others take is what there is to gain.
+                // Some calls are needed: what the others take is what there is to gain.
                 let gain = |f: &Found| f.finding.impact.mean.0.saturating_mul(view.tally.exchanges);
                 found.extend(many.map(|f| Found { lost: f.lost.min(gain(&f)), ..f }));
             }

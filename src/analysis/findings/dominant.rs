@@ -100,9 +100,12 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
             ("tail_share", tail.share()),
         ]);
     }
-    let floor = if outlier.is_some() { OUTLIER } else { mean_min };
     let is_more_code = more_code.is_some();
-    let floor = if is_more_code { view.limit(Limit::CodeMeanMs) } else { floor };
+    let floor = match (is_more_code, outlier.is_some()) {
+        (true, _) => view.limit(Limit::CodeMeanMs),
+        (_, true) => OUTLIER,
+        _ => mean_min,
+    };
     if let Some(outlier) = outlier {
         evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
     }

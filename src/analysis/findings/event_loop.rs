@@ -25,7 +25,7 @@ pub(super) const EDGE: u64 = Nanos::from_millis(1).0;
 const CAME: usize = 5;
 /// Stretches that are kept of each kind and instance, and requests of each instance.
 const STRETCHES: usize = 200;
-pub(super) const REQUESTS: usize = 2_000;
+const REQUESTS: usize = 2_000;
 
 /// Long pieces of one kind of work in one process: a sample chosen by content.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +110,11 @@ impl Stretches {
 }
 
 impl Requests {
+    /// The share of all requests that the sample has.
+    pub fn kept(&self) -> f64 {
+        if self.sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / self.number.max(1) as f64 }
+    }
+
     pub fn add(&mut self, sent: u64, begun: u64, ended: u64) {
         self.number += 1;
         self.sample.keep((mixed(begun, ended), sent, begun, ended), REQUESTS);

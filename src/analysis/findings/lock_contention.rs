@@ -9,7 +9,7 @@
 //! others are not taken in.
 
 use super::duplicate_query::writes;
-use super::event_loop::{EDGE, REQUESTS, Requests};
+use super::event_loop::{EDGE, Requests};
 use super::{Claim, Limit, View, same_work};
 use crate::analysis::result::{Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
@@ -108,7 +108,7 @@ const SERVED: f64 = 0.5;
 impl Turns {
     fn of(requests: &Requests) -> Option<Turns> {
         let sample = &requests.sample;
-        let kept = kept(requests);
+        let kept = requests.kept();
         let mut ends: Vec<u64> = sample.iter().map(|r| r.3).collect();
         ends.sort_unstable();
         let mut gaps: Vec<u64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -155,11 +155,6 @@ impl Turns {
         }
         expected >= OTHERS && seen as f64 >= SERVED * expected
     }
-}
-
-/// The share of a process's requests that its sample has.
-fn kept(requests: &Requests) -> f64 {
-    if requests.sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! requests have and typical ones have not is waiting, too.
 
 use super::dominant::queue_kind;
-use super::event_loop::{REQUESTS, Requests};
+use super::event_loop::Requests;
 use super::{Claim, Limit, MIN_REQUESTS, View, mean_ms};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
@@ -113,9 +113,7 @@ impl Ahead {
             counts.add(count);
             both += wait * count;
         }
-        let kept =
-            if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
-        Ahead { correlation: correlation(&waits, &counts, both, kept) }
+        Ahead { correlation: correlation(&waits, &counts, both, requests.kept()) }
     }
 
     fn is_no_reason(&self) -> bool {
@@ -140,28 +138,26 @@ fn correlation(waits: &Sum, counts: &Sum, both: f64, kept: f64) -> f64 {
 /// waited for a worker.
 fn waits_for_workers(view: &View<'_>, way: &Contributor) -> Option<f64> {
     let of = view.requests.iter().filter(|((service, _), _)| **service == *callee(way));
-    let (mut waited, mut followed, mut by_chance) = (0, 0.0, 0.0);
-    for (_, requests) in of {
-        let (n, seen, chance) = taken_in_as_others_end(requests, 0);
-        (waited, followed, by_chance) = (waited + n, followed + seen, by_chance + chance);
-    }
-    (waited >= WAITING && shown(waited, followed, by_chance)).then(|| (followed / waited as f64).min(1.0))
-}
-
-/// Whether so many that were taken in as others end show that they waited for those.
-fn shown(waited: usize, followed: f64, by_chance: f64) -> bool {
-    followed >= AS_OTHERS_END * waited as f64 && followed >= OVER_CHANCE * by_chance
+    share_as_others_end(of.map(|(_, requests)| requests), 0)
 }
 
 /// Whether what requests of several processes wait for is given to them as others end, or a little before: what is given back is
 /// given on before its request is answered.
 pub(super) fn is_given_on<'a>(processes: impl Iterator<Item = &'a Requests>) -> bool {
+    share_as_others_end(processes, AT_ONCE).is_some()
+}
+
+/// Which share of the requests of several processes that waited were taken in as others ended, or so much before, if that shows
+/// that they waited for those.
+fn share_as_others_end<'a>(processes: impl Iterator<Item = &'a Requests>, before: u64) -> Option<f64> {
     let (mut waited, mut followed, mut by_chance) = (0, 0.0, 0.0);
     for requests in processes {
-        let (n, seen, chance) = taken_in_as_others_end(requests, AT_ONCE);
+        let (n, seen, chance) = taken_in_as_others_end(requests, before);
         (waited, followed, by_chance) = (waited + n, followed + seen, by_chance + chance);
     }
-    waited >= WAITING && shown(waited, followed, by_chance)
+    let shown =
+        waited >= WAITING && followed >= AS_OTHERS_END * waited as f64 && followed >= OVER_CHANCE * by_chance;
+    shown.then(|| (followed / waited as f64).min(1.0))
 }
 
 /// How many requests each process of a service serves while others wait for it, if that is the same each time.
@@ -228,8 +224,7 @@ impl Inside {
             waits.add((begins - from) as f64);
         }
         // Of a sample each is there by chance, which spreads what is always as many.
-        let kept =
-            if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
+        let kept = requests.kept();
         numbers.sort_unstable();
         let most = numbers.get(numbers.len() * 95 / 100).copied().unwrap_or(0) as f64;
         let spread = (counts.variance() / counts.mean().max(f64::MIN_POSITIVE) - (1.0 - kept)) / kept;
@@ -311,7 +306,7 @@ fn taken_in_as_others_end(requests: &Requests, later: u64) -> (usize, f64, f64) 
     let (first, last) = (sample.iter().map(|r| r.2).min().unwrap_or(0), ends.last().copied().unwrap_or(0));
     let rate = ends.len() as f64 / last.saturating_sub(first).max(1) as f64;
     // Of a sample, the one that ended is kept as rarely as all.
-    let kept = if sample.len() < REQUESTS { 1.0 } else { REQUESTS as f64 / requests.number.max(1) as f64 };
+    let kept = requests.kept();
     let (mut waited, mut followed) = (0, 0.0);
     for (_, sent, begun, ended) in sample.iter().filter(|r| r.2.saturating_sub(r.1) >= WAITED) {
         waited += 1;
