@@ -105,7 +105,7 @@ impl Fault {
                 "No page is read from the cache: the start page computes its bestsellers from all order lines."
             }
             Fault::ColdStart => {
-                "The shop recycles its workers every few requests: the next request loads the catalogue again and others wait for it."
+                "The shop recycles its workers every few requests: the next request waits for the new process and loads the catalogue again, and others wait for it."
             }
             Fault::LargePayload => {
                 "The product list lost its page limit and sends the whole catalogue, several megabytes."

@@ -75,13 +75,16 @@ def judge(result: dict) -> str:
 
 
 def wanted(args) -> list:
-    only = args.only.split(",") if args.only else list(KINDS)
-    loads = [int(users) for users in args.loads.split(",")]
-    rows = [((), users) for users in loads]
-    rows += [((fault,), users) for fault in only for users in loads]
+    only = args.only.split(",") if args.only else ["none", *KINDS]
+    unknown = set(only) - {"none", *KINDS}
+    if unknown:
+        raise SystemExit(f"--only: there is no fault {', '.join(sorted(unknown))}; there are {', '.join(KINDS)} and none")
+    faults = [fault for fault in only if fault != "none"]
+    rows = [()] if "none" in only else []
+    rows += [(fault,) for fault in faults]
     if args.pairs:
-        rows += [(pair, loads[len(loads) // 2]) for pair in itertools.combinations(only, 2)]
-    return rows
+        rows += itertools.combinations(faults, 2)
+    return [(row, int(users)) for row in rows for users in args.loads.split(",")]
 
 
 def table(results: list, args) -> str:
@@ -115,9 +118,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="Markdown file to write; without it the table is printed")
     parser.add_argument("--kept", type=Path, default=Path("target/detection.jsonl"), help="results that were made already")
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--loads", default="5,20,60", help="virtual users, separated by commas")
+    parser.add_argument("--loads", default="10,20,40", help="virtual users, separated by commas")
     parser.add_argument("--only", default="", help="faults, separated by commas")
-    parser.add_argument("--pairs", action="store_true", help="every pair of faults too, at the middle load")
+    parser.add_argument("--pairs", action="store_true", help="every pair of faults too")
     args = parser.parse_args()
     binary = os.environ.get("HOTSPAN_BIN", "target/release/hotspan")
     made = [json.loads(line) for line in args.kept.read_text().splitlines()] if args.kept.exists() else []

@@ -1,12 +1,14 @@
 //! The catalogue in memory: every product, what is related to it, and an index of trigrams for "did you mean".
 //!
 //! Loading it reads the whole product table and costs tens of milliseconds of processor time; a worker does it once. The
-//! cold_start fault makes it forget.
+//! cold_start fault recycles the worker, so that its process has to start anew as well.
 
 use super::super::database::{DatabaseError, Pool, Row, Statement};
 use super::super::timing::Clock;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tracing::{Instrument, info_span};
 
 const ALL_PRODUCTS: Statement = Statement::new(
@@ -18,6 +20,8 @@ const ALL_PRODUCTS: Statement = Statement::new(
 
 /// Products shown beside a product.
 const RELATED: usize = 59;
+/// What a recycled worker's process takes until it runs code of its own, on any machine.
+const PROCESS_START: Duration = Duration::from_millis(50);
 
 /// One product.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -139,11 +143,14 @@ fn trigrams_of(word: &str) -> impl Iterator<Item = [u8; 3]> + '_ {
 #[derive(Debug, Default)]
 pub(super) struct CatalogueCell {
     current: RwLock<Option<Arc<Catalogue>>>,
+    recycled: AtomicBool,
     loading: tokio::sync::Mutex<()>,
 }
 
 impl CatalogueCell {
-    pub(super) fn forget(&self) {
+    /// What a worker that is replaced by another knew is gone.
+    pub(super) fn recycle(&self) {
+        self.recycled.store(true, Ordering::Relaxed);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -169,6 +176,9 @@ impl CatalogueCell {
         let _loading = self.loading.lock().await;
         if let Some(catalogue) = self.loaded() {
             return Ok(catalogue);
+        }
+        if self.recycled.swap(false, Ordering::Relaxed) {
+            tokio::time::sleep(PROCESS_START).await;
         }
         let rows = pool.acquire(clock).await?.query(clock, &ALL_PRODUCTS, &[]).await?;
         let built = tokio::task::spawn_blocking(move || Catalogue::build(&rows)).await;

@@ -129,7 +129,7 @@ fn router(shop: &Shop) -> Router {
 async fn enter(State(shop): State<Shop>, request: Request, next: Next) -> Response {
     let served = shop.requests.fetch_add(1, Ordering::Relaxed);
     if served % REQUESTS_PER_WORKER == 0 && shop.faults.is_on(Fault::ColdStart) {
-        shop.catalogue.forget();
+        shop.catalogue.recycle();
     }
     traced(request, next).await
 }
