@@ -23,7 +23,7 @@ const SLOW_CHARGE: Duration = Duration::from_millis(400);
 const SCREENED_CHARGE: Duration = Duration::from_millis(320);
 const SETTLEMENTS: Duration = Duration::from_millis(80);
 /// Charges a second under the rate_limited_external fault, and how many may come at once.
-const CHARGES_PER_SECOND: f64 = 2.5;
+const CHARGES_PER_SECOND: f64 = 2.0;
 const BURST: f64 = 1.0;
 
 #[derive(Clone)]

@@ -2,9 +2,9 @@
 
 use super::peers::Outlier;
 use super::{
-    CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, app_cpu, cold_start, crowded,
-    event_loop, lock_contention, mean_ms, missing_index, queueing, same_work, share, uncached, uncompressed,
-    unseen_wait,
+    CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, WORTH_A_WORD, app_cpu,
+    cold_start, crowded, event_loop, lock_contention, mean_ms, missing_index, queueing, same_work, share,
+    uncached, uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -44,7 +44,8 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if streamed && bytes < SMALL_ANSWER {
         return None;
     }
-    let (n, latency) = view.basis(who);
+    let (n, all) = view.basis(who);
+    let latency = all.saturating_sub(view.told);
     let owned = share(part.total, latency);
     let mean = mean_ms(part.total, n);
     let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
@@ -75,8 +76,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
         .flatten();
     let more_code = more_code(view, (who, part), (owned_then, mean));
+    // Here it may be carried within a machine; to those who wait for it, over far slower lines.
     let heavy = kind == FindingKind::LargePayload
-        && owned >= share_min
+        && owned >= WORTH_A_WORD
         && mean >= view.limit(Limit::LargeMeanMs)
         && bytes >= view.limit(Limit::LargeBytes)
         && recurs(view, &part.longish);
@@ -92,7 +94,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
     };
-    let mut evidence = BTreeMap::from([("share", owned), ("mean_ms", mean)]);
+    let mut evidence = BTreeMap::from([("share", share(part.total, all)), ("mean_ms", mean)]);
     if let Some(tail) = &tail {
         evidence.extend([
             ("tail_excess_ms", tail.excess_ms),

@@ -1,7 +1,7 @@
 //! Two findings about the same time are one, under the deeper cause.
 
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{Found, View, same_work, share, unseen_wait};
+use super::{DOMINANT_MEAN, Found, View, same_work, share, unseen_wait};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
 use std::collections::BTreeSet;
@@ -132,15 +132,25 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::EventLoopBlocked | K::AppCpu | K::StaticByApp, K::Queueing | K::SlowNetwork) => {
             e.contributor.category == Category::Network && leads_to(&e.contributor, &c.contributor.service)
         }
-        // A refused call and the wait to make it again: whichever takes more.
+        // A refused call and the wait to make it again: whichever takes more, but not where a call alone takes too long.
         (K::RateLimited, K::SlowExternal) => {
-            retries(c.contributor.name.as_ref(), e) && cause.lost >= effect.lost
+            retries(c.contributor.name.as_ref(), e) && cause.lost >= effect.lost && !is_slow_alone(e, c)
         }
         (K::SlowExternal, K::RateLimited) => {
             retries(e.contributor.name.as_ref(), c) && cause.lost > effect.lost
         }
         _ => false,
     }
+}
+
+/// How long one call must take, of the wait to make it again, to be worth a word beside it.
+const OF_THE_WAIT: f64 = 0.1;
+
+/// Whether a request's calls would take too long if there were only one.
+fn is_slow_alone(calls: &Finding, wait: &Finding) -> bool {
+    let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
+    let one = number(calls, "mean_ms") / number(calls, "calls_per_exchange").max(1.0);
+    one >= DOMINANT_MEAN.as_millis_f64() && one >= OF_THE_WAIT * number(wait, "mean_ms")
 }
 
 /// How many times as long the slowest twentieth of calls must take as the quickest tenth to come back one after the other.

@@ -62,6 +62,8 @@ const MIN_REQUESTS: u64 = 5;
 const FEW_REQUESTS: u64 = 30;
 /// From this share on, and with the dominant floor, a finding is critical.
 const CRITICAL_SHARE: f64 = 0.5;
+/// What takes a smaller share of a step than this is not worth a word beside what takes the rest.
+const WORTH_A_WORD: f64 = 0.05;
 /// More findings than this nobody reads.
 const LISTED: usize = 20;
 
@@ -148,6 +150,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             crowds: &crowds,
             waited: 0,
             queued: 0,
+            told: 0,
             known,
         })
         .map(|view| View { queued: queueing::named_waits(&view), ..view })
@@ -157,20 +160,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         })
         .collect();
     for view in &views {
-        let mut found = series::find(view);
-        found.extend(dominant::find(view));
-        for detector in [
-            duplicate_query::find,
-            chatty::find,
-            sequential_calls::find,
-            retries::find,
-            uncached::misses,
-            cold_start::functions,
-            error_path::find,
-            slow_instance::find,
-        ] {
-            found.extend(detector(view));
-        }
+        let mut found = of_step_and_behind_waits(view);
         // Before they are put under each other: what is not wanted explains nothing away.
         found.retain(|f| known.limits.wants(f.finding.kind));
         all.extend(merge::under_deeper_causes(found));
@@ -184,7 +174,48 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     all
 }
 
+/// What is found in a step, and what its waits hide: behind long waits for others, what each request does itself has a small
+/// share of the latency.
+fn of_step_and_behind_waits(view: &View<'_>) -> Vec<Found> {
+    let mut found = of_step(view);
+    let waits = queueing::told_waits(view, &found);
+    if waits == 0 {
+        return found;
+    }
+    // Whoever holds a lock makes all others wait for what he does meanwhile.
+    let locks = found.iter().any(|f| f.finding.kind == FindingKind::LockContention);
+    let least = if locks { 0.0 } else { WORTH_A_WORD };
+    let mut more = of_step(&View { told: waits, ..*view });
+    more.retain(|f| {
+        let who = &f.finding.contributor;
+        !found.iter().any(|g| same_work(&g.finding.contributor, who))
+            && f.finding.evidence.get("share").is_some_and(|share| *share >= least)
+    });
+    found.extend(more);
+    found
+}
+
+/// What all detectors find in a step.
+fn of_step(view: &View<'_>) -> Vec<Found> {
+    let mut found = series::find(view);
+    found.extend(dominant::find(view));
+    for detector in [
+        duplicate_query::find,
+        chatty::find,
+        sequential_calls::find,
+        retries::find,
+        uncached::misses,
+        cold_start::functions,
+        error_path::find,
+        slow_instance::find,
+    ] {
+        found.extend(detector(view));
+    }
+    found
+}
+
 /// One step, as the detectors see it.
+#[derive(Clone, Copy)]
 struct View<'a> {
     pub step: StepId,
     pub tally: &'a StepTally,
@@ -205,6 +236,8 @@ struct View<'a> {
     pub waited: u64,
     /// What of it spans name.
     pub queued: u64,
+    /// How much of the latency is waiting that findings tell of already: what it hides is judged by the rest.
+    pub told: u64,
     pub known: &'a Known<'a>,
 }
 
@@ -276,7 +309,7 @@ impl View<'_> {
     ) -> Option<Found> {
         let (n, latency) = self.basis(who);
         let mean = mean_ms(part.total, n);
-        let owned = share(part.total, latency.saturating_sub(waited).max(part.total));
+        let owned = share(part.total, latency.saturating_sub(waited + self.told).max(part.total));
         let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
         if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
             return None;

@@ -8,7 +8,7 @@
 
 use super::dominant::queue_kind;
 use super::event_loop::Requests;
-use super::{Claim, Limit, MIN_REQUESTS, View, mean_ms};
+use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, same_work};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
@@ -286,6 +286,16 @@ pub(super) fn named_waits(view: &View<'_>) -> u64 {
     };
     let long = |who: &Contributor, part: &Part| mean_ms(part.total, view.basis(who).0) >= WAITED_MEAN_MS;
     let parts = view.tally.parts.iter().filter(|(who, part)| waits(who) && long(who, part));
+    parts.map(|(_, part)| part.total).sum()
+}
+
+/// How much of a step's latency is waiting that findings tell of: for a lock, for a start, until a call is made again.
+pub(super) fn told_waits(view: &View<'_>, found: &[Found]) -> u64 {
+    use FindingKind::{ColdStart, LockContention, RateLimited};
+    let told = found.iter().map(|f| &f.finding);
+    let waits = told.filter(|f| matches!(f.kind, ColdStart | LockContention | RateLimited));
+    let who: Vec<&Contributor> = waits.map(|f| &f.contributor).collect();
+    let parts = view.tally.parts.iter().filter(|(c, _)| who.iter().any(|w| same_work(c, w)));
     parts.map(|(_, part)| part.total).sum()
 }
 

@@ -72,7 +72,7 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     let (n, latency) = view.basis(who);
     let total: u64 = members.iter().map(|m| m.1.total).sum();
     // Where all wait for each other, who makes them wait has little of the latency.
-    let latency = latency.saturating_sub(view.waited_beside(who)).max(total);
+    let latency = latency.saturating_sub(view.waited_beside(who) + view.told).max(total);
     let owned = share(total, latency);
     let mean = mean_ms(total, n);
     let of = |part: &Part| part.calls as f64 / part.exchanges.max(1) as f64;

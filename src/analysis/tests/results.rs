@@ -289,6 +289,20 @@ fn the_clients_side_has_problems_too() {
     only(&texts(4, 80 * MS), FindingKind::LargePayload, "answer body");
     // Read in no time: compressing them would cost more.
     healthy(&texts(10, 2 * MS));
+    // A large answer is one beside whatever else is slow, as far as carrying it is a part of the latency.
+    let beside_a_statement = |last_byte: u64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, (100 * MS + last_byte) as f64 / 1e6);
+            r.exchange.phases.first_byte = Some(Timestamp(r.base + 100 * MS));
+            r.query(2, (1.0, 95.0), "SELECT 1", 1);
+            r.spans[0].end = r.base + 99 * MS;
+            r.exchange.bytes_received = 5_000_000;
+            r
+        })
+    };
+    let both = [FindingKind::SlowQuery, FindingKind::LargePayload];
+    assert_eq!(kinds(&beside_a_statement(10 * MS)).iter().map(|f| f.0).collect::<Vec<_>>(), both);
+    only(&beside_a_statement(4 * MS), FindingKind::SlowQuery, "SELECT ?");
     let held_back = load(60, |n| {
         let mut r = Request::new(n, 100.0);
         r.exchange.phases.first_byte = Some(Timestamp(r.base + 20 * MS));

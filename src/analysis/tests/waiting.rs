@@ -1,6 +1,6 @@
 //! Who waits for whom: waits that no span records, and pages that are slow because others hold what they need.
 
-use super::results::{MS, Request, kinds};
+use super::results::{MS, Request, kinds, only};
 use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K, Note};
 use crate::analysis::testing::run;
 use crate::analysis::{Analyzer, Partition};
@@ -267,4 +267,36 @@ fn many_statements_rank_by_what_their_number_costs() {
     assert_eq!(kinds, [K::SlowQuery, K::ManyQueries]);
     let gain: Vec<u64> = analysis.findings.iter().map(|f| f.impact.mean.0 / MS).collect();
     assert!(gain[0] > gain[1], "{gain:?}");
+}
+
+#[test]
+fn what_waits_hide_is_told_too() {
+    // Nine in ten wait for a start; each asks a statement that is most of what is left.
+    let behind_a_start = |statement: f64| {
+        load(100, 1, move |n| {
+            let waits = if n % 10 == 0 { 0.0 } else { 220.0 };
+            let mut r = Request::new(n, waits + statement + 6.0);
+            if waits > 0.0 {
+                r.span(2, SpanKind::Internal, "shop", "load catalogue", (1.0, 1.0 + waits), Vec::new());
+            }
+            r.query(2, (waits + 2.0, waits + 2.0 + statement), "SELECT a FROM t WHERE b = 7", 1);
+            r
+        })
+    };
+    let found = kinds(&behind_a_start(60.0));
+    assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::ColdStart, K::SlowQuery], "{found:?}");
+    // Less than is told anywhere.
+    only(&behind_a_start(20.0), K::ColdStart, "load catalogue");
+    // A peer that limits and is slow as well, and one whose calls are nothing beside the wait.
+    let limited = |takes: f64| {
+        load(60, 1, move |n| {
+            let mut r = Request::new(n, 1_060.0 + takes);
+            r.call((1.0, 11.0), 429, 0);
+            r.call((1_011.0, 1_011.0 + takes), 201, 1);
+            r
+        })
+    };
+    let found = kinds(&limited(400.0));
+    assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::RateLimited, K::SlowExternal], "{found:?}");
+    only(&limited(60.0), K::RateLimited, "retry wait: POST pay.example/charge");
 }
