@@ -35,7 +35,12 @@ pub(super) struct Slot {
     exchanges: u32,
     /// By which its recording was decided; what it keeps is weighed.
     threshold: Threshold,
+    /// The first and the last stretch of the run folder with a span of it.
+    lies: (u32, u32),
 }
+
+/// The stretches of a trace of which no span has come.
+const NOWHERE: (u32, u32) = (u32::MAX, 0);
 
 /// Facts about spans that are counted as they come.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +135,8 @@ pub struct Analyzer {
     seen_before: Memory,
     /// The trace looked for last and its slot: spans of a trace often come together.
     last: Option<(TraceId, Option<u32>)>,
+    /// Where the spans lie that come now.
+    stretch: u32,
     /// Traces looked for a short while ago, by their last bits; made with the first span of a large share.
     recent: Vec<(TraceId, Option<u32>)>,
 }
@@ -166,6 +173,7 @@ impl Analyzer {
             remembered: Memory::of(REMEMBERED),
             seen_before: Memory::of(SEEN),
             last: None,
+            stretch: 0,
             recent: Vec::new(),
         }
     }
@@ -211,6 +219,7 @@ impl Analyzer {
                 only: 0,
                 exchanges: 0,
                 threshold: exchange.threshold,
+                lies: NOWHERE,
             });
         }
         let at = &mut self.slots[slot as usize];
@@ -223,6 +232,12 @@ impl Analyzer {
     /// are not counted as foreign.
     pub fn wants(&self, trace: &TraceId) -> bool {
         self.partition.holds(trace) && self.slot_of.contains_key(trace)
+    }
+
+    /// For each trace of the share that spans have come of, the first and the last stretch of the run folder that they were in
+    /// ([`SpanSink::stretch`]).
+    pub fn places(&self) -> impl Iterator<Item = (TraceId, (u32, u32))> + '_ {
+        self.slots.iter().filter(|slot| slot.lies != NOWHERE).map(|slot| (slot.trace_id, slot.lies))
     }
 
     /// Takes in a server span.
@@ -260,7 +275,14 @@ impl Analyzer {
         self.seen.spans += 1;
         let found = match self.last {
             Some((last, found)) if last == trace_id => found,
-            _ => self.find(trace_id),
+            _ => {
+                let found = self.find(trace_id);
+                if let Some(trace) = found {
+                    let (first, last) = &mut self.slots[trace as usize].lies;
+                    (*first, *last) = ((*first).min(self.stretch), (*last).max(self.stretch));
+                }
+                found
+            }
         };
         self.last = Some((trace_id, found));
         let Some(trace) = found else {
@@ -487,6 +509,14 @@ impl SpanSink for Analyzer {
 
     fn partition(&self) -> Partition {
         self.partition
+    }
+
+    fn stretch(&mut self, number: u32) {
+        if number != self.stretch {
+            // So that the next span of the same trace is seen to lie here too.
+            self.last = None;
+            self.stretch = number;
+        }
     }
 
     fn wants(&mut self, trace: &TraceId) -> bool {

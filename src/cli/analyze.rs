@@ -2,7 +2,7 @@
 //! gives the same report.
 
 use super::args::{AnalyzeArgs, FindingArgs, PrintArgs, SearchArgs};
-use super::closer;
+use super::closer::{self, Places};
 use super::database;
 use super::exit::{self, Exit, say};
 use super::fetch::{self, Fetcher};
@@ -60,6 +60,8 @@ pub struct Analyzed {
     /// The file that limits came from beside the scenario.
     file: Option<String>,
     outputs: OutputFiles,
+    /// Where spans lie, where the folder was read just now.
+    places: Option<Places>,
     /// Whether the requests that findings name were read.
     looked: bool,
 }
@@ -318,8 +320,9 @@ pub fn analyze_folder(dir: &Path, means: &Means) -> anyhow::Result<Analyzed> {
 /// Analyses what a reader gives, as the run that it is known to be.
 fn analyze_as(reader: &RunReader, run: Run, means: &Means) -> anyhow::Result<Analyzed> {
     let whole = PartOf { index: 0, of: 1 };
-    let (partial, torn) = analyze_part(reader, &run, whole, means)?;
-    Analyzed::of_partial(reader, run, partial, torn, means)
+    let Part { partial, torn, places } = analyze_part(reader, &run, whole, means)?;
+    let analyzed = Analyzed::of_partial(reader, run, partial, torn, means)?;
+    Ok(Analyzed { places: Some(places), ..analyzed })
 }
 
 impl Analyzed {
@@ -350,7 +353,8 @@ impl Analyzed {
         let file = means.budget.as_ref().map(|(file, _)| file.clone());
         let outputs = means.outputs.clone();
         let dir = dir.to_owned();
-        Ok(Analyzed { dir, run, analysis, thresholds: results, on_spans, file, outputs, looked: false })
+        let (thresholds, places, looked) = (results, None, false);
+        Ok(Analyzed { dir, run, analysis, thresholds, on_spans, file, outputs, places, looked })
     }
 }
 
@@ -385,14 +389,20 @@ pub struct PartOf {
     pub of: u32,
 }
 
-/// One part of a folder, in so many passes, and what could not be read of it. The result depends on neither number.
-pub fn analyze_part(
-    reader: &RunReader,
-    run: &Run,
-    part: PartOf,
-    means: &Means,
-) -> anyhow::Result<(Partial, Vec<String>)> {
-    let (mut whole, mut notes): (Option<Partial>, Vec<String>) = (None, Vec::new());
+/// What came of a part of a run.
+pub struct Part {
+    /// Its result.
+    pub partial: Partial,
+    /// What could not be read of the folder.
+    pub torn: Vec<String>,
+    /// Where the spans of the part lie.
+    pub places: Places,
+}
+
+/// One part of a folder, in so many passes. The result depends on neither number.
+pub fn analyze_part(reader: &RunReader, run: &Run, part: PartOf, means: &Means) -> anyhow::Result<Part> {
+    let (mut whole, mut torn): (Option<Partial>, Vec<String>) = (None, Vec::new());
+    let mut places = Places::default();
     let exchanges = run.load.offered.max(run.load.sent);
     let needed = || passes(run.receiver.spans_stored, exchanges, part.of);
     let passes = means.passes.unwrap_or_else(needed).max(1);
@@ -404,14 +414,14 @@ pub fn analyze_part(
         let share = |i: u32| Partition { index: part.index * passes * at_once + pass * at_once + i, of };
         let mut analyzers: Vec<Analyzer> = (0..at_once).map(|i| Analyzer::new(run, share(i))).collect();
         analyzers.iter_mut().for_each(|analyzer| analyzer.imagine(&means.what_if));
-        notes = read_into(reader, &mut analyzers);
+        torn = read_into(reader, &mut analyzers, &mut places);
         let sum = finish_all(analyzers).context("no share was analysed")?;
         match &mut whole {
             None => whole = Some(sum),
             Some(whole) => whole.merge(sum),
         }
     }
-    Ok((whole.context("no pass was made")?, notes))
+    Ok(Part { partial: whole.context("no pass was made")?, torn, places })
 }
 
 /// Gives every exchange of a folder to the analyzers, each on a thread of its own where there are several; what could not be read.
@@ -446,9 +456,11 @@ fn exchanges_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String>
 }
 
 /// Gives every exchange and span of a folder to the analyzers; what could not be read.
-fn read_into(reader: &RunReader, analyzers: &mut [Analyzer]) -> Vec<String> {
+fn read_into(reader: &RunReader, analyzers: &mut [Analyzer], places: &mut Places) -> Vec<String> {
     let mut notes = exchanges_into(reader, analyzers);
     let totals = reader.spans_into(analyzers);
+    analyzers.iter().for_each(|analyzer| places.traces.extend(analyzer.places()));
+    places.stretches = totals.stretches;
     notes.extend(totals.notes.iter().map(ToString::to_string));
     if totals.bad_batches > 0 {
         notes.push(format!(
@@ -494,7 +506,8 @@ impl Analyzed {
         self.looked = true;
         // A folder that was readable a moment ago; without it there are the pictures of the steps.
         if let Ok(reader) = RunReader::open(&self.dir) {
-            self.analysis.pictures.of_findings = closer::look(&reader, &self.run, &self.analysis);
+            self.analysis.pictures.of_findings =
+                closer::look(&reader, &self.run, &self.analysis, self.places.as_ref());
         }
     }
 

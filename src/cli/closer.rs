@@ -1,17 +1,41 @@
 //! A closer look at the requests that findings name: their spans are read from the folder once more, after the analysis has
-//! told which they are. One pass that decodes only what is wanted.
+//! told which they are. Where it has also told where they lie nothing else is read; otherwise one pass decodes only what is
+//! wanted.
 
 use crate::analysis::result::{Analysis, Finding, TraceTree};
 use crate::analysis::{Analyzer, Partition};
-use crate::record::{Run, StepId, TraceId};
-use crate::wire::folder::RunReader;
-use std::collections::BTreeMap;
+use crate::record::{Run, Span, StepId, TraceId};
+use crate::wire::folder::{RunReader, Stretch};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Requests of one trace that are looked at: a walk of a virtual user may be one trace.
 const REQUESTS_MAX: u32 = 100;
 
+/// Where the spans of each trace lie in a run folder.
+#[derive(Default)]
+pub struct Places {
+    /// The first and the last stretch of a trace.
+    pub traces: Vec<(TraceId, (u32, u32))>,
+    /// The stretches of the folder.
+    pub stretches: Vec<Stretch>,
+}
+
+impl Places {
+    /// All stretches in which a span of these traces can lie, in order; the ids are sorted.
+    fn of(&self, ids: &[TraceId]) -> Vec<Stretch> {
+        let wanted = self.traces.iter().filter(|(id, _)| ids.binary_search(id).is_ok());
+        let lie: BTreeSet<u32> = wanted.flat_map(|(_, (first, last))| *first..=*last).collect();
+        lie.into_iter().filter_map(|at| self.stretches.get(at as usize).copied()).collect()
+    }
+}
+
 /// Whole requests for the findings whose first exemplar is no exemplar of its step.
-pub fn look(reader: &RunReader, run: &Run, analysis: &Analysis) -> Vec<(StepId, TraceTree)> {
+pub fn look(
+    reader: &RunReader,
+    run: &Run,
+    analysis: &Analysis,
+    places: Option<&Places>,
+) -> Vec<(StepId, TraceTree)> {
     // What a run stored is room to reserve; of one trace there is little.
     let mut run = run.clone();
     run.receiver.spans_stored = 0;
@@ -36,11 +60,16 @@ pub fn look(reader: &RunReader, run: &Run, analysis: &Analysis) -> Vec<(StepId, 
     }
     // In order, as the map has them.
     let ids: Vec<TraceId> = wanted.keys().copied().collect();
-    reader.for_each_span_where(&mut |trace| ids.binary_search(&trace).is_ok(), &mut |span| {
+    let mut keep = |trace| ids.binary_search(&trace).is_ok();
+    let mut take = |span: &Span<'_>| {
         if let Some((analyzer, _)) = wanted.get_mut(&span.trace_id) {
             analyzer.span(span);
         }
-    });
+    };
+    match places {
+        Some(places) => reader.for_each_span_within(places.of(&ids), &mut keep, &mut take),
+        None => drop(reader.for_each_span_where(&mut keep, &mut take)),
+    }
     let looked: BTreeMap<TraceId, Analysis> =
         wanted.into_iter().map(|(id, (analyzer, _))| (id, analyzer.finish().into_analysis(&run))).collect();
     let mut out: Vec<(StepId, TraceTree)> = Vec::new();
@@ -102,14 +131,20 @@ mod tests {
         let run = reader.run().clone();
         let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
         reader.exchanges().for_each(|exchange| analyzer.exchange(&exchange));
-        reader.for_each_span(&mut |span| analyzer.span(span));
+        let stretches = reader.spans_into(std::slice::from_mut(&mut analyzer)).stretches;
+        let places = Places { traces: analyzer.places().collect(), stretches };
+        assert_eq!(places.traces.len(), 60);
         let mut analysis = analyzer.finish().into_analysis(&run);
         let number = |id: TraceId| u128::from_be_bytes(id.0) - 1;
         let finding =
             analysis.findings.iter().find(|f| &*f.contributor.system == "postgresql").unwrap().clone();
         assert_eq!(number(finding.exemplars[0]), 30);
         assert_ne!(analysis.pictures.of_finding(&finding).map(|tree| number(tree.trace_id)), Some(30));
-        analysis.pictures.of_findings = look(&reader, &run, &analysis);
+        let found = look(&reader, &run, &analysis, None);
+        assert_eq!(look(&reader, &run, &analysis, Some(&places)), found);
+        let nowhere = Places { traces: Vec::new(), stretches: places.stretches.clone() };
+        assert_ne!(look(&reader, &run, &analysis, Some(&nowhere)), found, "places were not looked at");
+        analysis.pictures.of_findings = found;
         let tree = analysis.pictures.of_finding(&finding).unwrap();
         assert_eq!(number(tree.trace_id), 30);
         assert!(tree.spans.len() >= 8, "{}", tree.spans.len());
@@ -119,6 +154,6 @@ mod tests {
             let shown = analysis.pictures.of_finding(finding).map(|tree| tree.trace_id);
             assert_eq!(shown, finding.exemplars.first().copied(), "{:?}", finding.kind);
         }
-        assert_eq!(look(&reader, &run, &analysis), [], "what is known is not looked for again");
+        assert_eq!(look(&reader, &run, &analysis, None), [], "what is known is not looked for again");
     }
 }

@@ -3,7 +3,7 @@
 //! A part file is the text `hotspan part` and a line break, a format version, the run's id, which part of how many, then
 //! the partial result, and at the end a CRC-32 of all before it. It appears whole or not at all.
 
-use super::analyze::{Analyzed, Means, PartOf, analyze_part, find_run};
+use super::analyze::{Analyzed, Means, Part, PartOf, analyze_part, find_run};
 use super::args::MergeArgs;
 use super::exit::{Exit, say};
 use crate::analysis::Partial;
@@ -18,7 +18,7 @@ const VERSION: u32 = 4;
 /// Analyses one part and writes it.
 pub fn write(dir: &Path, part: PartOf, means: &Means, file: &Path) -> anyhow::Result<Exit> {
     let reader = RunReader::open(dir)?;
-    let (partial, torn) = analyze_part(&reader, reader.run(), part, means)?;
+    let Part { partial, torn, .. } = analyze_part(&reader, reader.run(), part, means)?;
     torn.iter().for_each(|note| say(&format!("hotspan: {note}")));
     let bytes = encode(&reader.run().id, part, &partial);
     let new = file.with_extension("part.new");

@@ -43,6 +43,9 @@ pub trait SpanSink {
         Partition::WHOLE
     }
 
+    /// The following spans lie in that stretch of the run folder, until the next call.
+    fn stretch(&mut self, _number: u32) {}
+
     /// Whether the spans of this trace are wanted at all; others are passed over unread.
     fn wants(&mut self, trace: &TraceId) -> bool;
 

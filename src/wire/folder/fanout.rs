@@ -2,8 +2,10 @@
 //! divided among the takers where each takes another share of the traces.
 
 use super::reader::{RunReader, SpanBatches, SpanTotals};
-use crate::record::{Partition, SpanSink, TraceId};
-use crate::wire::otlp::{for_each_span_into, split};
+use super::together;
+use crate::record::{Partition, SpanSink};
+use crate::wire::otlp::for_each_span_into;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,13 +14,30 @@ use std::thread;
 /// Messages that may wait for the slowest taker: few, so that they are still close to the processor when it comes to them.
 const AHEAD: usize = 8;
 
-type Message = (u64, Arc<Vec<u8>>);
+/// Where a message stands: its number, and its stretch of the folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub number: u64,
+    pub stretch: u32,
+}
+
+type Message = (Place, Arc<Vec<u8>>);
 
 /// What one taker met.
 #[derive(Default)]
-struct Took {
-    totals: SpanTotals,
-    bad: Vec<u64>,
+pub(super) struct Took {
+    pub totals: SpanTotals,
+    /// Numbers of messages that were malformed.
+    pub bad: Vec<u64>,
+}
+
+impl Took {
+    fn add(&mut self, other: Took) {
+        self.totals.batches += other.totals.batches;
+        self.totals.bad_batches += other.totals.bad_batches;
+        self.totals.walked.merge(&other.totals.walked);
+        self.bad.extend(other.bad);
+    }
 }
 
 /// Buffers that go to a taker and come back when it is done: nothing is allocated, and no memory new to the processor, once
@@ -36,67 +55,35 @@ impl Buffers {
     }
 
     /// Sends what `filled` holds, which then holds an old buffer.
-    fn send(&mut self, number: u64, filled: &mut Vec<u8>, takers: &[SyncSender<Message>]) {
+    fn send(&mut self, place: Place, filled: &mut Vec<u8>, takers: &[SyncSender<Message>]) {
         let mut message = self.free();
         // Nobody else has it: it was free.
         if let Some(buffer) = Arc::get_mut(&mut message) {
             std::mem::swap(buffer, filled);
         }
         // A taker that is gone has panicked, and joining it tells.
-        takers.iter().for_each(|taker| drop(taker.send((number, message.clone()))));
+        takers.iter().for_each(|taker| drop(taker.send((place, message.clone()))));
         self.0.push_back(message);
     }
 }
 
 impl RunReader {
-    /// Gives every span to the sinks that want it. Each sink gets its spans in the order of arrival, on its own thread where
-    /// there are several. Counts of spans are sums over the sinks.
+    /// Gives every span to the sinks that want it, each on its own thread where there are several. A sink that is alone, and
+    /// sinks that do not take the shares of a run one after the other, get them in the order of arrival. Counts of spans are
+    /// sums over the sinks.
     pub fn spans_into<S: SpanSink + Send>(&self, sinks: &mut [S]) -> SpanTotals {
-        let mut totals = SpanTotals::default();
         let mut batches = self.span_batches();
-        let mut bad = Vec::new();
-        if let [sink] = sinks {
-            let mut took = Took::default();
-            while let Some(batch) = batches.next_batch() {
-                match batch.encoding.to_protobuf(batch.bytes) {
-                    Ok(bytes) => take(sink, totals.batches, &bytes, &mut took),
-                    Err(_) => totals.bad_batches += 1,
-                }
-                totals.batches += 1;
-            }
-            totals.walked = took.totals.walked;
-            bad = took.bad;
-        } else {
-            let first = first_of_row(sinks);
-            thread::scope(|scope| {
-                let mut takers: Vec<SyncSender<Message>> = Vec::new();
-                let mut workers = Vec::new();
-                for sink in sinks.iter_mut() {
-                    let (send, receive) = sync_channel(AHEAD);
-                    takers.push(send);
-                    workers.push(scope.spawn(move || work(sink, receive)));
-                }
-                match first {
-                    Some(first) => divide(&mut batches, first, &takers, &mut totals, &mut bad),
-                    None => hand_out(&mut batches, &takers, &mut totals),
-                }
-                drop(takers);
-                for worker in workers {
-                    match worker.join() {
-                        Ok(took) => {
-                            totals.walked.merge(&took.totals.walked);
-                            bad.extend(took.bad);
-                        }
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
-                }
-            });
-        }
-        bad.sort_unstable();
-        bad.dedup();
-        totals.bad_batches += bad.len() as u64;
-        totals.notes = batches.into_notes();
-        totals
+        let first = first_of_row(sinks);
+        let mut took = match (sinks, first) {
+            ([sink], _) => read_for(sink, &mut batches),
+            (sinks, Some(first)) => together::read(sinks, first, &mut batches),
+            (sinks, None) => hand_out(sinks, &mut batches),
+        };
+        took.bad.sort_unstable();
+        took.bad.dedup();
+        took.totals.bad_batches += took.bad.len() as u64;
+        (took.totals.notes, took.totals.stretches) = batches.into_parts();
+        took.totals
     }
 }
 
@@ -109,68 +96,73 @@ fn first_of_row<S: SpanSink>(sinks: &[S]) -> Option<Partition> {
     sinks.iter().zip(0..).all(follows).then_some(first)
 }
 
-/// Reads all messages and gives each taker what is in its share of them.
-fn divide(
-    batches: &mut SpanBatches,
-    first: Partition,
-    takers: &[SyncSender<Message>],
-    totals: &mut SpanTotals,
-    bad: &mut Vec<u64>,
-) {
-    let mut buffers: Vec<Buffers> = takers.iter().map(|_| Buffers::default()).collect();
-    let mut shares: Vec<Vec<u8>> = takers.iter().map(|_| Vec::new()).collect();
-    while let Some(batch) = batches.next_batch() {
-        let number = totals.batches;
-        totals.batches += 1;
-        let Ok(bytes) = batch.encoding.to_protobuf(batch.bytes) else {
-            totals.bad_batches += 1;
-            continue;
-        };
-        let mut share = |trace: &TraceId| {
-            let at = Partition::index_of(trace, first.of).checked_sub(first.index)?;
-            Some(at as usize)
-        };
-        if split(&bytes, &mut share, &mut shares).is_err() {
-            bad.push(number);
-        }
-        for ((share, buffers), taker) in shares.iter_mut().zip(&mut buffers).zip(takers) {
-            if !share.is_empty() {
-                buffers.send(number, share, std::slice::from_ref(taker));
-            }
-        }
-    }
-}
-
-/// Reads all messages and gives each to all takers.
-fn hand_out(batches: &mut SpanBatches, takers: &[SyncSender<Message>], totals: &mut SpanTotals) {
-    let mut buffers = Buffers::default();
-    let mut message = Vec::new();
-    while let Some(batch) = batches.next_batch() {
-        let number = totals.batches;
-        totals.batches += 1;
-        message.clear();
-        match batch.encoding.to_protobuf(batch.bytes) {
-            Ok(bytes) => message.extend_from_slice(&bytes),
-            Err(_) => {
-                totals.bad_batches += 1;
-                continue;
-            }
-        }
-        buffers.send(number, &mut message, takers);
-    }
-}
-
-fn work(sink: &mut impl SpanSink, messages: Receiver<Message>) -> Took {
+/// Reads all messages for one sink.
+fn read_for(sink: &mut impl SpanSink, batches: &mut SpanBatches) -> Took {
     let mut took = Took::default();
-    for (number, bytes) in messages {
-        take(sink, number, &bytes, &mut took);
+    while let Some(batch) = batches.next_batch() {
+        let place = Place { number: took.totals.batches, stretch: batch.stretch };
+        took.totals.batches += 1;
+        match batch.encoding.to_protobuf(batch.bytes) {
+            Ok(bytes) => take(sink, place, &bytes, &mut took),
+            Err(_) => took.totals.bad_batches += 1,
+        }
     }
     took
 }
 
-fn take(sink: &mut impl SpanSink, number: u64, bytes: &[u8], took: &mut Took) {
+/// Reads all messages and gives each to all sinks.
+fn hand_out<S: SpanSink + Send>(sinks: &mut [S], batches: &mut SpanBatches) -> Took {
+    thread::scope(|scope| {
+        let mut takers: Vec<SyncSender<Message>> = Vec::new();
+        let mut workers = Vec::new();
+        for sink in sinks.iter_mut() {
+            let (send, receive) = sync_channel(AHEAD);
+            takers.push(send);
+            workers.push(scope.spawn(move || work(sink, receive)));
+        }
+        let mut took = Took::default();
+        let (mut buffers, mut message) = (Buffers::default(), Vec::new());
+        while let Some((encoding, stretch)) = batches.next_into(&mut message) {
+            let place = Place { number: took.totals.batches, stretch };
+            took.totals.batches += 1;
+            match encoding.to_protobuf(&message) {
+                Ok(Cow::Owned(written)) => message = written,
+                Ok(Cow::Borrowed(_)) => {}
+                Err(_) => {
+                    took.totals.bad_batches += 1;
+                    continue;
+                }
+            }
+            buffers.send(place, &mut message, &takers);
+        }
+        drop(takers);
+        join(workers, took)
+    })
+}
+
+/// Adds what all threads took, when they are done.
+pub(super) fn join(workers: Vec<thread::ScopedJoinHandle<'_, Took>>, mut took: Took) -> Took {
+    for worker in workers {
+        match worker.join() {
+            Ok(more) => took.add(more),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    took
+}
+
+fn work(sink: &mut impl SpanSink, messages: Receiver<Message>) -> Took {
+    let mut took = Took::default();
+    for (place, bytes) in messages {
+        take(sink, place, &bytes, &mut took);
+    }
+    took
+}
+
+pub(super) fn take(sink: &mut impl SpanSink, place: Place, bytes: &[u8], took: &mut Took) {
+    sink.stretch(place.stretch);
     match for_each_span_into(bytes, sink) {
         Ok(walked) => took.totals.walked.merge(&walked),
-        Err(_) => took.bad.push(number),
+        Err(_) => took.bad.push(place.number),
     }
 }

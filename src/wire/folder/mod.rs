@@ -12,6 +12,7 @@ mod queue;
 mod reader;
 mod search_doc;
 mod segment;
+mod together;
 mod writer;
 
 #[cfg(test)]
@@ -21,7 +22,7 @@ pub use error::{FolderError, Lost};
 pub use generator::GeneratorWriter;
 pub use messages::{LogTotals, MessageBatch, MessageBatches, MetricTotals};
 pub use queue::{MessageQueue, Queued};
-pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals};
+pub use reader::{Exchanges, ReadNote, RunReader, SpanBatch, SpanBatches, SpanTotals, Stretch};
 pub use writer::RunWriter;
 
 /// The file that makes a folder a run folder.

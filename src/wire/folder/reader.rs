@@ -9,7 +9,7 @@ use crate::record::{Exchange, Run, Span, TraceId};
 use crate::wire::otlp::{Encoding, OtlpError, Walked};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Something in a run folder that could not be read. Everything else was.
@@ -84,7 +84,25 @@ impl RunReader {
 
     /// All received messages in the order in which they were appended.
     pub fn span_batches(&self) -> SpanBatches {
-        SpanBatches { frames: Frames::open(&self.dir, SPANS_DIR) }
+        SpanBatches { frames: Frames::open(&self.dir, SPANS_DIR), stretches: Vec::new() }
+    }
+
+    /// Calls `f` with every span of a trace that `keep` wants and that lies within these stretches, in the order of arrival
+    /// where the stretches are in theirs.
+    pub fn for_each_span_within(
+        &self,
+        stretches: impl IntoIterator<Item = Stretch>,
+        keep: &mut impl FnMut(TraceId) -> bool,
+        f: &mut impl FnMut(&Span<'_>),
+    ) {
+        for stretch in stretches {
+            let mut batches =
+                SpanBatches { frames: Frames::of(&self.dir, stretch), stretches: vec![stretch] };
+            while let Some(batch) = batches.next_batch().filter(|batch| batch.stretch == 0) {
+                // Whoever looks for spans again has been told what cannot be read.
+                let _ = batch.for_each_span_where(keep, f);
+            }
+        }
     }
 
     /// Calls `f` with every span of a trace that `keep` wants, in the order of arrival.
@@ -102,7 +120,7 @@ impl RunReader {
                 Err(_) => totals.bad_batches += 1,
             }
         }
-        totals.notes = batches.into_notes();
+        totals.notes = batches.into_parts().0;
         totals
     }
 
@@ -123,6 +141,8 @@ pub struct SpanTotals {
     pub walked: Walked,
     /// What could not be read at all.
     pub notes: Vec<ReadNote>,
+    /// Where the messages lie, where they were given to sinks.
+    pub stretches: Vec<Stretch>,
 }
 
 /// Streams exchanges.
@@ -160,10 +180,31 @@ impl Exchanges {
     }
 }
 
+/// Messages that lie one after the other, about [`STRETCH`] bytes of them: small enough to be read again for one trace, and
+/// few enough to be remembered for a run of any size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Number of the file.
+    segment: u64,
+    /// Where the first message begins.
+    offset: u64,
+}
+
+/// Messages that begin further from the first than this belong to the next stretch.
+const STRETCH: u64 = 1 << 20;
+
+impl Stretch {
+    fn holds(&self, other: &Stretch) -> bool {
+        self.segment == other.segment && (self.offset..self.offset + STRETCH).contains(&other.offset)
+    }
+}
+
 /// Streams received messages.
 #[derive(Debug)]
 pub struct SpanBatches {
     frames: Frames,
+    /// Where the messages so far lie.
+    stretches: Vec<Stretch>,
 }
 
 /// One message as received.
@@ -175,11 +216,33 @@ pub struct SpanBatch<'a> {
     pub bytes: &'a [u8],
     /// Spans that it was counted to hold when it was received.
     pub spans: u32,
+    /// In which of the stretches it lies, counted from 0.
+    pub stretch: u32,
 }
 
 impl SpanBatches {
     /// The next message; its bytes are valid until the next call.
     pub fn next_batch(&mut self) -> Option<SpanBatch<'_>> {
+        let (encoding, spans) = self.next_message()?;
+        let stretch = self.stretch();
+        Some(SpanBatch { encoding, bytes: &self.frames.payload, spans, stretch })
+    }
+
+    /// The next message as [`SpanBatches::next_batch`] has it, its bytes in `into`: its encoding and its stretch. What was in
+    /// `into` is lost.
+    pub fn next_into(&mut self, into: &mut Vec<u8>) -> Option<(Encoding, u32)> {
+        let (encoding, _) = self.next_message()?;
+        std::mem::swap(&mut self.frames.payload, into);
+        Some((encoding, self.stretch()))
+    }
+
+    /// The stretch of the message that was read last.
+    fn stretch(&self) -> u32 {
+        u32::try_from(self.stretches.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Reads the next message: its encoding and its number of spans.
+    fn next_message(&mut self) -> Option<(Encoding, u32)> {
         loop {
             let (header, _) = self.frames.next_frame()?;
             let encoding = match Kind::from_byte(header.kind) {
@@ -191,7 +254,13 @@ impl SpanBatches {
                     continue;
                 }
             };
-            return Some(SpanBatch { encoding, bytes: &self.frames.payload, spans: header.count });
+            let count = header.count;
+            if let Some(at) = self.frames.place()
+                && !self.stretches.last().is_some_and(|last| last.holds(&at))
+            {
+                self.stretches.push(at);
+            }
+            return Some((encoding, count));
         }
     }
 
@@ -200,9 +269,9 @@ impl SpanBatches {
         &self.frames.notes
     }
 
-    /// What could not be read.
-    pub fn into_notes(self) -> Vec<ReadNote> {
-        self.frames.notes
+    /// What could not be read, and where all messages lie.
+    pub fn into_parts(self) -> (Vec<ReadNote>, Vec<Stretch>) {
+        (self.frames.notes, self.stretches)
     }
 }
 
@@ -229,6 +298,8 @@ pub(super) struct Frames {
     /// Segments that are still to be read, last first.
     segments: Vec<PathBuf>,
     open: Option<Segment>,
+    /// Number of the file that was opened last.
+    number: u64,
     pub payload: Vec<u8>,
     pub notes: Vec<ReadNote>,
 }
@@ -237,6 +308,8 @@ pub(super) struct Frames {
 pub(super) struct Segment {
     file: BufReader<File>,
     name: String,
+    /// Where the frame that was read last begins.
+    begun: u64,
     /// Where the next frame begins.
     offset: u64,
     /// Size of the file when it was opened.
@@ -244,9 +317,24 @@ pub(super) struct Segment {
 }
 
 impl Frames {
+    fn none(folder: &'static str) -> Frames {
+        let (payload, notes) = (Vec::new(), Vec::new());
+        Frames { folder, segments: Vec::new(), open: None, number: 0, payload, notes }
+    }
+
+    /// Those of one file of spans from a stretch on.
+    fn of(dir: &Path, stretch: Stretch) -> Frames {
+        let mut frames = Frames::none(SPANS_DIR);
+        let segments = Frames::segments(&dir.join(SPANS_DIR)).unwrap_or_default();
+        if let Some((_, path)) = segments.into_iter().find(|(number, _)| *number == stretch.segment) {
+            frames.open_segment(&path);
+            frames.open = frames.open.take().and_then(|segment| segment.go_to(stretch.offset));
+        }
+        frames
+    }
+
     pub fn open(dir: &Path, folder: &'static str) -> Frames {
-        let mut frames =
-            Frames { folder, segments: Vec::new(), open: None, payload: Vec::new(), notes: Vec::new() };
+        let mut frames = Frames::none(folder);
         match Frames::segments(&dir.join(folder)) {
             Ok(mut segments) => {
                 segments.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
@@ -300,7 +388,13 @@ impl Frames {
         }
     }
 
+    /// Where the frame that was read last begins.
+    fn place(&self) -> Option<Stretch> {
+        self.open.as_ref().map(|open| Stretch { segment: self.number, offset: open.begun })
+    }
+
     fn open_segment(&mut self, path: &Path) {
+        self.number = segment_index(path).unwrap_or_default();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{}/{name}", self.folder);
         match Segment::open(path, name.clone()) {
@@ -337,7 +431,15 @@ impl Segment {
         if header[12..] != SEGMENT_VERSION.to_le_bytes() {
             return Err((size, "a newer hotspan wrote the file"));
         }
-        Ok(Some(Segment { file, name, offset: SEGMENT_HEADER as u64, size }))
+        let offset = SEGMENT_HEADER as u64;
+        Ok(Some(Segment { file, name, begun: offset, offset, size }))
+    }
+
+    /// The same from a later frame on; `None` where there is none.
+    fn go_to(mut self, offset: u64) -> Option<Segment> {
+        self.file.seek(SeekFrom::Start(offset)).ok()?;
+        self.offset = offset;
+        (offset < self.size).then_some(self)
     }
 
     /// Bytes that have not been read.
@@ -368,6 +470,7 @@ impl Segment {
         if !header.holds(&bytes, payload) {
             return Err(BROKEN);
         }
+        self.begun = self.offset;
         self.offset += FRAME_HEADER as u64 + u64::from(header.len);
         Ok(Some(header))
     }

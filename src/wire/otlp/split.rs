@@ -38,10 +38,13 @@ fn divide(
     begun: &mut [Begun],
 ) -> Result<(), DecodeError> {
     let mut message = Reader::new(bytes);
+    let (mut of_resource, mut of_scope) = (Others::default(), Others::default());
     while let Some(resource_spans) = next_message(&mut message, 1)? {
         let mut fields = resource_spans;
+        of_resource.known = false;
         while let Some(scope_spans) = next_message(&mut fields, 2)? {
             let mut spans = scope_spans;
+            of_scope.known = false;
             loop {
                 let (before, at) = (spans.rest(), spans.offset());
                 match spans.next_field()? {
@@ -54,7 +57,8 @@ fn divide(
                         if let Some(to) = to
                             && let (Some(out), Some(begun)) = (out.get_mut(to), begun.get_mut(to))
                         {
-                            begin(out, begun, resource_spans, scope_spans)?;
+                            let others = [of_resource.of(resource_spans)?, of_scope.of(scope_spans)?];
+                            begin(out, begun, others);
                             out.extend_from_slice(&before[..before.len() - spans.rest().len()]);
                         }
                     }
@@ -82,32 +86,48 @@ fn trace_id(mut span: Reader<'_>) -> Option<TraceId> {
 }
 
 #[inline]
-fn begin(
-    out: &mut Vec<u8>,
-    begun: &mut Begun,
-    resource_spans: Reader<'_>,
-    scope_spans: Reader<'_>,
-) -> Result<(), DecodeError> {
+fn begin(out: &mut Vec<u8>, begun: &mut Begun, [of_resource, of_scope]: [&[u8]; 2]) {
     if begun.resource.is_none() {
         begun.resource = Some(open_message(out, 1));
-        copy_others(out, resource_spans)?;
+        out.extend_from_slice(of_resource);
     }
     if begun.scope.is_none() {
         begun.scope = Some(open_message(out, 2));
-        copy_others(out, scope_spans)?;
+        out.extend_from_slice(of_scope);
     }
-    Ok(())
 }
 
-/// Copies all fields of a `ResourceSpans` or `ScopeSpans` but its list, which is field 2 of both.
-fn copy_others(out: &mut Vec<u8>, mut fields: Reader<'_>) -> Result<(), DecodeError> {
-    loop {
-        let before = fields.rest();
-        match fields.next_field()? {
-            None => return Ok(()),
-            Some((2, _)) => {}
-            Some(_) => out.extend_from_slice(&before[..before.len() - fields.rest().len()]),
+/// All fields of a `ResourceSpans` or `ScopeSpans` but its list, which is field 2 of both. They are looked for once, however many
+/// shares there are: it takes a look at every span.
+#[derive(Default)]
+struct Others {
+    fields: Vec<u8>,
+    known: bool,
+}
+
+impl Others {
+    #[inline]
+    fn of(&mut self, message: Reader<'_>) -> Result<&[u8], DecodeError> {
+        if !self.known {
+            self.look(message)?;
         }
+        Ok(&self.fields)
+    }
+
+    fn look(&mut self, mut message: Reader<'_>) -> Result<(), DecodeError> {
+        self.fields.clear();
+        loop {
+            let before = message.rest();
+            match message.next_field()? {
+                None => break,
+                Some((2, _)) => {}
+                Some(_) => {
+                    self.fields.extend_from_slice(&before[..before.len() - message.rest().len()]);
+                }
+            }
+        }
+        self.known = true;
+        Ok(())
     }
 }
 
