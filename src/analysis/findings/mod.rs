@@ -57,7 +57,7 @@ const OUTLIER_CALLS: u64 = 50;
 /// Fewer slow requests than this are no tail but chance.
 const TAIL_REQUESTS: u64 = 10;
 /// Fewer requests than this show nothing.
-const MIN_REQUESTS: u64 = 5;
+pub const MIN_REQUESTS: u64 = 5;
 /// Fewer than this show it with low confidence.
 const FEW_REQUESTS: u64 = 30;
 /// From this share on, and with the dominant floor, a finding is critical.
