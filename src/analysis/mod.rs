@@ -45,7 +45,7 @@ mod whatif;
 pub use crate::record::Partition;
 pub use analyzer::{Analyzer, finish_all};
 pub use change::{ChangeError, WhatIf};
-pub use findings::{LIMITS, LimitError, LimitInfo, Limits};
+pub use findings::{LIMITS, LimitError, LimitInfo, Limits, MIN_REQUESTS};
 pub use growth::{ServiceGrowth, service_growth};
 pub use partial::Partial;
 pub use path::{PathSegment, PathSpan, critical_path};

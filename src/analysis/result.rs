@@ -623,6 +623,8 @@ pub enum Doubt {
     Varies,
     /// Few of the step's requests have it: they may be requests of another kind.
     Minority,
+    /// Several statements take turns only three or four times: each may be written out by itself, and in no loop.
+    FewRounds,
     /// Its quickest calls take little: it may wait for a processor, a lock or another's work.
     Uneven,
     /// It came at the start of the run and never again; whether every start has it, one run does not tell.

@@ -78,14 +78,15 @@ impl TraceContext {
     /// Length of a `traceparent` value.
     pub const LEN: usize = 55;
 
-    /// The header value: version 00, ids in lower-case hex, flags with the random bit (`02`) set because hotspan's
-    /// ids are random.
+    /// The header value: version 00, ids in lower-case hex, and the flag `sampled` alone. That the ids are random is not said
+    /// (the random bit, `02`, of Trace Context Level 2): many services, all of Go's among them whose `propagation` is older than
+    /// that level, take a header with it for a broken one and begin a trace of their own.
     pub fn traceparent(&self) -> [u8; Self::LEN] {
-        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-02";
+        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
         encode_hex(&self.trace_id.0, &mut out[3..35]);
         encode_hex(&self.span_id.0, &mut out[36..52]);
         if self.sampled {
-            out[54] = b'3';
+            out[54] = b'1';
         }
         out
     }
@@ -154,9 +155,9 @@ mod tests {
             span_id: SpanId::from_hex("00f067aa0ba902b7").unwrap(),
             sampled: true,
         };
-        assert_eq!(&context.traceparent(), b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03");
+        assert_eq!(&context.traceparent(), b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         let unsampled = TraceContext { sampled: false, ..context };
-        assert!(unsampled.traceparent().ends_with(b"-02"));
+        assert!(unsampled.traceparent().ends_with(b"-00"));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! those that come in the meantime wait for it), and it is called what such work is called (load, init, warm up …).
 
 use super::evidence::Pattern;
-use super::{Claim, Found, Limit, View, share};
+use super::{Claim, Found, Limit, View, anywhere, share};
 use crate::analysis::result::{Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
+use crate::record::Nanos;
 
 /// Work of a start by its name and its rarity.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
@@ -42,6 +43,45 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
 pub(super) fn once(part: &Part) -> Claim {
     let longest = part.worst.map_or(0, |w| w.0) as f64 / 1e6;
     Claim::doubted(FindingKind::ColdStart, Doubt::Once).with(&[("longest_ms", longest)])
+}
+
+/// The share of a contributor's long pieces of time that must be at the start, and the share of all its time that these must be.
+const AT_FIRST: f64 = 0.8;
+const IN_LONG_PIECES: f64 = 0.5;
+/// How many times its share of the run the start may have of a step's requests: where there are more, the load was higher then.
+const MORE_REQUESTS: f64 = 1.5;
+/// The longest piece from which it is the work of a start.
+const START: u64 = Nanos::from_millis(500).0;
+
+/// Whether nearly all that takes long of it is in the first part of the run, though not more requests than later were then: what comes
+/// after may be long enough to be told by itself, but is not what the mean tells of.
+pub(super) fn is_mostly_at_first(view: &View<'_>, who: &Contributor, part: &Part) -> bool {
+    let (Some((from, to)), longest) = (view.tally.period, part.worst.map_or(0, |worst| worst.0)) else {
+        return false;
+    };
+    let spread = view.limit(Limit::Spread);
+    let until = from + ((to - from) as f64 * spread) as u64;
+    let whole = anywhere(who);
+    let (mut all, mut at_first) = (0.0, 0.0);
+    for ((of, _), pieces) in &view.tally.evidence.stretches {
+        if of == who || *of == whole {
+            let early = pieces.sample.iter().filter(|(_, start, _)| *start < until);
+            let early: u64 = early.map(|(_, start, end)| end - start).sum();
+            let kept = pieces.number as f64 / pieces.sample.len().max(1) as f64;
+            all += pieces.time();
+            at_first += early as f64 * kept;
+        }
+    }
+    let samples = view.tally.evidence.requests.values().flat_map(|requests| requests.sample.iter());
+    let (mut requests, mut early) = (0.0, 0.0);
+    for (_, sent, ..) in samples {
+        requests += 1.0;
+        early += f64::from(u8::from(*sent < until));
+    }
+    longest >= START
+        && all >= IN_LONG_PIECES * part.total as f64
+        && at_first >= AT_FIRST * all
+        && early <= MORE_REQUESTS * spread * requests
 }
 
 /// Functions whose platform says that they had to be started.

@@ -14,14 +14,9 @@ use crate::record::Nanos;
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
-/// The groups of the step (same statement wherever in the code, all of opening connections, …) and what has no group.
+/// Each of the step's parts that owns too much.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
-    let grouped = |who: &Contributor| {
-        view.tally.groups.contains_key(&Contributor { code: "".into(), ..who.clone() })
-            || (who.category == Category::Connection && who.service.is_empty())
-    };
-    let alone = view.tally.parts.iter().filter(|(who, _)| !grouped(who));
-    view.tally.groups.iter().chain(alone).filter_map(|(who, part)| judge(view, who, part)).collect()
+    view.whole_parts().filter_map(|(who, part)| judge(view, who, part)).collect()
 }
 
 /// Waiting to be taken in must take so many times as much where the machine has no free core: some tens of milliseconds are
@@ -65,7 +60,9 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     };
     let large = much && mean_ms(rest, n.saturating_sub(1)) >= least && recurs(view, &part.long);
     // What all instances do once belongs to their start; what the start makes others wait for does not.
-    let start = much && !large && own_work(who) && starts(view, part);
+    // Nor does what is a little long later make it no start.
+    let at_first = || (starts(view, part) && !large) || cold_start::is_mostly_at_first(view, who, part);
+    let start = much && own_work(who) && at_first();
     let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, &part.long));
     // Where the machine has no free core, all that computes has a tail, and nothing of it is the service's.
     let computes =
@@ -268,7 +265,7 @@ fn is_below(view: &View<'_>, finding: &Finding, least: f64) -> bool {
 }
 
 /// What a finding's contributor must take of the mean for it to be one.
-fn floor_ms(view: &View<'_>, finding: &Finding) -> f64 {
+pub(super) fn floor_ms(view: &View<'_>, finding: &Finding) -> f64 {
     let tells = |key: &str| finding.evidence.contains_key(key);
     match (tells("other_calls_p50_ms"), tells("other_pages_p10_ms")) {
         (true, _) => OUTLIER,

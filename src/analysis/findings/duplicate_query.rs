@@ -6,6 +6,7 @@
 use super::evidence::Pattern;
 use super::{Claim, Found, Limit, View};
 use crate::analysis::result::FindingKind;
+use crate::analysis::statement::changes_rows;
 
 const REQUESTS: f64 = 0.10;
 
@@ -21,10 +22,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
 
 /// Whether a statement changes something, or may wait for those who do.
 pub(super) fn writes(statement: &str) -> bool {
-    const FIRST: [&str; 14] = [
-        "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "BEGIN", "START", "COMMIT", "LOCK",
-        "SET", "DEL", "INCR", "DECR",
-    ];
+    const FIRST: [&str; 8] = ["BEGIN", "START", "COMMIT", "LOCK", "SET", "DEL", "INCR", "DECR"];
     let first = statement.split([' ', '(']).next().unwrap_or_default().to_ascii_uppercase();
     let locks = || {
         let text = statement.to_ascii_uppercase();
@@ -32,7 +30,7 @@ pub(super) fn writes(statement: &str) -> bool {
             .iter()
             .any(|lock| text.contains(lock))
     };
-    FIRST.contains(&first.as_str()) || locks()
+    changes_rows(statement) || FIRST.contains(&first.as_str()) || locks()
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! Two findings about the same time are one, under the deeper cause.
 
+use super::loops;
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{DOMINANT_MEAN, Found, View, same_work, share, unseen_wait};
+use super::{DOMINANT_MEAN, Found, View, same_work, share, slow_way, unseen_wait};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The findings of one step without those whose time another explains.
-pub(super) fn under_deeper_causes(found: Vec<Found>) -> Vec<Found> {
+pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Found> {
+    let found = loops::without_time_between(found, view);
     let explained: Vec<bool> = found
         .iter()
         .enumerate()
@@ -54,6 +56,10 @@ fn name_calls(found: &mut [Found]) {
     }
 }
 
+fn is_way_to_a_database(finding: &Finding) -> bool {
+    finding.contributor.category == Category::Database
+}
+
 /// A statement as such, whatever is wrong with it.
 fn is_query(kind: FindingKind) -> bool {
     use FindingKind::{
@@ -81,14 +87,22 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::NPlusOneQuery, K::ManyQueries) | (K::NPlusOneCall, K::ChattyService | K::SequentialCalls) => {
             one_service && most_of(cause, effect)
         }
-        // What a service's code does between them is a part of its own time.
-        (K::NPlusOneQuery | K::NPlusOneCall, K::AppCpu | K::EventLoopBlocked) if one_service => {
-            let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
-            2.0 * number(c, "between_ms") >= number(e, "mean_ms")
-        }
         // Many calls to a service are the cause of all that it does for them.
         (K::NPlusOneCall, _) if c.contributor.category == Category::Network => {
             *e.contributor.service == *callee(&c.contributor) && e.kind != K::NPlusOneCall
+        }
+        // An index that several statements want is one cause, and why there is much time in many.
+        (K::MissingIndex, K::MissingIndex) if same => !c.related.is_empty() && e.related.is_empty(),
+        (K::MissingIndex, K::ManyQueries) => one_service && 2 * cause.lost >= effect.lost,
+        // Where each statement takes long whatever it asks, none is slow, and many are so for that.
+        (K::SlowNetwork, K::SlowQuery | K::Uncached) if one_service && is_way_to_a_database(c) => {
+            let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
+            let calls = number(e, "calls_per_exchange").max(1.0);
+            c.contributor.system == e.contributor.system
+                && number(e, "mean_ms") <= slow_way::ALIKE * calls * number(c, slow_way::AT_LEAST)
+        }
+        (K::SlowNetwork, K::ManyQueries) if one_service && is_way_to_a_database(c) => {
+            2 * cause.lost >= effect.lost
         }
         // The same question twice in one request, or in every request.
         (K::DuplicateQuery, K::SlowQuery | K::ManyQueries | K::Uncached) if same => {
@@ -329,7 +343,10 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
                 && (a.category, b.category) == (Category::App, Category::App)
                 && a.service == b.service
                 && unseen_wait::are_for_one_pool(f, &k.finding);
-            alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_pool)
+            let one_index = f.kind == FindingKind::MissingIndex
+                && !f.remedy.is_empty()
+                && (&a.service, &a.system, &k.finding.remedy) == (&b.service, &b.system, &f.remedy);
+            alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_pool || one_index)
         };
         match kept.iter_mut().find(same) {
             Some(first) => {

@@ -1,9 +1,13 @@
 //! `missing_index`: the database's own plan reads a whole table, or most of it, to find a few rows by some columns.
 //!
 //! From plans alone, never from times: a slow statement may be slow for many reasons. See [`crate::analysis::plans`].
+//!
+//! One index may be what many statements of a page want. Each alone may take little, so they are judged together, and told once.
 
-use super::{Claim, Limit, View};
-use crate::analysis::result::{Contributor, FindingKind};
+use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, same_work, share};
+use crate::analysis::result::{Contributor, FindingKind, Impact};
+use crate::analysis::tally::Part;
+use std::collections::BTreeMap;
 
 /// A statement whose plan scans.
 pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
@@ -18,4 +22,57 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor) -> Option<Claim> {
     }
     claim.remedy = scan.remedy();
     Some(claim)
+}
+
+/// The evidence of how many statements want the same index.
+const STATEMENTS: &str = "index_statements";
+
+/// Statements of a step that want the same index, where they take much together.
+pub(super) fn of_several(view: &View<'_>) -> Vec<Found> {
+    type Statement<'a> = (&'a Contributor, &'a Part);
+    let mut wanted: BTreeMap<(&str, &str, String), Vec<Statement<'_>>> = BTreeMap::new();
+    for (who, part) in view.whole_parts().filter(|(_, part)| part.exchanges >= MIN_REQUESTS) {
+        let claim = claim(view, who).filter(|claim| !claim.remedy.is_empty());
+        if let Some(claim) = claim {
+            wanted.entry((&who.service, &who.system, claim.remedy)).or_default().push((who, part));
+        }
+    }
+    let several = wanted.into_values().filter(|statements| statements.len() > 1);
+    several.filter_map(|statements| judge(view, statements)).collect()
+}
+
+fn judge(view: &View<'_>, mut statements: Vec<(&Contributor, &Part)>) -> Option<Found> {
+    // The longest first: it names the finding.
+    statements.sort_by(|a, b| b.1.total.cmp(&a.1.total).then(a.0.cmp(b.0)));
+    let (who, part) = statements[0];
+    let (n, latency) = view.basis(who);
+    let sum = |of: fn(&Part) -> u64| statements.iter().map(|(_, part)| of(part)).sum::<u64>();
+    let total = sum(|part| part.total);
+    // One request does not make a problem, however long it took.
+    let rest = sum(|part| part.total.saturating_sub(part.worst.map_or(0, |worst| worst.0)));
+    let owned = share(total, latency.saturating_sub(view.waited_beside(who)).max(total));
+    if owned < view.limit(Limit::Share) || mean_ms(rest, n.saturating_sub(1)) < view.limit(Limit::IndexMeanMs)
+    {
+        return None;
+    }
+    // Groups count no calls; their members do.
+    let wants_it = |who: &Contributor| statements.iter().any(|(one, _)| same_work(one, who));
+    let calls: u64 = view.tally.parts.iter().filter(|(who, _)| wants_it(who)).map(|(_, p)| p.calls).sum();
+    let evidence = BTreeMap::from([
+        ("share", share(total, latency)),
+        ("mean_ms", mean_ms(total, n)),
+        ("calls_per_exchange", calls as f64 / n.max(1) as f64),
+        (STATEMENTS, statements.len() as f64),
+    ]);
+    let mut found = view.found(claim(view, who)?, who, part, total, evidence);
+    // Each impact is of its own statement's time.
+    found.finding.impact =
+        statements.iter().map(|(_, part)| view.impact(part)).fold(Impact::default(), |mut all, one| {
+            all.mean += one.mean;
+            all.p95 += one.p95;
+            all.p99 += one.p99;
+            all
+        });
+    found.finding.related = statements[1..].iter().map(|(who, _)| view.with_code(who)).collect();
+    Some(found)
 }

@@ -19,6 +19,7 @@ pub(super) mod evidence;
 mod evidence_quality;
 mod limits;
 mod lock_contention;
+mod loops;
 mod merge;
 mod missing_index;
 mod peers;
@@ -28,6 +29,7 @@ mod runtime;
 mod sequential_calls;
 mod series;
 mod slow_instance;
+mod slow_way;
 mod uncached;
 mod uncompressed;
 mod unseen_wait;
@@ -57,7 +59,7 @@ const OUTLIER_CALLS: u64 = 50;
 /// Fewer slow requests than this are no tail but chance.
 const TAIL_REQUESTS: u64 = 10;
 /// Fewer requests than this show nothing.
-const MIN_REQUESTS: u64 = 5;
+pub const MIN_REQUESTS: u64 = 5;
 /// Fewer than this show it with low confidence.
 const FEW_REQUESTS: u64 = 30;
 /// From this share on, and with the dominant floor, a finding is critical.
@@ -163,7 +165,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         let mut found = of_step_and_behind_waits(view);
         // Before they are put under each other: what is not wanted explains nothing away.
         found.retain(|f| known.limits.wants(f.finding.kind));
-        all.extend(merge::under_deeper_causes(found));
+        all.extend(merge::under_deeper_causes(found, view));
     }
     let mut all = merge::over_steps(all, &views);
     runtime::add(&mut all, &views);
@@ -201,6 +203,7 @@ fn of_step(view: &View<'_>) -> Vec<Found> {
     found.extend(dominant::find(view));
     for detector in [
         duplicate_query::find,
+        missing_index::of_several,
         chatty::find,
         sequential_calls::find,
         retries::find,
@@ -208,6 +211,7 @@ fn of_step(view: &View<'_>) -> Vec<Found> {
         cold_start::functions,
         error_path::find,
         slow_instance::find,
+        slow_way::find,
     ] {
         found.extend(detector(view));
     }
@@ -269,6 +273,16 @@ impl View<'_> {
     fn waited_beside(&self, who: &Contributor) -> u64 {
         use super::result::Category::{Cache, Database, Search};
         if matches!(who.category, Database | Cache | Search) { self.waited } else { 0 }
+    }
+
+    /// The groups of the step (same statement wherever in the code, all of opening connections, …) and what has no group.
+    fn whole_parts(&self) -> impl Iterator<Item = (&Contributor, &Part)> {
+        let grouped = |who: &Contributor| {
+            self.tally.groups.contains_key(&anywhere(who))
+                || (who.category == Category::Connection && who.service.is_empty())
+        };
+        let alone = self.tally.parts.iter().filter(move |(who, _)| !grouped(who));
+        self.tally.groups.iter().chain(alone)
     }
 
     fn limit(&self, limit: Limit) -> f64 {

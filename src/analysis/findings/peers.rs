@@ -38,6 +38,8 @@ struct Page {
 /// Kinds of calls from which on it is known what they usually take, and calls of each.
 const KINDS: usize = 3;
 const KIND_CALLS: u64 = 10;
+/// Kinds of statements from which on it is not by chance that none of them is quick.
+const MANY_KINDS: usize = 6;
 /// Other pages of a service from which on its usual own time is known.
 const OTHER_PAGES: usize = 3;
 
@@ -129,6 +131,22 @@ impl Peers {
         let mut best: Vec<Nanos> = kinds.map(|(_, calls)| calls.quantile(0.1)).collect();
         best.sort_unstable();
         (best.len() >= KINDS).then(|| best[best.len() / 2])
+    }
+
+    /// What a service's calls of a system take at the least, whatever they ask (the least that the quickest tenth of any kind takes), and
+    /// what most of them take, if there are enough kinds to know.
+    pub fn at_least(&self, who: &Contributor) -> Option<(Nanos, Nanos)> {
+        let kinds = self.calls.iter().filter(|(kind, calls)| {
+            (&kind.0, kind.1, &kind.2) == (&who.service, who.category, &who.system)
+                && calls.len() >= KIND_CALLS
+        });
+        let (mut all, mut best) = (Histogram::coarse(), Vec::new());
+        for (_, calls) in kinds {
+            best.push(calls.quantile(0.1));
+            all.merge(calls);
+        }
+        let least = best.iter().min().copied()?;
+        (best.len() >= MANY_KINDS).then(|| (least, all.quantile(0.5)))
     }
 
     /// Whether calls of this statement typically take many times as long as those of all others of its system.

@@ -32,8 +32,11 @@ fn given_up(view: &View<'_>) -> Option<Found> {
     if n < super::MIN_REQUESTS || of_all < view.limit(Limit::TimeoutRequests) {
         return None;
     }
-    // Whoever had most of the time in the slowest requests, which these are.
-    let slowest = |part: &crate::analysis::tally::Part| part.bands[2] + part.bands[3];
+    // Whoever had most of the time in the slowest requests, which these are; in all, where all take as long.
+    let bands = &view.tally.joined_bands;
+    let alike = bands[2].0 + bands[3].0 == 0;
+    let slowest =
+        |part: &crate::analysis::tally::Part| if alike { part.total } else { part.bands[2] + part.bands[3] };
     let owners = view.tally.parts.iter().filter(|(who, _)| who.category != Category::Generator);
     let (who, part) = owners.max_by_key(|(who, part)| (slowest(part), std::cmp::Reverse((*who).clone())))?;
     let who: &Contributor = who;

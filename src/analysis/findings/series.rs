@@ -101,6 +101,8 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     let left: u64 = members.iter().map(|m| (m.1.total as f64 / of(m.1).max(1.0)) as u64).sum();
     let claim = if share(part.exchanges, n) < MINORITY {
         Claim::doubted(kind, Doubt::Minority)
+    } else if members.iter().all(|m| of(m.1) < view.limit(Limit::SeriesCalls)) {
+        Claim::doubted(kind, Doubt::FewRounds)
     } else {
         Claim::sure(kind)
     };

@@ -48,16 +48,16 @@ pub fn scan_of_plan(
     let root = plan.pointer("/0/Plan").or_else(|| plan.get("Plan"))?;
     let total = number(root, "Total Cost").max(f64::MIN_POSITIVE);
     let mut best: Option<(f64, Scan)> = None;
-    // Node, sort key above it that has a limit, how often its parent runs it.
-    let mut open = vec![(root, None, 1.0)];
+    // Node, sort key above it that has a limit, whether a limit may end it early, how often its parent runs it.
+    let mut open = vec![(root, None, false, 1.0)];
     let mut looked_at = 0;
-    while let Some((node, order, times)) = open.pop() {
+    while let Some((node, order, limited, times)) = open.pop() {
         looked_at += 1;
         if looked_at > NODES {
             break;
         }
         let cost = number(node, "Total Cost") * times;
-        if let Some(scan) = judge(node, order, rows, is_column)
+        if let Some(scan) = judge(node, (order, limited), rows, is_column)
             && cost >= DEAR * total
             && best.as_ref().is_none_or(|(dearest, _)| cost > *dearest)
         {
@@ -76,19 +76,31 @@ pub fn scan_of_plan(
             };
             let inner = kind == "Nested Loop" && text(kid, "Parent Relationship") == "Inner";
             let outer_rows = kids.first().map_or(1.0, |o| number(o, "Plan Rows")).max(1.0);
-            open.push((kid, order, if inner { times * outer_rows } else { times }));
+            // What sorts, hashes or sums needs all that is below it.
+            let needs_all =
+                ["Sort", "Aggregate", "Hash", "Materialize"].iter().any(|all| kind.ends_with(all));
+            let limited = kind == "Limit" || (limited && !needs_all);
+            open.push((kid, order, limited, if inner { times * outer_rows } else { times }));
         }
     }
     best.map(|(_, scan)| scan)
 }
 
+/// Rows that are found so seldom that a limit of ten still has a tenth of the table read for them.
+const SELDOM: f64 = 100.0;
+
 fn judge(
     node: &Value,
-    order: Option<&Value>,
+    (order, limited): (Option<&Value>, bool),
     rows: &dyn Fn(&str) -> Option<f64>,
     is_column: &dyn Fn(&str, &str) -> bool,
 ) -> Option<Scan> {
-    if text(node, "Node Type") != "Seq Scan" {
+    // An index that is walked from end to end for its order reads the whole table, too, unless a limit is soon reached.
+    let walks = text(node, "Node Type") == "Index Scan"
+        && text(node, "Index Cond").is_empty()
+        && !text(node, "Filter").is_empty()
+        && (!limited || number(node, "Plan Rows") <= SELDOM);
+    if text(node, "Node Type") != "Seq Scan" && !walks {
         return None;
     }
     let table = text(node, "Relation Name");
@@ -194,6 +206,28 @@ mod tests {
         let two =
             scan(seq("((at > $2) AND (product_id = $1) AND ((body)::text ~~ 'x%'::text))", 3.0)).unwrap();
         assert_eq!(two.remedy(), "CREATE INDEX review_product_id_at ON review (product_id, at)");
+    }
+
+    #[test]
+    fn an_index_that_is_walked_for_its_order_is_a_scan() {
+        let walk = |found: f64| {
+            json!({"Node Type": "Index Scan", "Index Name": "review_pkey", "Relation Name": "review",
+                "Filter": "(product_id = $1)", "Plan Rows": found, "Total Cost": 3500.0})
+        };
+        let limited = |node: Value| json!({"Node Type": "Limit", "Total Cost": 1200.0, "Plans": [node]});
+        let found = scan(limited(walk(3.0))).unwrap();
+        assert_eq!(found.remedy(), "CREATE INDEX review_product_id ON review (product_id)");
+        // A limit that is soon reached; but not where all is sorted before.
+        assert_eq!(scan(limited(walk(4_000.0))), None);
+        let sorted = json!({"Node Type": "Sort", "Sort Key": ["stars"], "Total Cost": 3600.0, "Plans": [walk(4_000.0)]});
+        assert!(scan(limited(sorted)).is_some());
+        // One that finds by its condition, and one that is walked for all its rows.
+        let mut by_condition = walk(3.0);
+        by_condition["Index Cond"] = json!("(stars = $2)");
+        assert_eq!(scan(limited(by_condition)), None);
+        let mut all = walk(80_000.0);
+        all["Filter"] = json!("");
+        assert_eq!(scan(all), None);
     }
 
     #[test]

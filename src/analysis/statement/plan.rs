@@ -2,6 +2,17 @@
 
 use super::ends_with_word;
 
+/// Whether a normal form adds, changes or removes rows; also in a part of a `WITH`.
+pub fn changes_rows(normal: &str) -> bool {
+    const FIRST: [&str; 6] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT"];
+    let first = normal.split([' ', '(']).next().unwrap_or_default().to_ascii_uppercase();
+    let within = || {
+        let text = normal.to_ascii_uppercase();
+        ["INSERT INTO ", "DELETE FROM ", "(UPDATE ", ") UPDATE "].iter().any(|part| text.contains(part))
+    };
+    FIRST.contains(&first.as_str()) || (first == "WITH" && within())
+}
+
 /// A normal form as a statement that a database can plan: each `?` a parameter of its own, `$1`, `$2` … Columns that
 /// the name leaves out are left out: how rows are found does not hang on them. Nothing for what was cut off elsewhere, what is no
 /// query or change of rows, and what is more than one statement.
@@ -9,22 +20,35 @@ pub fn with_parameters(normal: &str) -> Option<String> {
     let first = normal.split([' ', '(']).next()?.to_ascii_uppercase();
     let plain = matches!(first.as_str(), "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "VALUES");
     let normal = normal.replace(", … FROM ", " FROM ");
-    if !plain || normal.contains([';', '…']) {
+    // Some instrumentations write two dots where they cut.
+    if !plain || normal.contains([';', '…']) || normal.ends_with("..") {
         return None;
     }
     let (mut out, mut n, mut quote) = (String::with_capacity(normal.len() + 16), 0, None);
+    // Columns by their number (`GROUP BY 1, 2`), as mappers write them from the first on: where the last ended, and which it was.
+    let mut numbered: Option<(usize, usize)> = None;
     let mut characters = normal.chars().peekable();
     while let Some(c) = characters.next() {
         match (c, quote) {
             (c, Some(q)) if c == q => quote = None,
             ('"' | '`', None) => quote = Some(c),
             ('?', None) if !matches!(characters.peek(), Some('|' | '&')) => {
+                let next =
+                    numbered.filter(|(end, _)| out[*end..].trim() == ",").map(|(_, column)| column + 1);
+                if let Some(column) = next.or(ends_with_word(out.trim_end(), "GROUP BY").then_some(1)) {
+                    out.push_str(&column.to_string());
+                    numbered = Some((out.len(), column));
+                    continue;
+                }
                 n += 1;
                 let interval = ends_with_word(out.trim_end(), "INTERVAL");
                 if interval {
                     out.truncate(out.trim_end().len() - "INTERVAL".len());
                 }
-                out.push_str(&format!("${n}"));
+                // Drivers that put in a whole list write its parentheses, too.
+                let list = ends_with_word(out.trim_end(), "IN");
+                let (open, close) = if list { ("(", ")") } else { ("", "") };
+                out.push_str(&format!("{open}${n}{close}"));
                 out.push_str(if interval { "::interval" } else { "" });
                 continue;
             }

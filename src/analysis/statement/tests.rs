@@ -191,7 +191,18 @@ fn a_normal_form_can_be_planned() {
             Some("SELECT a FROM t WHERE b % $1 = $2 AND c % $3 = $4"),
         ),
         ("SELECT \"a%%b\" FROM t WHERE c <% ?", Some("SELECT \"a%%b\" FROM t WHERE c <% $1")),
+        ("SELECT a FROM t WHERE b IN ? AND c IN (?)", Some("SELECT a FROM t WHERE b IN ($1) AND c IN ($2)")),
+        ("SELECT a FROM t WHERE begin = ?", Some("SELECT a FROM t WHERE begin = $1")),
+        (
+            "SELECT a, b, COUNT(?) FROM t WHERE c = ? GROUP BY ?, ? HAVING COUNT(?) > ?",
+            Some("SELECT a, b, COUNT($1) FROM t WHERE c = $2 GROUP BY 1, 2 HAVING COUNT($3) > $4"),
+        ),
+        (
+            "SELECT f(?, a) FROM t GROUP BY f(?, a), b LIMIT ?",
+            Some("SELECT f($1, a) FROM t GROUP BY f($2, a), b LIMIT $3"),
+        ),
         ("SELECT a, column_…", None),
+        ("SELECT a FROM t WHERE b IN (?,..", None),
         ("SELECT a, b, … FROM t WHERE c = ?", Some("SELECT a, b FROM t WHERE c = $1")),
         ("SELECT … FROM t WHERE c = ?", None),
         ("INSERT INTO t (a, b, …) VALUES (?)", None),
@@ -254,5 +265,21 @@ proptest::proptest! {
         let once = normalise("postgresql", &text);
         let again = normalise("postgresql", &once);
         proptest::prop_assert_eq!(&normalise("postgresql", &again), &again);
+    }
+}
+
+#[test]
+fn statements_that_change_rows_are_told_from_those_that_read() {
+    for (statement, changes) in [
+        ("INSERT INTO t (a) VALUES (?)", true),
+        ("update t set a = ?", true),
+        ("WITH new AS (INSERT INTO t (a) VALUES (?) RETURNING id) SELECT id FROM new", true),
+        ("WITH old AS (SELECT id FROM t) DELETE FROM u WHERE id IN (SELECT id FROM old)", true),
+        ("WITH old AS (SELECT id FROM t) UPDATE u SET a = ?", true),
+        ("WITH old AS (SELECT id FROM t) SELECT id FROM old FOR UPDATE", false),
+        ("SELECT updated FROM t WHERE a = ?", false),
+        ("BEGIN", false),
+    ] {
+        assert_eq!(changes_rows(statement), changes, "{statement}");
     }
 }

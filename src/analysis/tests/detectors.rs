@@ -60,6 +60,7 @@ fn statements_of_one_loop_are_one_finding_that_lists_them() {
     related.sort_unstable();
     assert_eq!(related, ["SELECT n FROM stock WHERE book = ?", "SELECT name FROM author WHERE id = ?"]);
     assert_eq!((f.evidence["loop_statements"], f.evidence["loop_calls"]), (3.0, 60.0));
+    assert_eq!(f.confidence, Confidence::High);
     assert!((f.evidence["mean_ms"] - 56.0).abs() < 1e-3, "{:?}", f.evidence);
     assert!(f.impact.mean.as_millis_f64() > 50.0, "{:?}", f.impact);
     // Two loops one after the other are two problems.
@@ -156,6 +157,8 @@ fn few_rounds_are_a_loop_where_statements_take_turns() {
     let first = &analysis.findings[0];
     assert_eq!(found(&analysis).unwrap().1, "SELECT name FROM author WHERE id = ?");
     assert_eq!((first.evidence["loop_statements"], first.evidence["loop_calls"]), (2.0, 8.0));
+    // Whether so few are a loop the code tells.
+    assert_eq!(first.confidence, Confidence::Inferred(Doubt::FewRounds));
     assert!(found(&turns(3, 7.0, false)).is_some());
     // Two rounds are chance, a loop of few rounds must take more, and one kind after the other is no loop.
     assert!(found(&turns(2, 7.0, false)).is_none());

@@ -1,5 +1,6 @@
 //! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
 
+mod causes;
 mod detectors;
 mod event_loop;
 mod groups;

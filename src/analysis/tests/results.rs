@@ -561,6 +561,30 @@ fn work_after_the_answer_is_no_other_clock() {
 }
 
 #[test]
+fn what_a_service_does_for_a_client_that_gave_up_is_no_other_clock() {
+    let gave_up = |target: &str| {
+        let run = crate::record::Run { target: target.to_owned(), ..run(1) };
+        let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+        for n in 0..100 {
+            let mut r = Request::new(n, 100.0);
+            for at in [10.0, 60.0, 120.0, 900.0] {
+                r.query(2, (at, at + 20.0), "SELECT name FROM film WHERE id = ?", 1);
+            }
+            // The span of the request itself ends too late to be there.
+            r.spans.remove(0);
+            analyzer.exchange(&r.exchange);
+            r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+        }
+        analyzer.finish().into_analysis(&run)
+    };
+    let analysis = gave_up("http://127.0.0.1:8000");
+    assert_eq!(analysis.telemetry.shifted, 0);
+    assert_eq!(analysis.steps[0].categories.get(Category::Database).0 / (100 * MS), 40);
+    // Those of another machine may have another clock.
+    assert_eq!(gave_up("http://shop.example").telemetry.shifted, 200);
+}
+
+#[test]
 fn why_requests_failed_is_told_by_the_innermost_span() {
     const LOCKED: &str = "OperationalError: database is locked";
     let fails = |r: &mut Request| {

@@ -71,7 +71,9 @@ impl Forest {
         // What begins within its caller's span and ends after it fits a clock that is ahead, and work that goes on after the answer
         // (a background task, a span that is ended late). On one machine it is the work.
         let begins_within = parent.from <= from && from < parent.to;
-        if begins_within && names.on_this_machine && (of_exchange || same.is_none()) {
+        // So is a call of a service whose own span has not come: it works on for a client that gave up.
+        let goes_on = of_exchange && node.kind == SpanKind::Client && from >= parent.to;
+        if (begins_within || goes_on) && names.on_this_machine && (of_exchange || same.is_none()) {
             return inherited;
         }
         if inside(0) {

@@ -2,6 +2,7 @@
 
 use super::{calls_per_request, contributor_name};
 use crate::analysis::result::{Category, Confidence, Contributor, Doubt, Finding, FindingKind, Severity};
+use crate::analysis::statement;
 use crate::record::{Nanos, TraceId};
 use crate::report::link;
 use crate::report::number::{self, counted, ms, nanos, percent};
@@ -30,15 +31,24 @@ pub fn confidence_name(confidence: Confidence) -> &'static str {
 pub fn sure(finding: &Finding, step: Option<&StepView>) -> String {
     match finding.kind.is_about_evidence() {
         true => "high: counted over the whole run".to_owned(),
-        false => confidence(finding.confidence, step),
+        false => confidence(finding, step),
     }
 }
 
 /// How sure, and why not surer.
-fn confidence(confidence: Confidence, step: Option<&StepView>) -> String {
-    match (confidence, step) {
+fn confidence(finding: &Finding, step: Option<&StepView>) -> String {
+    match (finding.confidence, step) {
         (Confidence::High, Some(step)) => {
-            format!("high: {} with server spans show it", counted(step.result.joined, "request", "requests"))
+            let requests = counted(step.result.joined, "request", "requests");
+            // Few of this step may be enough with those of others that have it.
+            let steps = finding.evidence.get("steps").copied().unwrap_or(1.0);
+            match steps > 1.5 {
+                false => format!("high: {requests} with server spans show it"),
+                true => format!(
+                    "high: {requests} with server spans show it, and those of {}",
+                    counted(steps as u64 - 1, "other step", "other steps")
+                ),
+            }
         }
         (Confidence::High, None) => "high".to_owned(),
         (Confidence::FewRequests(n), _) => {
@@ -69,6 +79,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         }
         Doubt::Varies => {
             "told by how much it differs between requests; the server's count of waiting requests would settle it"
+        }
+        Doubt::FewRounds => {
+            "they take turns so few times that each may be written out by itself, and in no loop; look at the code"
         }
         Doubt::Minority => {
             "few of the step's requests have it, and they may be of another kind; give such requests a step of their own"
@@ -156,6 +169,7 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::SlowNetwork if c.category == Category::Transfer => {
             Prose::new().own("Small answers that end late in ").name(&step)
         }
+        K::SlowNetwork if c.category == Category::Database => start("Slow way to a database").name(name),
         K::SlowNetwork => match c.service.is_empty() {
             true => Prose::new().own("Time between client and server of ").name(&step),
             false => start("Time between services").name(name),
@@ -199,7 +213,7 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
 }
 
 /// Numbers whose names do not read by themselves.
-const EVIDENCE_NAMES: [(&str, &str); 16] = [
+const EVIDENCE_NAMES: [(&str, &str); 18] = [
     ("errors_p50", "p50 of failed requests"),
     ("others_p50", "p50 of the others"),
     ("errors_share", "failed requests"),
@@ -209,6 +223,8 @@ const EVIDENCE_NAMES: [(&str, &str); 16] = [
     ("steps", "steps that have it"),
     ("processes", "processes that do it"),
     ("as_others_end_share", "waits that end as another request does"),
+    ("at_least", "quickest calls of all kinds"),
+    ("index_statements", "statements that want it"),
     ("loop_calls", "calls of the loop"),
     ("loop_statements", "statements of the loop"),
     ("call_p10", "quickest tenth of its calls"),
@@ -337,6 +353,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::SlowNetwork if c.category == Category::Transfer => Prose::from(
             "The head of the answer comes at once and its few bytes of body later. Send both in one write (two small writes wait for each other: Nagle's algorithm and delayed acknowledgements), set TCP_NODELAY, or make the body before the head if it is streamed.",
         ),
+        K::SlowNetwork if c.category == Category::Database => slow_way(finding),
         K::SlowNetwork => slow_network(finding),
         K::ConnectionChurn => Prose::from(
             "Let the server keep connections open (no Connection: close in its answers, an idle limit longer than the pause between requests).",
@@ -385,6 +402,9 @@ fn n_plus_one_query(c: &Contributor) -> Prose {
     let out = Prose::from(match c.category {
         Category::Cache => "Get all keys in one round trip (a multi-get or a pipeline)",
         Category::Search => "Put the searches into one request (a multi-search)",
+        _ if statement::changes_rows(&c.name) => {
+            "Write all rows with one statement: INSERT … VALUES (…), (…), one UPDATE with a list, or the bulk operation of the ORM"
+        }
         _ => "Fetch all rows with one statement: a join, WHERE … IN (…), or the ORM's eager loading",
     });
     match c.code.is_empty() {
@@ -458,6 +478,14 @@ fn large_payload(finding: &Finding) -> Prose {
     }
 }
 
+fn slow_way(finding: &Finding) -> Prose {
+    let least = finding.evidence.get("at_least_ms").copied().unwrap_or_default();
+    Prose::from(format!(
+        "Every statement takes {} at least, whatever it asks, so it is not the statements: look at the way to the database first (another zone, a proxy or pooler, a connection for each statement), then whether the database has a free core. Until then each statement less counts.",
+        number::ms_unit(least)
+    ))
+}
+
 fn slow_network(finding: &Finding) -> Prose {
     let c = &finding.contributor;
     let side = if c.service.is_empty() {
@@ -487,6 +515,9 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(take("share").map(|v| format!("{} of the mean", percent(v))));
     words.extend(
         take("between_ms").map(|v| format!("{} of the service's own between them", number::ms_unit(v))),
+    );
+    words.extend(
+        take("in_loops_ms").map(|v| format!("{} of it between the calls of a loop", number::ms_unit(v))),
     );
     words.extend(
         take("exchanges_share").filter(|v| *v < 0.9995).map(|v| format!("in {} of the requests", percent(v))),

@@ -130,11 +130,23 @@ fn load(view: &View) -> Option<Message> {
 
 fn receiver(view: &View, out: &mut Vec<Message>) {
     let facts = &view.run().receiver;
-    if facts.spans_dropped > 0 {
+    // What came when the run's wait for spans had ended was no fault of the disk.
+    let late = facts.dropped_at_end.min(facts.spans_dropped);
+    if late > 0 {
+        out.push(
+            Message::warning(format!(
+                "{} received came too late to be kept: the run's wait for spans had ended.",
+                sentence(&part_of(late, facts.spans_received, "span", "spans"))
+            ))
+            .instead("Wait longer for them with --wait."),
+        );
+    }
+    let unwritten = facts.spans_dropped - late;
+    if unwritten > 0 {
         out.push(
             Message::warning(format!(
                 "hotspan lost {} received, because they could not be written.",
-                part_of(facts.spans_dropped, facts.spans_received, "span", "spans")
+                part_of(unwritten, facts.spans_received, "span", "spans")
             ))
             .instead("Free space on the disk of the run folder, or name another with --out."),
         );

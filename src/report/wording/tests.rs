@@ -272,3 +272,57 @@ fn a_failing_step_is_told_with_the_servers_reason() {
     let want = "mostly with HTTP status 503: sqlite3.OperationalError: database is locked, at UPDATE stock";
     assert!(most.contains(want) && most.ends_with(" in shop"), "{most}");
 }
+
+#[test]
+fn few_requests_are_no_proof_of_health() {
+    let mut sample = sample::bottleneck();
+    sample.analysis.verdict = Verdict::Healthy { step: StepId(0) };
+    assert!(headline(&sample.report()).starts_with("No bottleneck: slowest step "));
+    sample.analysis.steps[0].exchanges = 3;
+    let few = headline(&sample.report());
+    assert!(few.starts_with("Too few requests to tell: slowest step "), "{few}");
+    assert!(few.contains(" of 3 requests: run longer; "), "{few}");
+}
+
+#[test]
+fn rows_that_are_written_one_by_one_are_not_to_be_fetched() {
+    let mut sample = sample::everything();
+    let finding = sample.analysis.findings.iter_mut().find(|f| f.kind == FindingKind::NPlusOneQuery).unwrap();
+    assert!(super::finding::advice(finding).plain().starts_with("Fetch all rows"));
+    finding.contributor.name = "INSERT INTO order_item (order_id, product_id) VALUES (?)".into();
+    let advice = super::finding::advice(finding).plain();
+    assert!(advice.starts_with("Write all rows with one statement"), "{advice}");
+}
+
+#[test]
+fn requests_of_other_steps_are_named_where_they_show_it_too() {
+    let mut sample = sample::bottleneck();
+    let step = sample.analysis.findings[0].step;
+    sample.analysis.findings[0].confidence = Confidence::High;
+    sample.analysis.findings[0].evidence.remove("steps");
+    let sure = |sample: &Sample| {
+        let report = sample.report();
+        finding::sure(&sample.analysis.findings[0], View::new(&report).step(step)).replace('\u{a0}', " ")
+    };
+    assert!(sure(&sample).ends_with(" with server spans show it"), "{}", sure(&sample));
+    sample.analysis.findings[0].evidence.insert("steps", 3.0);
+    assert!(sure(&sample).ends_with(" show it, and those of 2 other steps"), "{}", sure(&sample));
+}
+
+#[test]
+fn spans_that_came_too_late_are_not_blamed_on_the_disk() {
+    let mut sample = sample::bottleneck();
+    let facts = &mut sample.run.receiver;
+    (facts.spans_received, facts.spans_dropped, facts.dropped_at_end) = (9_000, 192, 192);
+    let all = |sample: &Sample| {
+        let report = sample.report();
+        messages(&View::new(&report)).into_iter().map(|m| m.whole().plain()).collect::<Vec<_>>().join("\n")
+    };
+    let text = all(&sample);
+    assert!(text.contains("192 of 9,000 spans received came too late to be kept"), "{text}");
+    assert!(!text.contains("could not be written"), "{text}");
+    sample.run.receiver.dropped_at_end = 190;
+    assert!(
+        all(&sample).contains("hotspan lost 2 of 9,000 spans received, because they could not be written")
+    );
+}

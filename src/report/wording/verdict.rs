@@ -1,6 +1,7 @@
 //! The first line: the answer, or why there is none and what to do.
 
 use super::{calls_per_request, cause, contributor_name, note};
+use crate::analysis::MIN_REQUESTS;
 use crate::analysis::result::{Category, Finding, FindingKind, Note, Verdict};
 use crate::record::{FailureClass, GeneratorLimit, RunState, StepId, grpc_status_name};
 use crate::report::number;
@@ -71,6 +72,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::SlowNetwork if contributor.category == Category::Transfer => {
             out.own("answers that end late after their beginning")
         }
+        FindingKind::SlowNetwork if contributor.category == Category::Database => {
+            out.own("the way to its database")
+        }
         FindingKind::ErrorPath => out.own("failing requests"),
         _ => out.own(cause(contributor.category)),
     };
@@ -122,9 +126,15 @@ fn is_clients_own(category: Category) -> bool {
 
 fn healthy(view: &View, id: StepId) -> Prose {
     let (exchanges, errors) = view.totals();
-    let mut out = Prose::new().own("No bottleneck: slowest step ").name(&view.step_name(id));
+    // Where the slowest step has so few requests that nothing is told of it, nothing is known either.
+    let few = view.step(id).map(|step| step.result.exchanges).filter(|n| *n < MIN_REQUESTS);
+    let begin = if few.is_some() { "Too few requests to tell" } else { "No bottleneck" };
+    let mut out = Prose::new().own(begin).own(": slowest step ").name(&view.step_name(id));
     if let Some(step) = view.step(id) {
         out = out.own(format!(", p95 {}", number::nanos(step.latency.p95)));
+    }
+    if let Some(few) = few {
+        out = out.own(format!(" of {}: run longer", number::counted(few, "request", "requests")));
     }
     out = out.own(format!("; {}, ", number::counted(exchanges, "request", "requests")));
     out = match errors {

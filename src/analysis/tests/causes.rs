@@ -1,0 +1,183 @@
+//! One cause is one finding: what loops have of own time, one index that many statements want, a start, a client that gives up.
+
+use super::results::{Request, healthy, kinds, load, only};
+use crate::analysis::plans::{DatabaseEvidence, Scan};
+use crate::analysis::result::{Analysis, FindingKind as K};
+use crate::analysis::runtime::RuntimeMetrics;
+use crate::analysis::testing::run;
+use crate::analysis::{Analyzer, Limits, Partition};
+use crate::record::{Failure, FailureClass, Outcome, SpanKind, StepId, Timestamp, Value};
+
+fn statement(r: &mut Request, text: &'static str, (at, length): (f64, f64)) {
+    let attributes = vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str(text))];
+    r.span(2, SpanKind::Client, "shop", "q", (at, at + length), attributes);
+}
+
+/// A request of `ms` with loops of so many statements of 0.1 ms, `gap` ms of the service's own before each.
+fn loops(ms: f64, texts: &[&'static str], calls: u32, gap: f64) -> Analysis {
+    load(60, move |n| {
+        let mut r = Request::new(n, ms);
+        let mut at = 1.0;
+        for text in texts {
+            for _ in 0..calls {
+                statement(&mut r, text, (at, 0.1));
+                at += 0.1 + gap;
+            }
+        }
+        r
+    })
+}
+
+const BOOK: &str = "SELECT a FROM book WHERE id = ?";
+const SHELF: &str = "SELECT b FROM shelf WHERE id = ?";
+
+#[test]
+fn own_time_is_judged_without_what_loops_have_of_it() {
+    // Neither loop has half of it, both have.
+    let kinds_of = |analysis: &Analysis| kinds(analysis).into_iter().map(|f| f.0).collect::<Vec<_>>();
+    let two = loops(44.0, &[BOOK, SHELF], 30, 0.4);
+    assert_eq!(kinds_of(&two), [K::NPlusOneQuery, K::NPlusOneQuery]);
+    // What is left would be no finding.
+    only(&loops(46.0, &[BOOK], 40, 0.5), K::NPlusOneQuery, BOOK);
+    // What is left is one, and has only that.
+    let much = loops(80.0, &[BOOK], 40, 0.7);
+    assert_eq!(kinds_of(&much), [K::AppCpu, K::NPlusOneQuery]);
+    let own = &much.findings[0];
+    assert!((own.evidence["in_loops_ms"] - 39.0 * 0.7).abs() < 1e-3, "{:?}", own.evidence);
+    assert!((own.impact.mean.as_millis_f64() - (75.8 - 27.3)).abs() < 1.0, "{:?}", own.impact);
+}
+
+const BY_WORD: [&str; 5] = [
+    "SELECT a FROM term WHERE word = ?",
+    "SELECT b FROM term WHERE word = ?",
+    "SELECT c FROM term WHERE word = ?",
+    "SELECT d FROM term WHERE word = ?",
+    "SELECT e FROM term WHERE word = ?",
+];
+
+/// Two pages with five statements of `ms` each in 20 ms, whose plans scan a table for the columns given.
+fn scans(ms: f64, column: fn(usize) -> &'static str) -> Analysis {
+    let scan = |at: usize| Scan {
+        table: "term".into(),
+        columns: vec![column(at).to_owned()],
+        rows: 90_000.0,
+        found: 2.0,
+        cost: None,
+    };
+    let scans = BY_WORD.iter().enumerate().map(|(at, text)| ((*text).into(), scan(at))).collect();
+    let database = DatabaseEvidence { scans, ..Default::default() };
+    let run = run(2);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for n in 0..100 {
+        let mut r = Request::new(n, 20.0);
+        r.exchange.step = StepId((n % 2) as u16);
+        for (at, text) in BY_WORD.iter().enumerate() {
+            statement(&mut r, text, (0.5 + 3.5 * at as f64, ms));
+        }
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis_with(&run, &Limits::default(), &database, &RuntimeMetrics::default())
+}
+
+#[test]
+fn an_index_that_many_statements_want_is_one_finding() {
+    let analysis = scans(2.5, |_| "word");
+    assert_eq!(kinds(&analysis).len(), 1, "{:?}", kinds(&analysis));
+    let f = &analysis.findings[0];
+    assert_eq!((f.kind, &*f.remedy), (K::MissingIndex, "CREATE INDEX term_word ON term (word)"));
+    assert_eq!((f.evidence["index_statements"], f.evidence["steps"], f.related.len()), (5.0, 2.0, 4));
+    assert!((f.evidence["mean_ms"] - 12.5).abs() < 1e-3, "{:?}", f.evidence);
+    assert!((f.evidence["calls_per_exchange"] - 5.0).abs() < 1e-6, "{:?}", f.evidence);
+    assert!((f.impact.mean.as_millis_f64() - 12.5).abs() < 0.5, "{:?}", f.impact);
+    // An index for each; and all together take little.
+    healthy(&scans(2.5, |at| ["a", "b", "c", "d", "e"][at]));
+    healthy(&scans(0.4, |_| "word"));
+}
+
+/// A page with ten different statements, the `i`th of the `n`th request as long as told, taken in after `waits` ms.
+fn ten_statements(waits: f64, length: fn(u64, usize) -> f64) -> Analysis {
+    let texts: Vec<&'static str> = (0..10)
+        .map(|i| &*Box::leak(format!("SELECT a{i} FROM t{i} WHERE id = ?").into_boxed_str()))
+        .collect();
+    load(60, move |n| {
+        let mut at = waits + 0.5;
+        let mut r = Request::new(n, waits + 1.5 + (0..10).map(|i| length(n, i) + 0.2).sum::<f64>());
+        r.spans[0].start += (waits * 1e6) as u64;
+        for (i, text) in texts.iter().enumerate() {
+            statement(&mut r, text, (at, length(n, i)));
+            at += length(n, i) + 0.2;
+        }
+        r
+    })
+}
+
+#[test]
+fn a_slow_way_to_a_database_is_told_where_no_statement_stands_out() {
+    let far = ten_statements(0.1, |n, i| 16.0 + ((n + i as u64) % 4) as f64);
+    only(&far, K::SlowNetwork, "postgresql");
+    let f = &far.findings[0];
+    assert!((f.evidence["at_least_ms"] - 16.0).abs() < 1.0, "{:?}", f.evidence);
+    assert!((f.evidence["mean_ms"] - 160.0).abs() < 10.0, "{:?}", f.evidence);
+    assert!((f.impact.mean.as_millis_f64() - 160.0).abs() < 12.0, "{:?}", f.impact);
+    // One that is slow itself keeps its own name.
+    let one = ten_statements(0.1, |_, i| if i == 0 { 220.0 } else { 16.0 });
+    let told = kinds(&one).into_iter().map(|f| f.0).collect::<Vec<_>>();
+    assert_eq!(told, [K::SlowQuery, K::SlowNetwork]);
+    // Near; late by chance, as without a free core; late as all requests are; and quick for what is simple.
+    healthy(&ten_statements(0.1, |_, _| 3.0));
+    healthy(&ten_statements(0.1, |n, i| if (n + i as u64).is_multiple_of(3) { 6.0 } else { 21.0 }));
+    let told = kinds(&ten_statements(12.0, |_, _| 16.0));
+    assert!(told.iter().all(|f| f.1 != "postgresql"), "{told:?}");
+    healthy(&ten_statements(0.1, |_, i| if i == 0 { 0.4 } else { 16.0 }));
+    // Few kinds may all be slow themselves.
+    let few = load(60, |n| {
+        let mut r = Request::new(n, 100.0);
+        for (at, text) in BY_WORD.iter().enumerate() {
+            statement(&mut r, text, (1.0 + 18.0 * at as f64, 16.0));
+        }
+        r
+    });
+    assert!(kinds(&few).iter().all(|f| f.0 != K::SlowNetwork), "{:?}", kinds(&few));
+}
+
+#[test]
+fn a_start_is_told_beside_requests_that_take_a_little_later() {
+    let slow = |which: fn(u64) -> bool| {
+        load(100, move |n| {
+            let mut r = Request::new(n, if which(n) { 3_000.0 } else { 34.0 });
+            statement(&mut r, BOOK, (0.5, 1.0));
+            r
+        })
+    };
+    assert_eq!(kinds(&slow(|n| n < 6)), [(K::ColdStart, "GET /".to_owned())]);
+    // Later, too; and all that come.
+    assert_eq!(kinds(&slow(|n| n < 6 || (60..64).contains(&n)))[0].0, K::AppCpu);
+    assert_eq!(kinds(&slow(|_| true))[0].0, K::AppCpu);
+}
+
+#[test]
+fn a_start_under_a_higher_load_is_none() {
+    // Most requests come in the first part of the run.
+    let analysis = load(100, |n| {
+        let late = n >= 80;
+        let mut r = Request::new(if late { 20 * (n - 76) } else { n }, if late { 34.0 } else { 600.0 });
+        statement(&mut r, BOOK, (0.5, 1.0));
+        r
+    });
+    assert_eq!(kinds(&analysis)[0].0, K::AppCpu, "{:?}", kinds(&analysis));
+}
+
+#[test]
+fn a_client_that_gives_up_each_time_names_who_had_the_time() {
+    let analysis = load(60, |n| {
+        let mut r = Request::new(n, 30_000.0);
+        let failure = Failure { class: FailureClass::Timeout, message: "no answer within 30 s".into() };
+        r.exchange.outcome = Outcome::Failed { failure, status: None };
+        let phases = &mut r.exchange.phases;
+        phases.connected = Some(Timestamp(phases.start.0 + 50_000));
+        statement(&mut r, BOOK, (1.0, 29_000.0));
+        r
+    });
+    assert_eq!(kinds(&analysis), [(K::Timeout, BOOK.to_owned())]);
+}
