@@ -642,6 +642,9 @@ pub enum Doubt {
     /// Requests of a page end one after the other while their process serves others: there is something of which it has one, and
     /// whether that is a lock, spans do not tell.
     OneByOne,
+    /// Calls of a statement end one after the other: there is one lock, connection or worker for all of them, and which, spans do not
+    /// tell.
+    InTurn,
     /// The machine of the load and the service has no free core: its quickest calls take no more than such waits could make of little.
     BusyMachine,
     /// The time before a service differs between requests, but not with how many are there.

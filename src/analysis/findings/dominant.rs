@@ -298,6 +298,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
         Category::Database | Category::Cache | Category::Search => index
             .or_else(|| lock_contention::of_a_statement(view, who))
             .or_else(|| event_loop::claim(view, who, part))
+            .or_else(|| lock_contention::of_statements_in_turn(view, who))
             .or_else(|| uncached::claim(view, who)),
         Category::Queue => lock_contention::of_a_wait(who),
         Category::App => app_cpu::of_static_files(view, who)

@@ -97,6 +97,11 @@ impl<T: Ord + Copy> Least<T> {
 }
 
 impl Stretches {
+    /// The share of all of them that the sample has.
+    pub fn kept(&self) -> f64 {
+        if self.sample.len() < STRETCHES { 1.0 } else { STRETCHES as f64 / self.number.max(1) as f64 }
+    }
+
     pub fn add(&mut self, start: u64, end: u64) {
         self.number += 1;
         self.sample.keep((mixed(start, end), start, end), STRETCHES);

@@ -6,10 +6,10 @@
 //! A lock in the service's own code has no span. It shows by when requests of its page end: never two within the time that one
 //! of them takes alone, though several are under way at once, and the process takes in others all the while. Requests that
 //! share processors end whenever they end, and before a process that is held up (an event loop, an interpreter's lock) the
-//! others are not taken in.
+//! others are not taken in. Statements that wait for one connection, or for a lock of all, within their spans show it so, too.
 
 use super::duplicate_query::writes;
-use super::event_loop::{EDGE, Requests};
+use super::event_loop::{self, EDGE, Requests};
 use super::{Claim, Limit, View, same_work};
 use crate::analysis::result::{Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
@@ -70,8 +70,9 @@ pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Op
     let (mut taken, mut requests, mut held) = (0.0, 0.0, 0.0);
     for (process, of_page) in mine.filter(|(_, of)| of.sample.len() >= ENOUGH) {
         let all = view.requests.get(process)?;
-        let turns =
-            Turns::of(of_page).filter(|turns| turns.are_taken() && turns.others_begin(of_page, all))?;
+        let times = of_page.sample.iter().map(|(_, _, begun, ended)| (*begun, *ended));
+        let turns = Turns::of(times, of_page.kept())
+            .filter(|turns| turns.are_taken() && turns.others_begin(of_page, all))?;
         let n = of_page.number as f64;
         (taken, requests, held) = (taken + n * turns.mean, requests + n, held + n * turns.held());
     }
@@ -80,7 +81,23 @@ pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Op
         .then(|| Claim::doubted(FindingKind::LockContention, Doubt::OneByOne).with(&evidence))
 }
 
-/// How the requests of one page follow each other in one process, in ns.
+/// A statement of a process that has its turn one at a time, however many are under way.
+pub(super) fn of_statements_in_turn(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    let stretches = &view.tally.evidence.stretches;
+    let mine = stretches.iter().filter(|((c, _), _)| same_work(c, who)).map(|(_, of)| of);
+    let (mut calls, mut held) = (0.0, 0.0);
+    for of in mine.filter(|of| of.sample.len() >= ENOUGH) {
+        let times = of.sample.iter().map(|(_, begun, ended)| (*begun, *ended));
+        // Short ones are not among them: a turn must take as long as those that are.
+        let turns = Turns::of(times, of.kept())
+            .filter(|turns| turns.are_taken() && turns.held() >= event_loop::LONG as f64)?;
+        (calls, held) = (calls + of.number as f64, held + of.number as f64 * turns.held());
+    }
+    let evidence = [("held_ms", held / calls / 1e6)];
+    (calls > 0.0).then(|| Claim::doubted(FindingKind::LockContention, Doubt::InTurn).with(&evidence))
+}
+
+/// How the requests of one page, or the calls of one statement, follow each other in one process, in ns.
 struct Turns {
     /// At least so much is between the ends of two, but for a few.
     gap: f64,
@@ -106,22 +123,22 @@ const OTHERS: f64 = 5.0;
 const SERVED: f64 = 0.5;
 
 impl Turns {
-    fn of(requests: &Requests) -> Option<Turns> {
-        let sample = &requests.sample;
-        let kept = requests.kept();
-        let mut ends: Vec<u64> = sample.iter().map(|r| r.3).collect();
+    /// From when they begin and end, of which so large a share is known.
+    fn of(times: impl Iterator<Item = (u64, u64)>, kept: f64) -> Option<Turns> {
+        let times: Vec<(u64, u64)> = times.collect();
+        let mut ends: Vec<u64> = times.iter().map(|t| t.1).collect();
         ends.sort_unstable();
         let mut gaps: Vec<u64> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort_unstable();
         // Of a sample the gaps are longer, so fewer of them are short.
         let gap = *gaps.get((gaps.len() as f64 * SELDOM * kept) as usize)? as f64;
         let rate = gaps.len() as f64 / kept / (ends.last()? - ends.first()?).max(1) as f64;
-        let took = || sample.iter().map(|(_, _, begun, ended)| ended.saturating_sub(*begun) as f64);
+        let took = || times.iter().map(|(begun, ended)| ended.saturating_sub(*begun) as f64);
         Some(Turns {
             gap,
             evenness: gap * rate,
             quickest: took().fold(f64::INFINITY, f64::min),
-            mean: took().sum::<f64>() / sample.len() as f64,
+            mean: took().sum::<f64>() / times.len() as f64,
         })
     }
 
@@ -195,8 +212,12 @@ mod tests {
         begun.max(before) + 40 * MS + mixed(n + 99) % (2 * MS)
     }
 
+    fn turns(of: &Requests) -> Option<Turns> {
+        Turns::of(of.sample.iter().map(|(_, _, begun, ended)| (*begun, *ended)), of.kept())
+    }
+
     fn takes_turns((mine, all): &(Requests, Requests)) -> bool {
-        Turns::of(mine).is_some_and(|turns| turns.are_taken() && turns.others_begin(mine, all))
+        turns(mine).is_some_and(|turns| turns.are_taken() && turns.others_begin(mine, all))
     }
 
     #[test]
@@ -204,7 +225,7 @@ mod tests {
         for (number, gap) in [(120, 60), (400, 50), (400, 42), (9_000, 55)] {
             let (mine, all) = page(number, gap, locked);
             assert!(takes_turns(&(mine.clone(), all)), "{number} {gap}");
-            let turns = Turns::of(&mine).unwrap();
+            let turns = turns(&mine).unwrap();
             assert!((turns.gap / MS as f64 - 41.0).abs() < 4.0, "{number} {gap}: {}", turns.gap);
         }
     }

@@ -311,3 +311,37 @@ fn writes_that_are_as_late_as_reads_wait_for_no_lock() {
     assert!(locks(late_writes(false)));
     assert!(!locks(late_writes(true)));
 }
+
+#[test]
+fn statements_that_are_served_one_at_a_time_are_told_by_their_ends() {
+    let page = |turn: fn(u64) -> (f64, f64)| {
+        analysed(
+            1,
+            (0..300).map(|n| {
+                let (sent, ends) = turn(n);
+                let mut r = request(n, 0, (sent, sent + 0.2, ends), WORKERS);
+                statement(&mut r, "SELECT a FROM t WHERE id = $1", (sent + 0.5, ends - 1.0));
+                r
+            }),
+        )
+    };
+    let analysis = page(in_turn);
+    let f = &analysis.findings[0];
+    assert_eq!((f.kind, f.confidence), (K::LockContention, Confidence::Inferred(Doubt::InTurn)));
+    assert!((f.evidence["held_ms"] - 53.0).abs() < 3.0, "{:?}", f.evidence);
+    // As long on average, and they end whenever they end; and as long each time.
+    for turn in [
+        (|n| {
+            let sent = 54.0 * n as f64 + (mixed(n + 9) % 50) as f64;
+            (sent, sent + 41.0 + (mixed(n) % 200) as f64)
+        }) as fn(u64) -> (f64, f64),
+        |n| {
+            (
+                54.0 * n as f64 + (mixed(n + 9) % 50) as f64,
+                54.0 * n as f64 + (mixed(n + 9) % 50) as f64 + 141.0,
+            )
+        },
+    ] {
+        assert_eq!(page(turn).findings[0].kind, K::SlowQuery);
+    }
+}

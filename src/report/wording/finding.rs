@@ -107,6 +107,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::OneByOne => {
             "no span records this wait: requests of this page end one after the other, each as long after the one before as one takes alone, while the process serves others; a lock does that, or anything else of which there is one"
         }
+        Doubt::InTurn => {
+            "several are under way at once, and they end one after the other, each as long after the one before as one takes alone: there is one connection, one lock or one worker for all of them; which, spans do not tell"
+        }
         Doubt::BusyMachine => {
             "this machine had no free core, which makes several times as much of all code; measure it where there is one"
         }
@@ -123,6 +126,11 @@ fn doubted(doubt: Doubt) -> &'static str {
             "spans do not say what the cache had; told by what is asked and written to it after the look"
         }
     }
+}
+
+/// Whether it is told of calls that end one after the other.
+fn in_turn(finding: &Finding) -> bool {
+    finding.contributor.category != Category::App && finding.evidence.contains_key("held_ms")
 }
 
 /// One line that names the problem and where it is.
@@ -151,6 +159,7 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::RetryStorm => start("Failed calls made again").name(name),
         K::Timeout => start("Waiting until a time limit").name(name),
         K::PoolWait => start("Waiting for a connection of a pool").name(name),
+        K::LockContention if in_turn(finding) => start("Statement served one at a time").name(name),
         K::LockContention => start("Waiting for a lock").name(name),
         K::Queueing => start("Queueing").name(name),
         K::AppCpu => start("Slow code").name(name),
@@ -318,6 +327,9 @@ pub fn advice(finding: &Finding) -> Prose {
         ),
         K::PoolWait => Prose::from(
             "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
+        ),
+        K::LockContention if in_turn(finding) => Prose::from(
+            "While one is served the others wait. Give them more connections (a pool of one serves one at a time), or take away what lets only one through; then look at what one takes alone.",
         ),
         K::LockContention => Prose::from(
             "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
