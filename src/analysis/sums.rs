@@ -14,7 +14,7 @@ use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::timeline::{Clock, Passage, Ticks};
 use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
 use super::whatif::{Keep, Retimer};
-use crate::record::{Nanos, Timestamp, TraceId};
+use crate::record::{Nanos, SpanKind, Timestamp, TraceId};
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
@@ -490,9 +490,13 @@ impl Sums {
             } else {
                 1
             };
+            // Some record a call under a service named after what is called: the request that waits for it made it.
+            let apart =
+                node.kind == SpanKind::Client && node.entry == i && node.parent >= forest.roots as u32;
+            let caller = if apart { forest.nodes[node.parent as usize].entry } else { node.entry };
             self.calls.push(Call {
                 root: self.root_of[i as usize],
-                caller: node.entry,
+                caller,
                 key: if hop { node.owner } else { names.group(node.owner) },
                 end: node.to,
                 start: node.from,

@@ -80,11 +80,13 @@ def wanted(args) -> list:
     if unknown:
         raise SystemExit(f"--only: there is no fault {', '.join(sorted(unknown))}; there are {', '.join(KINDS)} and none")
     faults = [fault for fault in only if fault != "none"]
-    rows = [()] if "none" in only else []
-    rows += [(fault,) for fault in faults]
+    alone = [()] if "none" in only else []
+    alone += [(fault,) for fault in faults]
+    rows = [(row, int(users)) for row in alone for users in args.loads.split(",")]
     if args.pairs:
-        rows += itertools.combinations(faults, 2)
-    return [(row, int(users)) for row in rows for users in args.loads.split(",")]
+        pairs = itertools.combinations(faults, 2)
+        rows += [(pair, int(users)) for pair in pairs for users in args.pairs.split(",")]
+    return rows
 
 
 def table(results: list, args) -> str:
@@ -120,7 +122,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--loads", default="10,20,40", help="virtual users, separated by commas")
     parser.add_argument("--only", default="", help="faults, separated by commas")
-    parser.add_argument("--pairs", action="store_true", help="every pair of faults too")
+    parser.add_argument("--pairs", default="", help="every pair of faults too, with so many users")
     args = parser.parse_args()
     binary = os.environ.get("HOTSPAN_BIN", "target/release/hotspan")
     made = [json.loads(line) for line in args.kept.read_text().splitlines()] if args.kept.exists() else []

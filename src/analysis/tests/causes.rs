@@ -181,3 +181,23 @@ fn a_client_that_gives_up_each_time_names_who_had_the_time() {
     });
     assert_eq!(kinds(&analysis), [(K::Timeout, BOOK.to_owned())]);
 }
+
+#[test]
+fn calls_that_are_recorded_under_a_service_of_their_own_are_a_series_of_their_maker() {
+    let named = |service: &'static str, at_once: bool| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 130.0);
+            for i in 0..12 {
+                let from = if at_once { 1.0 } else { 1.0 + 10.0 * f64::from(i) };
+                r.span(2, SpanKind::Client, service, "GetDriver", (from, from + 9.0), Vec::new());
+            }
+            r
+        })
+    };
+    for service in ["shop", "shop-redis"] {
+        let found = kinds(&named(service, false));
+        assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::NPlusOneCall], "{service}: {found:?}");
+        let at_once = kinds(&named(service, true));
+        assert!(at_once.iter().all(|f| f.0 != K::NPlusOneCall), "{service}: {at_once:?}");
+    }
+}
