@@ -2,7 +2,7 @@
 
 For each fault and for none of them, `hotspan demo --fault X` with 20 users for HOTSPAN_FAULT_SECONDS (default 20).
 Checked: the step's largest excess is blamed on the right category and contributor, the headline is about it, and for
-every step each category's mean is within 5 % of the mean latency of the shop's `Server-Timing` (measured with plain
+every step each category's mean is within 5 % of the mean latency (or a quarter of a millisecond) of the shop's `Server-Timing` (measured with plain
 timers, apart from its spans). With no fault, nothing may be called a problem. The closing table is Markdown.
 """
 
@@ -16,6 +16,8 @@ from harness import Suite, read_report, run_folder
 SECONDS = int(os.environ.get("HOTSPAN_FAULT_SECONDS", "20"))
 USERS = 20
 TOLERANCE = 0.05
+# So much is a thread that had no core between the end of a span and the timer's: nothing to most pages, and much to one of a millisecond.
+FLOOR_MS = 0.25
 # Parts of the server's own account, and what they leave of the latency: between the services and outside of them.
 PARTS = ("database", "cache", "external", "queue", "app")
 REST = "network, transfer, client"
@@ -93,14 +95,14 @@ def check_truth(suite: Suite, fault: str, truth: list) -> list:
             real, blamed = truth_of[part], blame_of[part]
             lines.append(((blamed - real) / latency, step["name"], part, real, blamed, latency))
     lines.sort(key=lambda line: -abs(line[0]))
+    wrong = [line for line in lines if abs(line[0]) > TOLERANCE and abs(line[3] - line[4]) > FLOOR_MS]
     suite.check(f"{fault}: there are steps with truth to compare with", len(lines) >= len(PARTS))
-    for difference, step, part, real, blamed, latency in lines:
-        if abs(difference) > TOLERANCE:
-            suite.check(
-                f"{fault}: {step}: {part} within {TOLERANCE:.0%} of latency", False,
-                f"truth {real:.2f} ms, blamed {blamed:.2f} ms, latency {latency:.2f} ms",
-            )  # fmt: skip
-    if lines and abs(lines[0][0]) <= TOLERANCE:
+    for _, step, part, real, blamed, latency in wrong:
+        suite.check(
+            f"{fault}: {step}: {part} within {TOLERANCE:.0%} of latency", False,
+            f"truth {real:.2f} ms, blamed {blamed:.2f} ms, latency {latency:.2f} ms",
+        )  # fmt: skip
+    if lines and not wrong:
         suite.check(f"{fault}: all {len(lines)} means within {TOLERANCE:.0%} of latency", True)
     return lines
 

@@ -100,7 +100,10 @@ def main() -> int:
             update = next((each for statement, each in locks.items() if statement.startswith("UPDATE hits")), {"locked": 0})
             suite.check("sessions were seen waiting for a row", update["locked"] >= 5, str(kept["locks"]))
             waits = [f for f in report["findings"] if f["step"]["name"] == "hit"]
-            suite.check("lock_contention of the row that all write", [f["kind"] for f in waits] == ["lock_contention"], str(waits)[:1500])
+            kinds = [f["kind"] for f in waits]
+            suite.check("lock_contention of the row that all write", kinds[:1] == ["lock_contention"], str(waits)[:1500])
+            # What the page does for 20 ms while it holds the lock is its own.
+            suite.check("and beside it nothing but the page's own code", set(kinds[1:]) <= {"app_cpu"}, str(waits)[:1500])
             steps = {f["step"]["name"] for f in report["findings"] if f["confidence"]["level"] == "high"}
             suite.check("nothing is said of the page that goes by its key", "entry" not in steps, str(steps))
             again = suite.hotspan("analyze", folder, "--format", "json")
