@@ -666,6 +666,25 @@ pub struct Impact {
     pub p99: Nanos,
 }
 
+impl Impact {
+    /// A part of it.
+    pub fn scaled(self, by: f64) -> Impact {
+        let scaled = |time: Nanos| Nanos((time.0 as f64 * by) as u64);
+        Impact { mean: scaled(self.mean), p95: scaled(self.p95), p99: scaled(self.p99) }
+    }
+}
+
+impl std::iter::Sum for Impact {
+    fn sum<I: Iterator<Item = Impact>>(all: I) -> Impact {
+        all.fold(Impact::default(), |mut sum, one| {
+            sum.mean += one.mean;
+            sum.p95 += one.p95;
+            sum.p99 += one.p99;
+            sum
+        })
+    }
+}
+
 /// The answer in one value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {

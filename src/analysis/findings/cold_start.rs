@@ -51,7 +51,7 @@ const IN_LONG_PIECES: f64 = 0.5;
 /// How many times its share of the run the start may have of a step's requests: where there are more, the load was higher then.
 const MORE_REQUESTS: f64 = 1.5;
 /// The longest piece from which it is the work of a start.
-const START: u64 = Nanos::from_millis(500).0;
+pub(super) const START: u64 = Nanos::from_millis(500).0;
 
 /// Whether nearly all that takes long of it is in the first part of the run, though not more requests than later were then: what comes
 /// after may be long enough to be told by itself, but is not what the mean tells of.
@@ -67,9 +67,8 @@ pub(super) fn is_mostly_at_first(view: &View<'_>, who: &Contributor, part: &Part
         if of == who || *of == whole {
             let early = pieces.sample.iter().filter(|(_, start, _)| *start < until);
             let early: u64 = early.map(|(_, start, end)| end - start).sum();
-            let kept = pieces.number as f64 / pieces.sample.len().max(1) as f64;
             all += pieces.time();
-            at_first += early as f64 * kept;
+            at_first += early as f64 / pieces.kept();
         }
     }
     let samples = view.tally.evidence.requests.values().flat_map(|requests| requests.sample.iter());

@@ -10,7 +10,6 @@ use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::Part;
-use crate::record::Nanos;
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
@@ -375,14 +374,11 @@ fn recurs(view: &View<'_>, long: &Moments) -> bool {
     all == 0 || (share(last - first, all) >= view.limit(Limit::Spread) && long.parts(PARTS, period) >= RECURS)
 }
 
-/// Work of a start that is worth a word: the longest takes so much.
-const START: u64 = Nanos::from_millis(500).0;
-
 /// Whether it takes long at the start of the run and never again.
 fn starts(view: &View<'_>, part: &Part) -> bool {
     let (Some((_, last)), Some((from, to))) = (part.long.span(), view.tally.period) else { return false };
     let worst = part.worst.map_or(0, |w| w.0);
-    worst >= START && share(last.saturating_sub(from), to - from) < view.limit(Limit::Spread)
+    worst >= cold_start::START && share(last.saturating_sub(from), to - from) < view.limit(Limit::Spread)
 }
 
 /// What a contributor's time would be a problem of; nothing for what is not the system's.

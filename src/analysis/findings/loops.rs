@@ -6,7 +6,6 @@
 
 use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, dominant, share};
 use crate::analysis::result::{Category, FindingKind, Severity};
-use crate::record::Nanos;
 
 /// The evidence of how much of own time is between the calls of loops.
 const IN_LOOPS: &str = "in_loops_ms";
@@ -49,11 +48,8 @@ fn is_still_much(found: &mut Found, between: f64, view: &View<'_>) -> bool {
         return false;
     }
     let left = rest / mean;
-    let scaled = |time: Nanos| Nanos((time.0 as f64 * left) as u64);
     found.lost = (found.lost as f64 * left) as u64;
-    f.impact.mean = scaled(f.impact.mean);
-    f.impact.p95 = scaled(f.impact.p95);
-    f.impact.p99 = scaled(f.impact.p99);
+    f.impact = f.impact.scaled(left);
     let of_all = share((rest * 1e6 * n as f64) as u64, latency);
     if of_all < CRITICAL_SHARE || rest < DOMINANT_MEAN.as_millis_f64() {
         f.severity = Severity::Warning;

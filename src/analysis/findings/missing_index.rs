@@ -5,7 +5,7 @@
 //! One index may be what many statements of a page want. Each alone may take little, so they are judged together, and told once.
 
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, same_work, share};
-use crate::analysis::result::{Contributor, FindingKind, Impact};
+use crate::analysis::result::{Contributor, FindingKind};
 use crate::analysis::tally::Part;
 use std::collections::BTreeMap;
 
@@ -66,13 +66,7 @@ fn judge(view: &View<'_>, mut statements: Vec<(&Contributor, &Part)>) -> Option<
     ]);
     let mut found = view.found(claim(view, who)?, who, part, total, evidence);
     // Each impact is of its own statement's time.
-    found.finding.impact =
-        statements.iter().map(|(_, part)| view.impact(part)).fold(Impact::default(), |mut all, one| {
-            all.mean += one.mean;
-            all.p95 += one.p95;
-            all.p99 += one.p99;
-            all
-        });
+    found.finding.impact = statements.iter().map(|(_, part)| view.impact(part)).sum();
     found.finding.related = statements[1..].iter().map(|(who, _)| view.with_code(who)).collect();
     Some(found)
 }

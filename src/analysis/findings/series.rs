@@ -11,7 +11,7 @@
 
 use super::evidence::Pattern;
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
-use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
 use std::collections::BTreeMap;
 
@@ -109,15 +109,11 @@ fn judge(view: &View<'_>, members: &[(&Contributor, &Part)], floor_ms: f64) -> O
     let left = left + own.map_or(0, |own| (own.total as f64 / of(part).max(1.0)) as u64);
     let mut found = view.found(claim, who, part, with_own - left.min(with_own), evidence);
     // The parts' own impacts do not overlap: each is of its own calls, and one of them of the time between too.
-    let mut impact = Impact::default();
-    for (who, part) in members {
+    let impact = |(who, part): &(&Contributor, &Part)| {
         let both = own.filter(|own| between(view, who).is_some_and(|part| std::ptr::eq(*own, part)));
-        let more = view.impact(both.unwrap_or(part));
-        impact.mean += more.mean;
-        impact.p95 += more.p95;
-        impact.p99 += more.p99;
-    }
-    found.finding.impact = impact;
+        view.impact(both.unwrap_or(part))
+    };
+    found.finding.impact = members.iter().map(impact).sum();
     found.finding.related = members[1..].iter().map(|m| view.with_code(m.0)).collect();
     if members.len() > 1 {
         let all: u64 = members.iter().map(|m| m.1.calls).sum();

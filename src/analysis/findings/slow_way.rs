@@ -8,9 +8,8 @@
 
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
 use crate::analysis::names::callee;
-use crate::analysis::result::{Category, Contributor, FindingKind, Impact};
+use crate::analysis::result::{Category, Contributor, FindingKind};
 use crate::analysis::tally::Part;
-use crate::record::Nanos;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -69,14 +68,7 @@ fn judge(view: &View<'_>, mut statements: Vec<Statement<'_>>) -> Option<Found> {
     found.finding.contributor = way;
     // Of each statement's time the part that the way has.
     let of_way = share(lost, total);
-    let scaled = |time: Nanos| Nanos((time.0 as f64 * of_way) as u64);
-    let mut impact = Impact::default();
-    for one in statements.iter().map(|(_, part)| view.impact(part)) {
-        impact.mean += scaled(one.mean);
-        impact.p95 += scaled(one.p95);
-        impact.p99 += scaled(one.p99);
-    }
-    found.finding.impact = impact;
+    found.finding.impact = statements.iter().map(|(_, part)| view.impact(part).scaled(of_way)).sum();
     Some(found)
 }
 

@@ -170,16 +170,19 @@ fn a_start_under_a_higher_load_is_none() {
 
 #[test]
 fn a_client_that_gives_up_each_time_names_who_had_the_time() {
-    let analysis = load(60, |n| {
-        let mut r = Request::new(n, 30_000.0);
-        let failure = Failure { class: FailureClass::Timeout, message: "no answer within 30 s".into() };
-        r.exchange.outcome = Outcome::Failed { failure, status: None };
-        let phases = &mut r.exchange.phases;
-        phases.connected = Some(Timestamp(phases.start.0 + 50_000));
-        statement(&mut r, BOOK, (1.0, 29_000.0));
-        r
-    });
-    assert_eq!(kinds(&analysis), [(K::Timeout, BOOK.to_owned())]);
+    let given_up = |statement_ms: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 30_000.0);
+            let failure = Failure { class: FailureClass::Timeout, message: "no answer within 30 s".into() };
+            r.exchange.outcome = Outcome::Failed { failure, status: None };
+            let phases = &mut r.exchange.phases;
+            phases.connected = Some(Timestamp(phases.start.0 + 50_000));
+            statement(&mut r, BOOK, (1.0, statement_ms));
+            r
+        })
+    };
+    assert_eq!(kinds(&given_up(29_000.0)), [(K::Timeout, BOOK.to_owned())]);
+    assert_eq!(kinds(&given_up(1_000.0))[0], (K::Timeout, "GET /".to_owned()));
 }
 
 #[test]
