@@ -9,7 +9,7 @@ use super::names::{NONE, Names};
 use super::pictures::{Blamed, Gathered};
 use super::plan::Plans;
 use super::result::{ByCategory, Category, Contributor, Gaps};
-use super::row::{Asked, COMPOSITE, ERROR, NO_PEER, NO_STATEMENT, Row};
+use super::row::{Asked, COMPOSITE, ERROR, NO_PEER, NO_STATEMENT, Row, THROTTLED};
 use super::tally::{Candidate, Occasion, OpTally, Part, StepTally};
 use super::timeline::{Clock, Passage, Ticks};
 use super::tree::{ENTRY, HOP, Node, OUTER, Repairs, TRANSPORT, leaf};
@@ -530,7 +530,12 @@ impl Sums {
             for made in same.chunk_by(|a, b| a.caller == b.caller) {
                 // A span that stands for several calls stands for calls in turn: agents put only such together.
                 let folded: u64 = made.iter().map(|c| u64::from(c.times - 1)).sum();
-                let in_turn = longest_series(made) as u64 + folded;
+                // What was refused and asked for again is one item of a loop, however often.
+                let refused = |c: &&Call| {
+                    rows[blamer.forest.nodes[c.node as usize].row as usize].flags & THROTTLED != 0
+                };
+                let refused = made.iter().filter(refused).count() as u64;
+                let in_turn = (longest_series(made) as u64 + folded).saturating_sub(refused);
                 if in_turn < ROUNDS_MIN || collector.same_question(made, blamer, rows) {
                     continue;
                 }

@@ -277,7 +277,8 @@ impl Work {
     }
 
     fn examine(&mut self, exchange: &Exchange, spans: Vec<(KeptSpan, Timestamp)>) {
-        let Some(exam) = &mut self.examined else { return };
+        // What was not answered may not have come to the service, or is not over there.
+        let Some(exam) = self.examined.as_mut().filter(|_| exchange.status().is_some()) else { return };
         exam.probes.push(Probe::of(exchange));
         exam.spans.extend(spans);
         if exam.probes.len() >= EXAMINED {

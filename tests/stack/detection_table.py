@@ -82,7 +82,7 @@ def wanted(args) -> list:
     faults = [fault for fault in only if fault != "none"]
     alone = [()] if "none" in only else []
     alone += [(fault,) for fault in faults]
-    rows = [(row, int(users)) for row in alone for users in args.loads.split(",")]
+    rows = [(row, int(users)) for row in alone for users in args.loads.split(",") if users]
     if args.pairs:
         pairs = itertools.combinations(faults, 2)
         rows += [(pair, int(users)) for pair in pairs for users in args.pairs.split(",")]
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="Markdown file to write; without it the table is printed")
     parser.add_argument("--kept", type=Path, default=Path("target/detection.jsonl"), help="results that were made already")
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--loads", default="10,20,40", help="virtual users, separated by commas")
+    parser.add_argument("--loads", default="10,20,40", help="virtual users, separated by commas; '' for pairs alone")
     parser.add_argument("--only", default="", help="faults, separated by commas")
     parser.add_argument("--pairs", default="", help="every pair of faults too, with so many users")
     args = parser.parse_args()

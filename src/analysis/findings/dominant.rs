@@ -28,136 +28,214 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if part.exchanges < MIN_REQUESTS {
         return None;
     }
-    let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
+    let owned = Owned::of(view, who, part);
     let kind = match kind(who)? {
         // A small answer takes no time to carry: its end was sent late, or held back on the way.
-        FindingKind::LargePayload if bytes < SMALL_ANSWER => FindingKind::SlowNetwork,
+        FindingKind::LargePayload if owned.bytes < SMALL_ANSWER => FindingKind::SlowNetwork,
         kind => kind,
     };
     let streamed = app_cpu::is_streamed(view, who, part);
-    if streamed && bytes < SMALL_ANSWER {
+    if streamed && owned.bytes < SMALL_ANSWER {
         return None;
     }
-    let (n, all) = view.basis(who);
-    let latency = all.saturating_sub(view.told);
-    let owned = share(part.total, latency);
-    let mean = mean_ms(part.total, n);
-    let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
-    // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being served.
-    // So is a wait within the service, such as to try again.
-    let by_the_rest = own_work(who) || who.category == Category::Queue;
-    // A wait that a span names is no share of what is left without it.
-    let waited = if who.category == Category::Queue { view.waited - view.queued } else { view.waited };
-    let owned_then = if by_the_rest { share(part.total, latency.saturating_sub(waited)) } else { owned };
-    let much = owned_then >= share_min && mean >= mean_min;
-    // One request does not make a problem, however long it took.
-    let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
-    let least = if who.category == Category::Network && view.known.busy_machine {
-        BUSY_FACTOR * mean_min
-    } else {
-        mean_min
-    };
-    let large = much && mean_ms(rest, n.saturating_sub(1)) >= least && recurs(view, &part.long);
-    // What all instances do once belongs to their start; what the start makes others wait for does not.
-    // Nor does what is a little long later make it no start.
-    let at_first = || (starts(view, part) && !large) || cold_start::is_mostly_at_first(view, who, part);
-    let start = much && own_work(who) && at_first();
-    let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, &part.long));
-    // Where the machine has no free core, all that computes has a tail, and nothing of it is the service's.
-    let computes =
-        matches!(who.category, Category::App | Category::Network | Category::Transfer | Category::Connection);
-    let tail = tail.filter(|_| !(computes && view.known.busy_machine));
-    let may_be_outlier = owned_then >= share_min && mean >= view.limit(Limit::OutlierMeanMs);
-    let outlier = (may_be_outlier && recurs(view, &part.longish))
-        .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
-        .flatten();
-    let more_code = more_code(view, (who, part), (owned_then, mean));
-    // Here it may be carried within a machine; to those who wait for it, over far slower lines.
-    let heavy = kind == FindingKind::LargePayload
-        && owned >= WORTH_A_WORD
-        && mean >= view.limit(Limit::LargeMeanMs)
-        && bytes >= view.limit(Limit::LargeBytes)
-        && recurs(view, &part.longish);
     // A plan is sure where times alone would not be.
-    let index = missing_index::claim(view, who);
-    let scans = owned_then >= share_min
-        && mean >= view.limit(Limit::IndexMeanMs)
-        && recurs(view, &part.longish)
-        && index.is_some();
-    let plain = large || heavy || outlier.is_some() || more_code.is_some();
-    let lost = match (plain || start || scans, &tail) {
-        (true, _) => part.total,
+    let index = missing_index::claim(view, who).filter(|claim| view.known.limits.wants(claim.kind));
+    let read = index.as_ref().map(|_| missing_index::reading(view, who, part)).unwrap_or_default();
+    let whole = part.total + read.time;
+    let scans = index.is_some()
+        && share(whole, owned.of) >= view.limit(Limit::Share)
+        && mean_ms(whole, owned.n) >= view.limit(Limit::IndexMeanMs)
+        && (recurs(view, &part.longish) || read.recurs);
+    let why = Why::of(view, (who, part), kind, &owned);
+    let lost = match (why.is_plain() || why.start || scans, &why.tail) {
+        (true, _) => whole,
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
     };
-    let mut evidence = BTreeMap::from([("share", share(part.total, all)), ("mean_ms", mean)]);
-    if let Some(tail) = &tail {
+    let mut evidence =
+        BTreeMap::from([("share", share(whole, owned.all)), ("mean_ms", mean_ms(whole, owned.n))]);
+    if let Some(tail) = &why.tail {
         evidence.extend([
             ("tail_excess_ms", tail.excess_ms),
             ("tail_gap_ms", tail.gap_ms),
             ("tail_share", tail.share()),
         ]);
     }
-    let is_more_code = more_code.is_some();
-    let floor = match (is_more_code, outlier.is_some()) {
-        (true, _) => view.limit(Limit::CodeMeanMs),
-        (_, true) => OUTLIER,
-        _ => mean_min,
-    };
-    if let Some(outlier) = outlier {
+    if let Some(outlier) = &why.outlier {
         evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
     }
-    add_calls(&mut evidence, view, who, n);
+    add_calls(&mut evidence, view, who, owned.n);
     if who.category == Category::Transfer {
-        evidence.insert("answer_bytes", bytes);
+        evidence.insert("answer_bytes", owned.bytes);
         if view.tally.bytes_decoded > 0 {
             let decoded = view.tally.bytes_decoded as f64 / view.tally.exchanges.max(1) as f64;
             evidence.insert("decompressed_bytes", decoded);
         }
     }
     // Where the special kind is not wanted the plain one is told.
-    let special = if start { Some(cold_start::once(part)) } else { claim(view, who, part, index) };
+    let special = if why.start { Some(cold_start::once(part)) } else { claim(view, who, part, index) };
     let special = special.filter(|claim| view.known.limits.wants(claim.kind));
-    if start && special.is_none() {
+    if why.start && special.is_none() {
         return None;
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
-    if let Some(code) = more_code.filter(|_| is_code(claim.kind)) {
+    if let Some(code) = why.code.as_ref().filter(|_| is_code(claim.kind)) {
         evidence.extend([("own_p10_ms", code.typical_ms), ("other_pages_p10_ms", code.others_ms)]);
     }
-    let of_one_call = mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
-    let uneven = is_uneven(view, (who, claim.kind), part, floor);
+    let of_one_call = owned.mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
+    let uneven = is_uneven(view, (who, claim.kind), part, why.floor_ms(view));
     // So are a lock that only the spread of a statement's times tells of, and waits before statements.
     let by_times = matches!(claim.doubt, Some(Doubt::Spread | Doubt::BeforeStatements));
     if (uneven || by_times) && crowded::explains(view, claim.kind, who, of_one_call) {
         return None;
     }
-    let seldom = || quick_ms(view, who, part).is_none_or(|quick| quick < OFTEN * mean);
-    if uneven && claim.doubt.is_none() {
+    if claim.doubt.is_none() {
+        let seldom = quick_ms(view, who, part).is_none_or(|quick| quick < OFTEN * owned.mean);
         // Among requests that wait for each other, what is seldom slow waits for a core as well.
-        if owned < share_min && tail.is_none() && seldom() {
+        if uneven && owned.share < view.limit(Limit::Share) && why.tail.is_none() && seldom {
             return None;
         }
-        claim.doubt = Some(Doubt::Uneven);
-    }
-    // It computes, but waits at least as long.
-    if claim.doubt.is_none() && is_more_code && claim.kind == FindingKind::AppCpu && seldom() {
-        claim.doubt = Some(Doubt::Uneven);
-    }
-    if claim.doubt.is_none() && streamed && claim.kind == FindingKind::AppCpu {
-        claim.doubt = Some(Doubt::Streamed);
-    }
-    // Without a free core all code takes several times as long.
-    let cores_wanted = claim.kind == FindingKind::AppCpu && view.known.busy_machine;
-    if claim.doubt.is_none() && cores_wanted && is_uneven(view, (who, claim.kind), part, BUSY_FACTOR * floor)
-    {
-        claim.doubt = Some(Doubt::BusyMachine);
+        claim.doubt = doubt(view, (who, part), claim.kind, &why, [uneven, seldom, streamed]);
     }
     let mut found = view.found(claim, who, part, lost, evidence);
+    if read.time > 0 && found.finding.kind == FindingKind::MissingIndex {
+        found.finding.evidence.insert(missing_index::READING, mean_ms(read.time, owned.n));
+        found.finding.impact = [found.finding.impact, read.impact].into_iter().sum();
+    }
     if found.finding.kind == FindingKind::EventLoopBlocked {
         event_loop::add_waiting(view, part, &mut found);
     }
     Some(found)
+}
+
+/// Why plain slowness may be something else's.
+fn doubt(
+    view: &View<'_>,
+    (who, part): (&Contributor, &Part),
+    kind: FindingKind,
+    why: &Why,
+    [uneven, seldom, streamed]: [bool; 3],
+) -> Option<Doubt> {
+    let computes = kind == FindingKind::AppCpu;
+    if uneven || (computes && why.code.is_some() && seldom) {
+        // It computes, but waits at least as long.
+        return Some(Doubt::Uneven);
+    }
+    if computes && streamed {
+        return Some(Doubt::Streamed);
+    }
+    // Without a free core all code takes several times as long.
+    let floor = BUSY_FACTOR * why.floor_ms(view);
+    (computes && view.known.busy_machine && is_uneven(view, (who, kind), part, floor))
+        .then_some(Doubt::BusyMachine)
+}
+
+/// What a part owns of its step.
+struct Owned {
+    /// Requests that could show it, and their latency.
+    n: u64,
+    all: u64,
+    /// The latency that it is judged by: without what is told already, and without waiting for each other where it is not that.
+    of: u64,
+    /// Its share of what is not told already, and of [`of`](Owned::of).
+    share: f64,
+    share_then: f64,
+    /// Milliseconds of a request.
+    mean: f64,
+    /// Bytes of an answer of the step.
+    bytes: f64,
+}
+
+impl Owned {
+    fn of(view: &View<'_>, who: &Contributor, part: &Part) -> Owned {
+        let (n, all) = view.basis(who);
+        let latency = all.saturating_sub(view.told);
+        // Where all wait for each other, who makes them wait has little of the latency: it is judged by the time of being
+        // served. So is a wait within the service, such as to try again; one that a span names is no share of what is left
+        // without it.
+        let waited = match who.category {
+            Category::Queue => view.waited - view.queued,
+            _ if own_work(who) => view.waited,
+            _ => 0,
+        };
+        let of = latency.saturating_sub(waited);
+        Owned {
+            n,
+            all,
+            of,
+            share: share(part.total, latency),
+            share_then: share(part.total, of),
+            mean: mean_ms(part.total, n),
+            bytes: view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64,
+        }
+    }
+}
+
+/// What makes a part a problem.
+struct Why {
+    /// It takes much of a request.
+    large: bool,
+    /// It does so at the start alone.
+    start: bool,
+    /// It carries much.
+    heavy: bool,
+    /// Slow requests have more of it than typical ones.
+    tail: Option<Tail>,
+    /// One call takes far longer than others.
+    outlier: Option<Outlier>,
+    /// A page's code takes far longer than that of others.
+    code: Option<Outlier>,
+}
+
+impl Why {
+    fn of(view: &View<'_>, (who, part): (&Contributor, &Part), kind: FindingKind, owned: &Owned) -> Why {
+        let (share_min, mean_min) = (view.limit(Limit::Share), view.limit(Limit::MeanMs));
+        let much = owned.share_then >= share_min && owned.mean >= mean_min;
+        // One request does not make a problem, however long it took.
+        let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
+        let busy_way = who.category == Category::Network && view.known.busy_machine;
+        let least = if busy_way { BUSY_FACTOR * mean_min } else { mean_min };
+        let large = much && mean_ms(rest, owned.n.saturating_sub(1)) >= least && recurs(view, &part.long);
+        // What all instances do once belongs to their start; what the start makes others wait for does not.
+        // Nor does what is a little long later make it no start.
+        let at_first = || (starts(view, part) && !large) || cold_start::is_mostly_at_first(view, who, part);
+        let tail = Tail::of(view, part).filter(|t| t.is_a_problem(view) && recurs(view, &part.long));
+        // Where the machine has no free core, all that computes has a tail, and nothing of it is the service's.
+        let computes = matches!(
+            who.category,
+            Category::App | Category::Network | Category::Transfer | Category::Connection
+        );
+        let may_be_outlier = owned.share_then >= share_min && owned.mean >= view.limit(Limit::OutlierMeanMs);
+        Why {
+            large,
+            start: much && own_work(who) && at_first(),
+            // Here it may be carried within a machine; to those who wait for it, over far slower lines.
+            heavy: kind == FindingKind::LargePayload
+                && owned.share >= WORTH_A_WORD
+                && owned.mean >= view.limit(Limit::LargeMeanMs)
+                && owned.bytes >= view.limit(Limit::LargeBytes)
+                && recurs(view, &part.longish),
+            tail: tail.filter(|_| !(computes && view.known.busy_machine)),
+            outlier: (may_be_outlier && recurs(view, &part.longish))
+                .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
+                .flatten(),
+            code: more_code(view, (who, part), (owned.share_then, owned.mean)),
+        }
+    }
+
+    /// Whether the whole of its time is the problem, at any time of the run.
+    fn is_plain(&self) -> bool {
+        self.large || self.heavy || self.outlier.is_some() || self.code.is_some()
+    }
+
+    /// Milliseconds of a request that it must keep in its quickest calls.
+    fn floor_ms(&self, view: &View<'_>) -> f64 {
+        match (self.code.is_some(), self.outlier.is_some()) {
+            (true, _) => view.limit(Limit::CodeMeanMs),
+            (_, true) => OUTLIER,
+            _ => view.limit(Limit::MeanMs),
+        }
+    }
 }
 
 /// Whether most of a page is its own code, which takes far longer than that of the service's other pages even at its best.
@@ -368,7 +446,7 @@ const RECURS: usize = 3;
 
 /// Whether it takes long over much of the time in which the step was asked for: not only while all warms up, and not in one
 /// or two bad moments.
-fn recurs(view: &View<'_>, long: &Moments) -> bool {
+pub(super) fn recurs(view: &View<'_>, long: &Moments) -> bool {
     let (Some((first, last)), Some(period)) = (long.span(), view.tally.period) else { return false };
     let all = period.1 - period.0;
     all == 0 || (share(last - first, all) >= view.limit(Limit::Spread) && long.parts(PARTS, period) >= RECURS)

@@ -32,6 +32,9 @@ const FEW_DATA: usize = 4;
 /// one in a slow language. More than that is work of the loop's own.
 const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
 
+/// A database within the process that asks it.
+pub(super) const EMBEDDED: &str = "sqlite";
+
 /// What a request can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pattern {
@@ -57,9 +60,11 @@ pub enum Pattern {
     BeforeDatabase,
     /// Own time after the first byte of the answer.
     Streamed,
+    /// Own time right after a statement of a database within the process, whose rows are looked for as they are read.
+    Reading,
 }
 
-const PATTERNS: usize = Pattern::Streamed as usize + 1;
+const PATTERNS: usize = Pattern::Reading as usize + 1;
 
 impl Pattern {
     /// All patterns.
@@ -75,6 +80,7 @@ impl Pattern {
         Pattern::Between,
         Pattern::BeforeDatabase,
         Pattern::Streamed,
+        Pattern::Reading,
     ];
 }
 
@@ -251,6 +257,7 @@ impl Collector {
     fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
         let nodes = &blamer.forest.nodes;
         self.streamed(blamer, (step, on), names);
+        self.reading(blamer, (step, on), names);
         self.before.clear();
         self.asked.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
@@ -314,6 +321,24 @@ impl Collector {
             }
         }
         self.add_by_owner(Pattern::Streamed, (step, on));
+    }
+
+    /// Own time right after statements of a database within the process.
+    fn reading(&mut self, blamer: &Blamer, (step, on): On, names: &Names) {
+        self.before.clear();
+        let entry = |node: u32| blamer.forest.nodes.get(node as usize).map(|n| n.entry);
+        for pair in blamer.pieces.windows(2) {
+            let (asked, after) = (&pair[0], &pair[1]);
+            if names.category(after.owner) == Category::App
+                && names.category(asked.owner) == Category::Database
+                && asked.end == after.start
+                && names.who(asked.owner).system.as_ref() == EMBEDDED
+                && entry(asked.node) == entry(after.node)
+            {
+                self.before.push((whole(asked.owner, names), after.end - after.start));
+            }
+        }
+        self.add_by_owner(Pattern::Reading, (step, on));
     }
 
     /// Adds what was gathered in `before`, by owner.

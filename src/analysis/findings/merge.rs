@@ -2,9 +2,10 @@
 
 use super::loops;
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{DOMINANT_MEAN, Found, View, same_work, share, slow_way, unseen_wait};
+use super::retries::GIVEN_UP;
+use super::{DOMINANT_MEAN, Found, LONG_ANYWAY, View, WORTH_A_WORD, same_work, share, slow_way, unseen_wait};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
-use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
+use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,16 +19,27 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
         .collect();
     let mut kept: Vec<Found> = Vec::new();
     let mut waits: Vec<(Contributor, f64)> = Vec::new();
+    let mut given_up = None;
     let mut found = found;
     name_calls(&mut found);
     for (found, explained) in found.into_iter().zip(explained) {
         if !explained {
             kept.push(found);
+        } else if let Some(share) = found.finding.evidence.get(GIVEN_UP) {
+            given_up = Some((*share, found.finding.severity, found.finding.contributor));
         } else if found.finding.kind == FindingKind::PoolWait {
             waits.push((
                 found.finding.contributor,
                 found.finding.evidence.get("mean_ms").copied().unwrap_or_default(),
             ));
+        }
+    }
+    // What is why the client gives up is as bad as that.
+    if let Some((share, severity, who)) = given_up {
+        let why = |f: &&mut Found| tells_why(f.finding.kind) && is_about(&f.finding, &who);
+        if let Some(cause) = kept.iter_mut().find(why) {
+            cause.finding.evidence.insert(GIVEN_UP, share);
+            cause.finding.severity = cause.finding.severity.max(severity);
         }
     }
     // What a statement makes others wait for its connection belongs to its evidence.
@@ -71,12 +83,26 @@ fn is_query(kind: FindingKind) -> bool {
     )
 }
 
+/// Whether a kind says why something takes long, and not only that it does.
+fn tells_why(kind: FindingKind) -> bool {
+    use FindingKind as K;
+    match kind {
+        K::SlowQuery | K::SlowExternal | K::SlowNetwork | K::AppCpu | K::Timeout | K::ErrorPath => false,
+        K::NPlusOneCall | K::SequentialCalls | K::PoolWait | K::EventLoopBlocked | K::CacheMiss => true,
+        kind => is_query(kind),
+    }
+}
+
+/// Whether a finding is about a contributor's work, as its first or as another.
+fn is_about(finding: &Finding, who: &Contributor) -> bool {
+    std::iter::once(&finding.contributor).chain(&finding.related).any(|one| same_work(who, one))
+}
+
 /// Whether `cause` stands for the time of `effect` too.
 fn explains(cause: &Found, effect: &Found) -> bool {
     use FindingKind as K;
     let (c, e) = (&cause.finding, &effect.finding);
-    let of_cause = || std::iter::once(&c.contributor).chain(&c.related);
-    let same = of_cause().any(|one| same_work(&e.contributor, one));
+    let same = is_about(c, &e.contributor);
     let one_service = c.contributor.service == e.contributor.service;
     match (c.kind, e.kind) {
         // Calls that are made again because they fail are no loop over items; where few fail, the loop is the cause.
@@ -112,8 +138,13 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::RetryStorm, K::SlowExternal | K::SlowQuery | K::Timeout | K::SlowNetwork) if same => {
             3 * cause.lost >= effect.lost
         }
-        (K::Timeout, K::SlowExternal | K::SlowQuery | K::SlowNetwork | K::LockContention) if same => {
+        // That the client gave up says nothing of why; what has a reason of its own does.
+        (kind, K::Timeout) if e.evidence.contains_key(GIVEN_UP) && tells_why(kind) && same => true,
+        (K::Timeout, K::SlowExternal | K::SlowQuery | K::SlowNetwork) if same => {
             2 * cause.lost >= effect.lost
+        }
+        (K::Timeout, K::LockContention) if same => {
+            !c.evidence.contains_key(GIVEN_UP) && 2 * cause.lost >= effect.lost
         }
         // The miss is why the statement behind it runs at all.
         (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
@@ -157,14 +188,12 @@ fn explains(cause: &Found, effect: &Found) -> bool {
     }
 }
 
-/// How long one call must take, of the wait to make it again, to be worth a word beside it.
-const OF_THE_WAIT: f64 = 0.1;
-
-/// Whether a request's calls would take too long if there were only one.
+/// Whether a request's calls would take too long if there were only one. Refused ones are quick, so the longest tell.
 fn is_slow_alone(calls: &Finding, wait: &Finding) -> bool {
     let number = |f: &Finding, key: &str| f.evidence.get(key).copied().unwrap_or_default();
-    let one = number(calls, "mean_ms") / number(calls, "calls_per_exchange").max(1.0);
-    one >= DOMINANT_MEAN.as_millis_f64() && one >= OF_THE_WAIT * number(wait, "mean_ms")
+    let one = number(calls, "call_p95_ms");
+    one >= DOMINANT_MEAN.as_millis_f64()
+        && (one >= WORTH_A_WORD * number(wait, "mean_ms") || one >= LONG_ANYWAY.as_millis_f64())
 }
 
 /// How many times as long the slowest twentieth of calls must take as the quickest tenth to come back one after the other.
@@ -331,6 +360,7 @@ fn on_the_way(kind: FindingKind) -> bool {
 
 /// One cause that several steps feel is one finding, at the step that loses most to it.
 pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
+    starts_of_other_pages(&mut all, views);
     all.sort_by(Found::worst_first);
     let mut kept: Vec<Found> = Vec::new();
     for found in all {
@@ -366,6 +396,7 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
         }
     }
     kept = without_explained_queues(without_victims(kept, views), views);
+    kept = code_of_most_pages(kept, views);
     // Statements of one step are why others wait for its connections, if they keep a connection busy.
     let holders: Vec<(Arc<str>, u64)> = kept
         .iter()
@@ -380,6 +411,73 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
                 .any(|(service, _)| *service == f.finding.contributor.service && busy(service, views)))
     });
     kept
+}
+
+/// How many pages of a service must compute alike for what they share to be why, what share of its pages those must be, and by how
+/// many times they may differ from the median of them.
+const PAGES: usize = 4;
+const MOST_PAGES: f64 = 0.5;
+const ALIKE_PAGES: f64 = 3.0;
+
+/// Where most pages of a service take long in code of their own, and about as long, that is one cause: what all of them run
+/// through, or what runs all of them. A page that takes far longer than the rest stays a finding of its own.
+fn code_of_most_pages(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
+    let mean = |f: &Found| f.finding.evidence.get("mean_ms").copied().unwrap_or_default();
+    let computes =
+        |f: &Found| f.finding.kind == FindingKind::AppCpu && f.finding.contributor.category == Category::App;
+    let services: BTreeSet<Arc<str>> =
+        kept.iter().filter(|f| computes(f)).map(|f| f.finding.contributor.service.clone()).collect();
+    for service in services {
+        let of = |f: &Found| computes(f) && f.finding.contributor.service == service;
+        let mut means: Vec<f64> = kept.iter().filter(|f| of(f)).map(mean).collect();
+        means.sort_by(f64::total_cmp);
+        let usual = means[means.len() / 2];
+        let alike = |f: &Found| of(f) && mean(f) <= ALIKE_PAGES * usual && ALIKE_PAGES * mean(f) >= usual;
+        let own_time = |v: &&View<'_>| {
+            v.tally.parts.keys().any(|who| who.category == Category::App && who.service == service)
+        };
+        let pages = views.iter().filter(own_time).count();
+        let told: BTreeSet<_> = kept.iter().filter(|f| alike(f)).map(|f| f.finding.step).collect();
+        if told.len() < PAGES || (told.len() as f64) < MOST_PAGES * pages as f64 {
+            continue;
+        }
+        let (others, mut rest): (Vec<Found>, Vec<Found>) = kept.into_iter().partition(alike);
+        let mut others = others.into_iter();
+        if let Some(mut first) = others.next() {
+            for other in others {
+                first.is_shown_by_more(&other);
+                first.lost += other.lost;
+                first.finding.related.push(other.finding.contributor);
+            }
+            first.finding.evidence.insert("steps", told.len() as f64);
+            rest.push(first);
+        }
+        kept = rest;
+    }
+    kept.sort_by(Found::worst_first);
+    kept
+}
+
+/// The share of a page's requests from which on what they do is no work of a start, whatever other pages show.
+const NEARLY_ALL: f64 = 0.9;
+
+/// What is the work of a start in one page is that in another, of which too many requests came during starts to tell.
+fn starts_of_other_pages(all: &mut [Found], views: &[View<'_>]) {
+    let is_start = |f: &&Found| f.finding.kind == FindingKind::ColdStart;
+    let starts: Vec<(Contributor, Confidence)> =
+        all.iter().filter(is_start).map(|f| (f.finding.contributor.clone(), f.finding.confidence)).collect();
+    for f in all.iter_mut().filter(|f| f.finding.kind == FindingKind::AppCpu) {
+        let who = &f.finding.contributor;
+        let Some((_, confidence)) = starts.iter().find(|(start, _)| same_work(start, who)) else { continue };
+        let view = views.iter().find(|v| v.step == f.finding.step);
+        let of_all = |v: &View<'_>| {
+            let part = v.tally.groups.get(&super::anywhere(who)).or_else(|| v.tally.parts.get(who));
+            part.map_or(1.0, |part| share(part.exchanges, v.basis(who).0))
+        };
+        if view.map_or(1.0, of_all) < NEARLY_ALL {
+            (f.finding.kind, f.finding.confidence) = (FindingKind::ColdStart, *confidence);
+        }
+    }
 }
 
 /// Whether two findings of series are about the same loop: the same statements or calls. A statement may be in loops that have

@@ -66,6 +66,8 @@ const FEW_REQUESTS: u64 = 30;
 const CRITICAL_SHARE: f64 = 0.5;
 /// What takes a smaller share of a step than this is not worth a word beside what takes the rest.
 const WORTH_A_WORD: f64 = 0.05;
+/// But what takes this long is, beside anything: a wait grows with the load, and once it is gone this is what is left.
+const LONG_ANYWAY: Nanos = Nanos::from_millis(100);
 /// More findings than this nobody reads.
 const LISTED: usize = 20;
 
@@ -191,7 +193,8 @@ fn of_step_and_behind_waits(view: &View<'_>) -> Vec<Found> {
     more.retain(|f| {
         let who = &f.finding.contributor;
         !found.iter().any(|g| same_work(&g.finding.contributor, who))
-            && f.finding.evidence.get("share").is_some_and(|share| *share >= least)
+            && (f.finding.evidence.get("share").is_some_and(|share| *share >= least)
+                || f.finding.evidence.get("mean_ms").is_some_and(|mean| *mean >= LONG_ANYWAY.as_millis_f64()))
     });
     found.extend(more);
     found
@@ -269,10 +272,15 @@ impl Claim {
 }
 
 impl View<'_> {
-    /// What requests wait for each other beside the statements of a contributor. Calls to other services hold such waits themselves.
+    /// What requests wait for each other beside the work of a contributor. Calls to other services hold the waits there
+    /// themselves, but not those of their caller.
     fn waited_beside(&self, who: &Contributor) -> u64 {
-        use super::result::Category::{Cache, Database, Search};
-        if matches!(who.category, Database | Cache | Search) { self.waited } else { 0 }
+        use super::result::Category::{Cache, Database, External, Network, Search};
+        match who.category {
+            Cache | Database | Search => self.waited,
+            External | Network if !who.service.is_empty() => queueing::named_waits_of(self, &who.service),
+            _ => 0,
+        }
     }
 
     /// The groups of the step (same statement wherever in the code, all of opening connections, …) and what has no group.
@@ -300,6 +308,11 @@ impl View<'_> {
         if of_client { bands.fold((0, 0), add) } else { joined.fold((0, 0), add) }
     }
 
+    /// The share that time has of what is left of a latency without so much waiting for others, and without what is told already.
+    pub fn share_of_rest(&self, total: u64, latency: u64, waited: u64) -> f64 {
+        share(total, latency.saturating_sub(waited + self.told).max(total))
+    }
+
     /// A finding of a pattern, if it takes a share of the step's mean and a floor of it in enough requests.
     fn pattern(
         &self,
@@ -323,7 +336,7 @@ impl View<'_> {
     ) -> Option<Found> {
         let (n, latency) = self.basis(who);
         let mean = mean_ms(part.total, n);
-        let owned = share(part.total, latency.saturating_sub(waited + self.told).max(part.total));
+        let owned = self.share_of_rest(part.total, latency, waited);
         let often = part.exchanges >= MIN_REQUESTS && share(part.exchanges, n) >= requests;
         if !often || owned < self.limit(share_of) || mean < self.limit(mean_of) {
             return None;

@@ -280,13 +280,23 @@ pub(super) fn waiting_for_workers(view: &View<'_>) -> u64 {
 
 /// How much of a step's latency is waiting for connections and workers that spans name.
 pub(super) fn named_waits(view: &View<'_>) -> u64 {
-    let waits = |who: &Contributor| {
+    long_waits(view).map(|(_, time)| time).sum()
+}
+
+/// The same of one service.
+pub(super) fn named_waits_of(view: &View<'_>, service: &str) -> u64 {
+    long_waits(view).filter(|(who, _)| *who.service == *service).map(|(_, time)| time).sum()
+}
+
+fn long_waits<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Contributor, u64)> {
+    let parts = view.tally.parts.iter().filter(|(who, _)| {
         who.category == Category::Queue
             && matches!(queue_kind(&who.name, &who.system), FindingKind::PoolWait | FindingKind::Queueing)
-    };
-    let long = |who: &Contributor, part: &Part| mean_ms(part.total, view.basis(who).0) >= WAITED_MEAN_MS;
-    let parts = view.tally.parts.iter().filter(|(who, part)| waits(who) && long(who, part));
-    parts.map(|(_, part)| part.total).sum()
+    });
+    let view = *view;
+    parts
+        .filter(move |(who, part)| mean_ms(part.total, view.basis(who).0) >= WAITED_MEAN_MS)
+        .map(|(who, part)| (who, part.total))
 }
 
 /// How much of a step's latency is waiting that findings tell of: for a lock, for a start, until a call is made again.

@@ -24,6 +24,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     retried.chain(timed_out).chain(given_up(view)).collect()
 }
 
+/// Share of a step's requests that the client stopped waiting for.
+pub(super) const GIVEN_UP: &str = "given_up_share";
+
 /// Requests that the client stopped waiting for.
 fn given_up(view: &View<'_>) -> Option<Found> {
     let count = |class| view.tally.failures.get(&class).map_or(0, |m| m.values().sum::<u64>());
@@ -42,7 +45,7 @@ fn given_up(view: &View<'_>) -> Option<Found> {
     let who: &Contributor = who;
     let mut found =
         view.found(Claim::sure(FindingKind::Timeout), who, part, slowest(part), Default::default());
-    found.finding.evidence.insert("exchanges_share", of_all);
+    found.finding.evidence.insert(GIVEN_UP, of_all);
     found.finding.severity = if of_all >= 0.1 { Severity::Critical } else { Severity::Warning };
     Some(found)
 }

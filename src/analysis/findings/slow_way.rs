@@ -6,6 +6,7 @@
 //!
 //! On a machine without a free core calls are late, too, but each by another time, and requests are late to be taken in.
 
+use super::evidence::EMBEDDED;
 use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, FindingKind};
@@ -28,7 +29,7 @@ type Statement<'a> = (&'a Contributor, &'a Part);
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     let mut ways: BTreeMap<(&Arc<str>, &Arc<str>), Vec<Statement<'_>>> = BTreeMap::new();
     // A database within the process has no way.
-    let far = |who: &Contributor| who.category == Category::Database && &*who.system != "sqlite";
+    let far = |who: &Contributor| who.category == Category::Database && *who.system != *EMBEDDED;
     for (who, part) in view.tally.parts.iter().filter(|(who, part)| far(who) && part.calls > 0) {
         ways.entry((&who.service, &who.system)).or_default().push((who, part));
     }
@@ -52,7 +53,7 @@ fn judge(view: &View<'_>, mut statements: Vec<Statement<'_>>) -> Option<Found> {
     let (total, calls) = (sum(|part| part.total), sum(|part| part.calls));
     let lost = (least.0 * calls).min(total);
     let (n, latency) = view.basis(longest);
-    let owned = share(lost, latency.saturating_sub(view.waited).max(lost));
+    let owned = view.share_of_rest(lost, latency, view.waited);
     if owned < view.limit(Limit::Share) || mean_ms(lost, n) < view.limit(Limit::MeanMs) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use super::results::{Request, healthy, kinds, load, only};
 use crate::analysis::plans::{DatabaseEvidence, Scan};
-use crate::analysis::result::{Analysis, FindingKind as K};
+use crate::analysis::result::{Analysis, FindingKind as K, Severity};
 use crate::analysis::runtime::RuntimeMetrics;
 use crate::analysis::testing::run;
 use crate::analysis::{Analyzer, Limits, Partition};
@@ -95,6 +95,56 @@ fn an_index_that_many_statements_want_is_one_finding() {
     healthy(&scans(0.4, |_| "word"));
 }
 
+/// A page whose only statement scans for 40 ms, of which its span has the part until the first row, and `own` ms of its own after it.
+fn read_later(system: &'static str, first_row: fn(u64) -> f64, own: f64) -> Analysis {
+    let of_word = Scan {
+        table: "term".into(),
+        columns: vec!["word".to_owned()],
+        rows: 90_000.0,
+        found: 1.0,
+        cost: None,
+    };
+    let scans = [(BY_WORD[0].into(), of_word)].into();
+    let database = DatabaseEvidence { scans, ..Default::default() };
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for n in 0..100 {
+        let mut r = Request::new(n, 43.0 + own);
+        let attributes =
+            vec![("db.system.name", Value::Str(system)), ("db.query.text", Value::Str(BY_WORD[0]))];
+        r.span(2, SpanKind::Client, "shop", "q", (2.0, 2.0 + first_row(n)), attributes);
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis_with(&run, &Limits::default(), &database, &RuntimeMetrics::default())
+}
+
+#[test]
+fn rows_that_are_read_after_the_span_of_their_statement_are_the_scans() {
+    // Anywhere in the table.
+    let anywhere: fn(u64) -> f64 = |n| (n * 37 % 100) as f64 * 0.4 + 0.4;
+    let found = read_later("sqlite", anywhere, 1.0);
+    assert_eq!(kinds(&found), [(K::MissingIndex, BY_WORD[0].to_owned())]);
+    let f = &found.findings[0];
+    assert!((f.evidence["mean_ms"] - 36.0).abs() < 2.0, "{:?}", f.evidence);
+    assert!((f.evidence["reading_ms"] - 16.0).abs() < 2.0, "{:?}", f.evidence);
+    assert!((f.impact.mean.as_millis_f64() - 36.0).abs() < 3.0, "{:?}", f.impact);
+    // What the code does itself is told beside it, without the scan's.
+    let found = read_later("sqlite", anywhere, 70.0);
+    assert_eq!(kinds(&found), [(K::AppCpu, "GET /".to_owned()), (K::MissingIndex, BY_WORD[0].to_owned())]);
+    assert!(
+        (found.findings[0].evidence["in_scans_ms"] - 16.0).abs() < 2.0,
+        "{:?}",
+        found.findings[0].evidence
+    );
+    // At the table's end, all of it is in the span; so it is of a database that answers when it has all rows.
+    let found = read_later("sqlite", |_| 40.0, 30.0);
+    assert_eq!(kinds(&found), [(K::MissingIndex, BY_WORD[0].to_owned()), (K::AppCpu, "GET /".to_owned())]);
+    assert!(!found.findings[0].evidence.contains_key("reading_ms"), "{:?}", found.findings[0].evidence);
+    let found = read_later("postgresql", anywhere, 1.0);
+    assert!(found.findings.iter().all(|f| !f.evidence.contains_key("reading_ms")), "{:?}", kinds(&found));
+}
+
 /// A page with ten different statements, the `i`th of the `n`th request as long as told, taken in after `waits` ms.
 fn ten_statements(waits: f64, length: fn(u64, usize) -> f64) -> Analysis {
     let texts: Vec<&'static str> = (0..10)
@@ -183,6 +233,28 @@ fn a_client_that_gives_up_each_time_names_who_had_the_time() {
     };
     assert_eq!(kinds(&given_up(29_000.0)), [(K::Timeout, BOOK.to_owned())]);
     assert_eq!(kinds(&given_up(1_000.0))[0], (K::Timeout, "GET /".to_owned()));
+}
+
+#[test]
+fn what_says_why_the_client_gives_up_is_the_finding() {
+    let series = |calls: u32, each_ms: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 10_000.0);
+            let failure = Failure { class: FailureClass::Timeout, message: "no answer within 10 s".into() };
+            r.exchange.outcome = Outcome::Failed { failure, status: None };
+            for i in 0..calls {
+                let from = 5.0 + f64::from(i) * (each_ms + 1.0);
+                statement(&mut r, BOOK, (from, each_ms));
+            }
+            r
+        })
+    };
+    let analysis = series(90, 100.0);
+    assert_eq!(kinds(&analysis), [(K::NPlusOneQuery, BOOK.to_owned())]);
+    let f = &analysis.findings[0];
+    assert_eq!((f.evidence["given_up_share"], f.severity), (1.0, Severity::Critical));
+    // One that takes as long has no reason but itself.
+    assert_eq!(kinds(&series(1, 9_000.0)), [(K::Timeout, BOOK.to_owned())]);
 }
 
 #[test]

@@ -345,3 +345,32 @@ fn statements_that_are_served_one_at_a_time_are_told_by_their_ends() {
         assert_eq!(page(turn).findings[0].kind, K::SlowQuery);
     }
 }
+
+/// So many pages with a statement each, which take so long in code of their own.
+fn all_compute(own: &'static [f64]) -> Analysis {
+    let pages = own.len() as u64;
+    analysed(
+        pages as usize,
+        (0..60 * pages).map(|n| {
+            let (step, at) = ((n % pages) as u16, 200.0 * n as f64);
+            let own = own[usize::from(step)] + (mixed(n) % 2) as f64;
+            let mut r = request(n, step, (at, at + 0.2, at + 1.3 + own), WORKERS);
+            statement(&mut r, "SELECT b FROM u WHERE id = $1", (at + 0.3, at + 1.3));
+            r
+        }),
+    )
+}
+
+#[test]
+fn most_pages_of_a_service_that_compute_alike_are_one_finding() {
+    let found = all_compute(&[40.0, 60.0, 50.0, 45.0, 4.0]);
+    assert_eq!(kinds(&found), [(K::AppCpu, "GET /b".to_owned())]);
+    let f = &found.findings[0];
+    let others: Vec<&str> = f.related.iter().map(|c| &*c.name).collect();
+    assert_eq!((others, f.evidence["steps"]), (vec!["GET /c", "GET /d", "GET /a"], 4.0));
+    // Three may be three causes; so are a few of many, and one that takes far longer than the rest.
+    assert_eq!(kinds(&all_compute(&[40.0, 60.0, 50.0])).len(), 3);
+    let found = all_compute(&[40.0, 300.0, 50.0, 45.0, 55.0]);
+    assert_eq!(kinds(&found), [(K::AppCpu, "GET /b".to_owned()), (K::AppCpu, "GET /e".to_owned())]);
+    assert_eq!(found.findings[1].related.len(), 3);
+}

@@ -217,6 +217,34 @@ fn many_calls_to_a_traced_service_are_its_callers_problem() {
 }
 
 #[test]
+fn many_calls_are_judged_without_what_their_caller_waits_beside_them() {
+    let analysis = |waits: f64| {
+        load(60, move |n| {
+            let mut r = Request::new(n, waits + 40.0);
+            if waits > 0.0 {
+                r.span(2, SpanKind::Internal, "shop", "pool acquire", (0.5, 0.5 + waits), Vec::new());
+            }
+            for i in 0..9 {
+                let at = waits + 1.0 + 4.0 * f64::from(i);
+                let get =
+                    vec![("http.request.method", Value::Str("GET")), ("server.address", Value::Str("stock"))];
+                let call = r.span(2, SpanKind::Client, "shop", "GET", (at, at + 2.0), get);
+                r.span(call, SpanKind::Server, "stock", "GET /stock/{id}", (at + 0.2, at + 1.8), Vec::new());
+            }
+            r
+        })
+    };
+    let calls = "shop → stock GET /stock/{id}";
+    only(&analysis(0.0), FindingKind::NPlusOneCall, calls);
+    let found = kinds(&analysis(120.0));
+    let told = |kind, name: &str| found.iter().any(|f| *f == (kind, name.to_owned()));
+    assert!(
+        told(FindingKind::PoolWait, "pool acquire") && told(FindingKind::NPlusOneCall, calls),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn waiting_is_named_by_what_is_waited_for() {
     let waiting = |name: &'static str| {
         load(60, move |n| {

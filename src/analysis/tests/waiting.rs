@@ -298,5 +298,53 @@ fn what_waits_hide_is_told_too() {
     };
     let found = kinds(&limited(400.0));
     assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::RateLimited, K::SlowExternal], "{found:?}");
-    only(&limited(60.0), K::RateLimited, "retry wait: POST pay.example/charge");
+    only(&limited(40.0), K::RateLimited, "retry wait: POST pay.example/charge");
+    // However often it refuses, and each of those at once.
+    let refused = |takes: f64| {
+        load(60, 1, move |n| {
+            let mut r = Request::new(n, 1_256.0 + takes);
+            for i in 0..5 {
+                let at = 250.0 * i as f64;
+                r.call((1.0 + at, 3.0 + at), 429, i);
+            }
+            r.call((1_251.0, 1_251.0 + takes), 201, 5);
+            r
+        })
+    };
+    let found = kinds(&refused(200.0));
+    assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::RateLimited, K::SlowExternal], "{found:?}");
+    only(&refused(40.0), K::RateLimited, "retry wait: POST pay.example/charge");
+    // However long it makes wait: that is the load's.
+    let long_wait = |takes: f64| {
+        load(60, 1, move |n| {
+            let mut r = Request::new(n, 9_060.0 + takes);
+            r.call((1.0, 11.0), 429, 0);
+            r.call((9_011.0, 9_011.0 + takes), 201, 1);
+            r
+        })
+    };
+    let found = kinds(&long_wait(400.0));
+    assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [K::RateLimited, K::SlowExternal], "{found:?}");
+    only(&long_wait(90.0), K::RateLimited, "retry wait: POST pay.example/charge");
+}
+
+#[test]
+fn work_of_a_start_is_that_in_each_page_that_waits_for_it() {
+    // Of one page few requests come during starts, of another most.
+    let analysis = |share: u64| {
+        load(200, 2, move |n| {
+            let page = n % 2;
+            let during = if page == 0 { n % 10 == 0 } else { n / 2 % 100 < share };
+            let takes = if during { 120.0 } else { 4.0 };
+            let mut r = Request::new(n, takes);
+            r.exchange.step = StepId(page as u16);
+            if during {
+                r.span(2, SpanKind::Internal, "shop", "load catalogue", (1.0, takes - 1.0), Vec::new());
+            }
+            r
+        })
+    };
+    only(&analysis(85), K::ColdStart, "load catalogue");
+    // What nearly all requests of a page do is its own.
+    assert_eq!(kinds(&analysis(97))[0].0, K::AppCpu);
 }

@@ -162,7 +162,13 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::LockContention if in_turn(finding) => start("Statement served one at a time").name(name),
         K::LockContention => start("Waiting for a lock").name(name),
         K::Queueing => start("Queueing").name(name),
-        K::AppCpu => start("Slow code").name(name),
+        K::AppCpu => {
+            let out = start("Slow code").name(name);
+            match finding.related.len() {
+                0 => out,
+                n => out.own(", and in ").own(counted(n as u64, "page more", "pages more")),
+            }
+        }
         K::EventLoopBlocked if c.category == Category::App => {
             start("Code that holds up its whole process").name(name)
         }
@@ -335,6 +341,7 @@ pub fn advice(finding: &Finding) -> Prose {
             "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
         ),
         K::Queueing => queueing(c),
+        K::AppCpu if !finding.related.is_empty() => slow_pages(c),
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
@@ -466,6 +473,12 @@ fn slow_code(c: &Contributor) -> Prose {
     }
 }
 
+fn slow_pages(c: &Contributor) -> Prose {
+    Prose::from("Most pages of ").short_name(if c.service.is_empty() { "the service" } else { &c.service }, 32).own(
+        " take about as long in code of their own, so look first at what all of them go through: middleware, sessions, templates, serialisation, a debug mode, too few cores. Profile this one under this load.",
+    )
+}
+
 /// How large the answers are, where it is known.
 fn size_of_answers(finding: &Finding) -> Prose {
     let size = finding.evidence.iter().find(|(key, _)| **key == "answer_bytes");
@@ -532,8 +545,14 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
         take("in_loops_ms").map(|v| format!("{} of it between the calls of a loop", number::ms_unit(v))),
     );
     words.extend(
+        take("reading_ms")
+            .map(|v| format!("{} of it own time of the code that reads the rows", number::ms_unit(v))),
+    );
+    words.extend(take("in_scans_ms").map(|v| format!("{} of it in scans", number::ms_unit(v))));
+    words.extend(
         take("exchanges_share").filter(|v| *v < 0.9995).map(|v| format!("in {} of the requests", percent(v))),
     );
+    words.extend(take("given_up_share").map(|v| format!("{} of the requests given up", percent(v))));
     words.extend(take("answer_bytes").map(|v| format!("{} per answer", number::bytes(v))));
     words.extend(
         take("pool_wait_ms").map(|v| format!("{} of waiting for its connection", number::ms_unit(v))),

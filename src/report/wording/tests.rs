@@ -326,3 +326,13 @@ fn spans_that_came_too_late_are_not_blamed_on_the_disk() {
         all(&sample).contains("hotspan lost 2 of 9,000 spans received, because they could not be written")
     );
 }
+
+#[test]
+fn a_scan_that_goes_on_after_its_span_has_both_in_the_answer() {
+    let mut sample = sample::bottleneck();
+    assert!(!headline(&sample.report()).contains("reading its rows"));
+    sample.analysis.findings[0].evidence.extend([("share", 0.731), ("reading_ms", 12.0)]);
+    let told = headline(&sample.report());
+    assert!(told.contains(": 73 % of ") && told.contains(" mean, mostly "), "{told}");
+    assert!(told.contains(" and reading its rows, "), "{told}");
+}

@@ -90,9 +90,12 @@ fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
     let contributor = &finding.contributor;
     let all = step.part(contributor.category);
     let held = step.held(contributor);
-    let (share, latency, of, own_share) = match all.tail_share {
-        Some(share) => (share, step.latency.p95, "p95", held.and_then(|(_, part)| part.tail_share)),
-        None => (all.share, step.latency.mean, "mean", held.map(|(_, part)| part.share)),
+    // What reads a statement's rows is the code, in the parts of the latency; the finding has both.
+    let read = finding.evidence.get("share").copied().filter(|_| finding.evidence.contains_key("reading_ms"));
+    let (share, latency, of, own_share) = match (read, all.tail_share) {
+        (Some(share), _) => (share, step.latency.mean, "mean", read),
+        (None, Some(share)) => (share, step.latency.p95, "p95", held.and_then(|(_, part)| part.tail_share)),
+        (None, None) => (all.share, step.latency.mean, "mean", held.map(|(_, part)| part.share)),
     };
     let out = Prose::new().own(format!("{} of {} {of}", number::percent(share), number::nanos(latency)));
     // Of the client's own categories the cause says it all.
@@ -107,6 +110,7 @@ fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
     } else {
         out.own(", mostly ").short_name(name, NAME_COLUMNS)
     };
+    let out = if read.is_some() { out.own(" and reading its rows") } else { out };
     let out = match contributor.category {
         Category::App if !contributor.code.is_empty() => {
             out.own(" at ").short_name(&contributor.code, NAME_COLUMNS)

@@ -577,6 +577,10 @@ mod tests {
             refused("{{ basket }}"),
             "3: undefined variable `basket`; extract it in an earlier step of this journey, or set it under `vars`"
         );
+        assert_eq!(
+            refused("{{ password }}"),
+            "3: undefined variable `password`; a column of the journey's data is `data.password`"
+        );
         assert_eq!(refused("{{ data.usr }}"), "8: unknown column `usr`; did you mean `user`?");
         assert_eq!(
             refused("{{ fake.street_adress }}"),

@@ -494,7 +494,9 @@ impl Parser<'_> {
                 let variables = self.names.variables();
                 let mut known: Vec<&str> = variables.iter().map(String::as_str).collect();
                 known.extend(BUILT_IN);
+                let is_column = self.names.columns.as_ref().is_some_and(|all| all.iter().any(|c| c == name));
                 let hint = match nearest(name, known.iter().copied()) {
+                    _ if is_column => format!("; a column of the journey's data is `data.{name}`"),
                     Some(near) => format!("; did you mean `{near}`?"),
                     // Whoever compares with a word nearly always means the text.
                     None if self.is_compared(at) => format!("; a text stands in quotes: \"{name}\""),
