@@ -45,7 +45,7 @@ target: http://127.0.0.1:PORT
 TRACE
 load: {users: 3, for: 3s}
 steps:
-  - {name: product, grpc: shop.v1.Catalog/GetProduct, message: {id: "p-{{ pick(1, 9) }}"}}
+  - {name: product, grpc: shop.v1.Catalog/GetProduct, message: {id: "p-{{ pick(1, 9) }}"}, metadata: {x-tenant: blue}}
   - {name: watch, grpc: shop.v1.Catalog/Watch, message: {id: w, count: 3}}
 """
 
