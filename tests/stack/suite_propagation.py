@@ -202,8 +202,10 @@ def main() -> int:
         for reads in FORMATS:
             with suite.case(f"Python, {reads}"):
                 one_reader(suite, "python", python, reads, PAGES + STREAMED.lstrip("\n"))
-            with suite.case(f"gRPC, {reads}"):
-                one_reader(suite, "grpc", catalog, reads, CALLS)
+            # Names of metadata are in lower case, and Python's reader of X-Ray looks for its header with capitals.
+            if reads != "xray":
+                with suite.case(f"gRPC, {reads}"):
+                    one_reader(suite, "grpc", catalog, reads, CALLS)
             with suite.case(f"Java, {reads}"):
                 one_reader(suite, "java", java, reads, PAGES)
             # OpenTelemetry's SDK for Node.js has no reader of X-Ray's headers.

@@ -134,7 +134,7 @@ fn context_is_carried_in_every_format_that_is_asked_for() {
             });
             let steps = "setup: [{get: /setup, extract: {token: $.token}}]\nteardown: [GET /teardown]\nsteps: [GET /fixed, {get: '/made/{{ token }}'}, POST /go, {post: /long, json: {a: 1}}, {get: /flaky, on_failure: 'retry(1, 1ms)'}]\n";
             let yaml = format!(
-                "target: http://TARGET\n{http2}follow: true\ntrace: {{propagate: '{formats}'}}\nload: {{users: 2, for: 150ms}}\nthink: 1ms\n{steps}"
+                "target: http://TARGET\n{http2}follow: true\ntrace: {{propagate: '{formats}'}}\nload: {{rate: 20/s, for: 200ms}}\n{steps}"
             );
             let ran = run_with(&server, &yaml, |o, _| o.sampling = Sampling::Share(0.5));
             assert_eq!(ran.facts.propagation.to_string(), formats);
