@@ -81,7 +81,7 @@ impl Analyst {
             exchanges: Vec::new(),
             spans: HashMap::new(),
             kept: 0,
-            examined: Some(Exam::default()),
+            examined: Some(Exam { sent: run.load.propagation, ..Exam::default() }),
         };
         std::thread::Builder::new().name("hotspan-analyst".into()).spawn(move || work.run(&told))?;
         Ok(Analyst { tell, hear, one_in: 1, lost: false, exchanges: 0, since: Instant::now() })

@@ -14,6 +14,7 @@ use super::manual::{CompletionsArgs, ManArgs};
 use super::serve::ServeArgs;
 use super::trace_link;
 use crate::analysis::WhatIf;
+use crate::record::Propagation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -138,6 +139,10 @@ pub struct RunArgs {
     /// step) or auto:500/s [default: the scenario's `trace.sample`, else 100%].
     #[arg(long, value_name = "SHARE|auto", value_parser = crate::scenario::parse_sampling)]
     pub trace_sample: Option<crate::scenario::Sampling>,
+    /// Formats of the trace context that requests carry, with commas between them: tracecontext, b3, b3multi, jaeger, xray
+    /// [default: the scenario's `trace.propagate`, else OTEL_PROPAGATORS, else tracecontext].
+    #[arg(long, value_name = "FORMATS", value_parser = crate::scenario::parse_propagation)]
+    pub propagate: Option<Propagation>,
     /// Find out what full tracing costs the service: tracing is on and off in turn, 16 times in the run.
     #[arg(long, conflicts_with_all = ["trace_sample", "find_capacity"])]
     pub trace_cost: bool,
@@ -412,6 +417,9 @@ pub struct DoctorArgs {
     /// A header of every request, `name: value`; may be given several times.
     #[arg(long, short = 'H', value_name = "HEADER")]
     pub header: Vec<String>,
+    /// Formats of the trace context that the requests carry, as of `hotspan run` [default: OTEL_PROPAGATORS, else tracecontext].
+    #[arg(long, value_name = "FORMATS", value_parser = crate::scenario::parse_propagation)]
+    pub propagate: Option<Propagation>,
     /// Requests that ask to be recorded.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub requests: u32,

@@ -4,8 +4,9 @@
 use super::args::{DoctorArgs, DoctorFormat};
 use super::exit::{self, Exit, root, say};
 use super::host;
+use super::propagation;
 use crate::analysis::doctor::{self, Diagnosis, Exam, Probe, Standing};
-use crate::record::{KeptSpan, SpanId, Threshold, Timestamp, TraceContext, TraceId};
+use crate::record::{KeptSpan, Propagation, Propagator, SpanId, Threshold, Timestamp, TraceContext, TraceId};
 use crate::traces::{Ack, Content, Incoming, Receiver, ReceiverConfig, install_crypto_provider};
 use anyhow::{Context, anyhow, bail};
 use rand::RngExt;
@@ -68,10 +69,23 @@ async fn examination(args: &DoctorArgs) -> anyhow::Result<Exam> {
         .build()
         .context("cannot make an HTTP client")?;
     let before = losses(&client, args).await?;
-    let (spans, taken) = mpsc::unbounded_channel();
+    let (spans, mut taken) = mpsc::unbounded_channel();
     let taking = tokio::spawn(take(incoming, spans));
-    let mut exam = Exam { probes: ask(&client, args).await?, ..Exam::default() };
-    wait(&mut exam, taken, args).await;
+    let sent = args.propagate.or_else(|| propagation::environment().0).unwrap_or_default();
+    let flags = (0..args.requests).map(|_| true).chain((0..args.unsampled).map(|_| false));
+    let mut exam = Exam { sent, probes: ask(&client, args, sent, flags).await?, ..Exam::default() };
+    wait(&mut exam, &mut taken, args).await;
+    if doctor::is_nothing_joined(&exam) && sent.others().next().is_some() {
+        if args.format == DoctorFormat::Text {
+            say(&format!("No request was joined by the {}; trying others.", sent.headers()));
+        }
+        for propagator in sent.others() {
+            let flags = (0..args.requests).map(|_| true);
+            let probes = ask(&client, args, Propagation::only(propagator), flags).await?;
+            exam.tried.extend(probes.into_iter().map(|probe| (propagator, probe)));
+        }
+        wait(&mut exam, &mut taken, args).await;
+    }
     exam.collector = match (before, losses(&client, args).await?) {
         (Some(before), Some(after)) => Some(
             after.into_iter().zip(before).map(|((name, a), (_, b))| (name, a.saturating_sub(b))).collect(),
@@ -83,16 +97,24 @@ async fn examination(args: &DoctorArgs) -> anyhow::Result<Exam> {
     Ok(exam)
 }
 
-/// Makes the requests, one after the other: sampled ones first.
-async fn ask(client: &reqwest::Client, args: &DoctorArgs) -> anyhow::Result<Vec<Probe>> {
+/// Makes requests, one after the other, each sampled or not, with their context in those formats.
+async fn ask(
+    client: &reqwest::Client,
+    args: &DoctorArgs,
+    propagation: Propagation,
+    flags: impl Iterator<Item = bool>,
+) -> anyhow::Result<Vec<Probe>> {
     let mut probes = Vec::new();
-    let flags = (0..args.requests).map(|_| true).chain((0..args.unsampled).map(|_| false));
     for sampled in flags {
         let mut random = rand::rng();
         let trace_id = TraceId(random.random_range(1..=u128::MAX).to_be_bytes());
+        let trace_id = if propagation.dates_traces() { trace_id.dated(host::now()) } else { trace_id };
         let span_id = SpanId(random.random_range(1..=u64::MAX).to_be_bytes());
-        let context = TraceContext { trace_id, span_id, sampled };
-        let mut request = client.get(&args.url).header("traceparent", &context.traceparent()[..]);
+        let context = TraceContext { trace_id, span_id, sampled }.traceparent();
+        let mut request = client.get(&args.url);
+        for field in propagation.fields() {
+            request = request.header(field.name, field.value(&context));
+        }
         for header in &args.header {
             let Some((name, value)) = header.split_once(':') else {
                 bail!("--header {header}: write it as `name: value`");
@@ -142,7 +164,11 @@ async fn take(mut incoming: mpsc::Receiver<Incoming>, spans: mpsc::UnboundedSend
 }
 
 /// Waits until no span has come for the quiet period (counted from the last request), or the time is up.
-async fn wait(exam: &mut Exam, mut taken: mpsc::UnboundedReceiver<(KeptSpan, Timestamp)>, args: &DoctorArgs) {
+async fn wait(
+    exam: &mut Exam,
+    taken: &mut mpsc::UnboundedReceiver<(KeptSpan, Timestamp)>,
+    args: &DoctorArgs,
+) {
     let began = Instant::now();
     let mut last = began;
     loop {
@@ -216,6 +242,7 @@ fn document(args: &DoctorArgs, diagnosis: &Diagnosis) -> String {
         "target": args.url,
         "standing": diagnosis.standing().name(),
         "requests": {"sampled": diagnosis.sampled, "joined": diagnosis.joined, "unsampled": diagnosis.unsampled},
+        "propagators": diagnosis.sent.propagators().map(Propagator::name).collect::<Vec<_>>(),
         "spans": diagnosis.spans,
         "services": diagnosis.services,
         "points": diagnosis.points.iter().map(|point| json!({

@@ -29,6 +29,7 @@ mod outputs;
 mod own_telemetry;
 mod part;
 mod progress;
+mod propagation;
 mod recorder;
 mod report;
 mod roots;

@@ -27,13 +27,14 @@ use super::host;
 use super::live::{Interrupts, LoadWatch};
 use super::own_telemetry::OwnTelemetry;
 use super::progress::Progress;
+use super::propagation;
 use super::recorder::{Export, Recorded, Recorder, RecorderLive};
 use super::screen::{self, Watched};
 use super::search::{Searcher, Searching, Tally};
 use super::watch::Watch;
 use crate::demo::{self, Demo};
 use crate::load::{self, LiveCounters, LoadOptions, ONE, Schedule};
-use crate::record::{LoadFacts, Nanos, Run, RunState};
+use crate::record::{LoadFacts, Nanos, Propagation, Run, RunState};
 use crate::scenario::{self, Sampling, Scenario, SearchPlan};
 use crate::traces::{Exporter, Forwarder, Incoming, Receiver, WaitPolicy, install_crypto_provider};
 use crate::ui::{Follower, Look, Update, Wish};
@@ -62,6 +63,7 @@ const SHORTEST_STRETCH: Nanos = Nanos::from_millis(500);
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     install_crypto_provider();
     let mut scenario = read_scenario(args)?;
+    let warnings = propagation::settle(&mut scenario, args.propagate)?;
     if args.find_capacity && scenario.load.search.is_none() {
         let high_per_s = args.shape.rate.unwrap_or(SearchPlan::default().high_per_s);
         let low_per_s = SearchPlan::default().low_per_s.min(high_per_s / 10.0);
@@ -98,6 +100,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         strict: args.strict,
         telemetry,
         means,
+        warnings,
     };
     let exit = session.execute(&runtime, plan);
     own.shut_down();
@@ -147,6 +150,7 @@ where
         strict: false,
         telemetry,
         means,
+        warnings: Vec::new(),
     };
     let exit = session.execute(&runtime, plan);
     for complaint in runtime.block_on(shop.stop()) {
@@ -183,6 +187,8 @@ struct Plan {
     strict: bool,
     telemetry: TelemetryArgs,
     means: Means,
+    /// What the report shall say of how it was asked for.
+    warnings: Vec<String>,
 }
 
 /// Telemetry in, opened before the load so that no span comes too early.
@@ -236,6 +242,7 @@ impl<'a> Session<'a> {
         let commit = std::thread::spawn(|| host::git_commit(Path::new(".")));
         let mut run = describe(&scenario, &config);
         run.sources.trace_link = output.print.trace_link.clone();
+        run.warnings.extend(plan.warnings);
         let (dir, writer, run) = create_folder(&output.out, run)?;
         if plan.telemetry.baggage || scenario.telemetry.as_ref().is_some_and(|telemetry| telemetry.baggage) {
             scenario.mark_requests(&format!("hotspan.run.id={},user_agent.synthetic.type=test", run.id));
@@ -370,6 +377,10 @@ impl Underway {
         let addresses = receiver.map(|r| (r.grpc_address(), r.http_address()));
         if let Some((Some(grpc), Some(http))) = addresses {
             say(&format!("Taking in spans on {grpc} (OTLP/gRPC) and {http} (OTLP/HTTP)."));
+        }
+        let propagation = self.run.load.propagation;
+        if propagation != Propagation::default() {
+            say(&format!("Sending trace context in the {}.", propagation.headers()));
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod arrivals;
 mod cache;
+mod carrier;
 mod check;
 mod clock;
 mod connection;
@@ -303,6 +304,7 @@ impl LoadHandle {
             threads,
             changes: Vec::new(),
             search: None,
+            propagation: self.scenario.propagation.unwrap_or_default(),
             trace_stretch: match self.sampling {
                 Sampling::InTurn { stretch } => Some(stretch),
                 _ => None,

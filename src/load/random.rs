@@ -1,6 +1,6 @@
 //! Random numbers: reproducible ones for what is sent, fresh ones for trace ids.
 
-use crate::record::{Nanos, SpanId, TraceId};
+use crate::record::{Nanos, Propagation, SpanId, Timestamp, TraceId};
 use crate::scenario::Think;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -23,21 +23,24 @@ pub fn mixed(n: u64) -> u64 {
 /// Makes ids of traces and spans. Seeded by the system, so that two runs with the same seed never share a trace.
 pub struct Ids {
     random: SmallRng,
+    /// Whether trace ids begin with the time: [`Propagation::dates_traces`].
+    dated: bool,
 }
 
 impl Ids {
-    /// A fresh generator.
-    pub fn new() -> Ids {
-        Ids { random: rand::make_rng() }
+    /// A fresh generator of ids that those formats can carry.
+    pub fn new(propagation: Propagation) -> Ids {
+        Ids { random: rand::make_rng(), dated: propagation.dates_traces() }
     }
 
-    /// A trace id that is not zero; its last 56 bits are random, as the `random` trace flag says.
-    pub fn trace(&mut self) -> TraceId {
+    /// A trace id that is not zero; its last 96 bits are random at the least: sampling looks at the last 56.
+    pub fn trace(&mut self, now: Timestamp) -> TraceId {
         let (high, low) = (self.random.next_u64(), self.random.next_u64());
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&high.to_be_bytes());
         bytes[8..].copy_from_slice(&(low | u64::from(high == 0)).to_be_bytes());
-        TraceId(bytes)
+        let id = TraceId(bytes);
+        if self.dated { id.dated(now) } else { id }
     }
 
     /// A span id that is not zero.
@@ -75,6 +78,20 @@ mod tests {
         assert_eq!(first(7, 1, 2), first(7, 1, 2));
         let others = [first(8, 1, 2), first(7, 2, 2), first(7, 1, 3), first(7, 2, 1)];
         assert!(!others.contains(&first(7, 1, 2)));
+    }
+
+    #[test]
+    fn trace_ids_begin_with_the_time_where_x_ray_asks_for_it() {
+        let now = Timestamp(1_796_000_000_999_999_999);
+        let beginnings = |propagation: &str| -> Vec<u32> {
+            let mut ids = Ids::new(crate::scenario::parse_propagation(propagation).unwrap());
+            (0..50).map(|_| (u128::from_be_bytes(ids.trace(now).0) >> 96) as u32).collect()
+        };
+        assert_eq!(beginnings("tracecontext,xray"), [1_796_000_000; 50]);
+        assert!(beginnings("tracecontext,b3,b3multi,jaeger").iter().any(|begin| *begin != 1_796_000_000));
+        let mut ids = Ids::new(Propagation::only(crate::record::Propagator::XRay));
+        let rest: std::collections::BTreeSet<_> = (0..50).map(|_| ids.trace(now).0[4..].to_vec()).collect();
+        assert_eq!(rest.len(), 50);
     }
 
     #[test]

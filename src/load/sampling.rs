@@ -155,6 +155,7 @@ fn level(usual: &[f64], cap: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::load::random::Ids;
+    use crate::record::Propagation;
     use proptest::prelude::*;
 
     const SECOND: u64 = 1_000_000_000;
@@ -171,14 +172,14 @@ mod tests {
     /// of what those stand for.
     fn run(cap: f64, rates: [u64; 2], seconds: u64) -> [(u64, u64, u64); 2] {
         let sampler = Sampler::new(Sampling::Auto { cap_per_second: cap }, 1, 2, Timestamp(0));
-        let mut ids = Ids::new();
+        let mut ids = Ids::new(Propagation::default());
         let mut out = [(0, 0, 0); 2];
         let mut due: Vec<(u64, usize)> = (0..2)
             .flat_map(|step| (0..rates[step] * seconds).map(move |n| (n * SECOND / rates[step], step)))
             .collect();
         due.sort_unstable();
         for (at, step) in due {
-            let trace = ids.trace();
+            let trace = ids.trace(Timestamp(at));
             let (sampled, threshold) = sampler.decide(&trace, step, Timestamp(at));
             sampler.count(step);
             assert_eq!(sampled, threshold.keeps(&trace));
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn nothing_and_everything() {
-        let trace = Ids::new().trace();
+        let trace = Ids::new(Propagation::default()).trace(Timestamp(1));
         let of =
             |share| Sampler::new(Sampling::Share(share), 1, 1, Timestamp(0)).decide(&trace, 0, Timestamp(1));
         assert_eq!(of(0.0), (false, Threshold::ALWAYS));

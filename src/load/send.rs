@@ -61,7 +61,7 @@ pub struct WalkTrace {
 impl WalkTrace {
     /// A new one, for a walk that begins with `step`.
     pub fn new(thread: &Thread, step: StepId, now: Timestamp) -> WalkTrace {
-        let id = thread.ids.borrow_mut().trace();
+        let id = thread.ids.borrow_mut().trace(now);
         let (sampled, threshold) = thread.sampler.decide(&id, usize::from(step.0), now);
         WalkTrace { id, sampled, threshold, step }
     }
@@ -284,7 +284,7 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
         .failure(FailureClass::NotSent, "the load ended before a connection was free");
     let mut ids = thread.ids.borrow_mut();
     let exchange = Exchange {
-        trace_id: ids.trace(),
+        trace_id: ids.trace(now),
         span_id: ids.span(),
         sampled: false,
         threshold: Threshold::ALWAYS,

@@ -1,5 +1,6 @@
 //! What everything on one load thread shares.
 
+use super::carrier::Carrier;
 use super::clock::ThreadClock;
 use super::connection::Dialer;
 use super::control::ControlSignal;
@@ -55,6 +56,8 @@ pub struct Thread {
     pub pool: Rc<Pool>,
     /// Makes trace and span ids.
     pub ids: RefCell<Ids>,
+    /// Writes trace context into requests.
+    pub carrier: Carrier,
     /// Shared messages.
     pub words: RefCell<Words>,
     /// Where exchanges go.

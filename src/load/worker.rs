@@ -1,6 +1,7 @@
 //! One load thread: a runtime of its own with its own users, sockets and random numbers.
 
 use super::arrivals::Open;
+use super::carrier::Carrier;
 use super::clock::Clock;
 use super::connection::Dialer;
 use super::control::ControlSignal;
@@ -198,6 +199,7 @@ pub fn thread_of(
     let clock = timer.clock();
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let scratch = Scratch::new();
+    let propagation = scenario.propagation.unwrap_or_default();
     Rc::new(Thread {
         prepared: RefCell::new(plans.iter().map(|_| [None, None]).collect()),
         scratch: Rc::clone(&scratch),
@@ -210,7 +212,8 @@ pub fn thread_of(
         flights: Rc::new(Flights::default()),
         dialer: Dialer::new(scenario, &setup.tls, Rc::clone(clock), scratch),
         pool: Rc::new(Pool::new(&terms(scenario, share), share(setup.connections))),
-        ids: RefCell::new(Ids::new()),
+        ids: RefCell::new(Ids::new(propagation)),
+        carrier: Carrier::new(propagation),
         words: RefCell::new(Words::without(Arc::clone(&scenario.secrets))),
         outbox: Outbox::new(setup.sink.clone()),
         counts: RefCell::default(),

@@ -1,5 +1,6 @@
 //! Identifiers of traces, spans and steps, and W3C trace context on the wire.
 
+use super::Timestamp;
 use std::fmt;
 
 /// Sixteen bytes that name a trace. Never all zero when made by [`TraceId::from_bytes`].
@@ -42,6 +43,12 @@ impl TraceId {
     pub fn from_bytes(bytes: &[u8]) -> Result<TraceId, IdError> {
         let id: [u8; 16] = bytes.try_into().map_err(|_| IdError::Length)?;
         if id == [0; 16] { Err(IdError::Zero) } else { Ok(TraceId(id)) }
+    }
+
+    /// The same but for its first four bytes, which are the time in seconds since 1970, as X-Ray wants them.
+    pub fn dated(self, now: Timestamp) -> TraceId {
+        let rest = u128::from_be_bytes(self.0) & (u128::MAX >> 32);
+        TraceId((u128::from(now.0 / 1_000_000_000) << 96 | rest).to_be_bytes())
     }
 
     /// From 32 hexadecimal digits of either case.
@@ -158,6 +165,12 @@ mod tests {
         assert_eq!(&context.traceparent(), b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         let unsampled = TraceContext { sampled: false, ..context };
         assert!(unsampled.traceparent().ends_with(b"-00"));
+    }
+
+    #[test]
+    fn an_id_can_begin_with_the_time() {
+        let dated = TraceId([0xff; 16]).dated(Timestamp(1_465_510_280_999_999_999));
+        assert_eq!(dated.to_string(), "5759e988ffffffffffffffffffffffff");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod log;
 mod messages;
 mod metric;
 mod partition;
+mod propagation;
 mod retry_after;
 mod rpc;
 mod run;
@@ -33,6 +34,7 @@ pub use log::LogLine;
 pub use messages::Messages;
 pub use metric::{Bucket, Distribution, MetricPoint, MetricValue, SumsSince};
 pub use partition::Partition;
+pub use propagation::{ContextField, Propagation, Propagator, Traceparent};
 pub use retry_after::retry_after;
 pub use rpc::{GRPC_STATUSES, grpc_status_name};
 pub use run::{

@@ -1,6 +1,6 @@
 //! Facts about one execution: what was asked for, where it ran, what was really offered, what became of the telemetry.
 
-use super::{GeneratorSample, LoadChange, Nanos, Search, Timestamp, TraceCost};
+use super::{GeneratorSample, LoadChange, Nanos, Propagation, Search, Timestamp, TraceCost};
 
 /// One execution. Written to the run folder when load starts (state [`RunState::Running`]) and again when it ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +140,8 @@ pub struct LoadFacts {
     pub changes: Vec<LoadChange>,
     /// The search for the capacity, if there was one.
     pub search: Option<Search>,
+    /// In which formats each request carried its trace context.
+    pub propagation: Propagation,
     /// Where tracing was on and off in turn: how long each.
     pub trace_stretch: Option<Nanos>,
     /// What that showed. Not in `run.json`: it is computed from the exchanges.

@@ -59,11 +59,12 @@ impl Threshold {
     }
 
     /// The adjusted count as a whole number, so that sums stay exact integers. A fraction is rounded up for as large a
-    /// share of the ids as it is itself, by bits that the decision does not look at: over many traces sums are right.
+    /// share of the ids as it is itself, by bits that the decision does not look at: over many traces sums are right. The
+    /// first 32 bits come last among those: where X-Ray shall take the ids, they are the time and the same for a whole second.
     pub fn weight(self, trace: &TraceId) -> u64 {
         let kept = self.kept();
         let (whole, rest) = ((1 << USED_BITS) / kept, (1 << USED_BITS) % kept);
-        let other = (u128::from_be_bytes(trace.0) >> 64) as u64;
+        let other = ((u128::from_be_bytes(trace.0) >> 64) as u64).rotate_left(32);
         let place = ((u128::from(other) * u128::from(kept)) >> 64) as u64;
         whole + u64::from(place < rest)
     }
@@ -129,7 +130,19 @@ mod tests {
             let threshold = Threshold::from_bits(bits);
             // Ids at even distances: the mean weight is the adjusted count but for one part in a thousand ids.
             let n = 4_096u64;
-            let sum: u64 = (0..n).map(|i| threshold.weight(&trace(i * (u64::MAX / n), 0))).sum();
+            let other = |i: u64| (i * (u64::MAX / n)).rotate_left(32);
+            let sum: u64 = (0..n).map(|i| threshold.weight(&trace(other(i), 0))).sum();
+            let mean = sum as f64 / n as f64;
+            prop_assert!((mean - threshold.adjusted_count()).abs() <= 2.0 / n as f64, "{mean}");
+        }
+
+        /// As with X-Ray: all traces of a second begin alike.
+        #[test]
+        fn weights_add_up_where_ids_begin_with_the_time(bits in any::<u32>(), second in any::<u32>()) {
+            let threshold = Threshold::from_bits(bits);
+            let n = 4_096u64;
+            let high = |i: u64| u64::from(second) << 32 | i * (u64::from(u32::MAX) / n);
+            let sum: u64 = (0..n).map(|i| threshold.weight(&trace(high(i), 0))).sum();
             let mean = sum as f64 / n as f64;
             prop_assert!((mean - threshold.adjusted_count()).abs() <= 2.0 / n as f64, "{mean}");
         }

@@ -196,6 +196,7 @@ pub fn run(name: &str, steps: &[(&str, &str)]) -> Run {
             late: 12,
             changes: Vec::new(),
             search: None,
+            propagation: Propagation::default(),
             trace_stretch: None,
             trace_cost: None,
             generator: (1..=3).map(look).collect(),

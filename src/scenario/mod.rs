@@ -59,7 +59,7 @@ pub use types::{
 };
 pub use url_form::{UrlForm, UrlLoad, from_url};
 
-use crate::record::{Nanos, StepInfo};
+use crate::record::{Nanos, Propagation, Propagator, StepInfo};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -144,6 +144,22 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
 /// A sentence that says what to write.
 pub fn parse_sampling(text: &str) -> Result<Sampling, String> {
     read::sampling(text)
+}
+
+/// Reads formats of trace context as scenarios and `OTEL_PROPAGATORS` write them, with commas between: `tracecontext,b3`.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse_propagation(text: &str) -> Result<Propagation, String> {
+    read::propagation(text)
+}
+
+/// Reads one of them.
+///
+/// # Errors
+/// A sentence that says what to write.
+pub fn parse_propagator(text: &str) -> Result<Propagator, String> {
+    read::propagator(text)
 }
 
 /// Reads a rate as scenarios write it: `200/s`, `90/m`, or a number per second.

@@ -9,7 +9,7 @@ use super::secret::Secrets;
 use super::shape::LoadPlan;
 use super::template::{Expression, Locale, Piece, Template};
 use super::threshold::{Comparison, Threshold};
-use crate::record::{Nanos, StepId, StepInfo};
+use crate::record::{Nanos, Propagation, StepId, StepInfo};
 use bytes::Bytes;
 use http::{HeaderName, Method};
 use scraper::Selector;
@@ -49,6 +49,8 @@ pub struct Scenario {
     pub trace: TraceScope,
     /// Which traces servers are asked to record.
     pub sampling: Sampling,
+    /// In which formats requests carry their trace context; W3C's alone where nobody says.
+    pub propagation: Option<Propagation>,
     /// Where client spans and metrics go, if the scenario says.
     pub telemetry: Option<Telemetry>,
     /// Initial values of variables by slot; extracted ones are null until they are extracted.
@@ -556,6 +558,24 @@ impl Scenario {
                 step.headers.push((name.clone(), value));
             }
         }
+    }
+
+    /// Lets requests carry their trace context in these formats, whatever the file says.
+    ///
+    /// # Errors
+    /// When a step has a header of its own that is one of theirs: the step and the header.
+    pub fn propagate(&mut self, propagation: Propagation) -> Result<(), String> {
+        let set = |name: &HeaderName| propagation.fields().any(|field| field.name == name.as_str());
+        for step in &self.steps {
+            if let Some((name, _)) = step.headers.iter().find(|(name, _)| set(name)) {
+                return Err(format!(
+                    "the step `{}` has a header `{name}` of its own, which hotspan would set for each request: leave one of them out",
+                    step.name
+                ));
+            }
+        }
+        self.propagation = Some(propagation);
+        Ok(())
     }
 
     /// What `run.json` says of each step, in order.

@@ -1,10 +1,10 @@
 //! Does the context reach every hop, and is its flag kept?
 
 use super::sketch::{Known, Sketch, peer_and_port};
-use super::{Point, Topic, count, listed};
+use super::{Exam, Point, Probe, Topic, count, listed};
 use crate::analysis::analyzer;
 use crate::analysis::result::Category;
-use crate::record::{KeptSpan, SpanKind};
+use crate::record::{KeptSpan, Propagation, Propagator, SpanKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn arrival(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
@@ -55,14 +55,21 @@ pub(super) fn continued(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         }
         return;
     }
+    if let Some(point) = read_otherwise(sketch.exam) {
+        points.push(point);
+        return;
+    }
     let own: Vec<&&KeptSpan> = sketch.strays.iter().filter(|s| s.kind == SpanKind::Server).collect();
     if own.is_empty() {
         points.push(Point::fault(
             Topic::Context,
             format!("Spans came, but none for the {}.", count(sampled, "request")),
             "All time would be `untraced`.",
-            "Check that the requests reach the instrumented service, and that its sampler records requests whose `traceparent` \
-             has the sampled flag (OTEL_TRACES_SAMPLER=parentbased_always_on).",
+            &format!(
+                "Check that the requests reach the instrumented service, and that its sampler records requests whose caller asks \
+                 for it (OTEL_TRACES_SAMPLER=parentbased_always_on). {}",
+                other_headers(sketch.exam)
+            ),
         ));
         return;
     }
@@ -71,9 +78,64 @@ pub(super) fn continued(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         Topic::Context,
         format!("{services} does not continue the caller's trace: it begins a trace of its own for each request."),
         "No request can be joined with its spans: all time would be `untraced`.",
-        "Let it read the W3C `traceparent` header (OTEL_PROPAGATORS=tracecontext,baggage), and check that no proxy in front \
-         removes that header.",
+        &format!(
+            "Let it read the {} (OTEL_PROPAGATORS={},baggage), and check that no proxy in front removes it. {}",
+            sketch.exam.sent.headers(),
+            sketch.exam.sent,
+            other_headers(sketch.exam)
+        ),
     ));
+}
+
+/// A service that reads headers which were only tried.
+fn read_otherwise(exam: &Exam) -> Option<Point> {
+    let answers = |probe: &Probe| {
+        let (trace, span) = (probe.trace_id, probe.span_id);
+        let entered = move |s: &&KeptSpan| s.trace_id == trace && s.parent_id == Some(span);
+        exam.spans.iter().map(|(span, _)| span).filter(entered)
+    };
+    let mut read: Vec<Propagator> = Vec::new();
+    let mut services = Vec::new();
+    for (propagator, probe) in &exam.tried {
+        let before = services.len();
+        services.extend(answers(probe).map(|span| span.service().to_owned()));
+        if services.len() > before && !read.contains(propagator) {
+            read.push(*propagator);
+        }
+    }
+    let first = *read.first()?;
+    let all = Propagation::of(exam.sent.propagators().chain([first])).unwrap_or_default();
+    let names: Vec<&str> = all.propagators().map(Propagator::name).collect();
+    let others: Vec<&str> = read[1..].iter().map(|propagator| propagator.headers()).collect();
+    let others = if others.is_empty() { String::new() } else { format!(", and also {}", others.join(", ")) };
+    Some(Point::fault(
+        Topic::Context,
+        format!(
+            "{} does not continue the caller's trace by the {}. It reads {}{others}.",
+            listed(services),
+            exam.sent.headers(),
+            first.headers()
+        ),
+        "Without that no request can be joined with its spans: all time would be `untraced`.",
+        &format!(
+            "Let hotspan send it: `trace: {{propagate: [{}]}}` in the scenario, or --propagate {all} (also of the doctor, which \
+             then looks at all else).",
+            names.join(", ")
+        ),
+    ))
+}
+
+/// What is to be said of other headers, where nothing was joined by those that were sent.
+fn other_headers(exam: &Exam) -> String {
+    let others = Propagation::of(exam.sent.others());
+    match others {
+        None => "No other headers are known that it could read.".into(),
+        Some(others) if exam.tried.is_empty() => format!(
+            "If it reads other headers ({}), `hotspan doctor` tells which, and --propagate sends them.",
+            others.fields().map(|field| field.name).collect::<Vec<_>>().join(", ")
+        ),
+        Some(others) => format!("The {} were tried, too: it reads none of them.", others.headers()),
+    }
 }
 
 pub(super) fn sampling(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
@@ -164,8 +226,8 @@ fn lost(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
             format!("The context is lost between {from} and {to}: {to} began {} of its own meanwhile.", count(times, "trace")),
             &format!("The time in {to} would be time of {from}'s call to something unknown."),
             &format!(
-                "Instrument the client that {from} calls {to} with, so that it sends `traceparent` (and check what lies between \
-                 them: gateways, queues)."
+                "Instrument the client that {from} calls {to} with, so that it sends headers that {to} reads (the OTEL_PROPAGATORS \
+                 of both have one in common), and check what lies between them: gateways, queues."
             ),
         ));
     }

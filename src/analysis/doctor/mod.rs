@@ -10,7 +10,7 @@ mod sketch;
 mod tests;
 mod transport;
 
-use crate::record::{Exchange, KeptSpan, SpanId, Threshold, Timestamp, TraceId};
+use crate::record::{Exchange, KeptSpan, Propagation, Propagator, SpanId, Threshold, Timestamp, TraceId};
 use sketch::Sketch;
 use std::fmt;
 
@@ -50,6 +50,10 @@ impl Probe {
 pub struct Exam {
     /// The requests.
     pub probes: Vec<Probe>,
+    /// In which formats they carried their context.
+    pub sent: Propagation,
+    /// Requests with their context in another format alone, made where none of the others was joined.
+    pub tried: Vec<(Propagator, Probe)>,
     /// Every span that came, whatever its trace, and when it came (on the client's clock).
     pub spans: Vec<(KeptSpan, Timestamp)>,
     /// Spans that a Collector says it refused or lost meanwhile, by the name of its counter; absent where nobody asked.
@@ -174,6 +178,8 @@ pub struct Diagnosis {
     pub joined: usize,
     /// Requests that asked not to be recorded.
     pub unsampled: usize,
+    /// In which formats they carried their context.
+    pub sent: Propagation,
     /// Spans of these requests.
     pub spans: usize,
     /// Services that they came from, sorted.
@@ -196,6 +202,7 @@ pub fn examine(exam: &Exam) -> Diagnosis {
         sampled: exam.probes.iter().filter(|probe| probe.sampled).count(),
         joined: sketch.joined.len(),
         unsampled: exam.probes.iter().filter(|probe| !probe.sampled).count(),
+        sent: exam.sent,
         spans: sketch.ours.len(),
         services: sketch.services(),
         points: Vec::new(),
@@ -221,6 +228,11 @@ pub fn examine(exam: &Exam) -> Diagnosis {
     }
     points.sort_by_key(|point| point.topic);
     diagnosis
+}
+
+/// Whether requests asked to be recorded and none of them has a span: other formats of their context are worth a try.
+pub fn is_nothing_joined(exam: &Exam) -> bool {
+    exam.probes.iter().any(|probe| probe.sampled) && Sketch::of(exam).joined.is_empty()
 }
 
 /// The sentences that a run shows at its start: what blame will not be able to see, without what a report says anyway

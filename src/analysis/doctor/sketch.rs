@@ -5,7 +5,7 @@ use crate::analysis::facts::{Facts, Keys};
 use crate::analysis::result::Category;
 use crate::analysis::semantics::classify;
 use crate::record::{KeptSpan, SpanId, SpanKind, Timestamp, TraceId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A span of one of the probes, and what is known of it.
 pub(super) struct Known<'a> {
@@ -38,7 +38,8 @@ impl<'a> Sketch<'a> {
         let mut at: HashMap<(TraceId, SpanId), usize> = HashMap::new();
         let (mut ours, mut strays) = (Vec::<Known<'_>>::new(), Vec::new());
         let mut repeated = 0;
-        for (span, arrived) in &exam.spans {
+        let tried: HashSet<TraceId> = exam.tried.iter().map(|(_, probe)| probe.trace_id).collect();
+        for (span, arrived) in exam.spans.iter().filter(|(span, _)| !tried.contains(&span.trace_id)) {
             let Some(probe) = probes.get(&span.trace_id).copied() else {
                 let during = |p: &Probe| span.start >= p.start && span.start <= p.end;
                 if span.parent_id.is_none() && exam.probes.iter().any(during) {

@@ -96,7 +96,7 @@ fn exam(probes: &[Probe], spans: Vec<Made>) -> Exam {
         };
         (KeptSpan::of(&span), Timestamp(at(0).0 + 2_000 * MS))
     };
-    Exam { probes: probes.to_vec(), spans: spans.iter().map(kept).collect(), collector: None }
+    Exam { probes: probes.to_vec(), spans: spans.iter().map(kept).collect(), ..Exam::default() }
 }
 
 fn sampled() -> Vec<Probe> {
@@ -320,4 +320,77 @@ fn two_peers_on_one_host_are_two_and_an_embedded_database_needs_no_server() {
         Some(m)
     });
     assert_eq!(embedded, Vec::<String>::new());
+}
+
+/// Four requests by W3C's header, and one by each other format, of which the service reads some.
+fn tried(read: &[Propagator], spans: Vec<Made>) -> Exam {
+    let mut exam = exam(&sampled(), spans);
+    for (n, propagator) in Propagation::default().others().enumerate() {
+        let n = 20 + n as u8;
+        exam.tried.push((propagator, probe(n, true)));
+        let answer = if read.contains(&propagator) { healthy(n) } else { vec![] };
+        exam.spans.extend(self::exam(&[], answer).spans);
+    }
+    exam
+}
+
+fn fix_of(exam: &Exam) -> String {
+    let context = |p: &&Point| p.topic == Topic::Context;
+    examine(exam).points.iter().find(context).map(|p| p.fix.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_service_that_reads_other_headers() {
+    let own =
+        || (1..=4).flat_map(healthy).map(|m| Made { trace: m.trace + 100, parent: None, ..m }).collect();
+    for spans in [own(), vec![]] {
+        let exam = tried(&[Propagator::B3, Propagator::B3Multi], spans);
+        assert_eq!(
+            complaints(&exam),
+            [
+                "fault context: front does not continue the caller's trace by the traceparent header. It reads the header `b3`, and also the headers `X-B3-TraceId`, `X-B3-SpanId` and `X-B3-Sampled`."
+            ]
+        );
+        let fix = fix_of(&exam);
+        assert!(
+            fix.contains("propagate: [tracecontext, b3]") && fix.contains("--propagate tracecontext,b3 "),
+            "{fix}"
+        );
+        assert!(is_nothing_joined(&exam));
+    }
+    let exam = tried(&[Propagator::XRay], own());
+    assert!(fix_of(&exam).contains("--propagate tracecontext,xray "));
+}
+
+#[test]
+fn a_service_that_reads_no_headers_at_all() {
+    let own =
+        || (1..=4).flat_map(healthy).map(|m| Made { trace: m.trace + 100, parent: None, ..m }).collect();
+    let seen = complaints(&tried(&[], own()));
+    assert!(seen.len() == 1 && seen[0].contains("it begins a trace of its own"), "{seen:?}");
+    let fix = fix_of(&tried(&[], own()));
+    assert!(fix.contains("the traceparent header (OTEL_PROPAGATORS=tracecontext,baggage)"), "{fix}");
+    assert!(fix.contains("were tried, too") && !fix.contains("hotspan doctor"), "{fix}");
+    // In a run nothing is tried: who does is told.
+    let fix = fix_of(&exam(&sampled(), own()));
+    assert!(
+        fix.contains("If it reads other headers (b3, x-b3-traceid,") && fix.contains("hotspan doctor"),
+        "{fix}"
+    );
+    // Whoever sends others already is not told to read W3C's.
+    let sent = parse(&[Propagator::B3]);
+    let fix = fix_of(&Exam { sent, ..exam(&sampled(), own()) });
+    assert!(
+        fix.contains("the b3 header (OTEL_PROPAGATORS=b3,baggage)") && fix.contains("(traceparent, "),
+        "{fix}"
+    );
+    let all = parse(&Propagator::NAMES.map(|(_, propagator)| propagator));
+    assert!(!fix_of(&Exam { sent: all, ..exam(&sampled(), own()) }).contains("doctor"));
+    // A healthy one is asked no further.
+    assert!(!is_nothing_joined(&exam(&sampled(), (1..=4).flat_map(healthy).collect())));
+    assert!(!is_nothing_joined(&exam(&[probe(1, false)], vec![])));
+}
+
+fn parse(propagators: &[Propagator]) -> Propagation {
+    Propagation::of(propagators.iter().copied()).unwrap()
 }

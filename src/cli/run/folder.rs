@@ -27,6 +27,7 @@ pub fn describe(scenario: &Scenario, config: &ExportConfig) -> Run {
         load: LoadFacts {
             open_model: scenario.is_open(),
             planned: scenario.duration(),
+            propagation: scenario.propagation.unwrap_or_default(),
             ..LoadFacts::default()
         },
         receiver: Default::default(),

@@ -1,12 +1,14 @@
 //! Requests as bytes.
 
+use super::super::carrier::Carrier;
+use crate::record::{TraceContext, Traceparent};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{Method, Request, Version};
+use std::ops::Range;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Length of a `traceparent`: version, two ids and flags in hexadecimal.
-const CONTEXT: usize = 55;
+const CONTEXT: usize = TraceContext::LEN;
 /// A body up to this size is copied behind its head and leaves with it in one buffer; a larger one is handed to the system
 /// as a second part.
 const INLINE: usize = 8 << 10;
@@ -58,28 +60,47 @@ fn put_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A request that is the same each time, but for its `traceparent`.
+/// A request that is the same each time, but for its trace context.
 #[derive(Debug)]
 pub struct Prepared {
     bytes: Vec<u8>,
+    /// Where its `traceparent` is; beyond the end where it has none.
     context: usize,
+    /// Of other headers that carry context: which bytes here are which of the `traceparent`.
+    others: Vec<(Range<usize>, Range<usize>)>,
     body: Bytes,
 }
 
 impl Prepared {
-    /// From one of them; its `traceparent` has the length that all have. `None` when it has none.
-    pub fn new(request: &Request<Bytes>) -> Option<Prepared> {
+    /// From one of them, whose headers that carry context have the length that all have. `None` when one of those is missing.
+    pub fn new(request: &Request<Bytes>, carrier: &Carrier) -> Option<Prepared> {
         let mut bytes = Vec::new();
         let body = write_request(request, &mut bytes);
         let inline = request.body().len() - body.len();
-        let context = bytes.len().checked_sub(inline + 4 + CONTEXT)?;
-        (request.headers().get(TRACEPARENT)?.len() == CONTEXT).then_some(Prepared { bytes, context, body })
+        let context = match carrier.sends_w3c() {
+            true if request.headers().get(TRACEPARENT)?.len() != CONTEXT => return None,
+            true => bytes.len().checked_sub(inline + 4 + CONTEXT)?,
+            false => usize::MAX - CONTEXT,
+        };
+        let mut others = Vec::new();
+        for (name, field) in carrier.others() {
+            let begin = format!("\r\n{name}: ");
+            // No value has a line's end in it: what is found first is the header.
+            let at = bytes.windows(begin.len()).position(|place| place == begin.as_bytes())? + begin.len();
+            others.extend(field.copies().map(|(to, from)| (at + to.start..at + to.end, from)));
+        }
+        Some(Prepared { bytes, context, others, body })
     }
 
-    /// The one with that `traceparent`.
-    pub fn with(&mut self, traceparent: &[u8; CONTEXT]) -> (&[u8], Bytes) {
+    /// The one with that `traceparent`, or what says the same.
+    pub fn with(&mut self, traceparent: &Traceparent) -> (&[u8], Bytes) {
         if let Some(place) = self.bytes.get_mut(self.context..self.context + CONTEXT) {
             place.copy_from_slice(traceparent);
+        }
+        for (to, from) in &self.others {
+            if let (Some(to), Some(from)) = (self.bytes.get_mut(to.clone()), traceparent.get(from.clone())) {
+                to.copy_from_slice(from);
+            }
         }
         (&self.bytes, self.body.clone())
     }
@@ -88,6 +109,9 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Propagation, SpanId, TraceId};
+    use crate::scenario::parse_propagation;
+    use http::HeaderValue;
 
     fn request(method: &str, body: &'static str) -> Request<Bytes> {
         let request =
@@ -134,7 +158,7 @@ mod tests {
         let large: &'static str = Box::leak("b".repeat(INLINE + 1).into_boxed_str());
         for body in ["", "small", large] {
             let request = request("POST", body);
-            let mut prepared = Prepared::new(&request).unwrap();
+            let mut prepared = Prepared::new(&request, &Carrier::new(Propagation::default())).unwrap();
             let mut context = [b'0'; CONTEXT];
             for last in [b'1', b'2'] {
                 context[CONTEXT - 1] = last;
@@ -146,6 +170,32 @@ mod tests {
         }
         let mut without = request("GET", "");
         without.headers_mut().remove("traceparent");
-        assert!(Prepared::new(&without).is_none());
+        assert!(Prepared::new(&without, &Carrier::new(Propagation::default())).is_none());
+    }
+
+    #[test]
+    fn a_prepared_request_carries_its_context_in_every_format() {
+        let context = |n: u8| {
+            let ids = (TraceId([n; 16]), SpanId([n + 1; 8]));
+            TraceContext { trace_id: ids.0, span_id: ids.1, sampled: n.is_multiple_of(2) }.traceparent()
+        };
+        for formats in ["b3", "tracecontext,b3multi", "tracecontext,b3,b3multi,jaeger,xray", "jaeger,xray"] {
+            let carrier = Carrier::new(parse_propagation(formats).unwrap());
+            let of = |n: u8| {
+                // The body has what looks like a header.
+                let mut request = request("POST", "\r\nb3: 0");
+                let traceparent = HeaderValue::from_bytes(&context(n)).unwrap();
+                request.headers_mut().insert(TRACEPARENT, traceparent);
+                carrier.put_others(request.headers_mut(), &context(n));
+                request
+            };
+            let mut prepared = Prepared::new(&of(1), &carrier).unwrap();
+            for n in [2, 3, 200] {
+                let (head, rest) = prepared.with(&context(n));
+                assert_eq!(String::from_utf8([head, &rest].concat()).unwrap(), written(&of(n)), "{formats}");
+            }
+            let lacking = Carrier::new(parse_propagation("b3,jaeger,b3multi").unwrap());
+            assert_eq!(Prepared::new(&of(1), &lacking).is_none(), !formats.contains("b3,b3multi,jaeger"));
+        }
     }
 }

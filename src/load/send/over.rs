@@ -46,11 +46,13 @@ impl Attempt<'_> {
         exchange: &Exchange,
         http2: bool,
     ) -> http::Request<Bytes> {
-        let traceparent = HeaderValue::from_bytes(&Self::traceparent(exchange))
-            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        let context = Self::traceparent(exchange);
+        let traceparent = HeaderValue::from_bytes(&context).unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut request =
             self.plan.request(made, self.method, traceparent, seat.cookies.header(&made.url), http2);
-        if exchange.sampled {
+        let carrier = &self.thread.carrier;
+        carrier.put_others(request.headers_mut(), &context);
+        if exchange.sampled && carrier.sends_w3c() {
             // What is not sampled must not tell a threshold: nobody is to count it.
             let state = match exchange.threshold {
                 Threshold::ALWAYS => HeaderValue::from_static("ot=th:0"),
@@ -129,7 +131,8 @@ impl Attempt<'_> {
                 let slot = &mut slots[usize::from(exchange.sampled)];
                 let threshold = if exchange.sampled { exchange.threshold } else { Threshold::ALWAYS };
                 if slot.as_ref().is_none_or(|(of, _)| *of != threshold) {
-                    let made = Prepared::new(&self.request(seat, made, exchange, false));
+                    let request = self.request(seat, made, exchange, false);
+                    let made = Prepared::new(&request, &thread.carrier);
                     *slot = made.map(|made| (threshold, made));
                 }
                 if let Some((_, prepared)) = slot {

@@ -125,6 +125,7 @@ fn a_conversation_is_one_exchange_from_handshake_to_close() {
     let context =
         crate::record::TraceContext { trace_id: first.trace_id, span_id: first.span_id, sampled: true };
     assert_eq!(log[0].1["traceparent"].as_bytes(), context.traceparent());
+    assert_eq!(super::requests::carries(&log[0].1, first, "tracecontext"), Ok(()));
     assert_eq!(log[0].1["x-tenant"], "blue");
     assert_eq!(log[0].1["sec-websocket-protocol"], "chat.v2, chat.v1");
 }

@@ -2,7 +2,8 @@
 
 use super::server::{Seen, friendly, ok};
 use super::*;
-use crate::record::{FailureClass, Outcome, SpanId, StepId, TraceId};
+use crate::record::{FailureClass, Outcome, Propagator, SpanId, StepId, TraceContext, TraceId};
+use crate::scenario::parse_propagation;
 use http::Response;
 use std::collections::BTreeSet;
 
@@ -99,6 +100,65 @@ fn traceparent_carries_the_exchange_s_own_ids() {
     assert!(ran.exchanges.iter().all(|e| e.threshold.keeps(&e.trace_id) == e.sampled));
     let sampled = ran.exchanges.iter().filter(|e| e.sampled).count();
     assert!((5..55).contains(&sampled), "{sampled} of 60 sampled at one half");
+}
+
+/// Whether a request carries exactly an exchange's context in those formats, and no other.
+pub fn carries(headers: &http::HeaderMap, exchange: &Exchange, formats: &str) -> Result<(), String> {
+    let Exchange { trace_id, span_id, sampled, .. } = *exchange;
+    let context = TraceContext { trace_id, span_id, sampled }.traceparent();
+    let wanted = parse_propagation(formats).unwrap();
+    for (_, propagator) in Propagator::NAMES {
+        for field in propagator.fields() {
+            let all: Vec<_> = headers.get_all(field.name).iter().map(|v| v.as_bytes().to_vec()).collect();
+            let expected = wanted.has(propagator).then(|| field.value(&context));
+            if all != expected.into_iter().collect::<Vec<_>>() {
+                return Err(format!("{}: {:?}", field.name, headers.get(field.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn context_is_carried_in_every_format_that_is_asked_for() {
+    for formats in
+        ["tracecontext", "b3", "tracecontext,b3multi", "jaeger,xray", "tracecontext,b3,b3multi,jaeger,xray"]
+    {
+        for http2 in ["", "http2: true\n"] {
+            let (server, log) = friendly(|seen| match seen.uri.as_str() {
+                "/go" => {
+                    Response::builder().status(307).header("location", "/end").body(String::new()).unwrap()
+                }
+                "/flaky" => Response::builder().status(503).body(String::new()).unwrap(),
+                _ => ok(r#"{"token": "t"}"#),
+            });
+            let steps = "setup: [{get: /setup, extract: {token: $.token}}]\nteardown: [GET /teardown]\nsteps: [GET /fixed, {get: '/made/{{ token }}'}, POST /go, {post: /long, json: {a: 1}}, {get: /flaky, on_failure: 'retry(1, 1ms)'}]\n";
+            let yaml = format!(
+                "target: http://TARGET\n{http2}follow: true\ntrace: {{propagate: '{formats}'}}\nload: {{rate: 20/s, for: 200ms}}\n{steps}"
+            );
+            let ran = run_with(&server, &yaml, |o, _| o.sampling = Sampling::Share(0.5));
+            assert_eq!(ran.facts.propagation.to_string(), formats);
+            let log = log.lock().unwrap();
+            let second = ran.started_at.0 / 1_000_000_000;
+            for exchange in ran.exchanges.iter().filter(|e| e.was_sent()) {
+                let found = log.iter().find(|seen| carries(&seen.headers, exchange, formats).is_ok());
+                let seen = found.unwrap_or_else(|| panic!("{formats}: nothing carries {exchange:?}"));
+                let state = exchange.sampled && formats.starts_with("tracecontext");
+                assert_eq!(seen.headers.contains_key("tracestate"), state, "{seen:?}");
+                let begins = u64::from_str_radix(&exchange.trace_id.to_string()[..8], 16).unwrap();
+                // By chance once in 700 million.
+                assert_eq!(begins.abs_diff(second) < 3, formats.contains("xray"), "{begins} and {second}");
+            }
+            let paths: BTreeSet<&str> = log.iter().map(|seen| seen.uri.as_str()).collect();
+            assert_eq!(
+                paths.into_iter().collect::<Vec<_>>(),
+                ["/end", "/fixed", "/flaky", "/go", "/long", "/made/t", "/setup", "/teardown"]
+            );
+            for seen in log.iter() {
+                assert!(ran.exchanges.iter().any(|e| carries(&seen.headers, e, formats).is_ok()), "{seen:?}");
+            }
+        }
+    }
 }
 
 #[test]

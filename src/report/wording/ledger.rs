@@ -342,13 +342,16 @@ fn fetch_warning(view: &View) -> Option<Message> {
     };
     let advice = match (facts.problem.is_some(), facts.found) {
         (true, _) => {
-            "When the backend answers again, hotspan analyze with the run folder and the same --traces-from fetches what is missing."
+            "When the backend answers again, hotspan analyze with the run folder and the same --traces-from fetches what is missing.".to_owned()
         }
         (false, 0) => {
-            "See that the service exports to this backend and continues the traceparent header, and that the tenant and the URL are right; traces that come later are fetched by hotspan analyze with the run folder and --traces-from."
+            format!(
+                "See that the service exports to this backend and continues the {} (hotspan doctor with the URL tells what it reads), and that the tenant and the URL are right; traces that come later are fetched by hotspan analyze with the run folder and --traces-from.",
+                view.run().load.propagation.headers()
+            )
         }
         (false, _) => {
-            "The backend's sampler dropped them, or they come later: let sampling follow the caller (OTEL_TRACES_SAMPLER=parentbased_always_on, no tail sampling), or fetch again with hotspan analyze, the run folder and --traces-from."
+            "The backend's sampler dropped them, or they come later: let sampling follow the caller (OTEL_TRACES_SAMPLER=parentbased_always_on, no tail sampling), or fetch again with hotspan analyze, the run folder and --traces-from.".to_owned()
         }
     };
     Some(Message::warning(text).instead(advice))

@@ -157,10 +157,11 @@ pub fn no_spans_way_out(view: &View) -> Prose {
         return Prose::new()
             .own("spans of ")
             .short_name(service, 24)
-            .own(" arrive, but under other trace ids; let it continue the traceparent header (instrument its HTTP server, and have tracecontext in OTEL_PROPAGATORS)");
+            .own(format!(" arrive, but under other trace ids; {}", let_it_continue("it", view)));
     }
     if telemetry.spans_foreign > 0 {
-        return "spans arrive, but under other trace ids; let the service continue the traceparent header (instrument its HTTP server, and have tracecontext in OTEL_PROPAGATORS)".into();
+        return format!("spans arrive, but under other trace ids; {}", let_it_continue("the service", view))
+            .into();
     }
     if receiver.bad_requests > 0 {
         return "what arrived was not OTLP; set OTEL_EXPORTER_OTLP_PROTOCOL=grpc for port 4317 or http/protobuf for port 4318".into();
@@ -170,6 +171,21 @@ pub fn no_spans_way_out(view: &View) -> Prose {
             .into();
     }
     "none arrived; start the service with OpenTelemetry and OTEL_EXPORTER_OTLP_ENDPOINT set to hotspan's receiver (http://127.0.0.1:4317 unless --otlp-grpc says otherwise)".into()
+}
+
+/// How a service that begins traces of its own comes to continue the client's.
+fn let_it_continue(who: &str, view: &View) -> String {
+    let sent = view.run().load.propagation;
+    let others = match sent.others().next() {
+        Some(_) => {
+            "; if it reads other headers, hotspan doctor with the URL tells which, and --propagate sends them"
+        }
+        None => "",
+    };
+    format!(
+        "let {who} continue the {} (instrument its HTTP server, and have {sent} in OTEL_PROPAGATORS){others}",
+        sent.headers()
+    )
 }
 
 /// Steps that no span covers explain low coverage best; else late spans; else lost ones.

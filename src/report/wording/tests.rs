@@ -28,6 +28,20 @@ fn the_way_to_spans_depends_on_what_arrived() {
         foreign.contains("traceparent") && foreign.contains("shop") && !foreign.contains("ENDPOINT"),
         "{foreign}"
     );
+    assert!(
+        foreign.contains("tracecontext in OTEL_PROPAGATORS") && foreign.contains("--propagate"),
+        "{foreign}"
+    );
+    let sent = |propagators: &[Propagator]| {
+        no_spans(|s| {
+            s.analysis.telemetry.spans_foreign = 900;
+            s.run.load.propagation = Propagation::of(propagators.iter().copied()).unwrap();
+        })
+    };
+    let jaeger = sent(&[Propagator::Jaeger]);
+    assert!(jaeger.contains("the uber-trace-id header") && jaeger.contains("have jaeger in"), "{jaeger}");
+    let all = sent(&Propagator::NAMES.map(|(_, propagator)| propagator));
+    assert!(all.contains("b3,b3multi,jaeger,xray in") && !all.contains("--propagate"), "{all}");
     let unsampled = no_spans(|s| s.analysis.telemetry.traced = 0);
     assert!(
         unsampled.contains("asked the server to record") && !unsampled.contains("ENDPOINT"),

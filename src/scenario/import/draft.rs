@@ -29,7 +29,15 @@ const DROPPED: &[&str] = &[
     "te",
     "dnt",
     "proxy-connection",
+    // Trace context: a recorded one would put all requests into one trace.
     "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "uber-trace-id",
+    "x-amzn-trace-id",
     "baggage",
 ];
 

@@ -50,6 +50,7 @@ pub fn k6(text: &str) -> Result<Draft, String> {
         }
     }
     k6_options(&text, &script.names, &mut script.draft);
+    instrumented(&text, &script.names, &mut script.draft);
     let Script { mut draft, steps, functions, .. } = script;
     let mut order: Vec<String> = functions.into_iter().map(|(_, name)| name).collect();
     order.insert(0, "main".to_string());
@@ -458,6 +459,34 @@ fn k6_options(text: &str, names: &BTreeMap<String, Value>, draft: &mut Draft) {
                 _ => draft.note(format!("the threshold {metric}: {limit} was not carried over")),
             }
         }
+    }
+}
+
+/// `instrumentHTTP({propagator: 'jaeger', sampling: 0.1})` of Tempo's library and of k6's own. W3C's headers go with every
+/// request, whatever a script asks for.
+fn instrumented(text: &str, names: &BTreeMap<String, Value>, draft: &mut Draft) {
+    const CALL: &str = "instrumentHTTP(";
+    let Some(at) = text.find(CALL) else { return };
+    let line = line_of(text, at);
+    let given = arguments(&text[at + CALL.len()..], names).and_then(|(given, _)| given.into_iter().next());
+    let Some(Some(Value::Object(given))) = given else {
+        return draft.note(format!("line {line}: how requests are traced is computed: write `trace`"));
+    };
+    let mut keys = Vec::new();
+    match given.get("propagator").and_then(Value::as_str) {
+        None | Some("w3c") => {}
+        Some(name) => match crate::scenario::parse_propagator(name) {
+            Ok(propagator) => keys.push(format!("propagate: [tracecontext, {}]", propagator.name())),
+            Err(_) => draft.note(format!("line {line}: the propagator {name} was not carried over")),
+        },
+    }
+    match given.get("sampling").map(Value::as_f64) {
+        None | Some(Some(1.0)) => {}
+        Some(Some(share)) if (0.0..1.0).contains(&share) => keys.push(format!("sample: {share}")),
+        Some(_) => draft.note(format!("line {line}: the sampling was not carried over: write `trace`")),
+    }
+    if !keys.is_empty() {
+        draft.options.insert("trace", format!("{{{}}}", keys.join(", ")));
     }
 }
 

@@ -222,6 +222,32 @@ export default function () {
 }
 
 #[test]
+fn k6_scripts_that_trace_their_requests() {
+    let traced = |call: &str| {
+        let script = format!(
+            "import http from 'k6/http';\nimport tempo from 'https://jslib.k6.io/http-instrumentation-tempo/1.0.0/index.js';\n{call}\nexport default function () {{\n  http.get('http://127.0.0.1:8080/', {{ headers: {{ 'X-Amzn-Trace-Id': 'Root=1-5759e988-bd862e3fe1be46a994272793', 'X-B3-TraceId': '463ac35c9f6413ad48485a3953bb6124', 'X-A': 'b' }} }});\n}}\n"
+        );
+        let (imported, scenario) = of(&script, Format::K6);
+        assert!(!imported.yaml.contains("x-amzn") && !imported.yaml.contains("x-b3"), "{}", imported.yaml);
+        assert!(imported.yaml.contains("x-a"), "{}", imported.yaml);
+        let formats = scenario.propagation.map(|formats| formats.to_string()).unwrap_or_default();
+        (formats, scenario.sampling, imported.notes.join("\n"))
+    };
+    let all = crate::scenario::Sampling::Share(1.0);
+    let (formats, sampling, notes) = traced("tempo.instrumentHTTP({ propagator: 'w3c' });");
+    assert_eq!((formats.as_str(), sampling, notes.contains("line 3")), ("", all, false));
+    let (formats, sampling, notes) = traced("tempo.instrumentHTTP({ propagator: 'jaeger', sampling: 0.1 });");
+    assert_eq!((formats.as_str(), sampling), ("tracecontext,jaeger", crate::scenario::Sampling::Share(0.1)));
+    assert!(!notes.contains("line 3"), "{notes}");
+    let (formats, _, notes) = traced("instrumentHTTP({ propagator: 'datadog', sampling: rate() });");
+    assert!(formats.is_empty() && notes.contains("the propagator datadog was not"), "{notes}");
+    assert!(notes.contains("line 3: the sampling was not"), "{notes}");
+    assert!(
+        traced("tracing.instrumentHTTP(options);").2.contains("line 3: how requests are traced is computed")
+    );
+}
+
+#[test]
 fn locust_files() {
     let (imported, scenario) = of(
         r#"from locust import HttpUser, task, between

@@ -30,13 +30,13 @@ use super::threshold::Threshold;
 use super::types::*;
 use super::yaml::{self, Node, Reader, Value, entries};
 use super::{Surroundings, quantity};
-use crate::record::{Nanos, StepInfo};
+use crate::record::{Nanos, Propagation, StepInfo};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-pub(super) use trace::sampling;
+pub(super) use trace::{propagation, propagator, sampling};
 
 const KEYS: &[&str] = &[
     "name",
@@ -76,6 +76,8 @@ struct Context<'a> {
     source: &'a str,
     file: &'a str,
     surroundings: &'a Surroundings<'a>,
+    /// In which formats requests carry their trace context: those headers are hotspan's.
+    propagation: Propagation,
     secrets: RefCell<Vec<(Range<usize>, Kind)>>,
     tables: RefCell<BTreeMap<String, Arc<Table>>>,
     files: RefCell<BTreeMap<String, bytes::Bytes>>,
@@ -190,14 +192,6 @@ struct Target {
 
 /// Reads a scenario's text.
 pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) -> Result<Scenario, Fault> {
-    let context = Context {
-        source,
-        file,
-        surroundings,
-        secrets: RefCell::default(),
-        tables: RefCell::default(),
-        files: RefCell::default(),
-    };
     let root = yaml::read(source)?;
     if matches!(root.value, Value::Null) || matches!(&root.value, Value::Map(m) if m.is_empty()) {
         return Err(Fault::new(
@@ -206,6 +200,16 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         ));
     }
     let top = Reader::new(&root, "the scenario", KEYS)?;
+    let traced = trace::trace(&top, source)?;
+    let context = Context {
+        source,
+        file,
+        surroundings,
+        propagation: traced.propagation.unwrap_or_default(),
+        secrets: RefCell::default(),
+        tables: RefCell::default(),
+        files: RefCell::default(),
+    };
     let (vars, names) = variables(&top, &context)?;
     let http = http_options::top(&top, &names, &context)?;
     let targets = targets::read(&top, &http, &names, &context)?;
@@ -232,7 +236,6 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         building.endpoints.push(same);
         http.push(options);
     }
-    let (trace, sampling) = trace::trace(&top, source)?;
     let (load, own_loads) = load::loads(&top, &building.journeys, &context)?;
     let thresholds = match top.get("thresholds") {
         Some(node) => load::thresholds(node, source, &building.infos())?,
@@ -263,8 +266,9 @@ pub(super) fn scenario(source: &str, file: &str, surroundings: &Surroundings) ->
         findings: finding_rules(&top, source)?,
         timeouts,
         http,
-        trace,
-        sampling,
+        trace: traced.scope,
+        sampling: traced.sampling,
+        propagation: traced.propagation,
         telemetry,
         variables: initial,
         kept: kept_slots(&names),

@@ -129,7 +129,9 @@ pub fn headers(
     for (key, node) in entries(node, "a mapping of header names to values")? {
         let name = HeaderName::from_bytes(key.text.as_bytes())
             .map_err(|_| Fault::new(key.place, format!("{:?} is no header name", key.text)))?;
-        if matches!(name.as_str(), "traceparent" | "content-length" | "transfer-encoding" | "connection") {
+        let reserved =
+            matches!(name.as_str(), "traceparent" | "content-length" | "transfer-encoding" | "connection");
+        if reserved || context.propagation.fields().any(|field| field.name == name.as_str()) {
             return Err(Fault::new(
                 key.place,
                 format!("`{name}` is set for each request by hotspan: leave it out"),

@@ -180,6 +180,10 @@ fn files_that_are_built_wrong_do_not_fit() {
         "follow_too_far",
         "timeout_unknown_phase",
         "step_timeout_unknown_phase",
+        "trace_propagate_typo",
+        "trace_propagate_unknown",
+        "trace_propagate_nothing",
+        "trace_propagate_ottrace",
     ];
     let accepted: Vec<&str> = built_wrong
         .into_iter()

@@ -2,8 +2,8 @@
 
 use super::search_doc::{ChangesDoc, SearchDoc};
 use crate::record::{
-    ExportFacts, FetchFacts, GeneratorSample, Host, LoadFacts, Nanos, ReceiverFacts, Run, RunState,
-    SignalFacts, SourceFacts, StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
+    ExportFacts, FetchFacts, GeneratorSample, Host, LoadFacts, Nanos, Propagation, Propagator, ReceiverFacts,
+    Run, RunState, SignalFacts, SourceFacts, StepInfo, Timestamp, TraceCost, WaitEnd, WaitFacts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,6 +80,7 @@ mirror!(
         threads: u32,
         changes: ChangesDoc,
         search: SearchDoc,
+        propagation: PropagationDoc,
         trace_stretch: StretchDoc,
         #[serde(skip)]
         trace_cost: Option<TraceCost>,
@@ -138,6 +139,25 @@ impl From<Nanos> for Ns {
 impl From<Ns> for Nanos {
     fn from(ns: Ns) -> Nanos {
         Nanos(ns.0)
+    }
+}
+
+/// Formats of trace context by their names; W3C's alone where a run of before does not say.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+struct PropagationDoc(Vec<String>);
+
+impl From<Propagation> for PropagationDoc {
+    fn from(propagation: Propagation) -> PropagationDoc {
+        PropagationDoc(propagation.propagators().map(|propagator| propagator.name().to_owned()).collect())
+    }
+}
+
+impl From<PropagationDoc> for Propagation {
+    fn from(doc: PropagationDoc) -> Propagation {
+        let known = |(name, _): &(&str, Propagator)| doc.0.iter().any(|said| said == name);
+        let known = Propagator::NAMES.into_iter().filter(known);
+        Propagation::of(known.map(|(_, propagator)| propagator)).unwrap_or_default()
     }
 }
 

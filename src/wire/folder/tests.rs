@@ -56,6 +56,7 @@ pub(crate) fn run() -> Run {
                 breaks_per_s: Some(10.5),
                 cut_short: None,
             }),
+            propagation: Propagation::of([Propagator::B3, Propagator::XRay]).unwrap(),
             trace_stretch: Some(Nanos(9)),
             trace_cost: None,
             generator: Vec::new(),
