@@ -157,6 +157,13 @@ fn paths_are_templates() {
         ("/t/V1StGXR8Z5jdHi6B", "/t/{id}"),
         ("/api/v2/oauth2/forgot-my-password", "/api/v2/oauth2/forgot-my-password"),
         ("/files/x509/utf8", "/files/x509/utf8"),
+        // The version of what follows is no thing; a number with a point, an address and a file are.
+        ("/api/2.0/runs/get", "/api/2.0/runs/get"),
+        ("/api/1.12/runs/17", "/api/1.12/runs/{id}"),
+        ("/rate/2.5", "/rate/{id}"),
+        ("/rate/2.5/", "/rate/{id}/"),
+        ("/hosts/10.0.0.7/disks", "/hosts/{id}/disks"),
+        ("/prices/149.99/buyers", "/prices/{id}/buyers"),
     ] {
         assert_eq!(path_template(path), want);
     }
