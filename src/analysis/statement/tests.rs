@@ -290,3 +290,18 @@ fn statements_that_change_rows_are_told_from_those_that_read() {
         assert_eq!(changes_rows(statement), changes, "{statement}");
     }
 }
+
+#[test]
+fn what_only_tests_a_connection_asks_nothing() {
+    for (system, text) in [
+        ("postgresql", "SELECT 1"),
+        ("mysql", "/* ping */ select 1"),
+        ("oracle.db", "SELECT 'x' FROM DUAL"),
+        ("h2database", "VALUES 1;"),
+    ] {
+        assert!(tests_a_connection(&normalise(system, text)), "{text}");
+    }
+    for text in ["SELECT 1 FROM users WHERE id = 3", "SELECT 1, 2", "SELECT now()", "SELECT a"] {
+        assert!(!tests_a_connection(&normalise("postgresql", text)), "{text}");
+    }
+}
