@@ -4,6 +4,9 @@
 //! is what the caller waits for. The model of dependence is the one that timing allows (as in CRISP's retiming): a child
 //! starts after every sibling that had ended by then, and after the same time of the parent's own in between; a parent ends after
 //! all of its children, and after the same time of its own. Everything only moves earlier, so nothing can get slower.
+//!
+//! A sibling that is about to end counts as well, if nothing ended nearer: who hands over its result closes its span a moment after
+//! the next one began (a WSGI application within an ASGI server, a callback within the call that it ends).
 
 use super::row::group_by;
 use super::tree::{Forest, Node, OFF};
@@ -26,6 +29,11 @@ impl Keep {
         }
     }
 }
+
+/// The last part of its length in which a span may hand over to the next one.
+const HANDING_OVER: u64 = 20;
+/// Siblings that end next, among which the one that hands over is looked for.
+const LOOKED_AT: usize = 8;
 
 /// Retimes the trees of one trace, in buffers that are used again.
 #[derive(Default)]
@@ -97,9 +105,14 @@ impl Retimer {
                     now = now.max(self.end[done as usize]);
                 }
             }
-            let own = self.bare_at_start[kid as usize] - bare;
-            let gap = (this.start - over) - (own - keep.of(own));
-            self.end[kid as usize] = now + gap + self.length[kid as usize];
+            self.end[kid as usize] = self.length[kid as usize]
+                + match self.handing_over(forest, (first, ended), this.start, this.start - over) {
+                    Some(handed) => now.max(handed),
+                    None => {
+                        let own = self.bare_at_start[kid as usize] - bare;
+                        now + (this.start - over) - (own - keep.of(own))
+                    }
+                };
         }
         let kids =
             self.starts[first as usize..last as usize].iter().filter(|k| counts(&forest.nodes[**k as usize]));
@@ -109,6 +122,20 @@ impl Retimer {
             all_now = all_now.max(self.end[*kid as usize]);
         }
         all_now + keep.of(end - all_over)
+    }
+
+    /// When the sibling now hands over that begins before `start` and ends nearest after it: within a [`HANDING_OVER`] of its own
+    /// length, and nearer than `gap`, the time since the last one ended.
+    fn handing_over(&self, forest: &Forest, (first, ended): (u32, u32), start: u64, gap: u64) -> Option<u64> {
+        let later = (first..ended).rev().map(|at| forest.kid(at));
+        let later = later.map(|kid| (kid, &forest.nodes[kid as usize])).filter(|(_, n)| counts(n));
+        let (kid, node) = later.take(LOOKED_AT).find(|(_, n)| n.start < start)?;
+        let left = node.end - start;
+        let hands_over = left < gap && left <= (node.end - node.start) / HANDING_OVER;
+        hands_over.then(|| {
+            let end = self.end[kid as usize];
+            end - left.min(self.length[kid as usize])
+        })
     }
 
     fn prepare(&mut self, forest: &Forest, root_of: &[u32]) {
@@ -200,6 +227,7 @@ mod tests {
         let bare = |t: &u64| !kids.iter().any(|k| at(k).start <= *t && *t < at(k).end);
         // Old and new ends of the children that were retimed already.
         let mut ends: Vec<(u64, u64)> = Vec::new();
+        let mut lengths: Vec<(u32, u64)> = Vec::new();
         let begins = |moment: u64, ends: &[(u64, u64)]| {
             let waited = ends.iter().filter(|(was, _)| *was <= moment);
             let (was, is) = waited.fold((start, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
@@ -207,32 +235,77 @@ mod tests {
             is + (moment - was) - (own - keep(node, &at(&node)).of(own))
         };
         for kid in &kids {
-            let now = begins(at(kid).start, &ends) + oracle(forest, *kid, keep);
-            ends.push((at(kid).end, now));
+            let moment = at(kid).start;
+            let next = forest.kids(node).iter().rev().filter(|k| counts(&at(k)) && at(k).end > moment);
+            let next = next.take(LOOKED_AT).find(|k| at(k).start < moment);
+            let over = ends.iter().map(|e| e.0).filter(|was| *was <= moment).max().unwrap_or(start);
+            let handed = next.filter(|k| {
+                let left = at(k).end - moment;
+                left < moment - over && HANDING_OVER * left <= at(k).end - at(k).start
+            });
+            let begins = match handed {
+                None => begins(moment, &ends),
+                Some(k) => {
+                    let (_, length) = lengths.iter().find(|l| l.0 == *k).unwrap();
+                    let new_end = ends[lengths.iter().position(|l| l.0 == *k).unwrap()].1;
+                    let waited = ends.iter().filter(|(was, _)| *was <= moment).map(|e| e.1).max();
+                    (new_end - (at(k).end - moment).min(*length)).max(waited.unwrap_or(0))
+                }
+            };
+            let length = oracle(forest, *kid, keep);
+            lengths.push((*kid, length));
+            ends.push((at(kid).end, begins + length));
         }
         begins(end, &ends)
+    }
+
+    fn row(i: usize, parent: usize, start: u64, end: u64) -> Row {
+        Row {
+            data: 0,
+            span_id: i as u64 + 2,
+            parent_id: parent as u64 + 1,
+            start,
+            end,
+            trace: 0,
+            owner: 0,
+            op: 0,
+            peer: 0,
+            service: 0,
+            host: 0,
+            kind: SpanKind::Internal,
+            flags: 0,
+        }
     }
 
     fn tree() -> impl Strategy<Value = Vec<Row>> {
         let one = (any::<prop::sample::Index>(), 0u64..40, 0u64..30);
         prop::collection::vec(one, 0..12).prop_map(|raw| {
-            let row = |(i, (parent, start, length)): (usize, &(prop::sample::Index, u64, u64))| Row {
-                data: 0,
-                span_id: i as u64 + 2,
-                parent_id: parent.index(i + 1) as u64 + 1,
-                start: *start,
-                end: start + length,
-                trace: 0,
-                owner: 0,
-                op: 0,
-                peer: 0,
-                service: 0,
-                host: 0,
-                kind: SpanKind::Internal,
-                flags: 0,
+            let row = |(i, (parent, start, length)): (usize, &(prop::sample::Index, u64, u64))| {
+                row(i, parent.index(i + 1), *start, start + length)
             };
             raw.iter().enumerate().map(row).collect()
         })
+    }
+
+    /// What is saved of a request of 100 when the first of two spans in it goes away.
+    fn saved_without_the_first(first: (u64, u64), second: (u64, u64)) -> u64 {
+        let rows = [row(0, 0, first.0, first.1), row(1, 0, second.0, second.1)];
+        let root = Root { span_id: 1, from: 0, to: 100, first_byte: 100 };
+        let mut forest = Forest::default();
+        forest.build_plain(root, SpanKind::Server, &rows, &[0, 1], &mut Names::new(""));
+        let keep = |_: u32, n: &Node| if n.span_id == 2 { Keep::None } else { Keep::All };
+        let root_of = vec![0; forest.nodes.len()];
+        Retimer::default().saved(&forest, &root_of, 0, keep)
+    }
+
+    #[test]
+    fn what_begins_as_another_ends_waited_for_it() {
+        assert_eq!(saved_without_the_first((10, 90), (90, 95)), 80);
+        // The first closes its span a moment late.
+        assert_eq!(saved_without_the_first((10, 90), (88, 95)), 78);
+        // They go on together, or the second soon follows what was before.
+        assert_eq!(saved_without_the_first((10, 90), (60, 95)), 0);
+        assert_eq!(saved_without_the_first((2, 90), (4, 95)), 0);
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! analysis (which can also join by trace alone) and cheap: eight bytes per exchange that still waits, and nothing but a
 //! list of them for as long as no spans come.
 
-use crate::record::{SpanId, SpanKind, Timestamp, TraceId};
+use crate::record::{Nanos, SpanId, SpanKind, Timestamp, TraceId};
 use crate::wire::otlp::ScanResult;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -182,9 +182,11 @@ impl JoinTracker {
     }
 
     /// Processes that have sent spans and may still hold some that ended by `moment`: they have sent nothing since, or
-    /// their last batch was full.
-    pub fn unsettled_since(&self, moment: Timestamp) -> usize {
-        self.senders.values().filter(|last| last.at <= moment || last.full).count()
+    /// their last batch was full. Who has been silent for `quiet` since then holds nothing, whatever others go on sending.
+    pub fn unsettled_since(&self, moment: Timestamp, now: Timestamp, quiet: Nanos) -> usize {
+        let may_hold =
+            |last: &&LastBatch| (last.at <= moment || last.full) && now.since(last.at.max(moment)) < quiet;
+        self.senders.values().filter(may_hold).count()
     }
 }
 
@@ -278,12 +280,17 @@ mod tests {
         let mut tracker = JoinTracker::new();
         let load_end = Timestamp(100);
         tracker.spans(&server(1, SpanKind::Server), Timestamp(90));
-        assert_eq!(tracker.unsettled_since(load_end), 1);
+        let quiet = Nanos(1_000);
+        let unsettled =
+            |tracker: &JoinTracker, now: u64| tracker.unsettled_since(load_end, Timestamp(now), quiet);
+        assert_eq!(unsettled(&tracker, 105), 1);
+        // It was silent for long enough, counted from the end of the load.
+        assert_eq!((unsettled(&tracker, 1_099), unsettled(&tracker, 1_100)), (1, 0));
         let mut full = server(2, SpanKind::Server);
         full.senders[0].spans = FULL_BATCH;
         tracker.spans(&full, Timestamp(110));
-        assert_eq!(tracker.unsettled_since(load_end), 1);
+        assert_eq!((unsettled(&tracker, 115), unsettled(&tracker, 1_110)), (1, 0));
         tracker.spans(&server(3, SpanKind::Server), Timestamp(120));
-        assert_eq!(tracker.unsettled_since(load_end), 0);
+        assert_eq!(unsettled(&tracker, 125), 0);
     }
 }

@@ -85,10 +85,11 @@ impl LateSpanWait {
     pub fn poll(&self, now: Timestamp, tracker: &JoinTracker) -> WaitStep {
         let waited = now.since(self.began);
         let silent = now.since(tracker.last_arrival().unwrap_or_default().max(self.began));
-        let unsettled = tracker.unsettled_since(self.began);
+        let unsettled = tracker.unsettled_since(self.began, now, self.policy.quiet);
         let end = match (tracker.pending(), unsettled) {
             _ if tracker.traced() == 0 => Some(WaitEnd::Complete),
-            (0, 0) if silent >= self.policy.settle => Some(WaitEnd::Complete),
+            // Work of the service's own goes on, and its spans: they are none of ours.
+            (0, 0) if silent >= self.policy.settle || waited >= self.policy.quiet => Some(WaitEnd::Complete),
             _ if silent >= self.policy.quiet => Some(WaitEnd::Quiet),
             _ if waited >= self.policy.deadline => Some(WaitEnd::Deadline),
             _ => None,
@@ -193,6 +194,21 @@ mod tests {
         assert_eq!(waits_for(wait.poll(at(3_000), &tracker)), (text.into(), 3_100));
         arrive(&mut tracker, 50, 2, 4_500);
         assert_eq!(done(wait.poll(at(4_800), &tracker)).end, WaitEnd::Complete);
+    }
+
+    #[test]
+    fn what_a_process_does_besides_holds_nothing_up() {
+        let (wait, mut tracker) = two_sent();
+        // One process sent spans at its start and no more; the other answers, and has work of its own all the time.
+        let before =
+            ScanResult { spans: 1, senders: vec![Sender { resource: 2, spans: 1 }], ..ScanResult::default() };
+        tracker.spans(&before, Timestamp(at(0).0 - 1));
+        for ms in (100..6_000).step_by(100) {
+            arrive(&mut tracker, if ms == 100 { 1 } else { 2 }, 1, ms);
+            assert!(matches!(wait.poll(at(ms), &tracker), WaitStep::Wait { .. }), "{ms}");
+        }
+        let facts = done(wait.poll(at(6_000), &tracker));
+        assert_eq!((facts.end, facts.joined), (WaitEnd::Complete, 2));
     }
 
     #[test]

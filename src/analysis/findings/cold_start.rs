@@ -50,6 +50,8 @@ const AT_FIRST: f64 = 0.8;
 const IN_LONG_PIECES: f64 = 0.5;
 /// How many times its share of the run the start may have of a step's requests: where there are more, the load was higher then.
 const MORE_REQUESTS: f64 = 1.5;
+/// Standard deviations by which it may have more of few requests by chance.
+const BY_CHANCE: f64 = 2.0;
 /// The longest piece from which it is the work of a start.
 pub(super) const START: u64 = Nanos::from_millis(500).0;
 
@@ -80,7 +82,13 @@ pub(super) fn is_mostly_at_first(view: &View<'_>, who: &Contributor, part: &Part
     longest >= START
         && all >= IN_LONG_PIECES * part.total as f64
         && at_first >= AT_FIRST * all
-        && early <= MORE_REQUESTS * spread * requests
+        && !are_more(early, requests, spread)
+}
+
+/// Whether the first `part` of a run has more of its requests than chance gives.
+fn are_more(early: f64, requests: f64, part: f64) -> bool {
+    let (expected, deviation) = (part * requests, (requests * part * (1.0 - part)).sqrt());
+    early > MORE_REQUESTS * expected && early > expected + BY_CHANCE * deviation
 }
 
 /// Functions whose platform says that they had to be started.
@@ -90,4 +98,15 @@ pub(super) fn functions(view: &View<'_>) -> Vec<Found> {
         view.pattern(claim, part, 0.01, Limit::TimeoutShare, Limit::TimeoutMeanMs)
     };
     view.tally.evidence.of(Pattern::Cold).filter_map(found).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_more;
+
+    #[test]
+    fn a_few_requests_more_are_no_higher_load() {
+        assert!(!are_more(4.0, 10.0, 0.25) && !are_more(350.0, 1_000.0, 0.25));
+        assert!(are_more(6.0, 10.0, 0.25) && are_more(400.0, 1_000.0, 0.25));
+    }
 }

@@ -42,6 +42,7 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
             cause.finding.severity = cause.finding.severity.max(severity);
         }
     }
+    rank_behind_their_index(&mut kept);
     // What a statement makes others wait for its connection belongs to its evidence.
     for (wait, mean) in waits {
         let holder = kept
@@ -52,6 +53,29 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
         }
     }
     kept
+}
+
+/// A loop whose statement scans a table each time loses what the index mends to that: it is the quicker remedy, and told first.
+fn rank_behind_their_index(kept: &mut [Found]) {
+    let scans: Vec<(Contributor, u64)> = kept
+        .iter()
+        .filter(|f| f.finding.kind == FindingKind::MissingIndex)
+        .map(|f| (f.finding.contributor.clone(), f.lost))
+        .collect();
+    for found in kept.iter_mut().filter(|f| f.finding.kind == FindingKind::NPlusOneQuery) {
+        let of_loop = scans.iter().filter(|(who, _)| is_about(&found.finding, who));
+        let scanned: u64 = of_loop.map(|(_, lost)| lost).sum();
+        found.lost = found.lost.saturating_sub(scanned);
+    }
+}
+
+/// Milliseconds of one call from which the scan of a table is worth a word beside the loop that makes it.
+const LONG_SCAN: f64 = 3.0;
+
+/// Whether each call of a statement scans a table for long: an index mends that, however often it is called.
+fn scans_for_long(index: &Finding) -> bool {
+    let number = |key: &str| index.evidence.get(key).copied().unwrap_or_default();
+    number("mean_ms") >= LONG_SCAN * number("calls_per_exchange").max(1.0)
 }
 
 /// Calls whose number or order is told are listed there.
@@ -108,6 +132,7 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         // Calls that are made again because they fail are no loop over items; where few fail, the loop is the cause.
         (K::RetryStorm, K::NPlusOneCall) if same => 2 * cause.lost >= effect.lost,
         (K::NPlusOneCall, K::RetryStorm) if same => 2 * effect.lost < cause.lost,
+        (K::NPlusOneQuery, K::MissingIndex) if same && scans_for_long(e) => false,
         // Many calls are the cause of their long sum, and of their number.
         (K::NPlusOneQuery | K::NPlusOneCall, other) if same => other != c.kind,
         (K::NPlusOneQuery, K::ManyQueries) | (K::NPlusOneCall, K::ChattyService | K::SequentialCalls) => {
@@ -149,7 +174,9 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         // The miss is why the statement behind it runs at all.
         (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
         // A statement that holds its connection long is the cause of the wait for connections.
-        (kind, K::PoolWait) if is_query(kind) && c.contributor.category != Category::App => one_service,
+        (kind, K::PoolWait) if is_query(kind) && c.contributor.category != Category::App => {
+            one_service && holds_enough(cause.lost, effect.lost)
+        }
         // Where each of several calls in a row takes less than doing them at once would save, their order is the cause; and their
         // number, where of many at once each comes back after the other.
         (K::SequentialCalls, K::SlowExternal) => one_service && cause.lost > effect.lost,
@@ -353,6 +380,15 @@ fn holds_up(found: &Found) -> bool {
 /// others wait for one.
 const BUSY: f64 = 0.5;
 
+/// How many times its own time a statement can be why others wait for its connection: as many requests then want each.
+const WANT_IT: u64 = 10;
+
+/// Whether statements that lose so much can be why requests wait so long for connections: where the wait is far more, a statement
+/// that happens to be told of in the same page does not explain it away.
+fn holds_enough(held: u64, waited: u64) -> bool {
+    held.saturating_mul(WANT_IT) >= waited
+}
+
 /// Time between two services, whatever it is called.
 fn on_the_way(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::Queueing | FindingKind::SlowNetwork)
@@ -406,9 +442,10 @@ pub(super) fn over_steps(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> 
     kept.retain(|f| {
         let wait = f.finding.kind == FindingKind::PoolWait && !unseen_wait::has_its_own(&f.finding);
         !(wait
-            && holders
-                .iter()
-                .any(|(service, _)| *service == f.finding.contributor.service && busy(service, views)))
+            && holders.iter().any(|(service, lost)| {
+                let same = *service == f.finding.contributor.service;
+                same && holds_enough(*lost, f.lost) && busy(service, views)
+            }))
     });
     kept
 }
@@ -497,4 +534,15 @@ fn busy(service: &Arc<str>, views: &[View<'_>]) -> bool {
     let time: u64 = of.map(|(_, part)| part.total).sum();
     let period = views.first().map_or(0, |v| v.known.period.0);
     share(time, period) >= BUSY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_enough;
+
+    #[test]
+    fn a_statement_explains_waits_of_up_to_ten_times_its_own_time() {
+        assert!(holds_enough(10, 100) && holds_enough(u64::MAX / 2, u64::MAX));
+        assert!(!holds_enough(10, 101) && !holds_enough(0, 1));
+    }
 }

@@ -2,6 +2,21 @@
 
 use super::ends_with_word;
 
+/// Whether a statement (without its data) asks nothing but whether its connection works: `SELECT 1` and how other systems say it.
+pub fn tests_a_connection(normal: &str) -> bool {
+    const TESTS: [&str; 7] = [
+        "SELECT ?",
+        "SELECT ? FROM DUAL",
+        "SELECT ? FROM SYSIBM.SYSDUMMY1",
+        "SELECT TRUE",
+        "VALUES ?",
+        "VALUES (?)",
+        "PING",
+    ];
+    let text = normal.trim().trim_end_matches(';');
+    TESTS.iter().any(|test| text.eq_ignore_ascii_case(test))
+}
+
 /// Whether a normal form adds, changes or removes rows; also in a part of a `WITH`.
 pub fn changes_rows(normal: &str) -> bool {
     const FIRST: [&str; 6] = ["INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT"];

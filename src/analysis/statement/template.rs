@@ -5,9 +5,22 @@ use super::fit;
 /// A URL's path with what identifies single things replaced by `{id}`; query, fragment and matrix parameters dropped.
 pub fn path_template(path: &str) -> String {
     let path = path.split(['?', '#', ';']).next().unwrap_or_default();
-    let segments: Vec<&str> =
-        path.split('/').map(|segment| if identifies(segment) { "{id}" } else { segment }).collect();
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let segments: Vec<&str> = path
+        .split('/')
+        .map(|segment| match segment {
+            _ if is_a_version(segment) && segment != last => segment,
+            _ if identifies(segment) => "{id}",
+            _ => segment,
+        })
+        .collect();
     fit(segments.join("/"))
+}
+
+/// `2.0`, as in `/api/2.0/runs`: the version of what follows.
+fn is_a_version(segment: &str) -> bool {
+    let small = |part: &str| matches!(part.len(), 1 | 2) && part.bytes().all(|c| c.is_ascii_digit());
+    segment.split_once('.').is_some_and(|(major, minor)| small(major) && small(minor))
 }
 
 /// A span name in which a path, a number or an id may stand; names without any stay as they are.

@@ -157,6 +157,13 @@ fn paths_are_templates() {
         ("/t/V1StGXR8Z5jdHi6B", "/t/{id}"),
         ("/api/v2/oauth2/forgot-my-password", "/api/v2/oauth2/forgot-my-password"),
         ("/files/x509/utf8", "/files/x509/utf8"),
+        // The version of what follows is no thing; a number with a point, an address and a file are.
+        ("/api/2.0/runs/get", "/api/2.0/runs/get"),
+        ("/api/1.12/runs/17", "/api/1.12/runs/{id}"),
+        ("/rate/2.5", "/rate/{id}"),
+        ("/rate/2.5/", "/rate/{id}/"),
+        ("/hosts/10.0.0.7/disks", "/hosts/{id}/disks"),
+        ("/prices/149.99/buyers", "/prices/{id}/buyers"),
     ] {
         assert_eq!(path_template(path), want);
     }
@@ -281,5 +288,20 @@ fn statements_that_change_rows_are_told_from_those_that_read() {
         ("BEGIN", false),
     ] {
         assert_eq!(changes_rows(statement), changes, "{statement}");
+    }
+}
+
+#[test]
+fn what_only_tests_a_connection_asks_nothing() {
+    for (system, text) in [
+        ("postgresql", "SELECT 1"),
+        ("mysql", "/* ping */ select 1"),
+        ("oracle.db", "SELECT 'x' FROM DUAL"),
+        ("h2database", "VALUES 1;"),
+    ] {
+        assert!(tests_a_connection(&normalise(system, text)), "{text}");
+    }
+    for text in ["SELECT 1 FROM users WHERE id = 3", "SELECT 1, 2", "SELECT now()", "SELECT a"] {
+        assert!(!tests_a_connection(&normalise("postgresql", text)), "{text}");
     }
 }

@@ -145,6 +145,37 @@ fn rows_that_are_read_after_the_span_of_their_statement_are_the_scans() {
     assert!(found.findings.iter().all(|f| !f.evidence.contains_key("reading_ms")), "{:?}", kinds(&found));
 }
 
+/// A page with a loop of twenty statements of `ms` each, whose plan scans a table, and of as many that take 0.2 ms.
+fn scans_in_a_loop(ms: f64) -> Analysis {
+    let columns = vec!["word".to_owned()];
+    let scan = Scan { table: "term".into(), columns, rows: 90_000.0, found: 2.0, cost: None };
+    let database = DatabaseEvidence { scans: [(BY_WORD[0].into(), scan)].into(), ..Default::default() };
+    let run = run(1);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for n in 0..60 {
+        let mut r = Request::new(n, 2.0 + 20.0 * (ms + 0.4));
+        for i in 0..20 {
+            let at = 1.0 + f64::from(i) * (ms + 0.4);
+            statement(&mut r, BY_WORD[0], (at, ms));
+            statement(&mut r, SHELF, (at + ms + 0.1, 0.2));
+        }
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis_with(&run, &Limits::default(), &database, &RuntimeMetrics::default())
+}
+
+#[test]
+fn a_loop_that_scans_a_table_each_time_has_two_remedies() {
+    let told = |ms| kinds(&scans_in_a_loop(ms)).into_iter().map(|f| f.0).collect::<Vec<_>>();
+    // The index is the quicker one, and mends most of it.
+    assert_eq!(told(20.0), [K::MissingIndex, K::NPlusOneQuery]);
+    let loops = &scans_in_a_loop(20.0).findings[1];
+    assert!(loops.impact.mean.as_millis_f64() > 370.0, "{:?}", loops.impact);
+    // Calls that are quick although they scan are slow by their number.
+    assert_eq!(told(1.5), [K::NPlusOneQuery]);
+}
+
 /// A page with ten different statements, the `i`th of the `n`th request as long as told, taken in after `waits` ms.
 fn ten_statements(waits: f64, length: fn(u64, usize) -> f64) -> Analysis {
     let texts: Vec<&'static str> = (0..10)

@@ -235,6 +235,51 @@ fn what_outlives_the_answer_is_no_part_of_it() {
 }
 
 #[test]
+fn work_whose_parent_only_began_it_is_waited_for_by_who_goes_on() {
+    // A resolver hands its fields on and ends; the query waits for them.
+    check(
+        "X              |============|
+          S shop       |============|
+            I shop     | ========== |
+              I shop   | =          |
+                I shop | =          |
+                  D shop |  =====    |
+                  D shop |  =======  |",
+        "aadddddddaaa",
+    );
+    // The server waits, whatever is between.
+    check(
+        "X            |==========|
+          S shop     |==========|
+            I shop   |==        |
+              D shop | =====    |",
+        "adddddaaaa",
+    );
+    // Its parent waited for most of it; nobody did, for the answer was sent; it was handed on.
+    check(
+        "X            |==========|
+          S shop     |==========|
+            I shop   |====      |
+              D shop | ====     |",
+        "adddaaaaaa",
+    );
+    check(
+        "X            |======      |
+          S shop     |======      |
+            I shop   |==          |
+              D shop | ========   |",
+        "adaaaa",
+    );
+    check(
+        "X            |==========|
+          S shop     |==========|
+            I shop   |==        |
+              M shop | =====    |",
+        "aaaaaaaaaa",
+    );
+}
+
+#[test]
 fn a_message_is_not_waited_for_but_sending_it_is() {
     check(
         "X            |==========|

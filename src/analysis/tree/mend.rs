@@ -1,12 +1,51 @@
-//! Mends what links alone leave broken: circles, missing parents, wrappers that are siblings of what they wrap.
+//! Mends what links alone leave broken: circles, missing parents, wrappers that are siblings of what they wrap, work whose
+//! parent only began it.
 
 use super::super::contain::{Candidate, Query, shortest_containing};
 use super::super::names::{NONE, Names};
 use super::super::result::Category;
-use super::Forest;
+use super::{ENTRY, Forest};
 use crate::record::SpanKind;
 
+/// How far up the one who waits is looked for.
+const CLIMB: usize = 64;
+
 impl Forest {
+    /// Work that goes on after the span that began it, for more than half of its length, hangs from the nearest span of the same
+    /// process that ends after it: who begins work without waiting closes its span at once (a resolver of GraphQL that hands its
+    /// fields on, an `async` handler whose span is that of the function's call), and who goes on until it is done may wait for
+    /// it. Whether any was found.
+    pub(super) fn hang_by_who_waits(&mut self) -> bool {
+        let mut moved = false;
+        for at in self.roots..self.order.len() {
+            let i = self.order[at] as usize;
+            let node = self.nodes[i];
+            let parent = self.nodes[node.parent as usize];
+            let begun = node.flags & ENTRY == 0
+                && node.kind != SpanKind::Consumer
+                && matches!(parent.kind, SpanKind::Internal | SpanKind::Unspecified)
+                && parent.flags & ENTRY == 0;
+            let after = node.to.saturating_sub(node.from.max(parent.to));
+            if !begun || 2 * after <= node.to - node.from {
+                continue;
+            }
+            let mut above = node.parent;
+            for _ in 0..CLIMB {
+                let this = &self.nodes[above as usize];
+                if this.to >= node.to {
+                    self.nodes[i].parent = above;
+                    moved = true;
+                    break;
+                }
+                if this.flags & ENTRY != 0 || (above as usize) < self.roots {
+                    break;
+                }
+                above = this.parent;
+            }
+        }
+        moved
+    }
+
     /// Cuts circles and joins what has no parent at the nearest known ancestor.
     pub(super) fn repair(&mut self) {
         let mut attached = vec![false; self.nodes.len()];

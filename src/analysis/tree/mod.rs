@@ -131,6 +131,9 @@ impl Forest {
             self.connect();
         }
         self.enter(names);
+        if self.hang_by_who_waits() {
+            self.connect();
+        }
         self.leave_listeners(rows);
         self.place(names);
         self.sort_kids();

@@ -147,6 +147,9 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
     };
     use FindingKind as K;
     match finding.kind {
+        K::NPlusOneQuery | K::DuplicateQuery if tests_connections(c) => {
+            with_calls(start("Connections tested before each use").name(name))
+        }
         K::NPlusOneQuery => with_calls(start("N+1 query").name(name)),
         K::NPlusOneCall => with_calls(start("N+1 call").name(name)),
         K::DuplicateQuery => start("The same question asked again").name(name),
@@ -304,6 +307,9 @@ pub fn advice(finding: &Finding) -> Prose {
     let c = &finding.contributor;
     use FindingKind as K;
     match finding.kind {
+        K::NPlusOneQuery | K::DuplicateQuery if tests_connections(c) => Prose::from(
+            "This statement only asks whether its connection still works, as pools do before they hand one out (pool_pre_ping, testOnBorrow, validation queries). Keep one connection for the whole request, and test those that were idle for long only.",
+        ),
         K::NPlusOneQuery => n_plus_one_query(c),
         K::NPlusOneCall => Prose::from(
             "Ask for all items in one call, if the peer has such an endpoint, or send the calls at the same time instead of one after the other.",
@@ -415,6 +421,11 @@ fn slow_instance(finding: &Finding) -> Prose {
     Prose::from("Compare it with the others: its host, its neighbours, its version, its settings. It is ")
         .name(&finding.remedy)
         .own(".")
+}
+
+/// Whether it is about how a pool sees that its connections work.
+fn tests_connections(c: &Contributor) -> bool {
+    c.category == Category::Database && statement::tests_a_connection(&c.name)
 }
 
 fn n_plus_one_query(c: &Contributor) -> Prose {
