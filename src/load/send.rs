@@ -233,7 +233,7 @@ pub async fn step(
         );
         let flawed = !verdict.failed.is_empty();
         exchange.checks_failed = verdict.failed;
-        record(thread, exchange);
+        record_here(thread, exchange);
         drop(permit);
         let come_back = if flawed { come_back(&answer.headers) } else { Nanos::ZERO };
         return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed, come_back };
@@ -312,17 +312,24 @@ pub fn not_sent(thread: &Thread, user: u32, iteration: u32, id: StepId, intended
 }
 
 /// Counts an exchange and hands it on.
-#[inline]
+#[inline(never)]
 pub fn record(thread: &Thread, exchange: Exchange) {
-    thread.count(|c| {
-        c.done += 1;
-        c.sent += u64::from(exchange.was_sent());
-        c.errors += u64::from(exchange.is_error());
-        c.checks_failed += u64::from(!exchange.checks_failed.is_empty());
-        c.late += u64::from(exchange.schedule_delay() > LATE);
-        c.bytes_received += exchange.bytes_received;
+    record_here(thread, exchange);
+}
+
+/// As [`record`], for the one place that nearly all exchanges come by.
+#[inline(always)]
+fn record_here(thread: &Thread, exchange: Exchange) {
+    thread.outbox.push(exchange, |exchange| {
+        thread.count(|c| {
+            c.done += 1;
+            c.sent += u64::from(exchange.was_sent());
+            c.errors += u64::from(exchange.is_error());
+            c.checks_failed += u64::from(!exchange.checks_failed.is_empty());
+            c.late += u64::from(exchange.schedule_delay() > LATE);
+            c.bytes_received += exchange.bytes_received;
+        });
     });
-    thread.outbox.push(exchange);
 }
 
 /// One request under way.

@@ -111,6 +111,47 @@ impl Stream {
         }
     }
 
+    /// Reads what has come, where the system has told of it already and nothing but the socket lies between: one call and no
+    /// word to the runtime. Nothing where that is not so; then [`Stream::poll_come`] waits for it. Not for reading on, which
+    /// the runtime has to ration.
+    #[inline]
+    pub fn come_at_once(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        #[cfg(target_os = "linux")]
+        if let Stream::Plain(stream) = self {
+            let room = into.len();
+            let mut come = None;
+            let told = stream.try_io(Interest::READABLE, || {
+                let (length, _) = rustix::net::recv(&*stream, into, rustix::net::RecvFlags::empty())?;
+                come = Some(length);
+                // All was read that there was: see `poll_come`.
+                if 0 < length && length < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            return match (come, told) {
+                (Some(length), _) => Some(Ok(length)),
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Some(Err(error)),
+                (None, _) => None,
+            };
+        }
+        let _ = into;
+        None
+    }
+
+    /// Writes as much as the socket takes, without a word to the runtime. Nothing where that has to be asked for.
+    #[inline]
+    pub fn send_at_once(&mut self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        #[cfg(target_os = "linux")]
+        if let Stream::Plain(stream) | Stream::Stamped(stream) = self {
+            use rustix::io::Errno;
+            return match rustix::net::send(&*stream, bytes, rustix::net::SendFlags::NOSIGNAL) {
+                Ok(written) => Some(Ok(written)),
+                Err(Errno::AGAIN | Errno::INTR) => None,
+                Err(error) => Some(Err(error.into())),
+            };
+        }
+        let _ = bytes;
+        None
+    }
+
     /// What the peer has done meanwhile. Costs no call to the system unless the system has told of something.
     pub fn idle(&mut self) -> Idle {
         let mut bytes = [0; 64];
@@ -278,5 +319,98 @@ impl AsyncWrite for Stream {
             #[cfg(test)]
             Stream::Scripted(script) => Pin::new(script).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    async fn pair() -> (Stream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Stream::Plain(stream), listener.accept().unwrap().0)
+    }
+
+    /// What comes next, at once or when the runtime has told of it.
+    async fn come(stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(come) = stream.come_at_once(into) {
+                return come;
+            }
+            stream.readable().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_before_it_was_told_of_and_all_of_it_then() {
+        let (mut stream, mut peer) = pair().await;
+        let mut bytes = [0; 8];
+        assert!(stream.come_at_once(&mut bytes).is_none());
+        peer.write_all(b"hello").unwrap();
+        assert!(stream.come_at_once(&mut bytes).is_none(), "the runtime has had no turn");
+        assert_eq!(come(&mut stream, &mut bytes).await.unwrap(), 5);
+        assert_eq!(&bytes[..5], b"hello");
+        assert!(stream.come_at_once(&mut bytes).is_none(), "it was read to its end");
+        assert_eq!(stream.idle(), Idle::Quiet);
+        // As much as there is room for may not be all.
+        peer.write_all(b"eight by").unwrap();
+        peer.write_all(b"tes").unwrap();
+        let mut all = Vec::new();
+        while all.len() < 11 {
+            let length = come(&mut stream, &mut bytes).await.unwrap();
+            all.extend_from_slice(&bytes[..length]);
+        }
+        assert_eq!(all, b"eight bytes");
+    }
+
+    #[tokio::test]
+    async fn an_end_and_a_failure_are_told_once_each_as_what_they_are() {
+        let (mut stream, mut peer) = pair().await;
+        let mut bytes = [0; 8];
+        peer.write_all(b"bye").unwrap();
+        drop(peer);
+        assert_eq!(come(&mut stream, &mut bytes).await.unwrap(), 3);
+        assert_eq!(come(&mut stream, &mut bytes).await.unwrap(), 0);
+
+        let (mut stream, peer) = pair().await;
+        assert_eq!(stream.send_at_once(b"never read").unwrap().unwrap(), 10);
+        // Whoever closes with bytes unread resets.
+        drop(peer);
+        assert_eq!(come(&mut stream, &mut bytes).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let kind = stream.send_at_once(b"x").unwrap().unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn a_full_socket_is_left_to_the_runtime() {
+        let (mut stream, mut peer) = pair().await;
+        let block = vec![b'x'; 1 << 20];
+        let mut written = 0;
+        while let Some(sent) = stream.send_at_once(&block) {
+            written += sent.unwrap();
+        }
+        assert!(written > 0);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        // The runtime finds it full, too, and waits until it is not.
+        let more = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, b"more")).await.unwrap();
+        drop(stream);
+        assert_eq!(reader.join().unwrap(), written + more);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_plain_socket_goes_through_the_runtime() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let mut stream = Stream::Other(Transport::Unix(one));
+        assert!(stream.send_at_once(b"x").is_none());
+        other.try_write(b"x").unwrap();
+        tokio::task::yield_now().await;
+        assert!(stream.come_at_once(&mut [0; 8]).is_none());
     }
 }

@@ -74,6 +74,8 @@ pub struct Thread {
     pub shared: Arc<Shared>,
     /// Calls that one user makes for all.
     pub turns: Arc<Turns>,
+    /// Whether a walk has to know when it took what users share: some call is made for all.
+    pub looks_back: bool,
 }
 
 /// What a load follows that can be changed while it runs; nothing where it cannot.

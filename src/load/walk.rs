@@ -111,7 +111,8 @@ impl<'a, 's> Walker<'a, 's> {
             counters: Vec::new(),
             sent_any: false,
             of_run: (Vec::new(), 0),
-            took: thread.clock.now(),
+            // Only who comes to a call that is made for all asks for it.
+            took: if thread.looks_back { thread.clock.now() } else { thread.clock.told() },
         };
         walker.exchange_kept();
         walker

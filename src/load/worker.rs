@@ -200,7 +200,9 @@ pub fn thread_of(
     let share = |all: usize| (all / setup.threads + usize::from(setup.index < all % setup.threads)).max(1);
     let scratch = Scratch::new();
     let propagation = scenario.propagation.unwrap_or_default();
+    let for_all = |op: &Op| matches!(op, Op::CallForAll(_));
     Rc::new(Thread {
+        looks_back: scenario.journeys.iter().any(|journey| journey.flow.iter().any(for_all)),
         prepared: RefCell::new(plans.iter().map(|_| [None, None]).collect()),
         scratch: Rc::clone(&scratch),
         plans,

@@ -188,8 +188,28 @@ impl Http1 {
             }
         }
         self.exchanges = self.exchanges.saturating_add(1);
-        let mut outgoing =
-            Outgoing { rest: Vec::new(), body, more: More::new(), flushed: false, failed: None };
+        let mut head = head;
+        // Nearly every request is small, and its socket takes all of it.
+        if body.is_empty() {
+            match self.stream.send_at_once(head) {
+                Some(Ok(written)) => {
+                    seen.written += written as u64;
+                    head = head.get(written..).unwrap_or_default();
+                    if head.is_empty() {
+                        return Ok(Outgoing {
+                            rest: Vec::new(),
+                            body,
+                            more: None,
+                            flushed: true,
+                            failed: None,
+                        });
+                    }
+                }
+                Some(Err(error)) => return Err(NoAnswer::Unsent(Fault::of_socket(&error, false))),
+                None => {}
+            }
+        }
+        let mut outgoing = Outgoing { rest: Vec::new(), body, more: None, flushed: false, failed: None };
         outgoing.write(&mut self.stream, &mut Context::from_waker(Waker::noop()), Some(head), seen);
         match outgoing.failed.take_if(|_| seen.written == 0) {
             Some(fault) => Err(NoAnswer::Unsent(fault)),
@@ -211,11 +231,13 @@ impl Http1 {
         seen: &mut Seen,
     ) -> Result<Head, NoAnswer> {
         let mut parser = Parser::new(expected.0, expected.1);
+        // Of what was sent a moment ago there is no answer yet.
+        let mut told = false;
         let ended = poll_fn(|cx| {
             outgoing.write(&mut self.stream, cx, None, seen);
             seen.in_pieces |= !outgoing.is_done();
             let silent = seen.first_byte.is_none();
-            let read = self.read(&mut parser, clock, cx, seen);
+            let read = self.read(&mut parser, clock, cx, (seen, std::mem::replace(&mut told, true)));
             if let (true, Some(_), Some(whole)) = (silent, seen.first_byte, whole) {
                 // The answer has begun: from here on the limit is that of the whole.
                 flight.begin(whole);
@@ -242,18 +264,25 @@ impl Http1 {
         }
     }
 
-    /// Reads for as long as there is something. The runtime's own budget of reads gives others a turn.
+    /// Reads for as long as there is something, with `told` first what the system may have told of. The runtime's own budget
+    /// of reads gives others a turn.
     fn read(
         &mut self,
         parser: &mut Parser,
         clock: &ThreadClock,
         cx: &mut Context<'_>,
-        seen: &mut Seen,
+        (seen, mut told): (&mut Seen, bool),
     ) -> Poll<Result<End, Fault>> {
         loop {
             let mut scratch = self.scratch.read.borrow_mut();
             let (buffer, room) = &mut *scratch;
-            let (length, age) = match self.stream.poll_come(cx, buffer, room) {
+            let at_once = if told { self.stream.come_at_once(buffer) } else { None };
+            told = false;
+            let come = match at_once {
+                Some(come) => Poll::Ready(come.map(|length| (length, None))),
+                None => self.stream.poll_come(cx, buffer, room),
+            };
+            let (length, age) = match come {
                 Poll::Pending => {
                     seen.in_pieces |= seen.last_byte.is_some();
                     return Poll::Pending;
@@ -313,8 +342,8 @@ enum End {
 pub struct Outgoing {
     rest: Vec<u8>,
     body: Bytes,
-    /// What follows the body's first piece.
-    more: More,
+    /// What follows the body's first piece, if anything does.
+    more: Option<More>,
     flushed: bool,
     failed: Option<Fault>,
 }
@@ -323,7 +352,7 @@ impl Outgoing {
     /// These pieces of the body follow.
     pub fn followed_by(mut self, more: More) -> Outgoing {
         self.flushed &= more.is_empty();
-        self.more = more;
+        self.more = Some(more);
         self
     }
 
@@ -342,7 +371,7 @@ impl Outgoing {
         let mut head = all;
         loop {
             if head.is_empty() && self.body.is_empty() {
-                match self.more.pop_front() {
+                match self.more.as_mut().and_then(More::pop_front) {
                     Some(piece) => self.body = piece,
                     None => break,
                 }

@@ -38,11 +38,13 @@ pub(super) struct Encoder {
     /// The text that was written last, and its place: exchanges of one step mostly share the very same URL.
     last: Option<(Arc<str>, u64)>,
     intended: u64,
+    front: Front,
 }
 
 impl Encoder {
     pub fn push(&mut self, exchange: &Exchange) {
-        let mut front = Front::new();
+        let front = &mut self.front;
+        front.used = 0;
         front.bytes(flags_of(exchange).to_le_bytes());
         front.bytes(exchange.trace_id.0);
         front.bytes(exchange.span_id.0);
@@ -134,40 +136,52 @@ impl Encoder {
     }
 }
 
-/// Most bytes of a record before its first text: flags and ids, and fourteen numbers of at most ten bytes each.
-const LONGEST_FRONT: usize = 2 + 16 + 8 + 14 * 10;
+/// Room for a record before its first text: flags and ids, and sixteen numbers of at most ten bytes each, are 186 bytes.
+/// With so much every place that a `u8` can name is within it, and no byte has to be asked for its room.
+const FRONT: usize = 1 << 8;
 
 /// The numbers of a record, put together where there is always room: asking a vector for room number by number is a third
 /// of what a record costs.
+#[derive(Debug)]
 struct Front {
-    room: [u8; LONGEST_FRONT],
-    used: usize,
+    room: [u8; FRONT],
+    used: u8,
+}
+
+impl Default for Front {
+    fn default() -> Front {
+        Front { room: [0; FRONT], used: 0 }
+    }
 }
 
 impl Front {
-    fn new() -> Front {
-        Front { room: [0; LONGEST_FRONT], used: 0 }
+    fn written(&self) -> &[u8] {
+        &self.room[..usize::from(self.used)]
     }
 
-    fn written(&self) -> &[u8] {
-        self.room.get(..self.used).unwrap_or_default()
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.room[usize::from(self.used)] = byte;
+        self.used = self.used.wrapping_add(1);
     }
 
     #[inline]
     fn bytes<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(place) = self.room.get_mut(self.used..).and_then(|rest| rest.first_chunk_mut()) {
+        if let Some(place) =
+            self.room.get_mut(usize::from(self.used)..).and_then(|rest| rest.first_chunk_mut())
+        {
             *place = bytes;
-            self.used += N;
+            self.used = self.used.wrapping_add(N as u8);
         }
     }
 
     #[inline]
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.bytes([value as u8 | 0x80]);
+            self.byte(value as u8 | 0x80);
             value >>= 7;
         }
-        self.bytes([value as u8]);
+        self.byte(value as u8);
     }
 
     /// As [`put_difference`].

@@ -52,7 +52,17 @@ impl ExponentialHistogram {
             self.zeros += 1;
             return;
         }
-        let mut index = index_of(value, self.scale);
+        let index = index_of(value, self.scale);
+        let at = index.wrapping_sub(self.offset) as u32 as usize;
+        match self.buckets.get_mut(at) {
+            Some(count) => *count += 1,
+            None => self.begin_bucket(value, index),
+        }
+    }
+
+    /// Counts a value whose bucket is not there yet.
+    #[cold]
+    fn begin_bucket(&mut self, value: f64, mut index: i32) {
         if self.buckets.is_empty() {
             self.offset = index;
             self.buckets.push(1);
