@@ -34,10 +34,22 @@ pub fn name_template(name: &str) -> String {
             _ if word.contains("://") || word.starts_with("HTTP/") => word.to_owned(),
             _ if word.contains('/') => path_template(word),
             _ if identifies(word) => "{id}".to_owned(),
-            _ => word.to_owned(),
+            _ => without_indexes(word),
         })
         .collect();
     fit(words.join(" "))
+}
+
+/// A path through a document without the numbers of a list's items: `product.variants.1.price` as a resolver of GraphQL names it.
+fn without_indexes(word: &str) -> String {
+    let parts: Vec<&str> = word.split('.').collect();
+    let named = |at: usize| parts.get(at).is_some_and(|part| part.starts_with(|c: char| c.is_alphabetic()));
+    let is_index = |at: usize| {
+        let number = !parts[at].is_empty() && parts[at].bytes().all(|c| c.is_ascii_digit());
+        number && at > 0 && named(at - 1) && named(at + 1)
+    };
+    let part = |at: usize| if is_index(at) { "{id}" } else { parts[at] };
+    (0..parts.len()).map(part).collect::<Vec<_>>().join(".")
 }
 
 /// Whether a path segment names a single thing: a number, a date, a UUID, a long hexadecimal or random token, an address,

@@ -173,6 +173,11 @@ fn paths_are_templates() {
         ("render", "render"),
         ("HTTP/1.1 GET", "HTTP/1.1 GET"),
         ("grpc.Shop/GetProduct", "grpc.Shop/GetProduct"),
+        ("graphql.resolve product.variants.12.price", "graphql.resolve product.variants.{id}.price"),
+        // Versions, and numbers that are no item's.
+        ("python3.11 main", "python3.11 main"),
+        ("net.1", "net.1"),
+        ("tls.1.2.handshake", "tls.1.2.handshake"),
     ] {
         assert_eq!(name_template(name), want);
     }
