@@ -141,7 +141,7 @@ mod tests {
         fn weights_add_up_where_ids_begin_with_the_time(bits in any::<u32>(), second in any::<u32>()) {
             let threshold = Threshold::from_bits(bits);
             let n = 4_096u64;
-            let high = |i: u64| u64::from(second) << 32 | i * (u64::from(u32::MAX) / n);
+            let high = |i: u64| (u64::from(second) << 32) | (i * (u64::from(u32::MAX) / n));
             let sum: u64 = (0..n).map(|i| threshold.weight(&trace(high(i), 0))).sum();
             let mean = sum as f64 / n as f64;
             prop_assert!((mean - threshold.adjusted_count()).abs() <= 2.0 / n as f64, "{mean}");
