@@ -430,6 +430,13 @@ pub struct Finding {
     pub remedy: Arc<str>,
 }
 
+impl Finding {
+    /// A number that shows it, 0 where it has none of that name.
+    pub fn number(&self, name: &str) -> f64 {
+        self.evidence.get(name).copied().unwrap_or_default()
+    }
+}
+
 /// Which problem. A closed list; names are stable. docs/findings.md says when each holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {

@@ -46,7 +46,7 @@ fn is_still_much(found: &mut Found, others: [(&'static str, f64); 2], view: &Vie
         return true;
     }
     let f = &mut found.finding;
-    let mean = f.evidence.get("mean_ms").copied().unwrap_or_default();
+    let mean = f.number("mean_ms");
     let rest = mean - between;
     let (n, latency) = view.basis(&f.contributor);
     let owned = view.share_of_rest((rest * 1e6 * n as f64) as u64, latency, view.waited);

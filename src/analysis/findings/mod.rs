@@ -22,6 +22,7 @@ mod lock_contention;
 mod loops;
 mod merge;
 mod missing_index;
+mod over_steps;
 mod peers;
 mod queueing;
 mod retries;
@@ -169,7 +170,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         found.retain(|f| known.limits.wants(f.finding.kind));
         all.extend(merge::under_deeper_causes(found, view));
     }
-    let mut all = merge::over_steps(all, &views);
+    let mut all = over_steps::merged(all, &views);
     runtime::add(&mut all, &views);
     all.extend(evidence_quality::find(&views, steps));
     all.retain(|f| known.limits.wants(f.finding.kind));

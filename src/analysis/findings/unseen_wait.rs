@@ -150,7 +150,7 @@ const ALIKE: f64 = 1.5;
 
 /// Whether waits of two pages are for one pool: who waits for the same waits about as long each time.
 pub(super) fn are_for_one_pool(a: &Finding, b: &Finding) -> bool {
-    let each = |f: &Finding| f.evidence.get(EACH_WAIT).copied().unwrap_or_default();
+    let each = |f: &Finding| f.number(EACH_WAIT);
     let (less, more) = (each(a).min(each(b)), each(a).max(each(b)));
     let far = if has_its_own(a) || has_its_own(b) { ALIKE } else { FAR_MORE };
     more < far * less

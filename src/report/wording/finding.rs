@@ -515,7 +515,7 @@ fn large_payload(finding: &Finding) -> Prose {
 }
 
 fn slow_way(finding: &Finding) -> Prose {
-    let least = finding.evidence.get("at_least_ms").copied().unwrap_or_default();
+    let least = finding.number("at_least_ms");
     Prose::from(format!(
         "Every statement takes {} at least, whatever it asks, so it is not the statements: look at the way to the database first (another zone, a proxy or pooler, a connection for each statement), then whether the database has a free core. Until then each statement less counts.",
         number::ms_unit(least)
