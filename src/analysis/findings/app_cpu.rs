@@ -3,7 +3,7 @@
 //! Own time is what no other span covers: computing, or waiting that nobody recorded.
 
 use super::evidence::Pattern;
-use super::{Claim, View, anywhere, share};
+use super::{Claim, View, share};
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
 use std::collections::BTreeSet;
@@ -40,11 +40,8 @@ const STREAMED: f64 = 0.5;
 /// Own time of which most passes after the answer's first byte. A stream takes as long as it has something to say; only one that
 /// is large may take long to make.
 pub(super) fn is_streamed(view: &View<'_>, who: &Contributor, part: &Part) -> bool {
-    let streamed = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::Streamed, who));
-    who.category == Category::App
-        && streamed(anywhere(who))
-            .or_else(|| streamed(who.clone()))
-            .is_some_and(|s| share(s.total, part.total) >= STREAMED)
+    let streamed = || view.tally.evidence.by_owner(Pattern::Streamed, who);
+    who.category == Category::App && streamed().is_some_and(|s| share(s.total, part.total) >= STREAMED)
 }
 
 /// Services that record what they wait for: calls, messages, waits.

@@ -3,14 +3,13 @@
 use super::peers::Outlier;
 use super::{
     CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, WORTH_A_WORD, app_cpu,
-    cold_start, crowded, event_loop, lock_contention, mean_ms, missing_index, queueing, same_work, share,
-    uncached, uncompressed, unseen_wait,
+    cold_start, crowded, event_loop, lock_contention, mean_ms, missing_index, queueing, share, uncached,
+    uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::Part;
-use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
 /// Each of the step's parts that owns too much.
@@ -310,10 +309,7 @@ const LONGER_AT_BEST: f64 = 4.0;
 
 /// Whether a call takes far longer at its best than the others of its service, which wait for the loop alike.
 fn is_long_at_best(view: &View<'_>, who: &Contributor) -> bool {
-    let mut calls = Histogram::coarse();
-    let same = view.tally.parts.iter().filter(|(c, _)| same_work(c, who));
-    same.for_each(|(_, part)| calls.merge(&part.call_duration));
-    let best = calls.quantile(0.1).0 as f64;
+    let best = view.calls_of(who).1.quantile(0.1).0 as f64;
     who.category != Category::App
         && view.peers.at_best(who).is_some_and(|others| best >= LONGER_AT_BEST * others.0 as f64)
 }
@@ -336,9 +332,7 @@ pub(super) fn waits_for_the_loop(view: &View<'_>, finding: &Finding) -> bool {
 
 fn is_below(view: &View<'_>, finding: &Finding, least: f64) -> bool {
     let who = &finding.contributor;
-    let anywhere = super::anywhere(who);
-    let part = view.tally.groups.get(&anywhere).or_else(|| view.tally.parts.get(who));
-    part.and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < least)
+    view.whole_part(who).and_then(|part| quick_ms(view, who, part)).is_some_and(|quick| quick < least)
 }
 
 /// What a finding's contributor must take of the mean for it to be one.
@@ -354,11 +348,7 @@ pub(super) fn floor_ms(view: &View<'_>, finding: &Finding) -> f64 {
 /// What a contributor would take of a request's mean, had each call taken what its quickest tenth takes.
 pub(super) fn quick_ms(view: &View<'_>, who: &Contributor, part: &Part) -> Option<f64> {
     let (n, _) = view.basis(who);
-    let (mut calls, mut duration) = (0, Histogram::coarse());
-    for (_, part) in view.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
-        calls += part.calls;
-        duration.merge(&part.call_duration);
-    }
+    let (calls, duration) = view.calls_of(who);
     if calls > 0 {
         // Own time is a part of its span.
         let own = (part.total as f64 / (duration.sum() as f64).max(1.0)).min(1.0);
@@ -392,12 +382,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
 }
 
 fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &Contributor, n: u64) {
-    let mut calls = 0;
-    let mut duration = Histogram::coarse();
-    for (_, part) in view.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
-        calls += part.calls;
-        duration.merge(&part.call_duration);
-    }
+    let (calls, duration) = view.calls_of(who);
     if calls > 0 {
         evidence.insert("calls_per_exchange", calls as f64 / n.max(1) as f64);
         evidence.insert("call_p95_ms", duration.quantile(0.95).as_millis_f64());

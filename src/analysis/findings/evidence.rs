@@ -178,6 +178,12 @@ impl Evidence {
         }
     }
 
+    /// What one pattern has of a contributor: of its group, or of itself where it has none.
+    pub fn by_owner(&self, pattern: Pattern, who: &Contributor) -> Option<&Part> {
+        let part = |who: Contributor| self.patterns.get(&(pattern, who));
+        part(super::anywhere(who)).or_else(|| part(who.clone()))
+    }
+
     /// The parts of one pattern.
     pub fn of(&self, pattern: Pattern) -> impl Iterator<Item = (&Contributor, &Part)> {
         self.patterns.iter().filter(move |(key, _)| key.0 == pattern).map(|(key, part)| (&key.1, part))

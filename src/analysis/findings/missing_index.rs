@@ -10,10 +10,9 @@
 
 use super::dominant::recurs;
 use super::evidence::{EMBEDDED, Pattern};
-use super::{Claim, Found, Limit, MIN_REQUESTS, View, anywhere, mean_ms, same_work, share};
+use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, same_work, share};
 use crate::analysis::result::{Contributor, FindingKind, Impact};
 use crate::analysis::tally::Part;
-use crate::stats::Histogram;
 use std::collections::BTreeMap;
 
 /// A statement whose plan scans.
@@ -48,17 +47,9 @@ pub(super) struct Reading {
 
 /// What of the own time right after a statement is its scan.
 pub(super) fn reading(view: &View<'_>, who: &Contributor, part: &Part) -> Reading {
-    let after = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::Reading, who));
-    let Some(after) =
-        after(anywhere(who)).or_else(|| after(who.clone())).filter(|_| *who.system == *EMBEDDED)
-    else {
-        return Reading::default();
-    };
-    let (mut calls, mut duration) = (0, Histogram::coarse());
-    for (_, part) in view.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
-        calls += part.calls;
-        duration.merge(&part.call_duration);
-    }
+    let after = view.tally.evidence.by_owner(Pattern::Reading, who);
+    let Some(after) = after.filter(|_| *who.system == *EMBEDDED) else { return Reading::default() };
+    let (calls, duration) = view.calls_of(who);
     let whole = duration.quantile(WHOLE_SCAN).0 * calls;
     let time = after.total.min(whole.saturating_sub(part.total));
     Reading {

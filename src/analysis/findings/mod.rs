@@ -42,6 +42,7 @@ use super::result::{
 use super::runtime::RuntimeMetrics;
 use super::tally::{Part, StepTally};
 use crate::record::{Nanos, Run, StepId};
+use crate::stats::Histogram;
 use crowded::Crowds;
 use event_loop::{Requests, Stretches};
 use limits::Limit;
@@ -292,6 +293,21 @@ impl View<'_> {
         };
         let alone = self.tally.parts.iter().filter(move |(who, _)| !grouped(who));
         self.tally.groups.iter().chain(alone)
+    }
+
+    /// Of those the one that a contributor belongs to.
+    fn whole_part(&self, who: &Contributor) -> Option<&Part> {
+        self.tally.groups.get(&anywhere(who)).or_else(|| self.tally.parts.get(who))
+    }
+
+    /// The calls of a kind, wherever in the code, and what they take.
+    fn calls_of(&self, who: &Contributor) -> (u64, Histogram) {
+        let (mut calls, mut duration) = (0, Histogram::coarse());
+        for (_, part) in self.tally.parts.iter().filter(|(c, _)| same_work(c, who)) {
+            calls += part.calls;
+            duration.merge(&part.call_duration);
+        }
+        (calls, duration)
     }
 
     fn limit(&self, limit: Limit) -> f64 {

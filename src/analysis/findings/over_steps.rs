@@ -255,10 +255,8 @@ fn starts_of_other_pages(all: &mut [Found], views: &[View<'_>]) {
         let who = &f.finding.contributor;
         let Some((_, confidence)) = starts.iter().find(|(start, _)| same_work(start, who)) else { continue };
         let view = views.iter().find(|v| v.step == f.finding.step);
-        let of_all = |v: &View<'_>| {
-            let part = v.tally.groups.get(&super::anywhere(who)).or_else(|| v.tally.parts.get(who));
-            part.map_or(1.0, |part| share(part.exchanges, v.basis(who).0))
-        };
+        let of_all =
+            |v: &View<'_>| v.whole_part(who).map_or(1.0, |part| share(part.exchanges, v.basis(who).0));
         if view.map_or(1.0, of_all) < NEARLY_ALL {
             (f.finding.kind, f.finding.confidence) = (FindingKind::ColdStart, *confidence);
         }

@@ -109,8 +109,7 @@ fn least_of(numbers: &[f64], part: usize) -> f64 {
 
 /// The own time of a contributor right before statements.
 fn before<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
-    let part = |who: Contributor| view.tally.evidence.patterns.get(&(Pattern::BeforeDatabase, who));
-    part(anywhere(who)).or_else(|| part(who.clone()))
+    view.tally.evidence.by_owner(Pattern::BeforeDatabase, who)
 }
 
 /// How many of a page's requests are beyond their first statement in each process whenever others wait before it, if that is the
