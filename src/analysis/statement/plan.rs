@@ -67,6 +67,13 @@ pub fn with_parameters(normal: &str) -> Option<String> {
                 out.push_str(if interval { "::interval" } else { "" });
                 continue;
             }
+            // How long a type is stands in the text as a number, and no parameter may be there.
+            ('(', None) if ends_with_type(out.trim_end()) => {
+                if let Some(length) = only_data(characters.clone()) {
+                    characters.nth(length - 1);
+                    continue;
+                }
+            }
             // Drivers that write placeholders as `%s` want a remainder written as `%%`.
             ('%', None) if characters.peek() == Some(&'%') => {
                 characters.next();
@@ -76,6 +83,24 @@ pub fn with_parameters(normal: &str) -> Option<String> {
         out.push(c);
     }
     Some(out)
+}
+
+/// Whether a text ends with the type that something is cast to: `x::varchar`, `CAST(x AS numeric`.
+fn ends_with_type(text: &str) -> bool {
+    const VARYING: &str = " varying";
+    let varies = text.len() >= VARYING.len()
+        && text.is_char_boundary(text.len() - VARYING.len())
+        && text[text.len() - VARYING.len()..].eq_ignore_ascii_case(VARYING);
+    let text = if varies { &text[..text.len() - VARYING.len()] } else { text };
+    let before = text.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    before.len() < text.len() && (before.ends_with("::") || ends_with_word(before.trim_end(), "AS"))
+}
+
+/// The length of what follows a parenthesis, with its end, if that is nothing but data.
+fn only_data(rest: impl Iterator<Item = char>) -> Option<usize> {
+    let inside: String = rest.take_while(|c| matches!(c, '?' | ',' | ' ' | ')')).collect();
+    let end = inside.find(')')?;
+    inside[..end].split(',').all(|one| one.trim() == "?").then_some(end + 1)
 }
 
 /// A normal form with data in the places of its parameters, for a database that plans no unknown ones. `data` gives a value, as SQL,

@@ -213,6 +213,16 @@ fn a_normal_form_can_be_planned() {
             "SELECT f(?, a) FROM t GROUP BY f(?, a), b LIMIT ?",
             Some("SELECT f($1, a) FROM t GROUP BY f($2, a), b LIMIT $3"),
         ),
+        // Types with a length, and what only looks like one.
+        (
+            "SELECT a FROM t WHERE b = (c)::varchar(?) AND d = CAST(? AS numeric(?, ?)) AND e IN (?)",
+            Some("SELECT a FROM t WHERE b = (c)::varchar AND d = CAST($1 AS numeric) AND e IN ($2)"),
+        ),
+        (
+            "SELECT a FROM t WHERE b = ?::character varying(?) AND c::text IN (?) AND d = f(?)",
+            Some("SELECT a FROM t WHERE b = $1::character varying AND c::text IN ($2) AND d = f($3)"),
+        ),
+        ("SELECT a FROM t WHERE b::date = ANY(?)", Some("SELECT a FROM t WHERE b::date = ANY($1)")),
         ("SELECT a, column_…", None),
         ("SELECT a FROM t WHERE b IN (?,..", None),
         ("SELECT a, b, … FROM t WHERE c = ?", Some("SELECT a, b FROM t WHERE c = $1")),
