@@ -4,7 +4,9 @@
 //! One page alone does not tell it from code that runs before its first statement. But those who wait for one pool wait alike,
 //! whatever they do: so it is told of a service of which nearly all pages with statements have long own time right before
 //! them, and little elsewhere, while its pages without statements have little at all. A service without a free core is slow in
-//! all of these places.
+//! all of these places. Who takes a connection waits for it each time: once for a request, a few times for its transactions, or
+//! for every statement. Long own time before some of many statements, and hardly before the first, is no pool's: it is code
+//! between them, or waiting for a core or an interpreter's lock, which comes anywhere.
 //!
 //! Under a light load most find a connection at once. So it is told, too, where the long ones of these times are as far from what
 //! the service does elsewhere, and most of them end just as another request that asked the database ends.
@@ -15,7 +17,7 @@
 use super::event_loop::Requests;
 use super::evidence::Pattern;
 use super::queueing::{self, Inside, SERVED_AT_ONCE};
-use super::{Claim, MIN_REQUESTS, View, anywhere, mean_ms};
+use super::{Claim, MIN_REQUESTS, View, anywhere, mean_ms, share};
 use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,10 @@ const WAITS: f64 = 10.0;
 /// Pages that must wait, and the share of the service's pages with statements that they must be.
 const PAGES: usize = 2;
 const NEARLY_ALL: f64 = 0.75;
+/// The share of it that must be before the first statement of a request, which takes its connections a few times at most; or the
+/// share of the statements that must wait, each of which takes one.
+const BEFORE_FIRST: f64 = 0.25;
+const BEFORE_EACH: f64 = 0.5;
 /// How many times the own time of other places and pages it must be.
 const FAR_MORE: f64 = 4.0;
 /// The share of a contributor's time that must be such waiting for it to be that.
@@ -67,7 +73,9 @@ pub(super) fn services(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
             }
             let of = step.evidence.of(Pattern::BeforeDatabase).filter(|(who, _)| who.service == *service);
             let (before, long) = of.fold((0, 0), |sum, (_, part)| (sum.0 + part.total, sum.1 + part.calls));
-            pages.before.push(mean_ms(before, n));
+            let taken =
+                is_before_the_first(step, service, mean_ms(before, n)) || is_before_each(step, service);
+            pages.before.push(if taken { mean_ms(before, n) } else { 0.0 });
             if long >= MIN_REQUESTS {
                 pages.each.push(mean_ms(before, long));
             }
@@ -80,6 +88,26 @@ pub(super) fn services(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
         }
     }
     services.into_iter().filter(|(_, pages)| pages.wait()).map(|(service, _)| service).collect()
+}
+
+/// Whether a good part of a page's own time right before statements (ms of a request) is before the first of them.
+fn is_before_the_first(step: &StepTally, service: &Arc<str>, before: f64) -> bool {
+    let askers = step.evidence.askers.iter().filter(|((who, _), _)| who.service == *service);
+    let waits = askers.flat_map(|(_, requests)| requests.sample.iter());
+    let (n, all) =
+        waits.fold((0, 0), |(n, all), (_, from, asks, _)| (n + 1, all + asks.saturating_sub(*from)));
+    mean_ms(all, n) >= BEFORE_FIRST * before
+}
+
+/// Whether, in requests that wait, most statements do.
+fn is_before_each(step: &StepTally, service: &Arc<str>) -> bool {
+    let waits = step.evidence.of(Pattern::BeforeDatabase).filter(|(who, _)| who.service == *service);
+    let (long, requests) = waits.fold((0, 0), |(long, n), (_, part)| (long + part.calls, n + part.exchanges));
+    let statements =
+        step.parts.iter().filter(|(who, _)| who.category == Category::Database && who.service == *service);
+    let statements: u64 = statements.map(|(_, part)| part.calls).sum();
+    let all: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+    share(long, requests) >= BEFORE_EACH * share(statements, all)
 }
 
 impl Pages {
