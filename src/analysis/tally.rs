@@ -66,6 +66,7 @@ codec!(StepTally {
     checks_failed,
     checked,
     period,
+    asked,
     bytes_received,
     bytes_decoded,
     uncompressed,
@@ -142,6 +143,8 @@ pub(super) struct StepTally {
     pub checked: u64,
     /// When the first and the last exchange were due.
     pub period: Option<(u64, u64)>,
+    /// When exchanges were due.
+    pub asked: Moments,
     /// Bytes of the answers' bodies.
     pub bytes_received: u64,
     /// What those became that were decompressed.
@@ -183,6 +186,7 @@ impl StepTally {
         self.traced += u64::from(exchange.sampled && exchange.was_sent());
         self.checks_failed += u64::from(!exchange.checks_failed.is_empty());
         self.period = wider(self.period, Some((exchange.intended.0, exchange.intended.0)));
+        self.asked.add(exchange.intended.0);
         self.bytes_received += exchange.bytes_received;
         if exchange.came_uncompressed() {
             self.uncompressed += 1;
@@ -229,6 +233,7 @@ impl StepTally {
         self.errors += other.errors;
         self.checks_failed += other.checks_failed;
         self.period = wider(self.period, other.period);
+        self.asked.merge(&other.asked);
         self.bytes_received += other.bytes_received;
         self.bytes_decoded += other.bytes_decoded;
         self.uncompressed += other.uncompressed;

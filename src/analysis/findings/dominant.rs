@@ -79,7 +79,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     }
     let mut claim = special.unwrap_or_else(|| Claim::sure(kind));
     if let Some(code) = why.code.as_ref().filter(|_| is_code(claim.kind)) {
-        evidence.extend([("own_p10_ms", code.typical_ms), ("other_pages_p10_ms", code.others_ms)]);
+        evidence.extend([("own_p10_ms", code.typical_ms), (OTHER_PAGES, code.others_ms)]);
     }
     let of_one_call = owned.mean / evidence.get("calls_per_exchange").copied().unwrap_or(1.0).max(1.0);
     let uneven = is_uneven(view, (who, claim.kind), part, why.floor_ms(view));
@@ -128,6 +128,9 @@ fn doubt(
     (computes && view.known.busy_machine && is_uneven(view, (who, kind), part, floor))
         .then_some(Doubt::BusyMachine)
 }
+
+/// The evidence of a page whose code takes far longer at its best than that of others.
+pub(super) const OTHER_PAGES: &str = "other_pages_p10_ms";
 
 /// What a part owns of its step.
 struct Owned {
@@ -338,7 +341,7 @@ fn is_below(view: &View<'_>, finding: &Finding, least: f64) -> bool {
 /// What a finding's contributor must take of the mean for it to be one.
 pub(super) fn floor_ms(view: &View<'_>, finding: &Finding) -> f64 {
     let tells = |key: &str| finding.evidence.contains_key(key);
-    match (tells("other_calls_p50_ms"), tells("other_pages_p10_ms")) {
+    match (tells("other_calls_p50_ms"), tells(OTHER_PAGES)) {
         (true, _) => OUTLIER,
         (_, true) => view.limit(Limit::CodeMeanMs),
         _ => view.limit(Limit::MeanMs),
@@ -430,11 +433,12 @@ const PARTS: u64 = 10;
 const RECURS: usize = 3;
 
 /// Whether it takes long over much of the time in which the step was asked for: not only while all warms up, and not in one
-/// or two bad moments.
+/// or two bad moments. Users who walk in step ask for a page in few parts of the run: then it must be in all of those.
 pub(super) fn recurs(view: &View<'_>, long: &Moments) -> bool {
     let (Some((first, last)), Some(period)) = (long.span(), view.tally.period) else { return false };
     let all = period.1 - period.0;
-    all == 0 || (share(last - first, all) >= view.limit(Limit::Spread) && long.parts(PARTS, period) >= RECURS)
+    let parts = RECURS.min(view.tally.asked.parts(PARTS, period));
+    all == 0 || (share(last - first, all) >= view.limit(Limit::Spread) && long.parts(PARTS, period) >= parts)
 }
 
 /// Whether it takes long at the start of the run and never again.

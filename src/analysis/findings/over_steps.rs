@@ -1,6 +1,7 @@
 //! One cause that several steps feel is one finding, at the step that loses most to it; and what is slow only because another step keeps
 //! the service busy is none.
 
+use super::dominant::{OTHER_PAGES, quick_ms};
 use super::merge::{holds_enough, is_query, leads_to};
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
 use super::{Found, View, same_work, share, unseen_wait};
@@ -205,7 +206,8 @@ const MOST_PAGES: f64 = 0.5;
 const ALIKE_PAGES: f64 = 3.0;
 
 /// Where most pages of a service take long in code of their own, and about as long, that is one cause: what all of them run
-/// through, or what runs all of them. A page that takes far longer than the rest stays a finding of its own.
+/// through, or what runs all of them. A page that takes far longer than the rest stays a finding of its own, be it on average
+/// or at its best: without a free core all pages take long on average.
 fn code_of_most_pages(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     let mean = |f: &Found| f.finding.number("mean_ms");
     let computes =
@@ -217,7 +219,15 @@ fn code_of_most_pages(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
         let mut means: Vec<f64> = kept.iter().filter(|f| of(f)).map(mean).collect();
         means.sort_by(f64::total_cmp);
         let usual = means[means.len() / 2];
-        let alike = |f: &Found| of(f) && mean(f) <= ALIKE_PAGES * usual && ALIKE_PAGES * mean(f) >= usual;
+        let near = |f: &Found| of(f) && mean(f) <= ALIKE_PAGES * usual && ALIKE_PAGES * mean(f) >= usual;
+        let mut best: Vec<f64> = kept.iter().filter(|f| near(f)).filter_map(|f| at_best(f, views)).collect();
+        best.sort_by(f64::total_cmp);
+        let usual_best = best.get(best.len().saturating_sub(1) / 2).copied().unwrap_or(f64::MAX);
+        let stands_out = |f: &Found| {
+            f.finding.evidence.contains_key(OTHER_PAGES)
+                && at_best(f, views).is_some_and(|ms| ms > ALIKE_PAGES * usual_best)
+        };
+        let alike = |f: &Found| near(f) && !stands_out(f);
         let own_time = |v: &&View<'_>| {
             v.tally.parts.keys().any(|who| who.category == Category::App && who.service == service)
         };
@@ -241,6 +251,13 @@ fn code_of_most_pages(mut kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     }
     kept.sort_by(Found::worst_first);
     kept
+}
+
+/// What a finding's contributor would take of a request's mean, had each call taken what the quickest take.
+fn at_best(found: &Found, views: &[View<'_>]) -> Option<f64> {
+    let view = views.iter().find(|v| v.step == found.finding.step)?;
+    let who = &found.finding.contributor;
+    quick_ms(view, who, view.whole_part(who)?)
 }
 
 /// The share of a page's requests from which on what they do is no work of a start, whatever other pages show.

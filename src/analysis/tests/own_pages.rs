@@ -374,3 +374,116 @@ fn most_pages_of_a_service_that_compute_alike_are_one_finding() {
     assert_eq!(kinds(&found), [(K::AppCpu, "GET /b".to_owned()), (K::AppCpu, "GET /e".to_owned())]);
     assert_eq!(found.findings[1].related.len(), 3);
 }
+
+/// Five pages on a machine without a free core: all take long on average, and four are quick at their best.
+fn without_a_core(best: fn(u64) -> f64) -> Analysis {
+    analysed(
+        5,
+        (0..500).map(|n| {
+            let (step, at) = ((n % 5) as u16, 200.0 * n as f64);
+            let late = (mixed(n) % 100) as f64;
+            let own = if step == 0 { best(n) } else { 4.0 + late * late / 80.0 };
+            let mut r = request(n, step, (at, at + 0.2, at + 1.3 + own), WORKERS);
+            statement(&mut r, "SELECT b FROM u WHERE id = $1", (at + 0.3, at + 1.3));
+            r
+        }),
+    )
+}
+
+#[test]
+fn a_page_that_computes_at_its_best_too_is_no_page_like_the_others() {
+    let found = without_a_core(|n| 105.0 + (mixed(n) % 10) as f64);
+    assert_eq!(found.findings.len(), 2, "{:?}", kinds(&found));
+    let of = |name: &str| found.findings.iter().find(|f| &*f.contributor.name == name);
+    let alone = of("GET /a").unwrap();
+    assert!(alone.related.is_empty() && alone.evidence["own_p10_ms"] > 100.0, "{:?}", alone.evidence);
+    let others = found.findings.iter().find(|f| &*f.contributor.name != "GET /a").unwrap();
+    assert_eq!(others.related.len(), 3);
+    // As long on average, and as quick at its best: like the others.
+    let alike = without_a_core(|n| {
+        let late = (mixed(n) % 100) as f64;
+        4.0 + late * late / 40.0
+    });
+    assert_eq!(alike.findings.len(), 1, "{:?}", kinds(&alike));
+    assert_eq!(alike.findings[0].related.len(), 4);
+}
+
+/// A page that calls a partner, each call for so long, as users ask for it who walk in step: forty requests at the start of a run of 20 s and forty
+/// at its end, beside a page that is asked for all the time.
+fn in_waves(call: fn(u64) -> f64) -> Analysis {
+    analysed(
+        2,
+        (0..280).map(|n| {
+            if n >= 80 {
+                let at = 100.0 * (n - 80) as f64;
+                let mut r = request(n, 1, (at, at + 0.2, at + 3.0), WORKERS);
+                statement(&mut r, "SELECT a FROM t WHERE id = $1", (at + 0.5, at + 2.0));
+                return r;
+            }
+            let at = if n < 40 { 10.0 * n as f64 } else { 19_000.0 + 10.0 * n as f64 };
+            let took = call(n);
+            let mut r = request(n, 0, (at, at + 0.2, at + took + 3.0), WORKERS);
+            let attributes = vec![
+                ("http.request.method", Value::Str("GET")),
+                ("server.address", Value::Str("rates.example")),
+                ("url.full", Value::Str("http://rates.example/today")),
+            ];
+            r.span(2, SpanKind::Client, "shop", "GET", (at + 1.0, at + 1.0 + took), attributes);
+            r
+        }),
+    )
+}
+
+#[test]
+fn a_page_that_is_asked_for_at_few_moments_is_judged_by_those() {
+    assert_eq!(kinds(&in_waves(|_| 300.0)).iter().map(|k| k.0).collect::<Vec<_>>(), [K::SlowExternal]);
+    // Slow in one of them.
+    let once = in_waves(|n| if n < 40 { 2.0 } else { 300.0 });
+    assert!(once.findings.iter().all(|f| f.kind != K::SlowExternal), "{:?}", kinds(&once));
+}
+
+/// Three pages of ten statements each, with so long own time before each of them, and a page without statements.
+fn own_time_before(waits: fn(usize) -> f64) -> Vec<K> {
+    let texts: Vec<&'static str> = (0..10)
+        .map(|i| &*Box::leak(format!("SELECT a{i} FROM t{i} WHERE id = $1").into_boxed_str()))
+        .collect();
+    let all: f64 = (0..10).map(waits).sum();
+    let analysis = analysed(
+        4,
+        (0..400).map(|n| {
+            let (step, sent) = ((n % 4) as u16, 400.0 * n as f64);
+            if step == 3 {
+                return request(n, step, (sent, sent + 0.2, sent + 6.0), WORKERS);
+            }
+            let mut r = request(n, step, (sent, sent + 0.2, sent + 5.0 + all), WORKERS);
+            let mut at = sent + 0.3;
+            for (i, text) in texts.iter().enumerate() {
+                at += waits(i);
+                statement(&mut r, text, (at, at + 0.3));
+                at += 0.3;
+            }
+            r
+        }),
+    );
+    analysis.findings.iter().map(|f| f.kind).collect()
+}
+
+#[test]
+fn own_time_among_statements_is_no_wait_for_a_pool() {
+    // Once for a request, for each of three transactions, and for most statements.
+    let pools: [fn(usize) -> f64; 3] = [
+        |i| if i == 0 { 150.0 } else { 0.1 },
+        |i| if i % 4 == 0 { 50.0 } else { 0.1 },
+        |i| if i < 6 { 25.0 } else { 0.1 },
+    ];
+    for waits in pools {
+        assert_eq!(own_time_before(waits), [K::PoolWait]);
+    }
+    // Before some of them, and hardly before the first: code, or an interpreter's lock.
+    let codes: [fn(usize) -> f64; 2] =
+        [|i| if i % 3 == 2 { 50.0 } else { 1.0 }, |i| if (1..5).contains(&i) { 37.0 } else { 1.0 }];
+    for waits in codes {
+        let found = own_time_before(waits);
+        assert!(!found.is_empty() && found.iter().all(|kind| *kind == K::AppCpu), "{found:?}");
+    }
+}
