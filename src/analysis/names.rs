@@ -167,6 +167,8 @@ pub(super) struct Names {
     networks: MixedMap<u64, u32>,
     retries: MixedMap<u64, u32>,
     queues: MixedMap<u64, u32>,
+    /// Owner and operation of a server's span by the operation of GraphQL that it carries out.
+    within: HashMap<(u32, u32, u32), (u32, u32)>,
     /// Spans come in batches of one process: who recorded the last one likely recorded the next.
     last_origin: Option<([u32; 4 + TOLD.len()], Origin)>,
     /// No load was made: the exchanges stand for root spans.
@@ -193,6 +195,7 @@ impl Names {
             networks: MixedMap::default(),
             retries: MixedMap::default(),
             queues: MixedMap::default(),
+            within: HashMap::new(),
             last_origin: None,
             roots_are_spans: false,
             on_this_machine: false,
@@ -352,6 +355,28 @@ impl Names {
         });
         let known = self.learn(service, kind, &class);
         (known.owner, known.op)
+    }
+
+    /// Owner and operation of a server's span that carries out an operation of GraphQL (the text of a number): all of them go to
+    /// one endpoint, so that its route alone does not tell which code runs.
+    pub fn carrying_out(&mut self, owner: u32, op: u32, operation: u32) -> (u32, u32) {
+        let key = (owner, op, operation);
+        if let Some(known) = self.within.get(&key) {
+            return *known;
+        }
+        let Op { service, name, kind, category } = self.ops[op as usize];
+        let (named, operation) = (self.str(name).clone(), self.str(operation).clone());
+        let known = if named.ends_with(&*operation) {
+            (owner, op)
+        } else {
+            let name = format!("{named} {operation}");
+            let code = self.contributors[owner as usize].code.clone();
+            let owner = self.contributor(category, service, "", &name, &code);
+            let name = self.text(&name);
+            (owner, self.op(Op { service, name, kind, category }))
+        };
+        self.within.insert(key, known);
+        known
     }
 
     fn op(&mut self, op: Op) -> u32 {

@@ -3,6 +3,7 @@
 mod causes;
 mod detectors;
 mod event_loop;
+mod graphql;
 mod groups;
 mod laws;
 mod own_pages;
