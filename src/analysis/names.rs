@@ -155,6 +155,8 @@ pub(super) struct Names {
     contributors: Vec<Contributor>,
     /// Category by contributor's number: asked for several times for every span.
     categories: Vec<Category>,
+    /// Whether a contributor is the reading of a statement's rows, by its number.
+    reads_rows: Vec<bool>,
     contributor_ids: HashMap<Contributor, u32>,
     groups: Vec<u32>,
     /// Whether a group has members besides itself.
@@ -184,6 +186,7 @@ impl Names {
             text_ids: HashMap::from([(Arc::from(""), 0)]),
             contributors: Vec::new(),
             categories: Vec::new(),
+            reads_rows: Vec::new(),
             contributor_ids: HashMap::new(),
             groups: Vec::new(),
             shared: Vec::new(),
@@ -404,6 +407,7 @@ impl Names {
         let id = self.contributors.len() as u32;
         self.contributors.push(contributor.clone());
         self.categories.push(category);
+        self.reads_rows.push(category == Category::Database && &*contributor.name == ROWS);
         self.shared.push(false);
         self.contributor_ids.insert(contributor.clone(), id);
         self.groups.push(if grouped(category) { id } else { NONE });
@@ -425,6 +429,11 @@ impl Names {
     /// What kind of owner a contributor is.
     pub fn category(&self, id: u32) -> Category {
         self.categories[id as usize]
+    }
+
+    /// Whether a contributor is the reading of a statement's rows, which it does not name.
+    pub fn reads_rows(&self, id: u32) -> bool {
+        self.reads_rows[id as usize]
     }
 
     /// Whether a group has members besides itself. Once the spans have come this changes no more.
@@ -510,6 +519,8 @@ impl Names {
     }
 }
 
+/// What Go's otelsql calls the reading of rows, after the span of the query itself: it has no statement of its own.
+pub(super) const ROWS: &str = "sql.rows";
 /// How the name of a retry's wait begins.
 pub(super) const RETRY_WAIT: &str = "retry wait: ";
 /// How the name of a wait after a failure begins.

@@ -4,6 +4,7 @@
 //! repaired here, on a copy, and counted; nothing is repaired twice and nothing depends on the order of arrival. All of it
 //! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
 
+mod cursors;
 mod mend;
 mod place;
 
@@ -68,6 +69,8 @@ pub(super) const TRANSPORT: u8 = 8;
 pub(super) const SPLIT: u8 = 16;
 /// Another span describes the same call better: it is not counted.
 pub(super) const OUTER: u8 = 32;
+/// It was made while the rows of the statement above were read: no part of that call, but one of its own.
+pub(super) const WITHIN: u8 = 64;
 
 /// What was repaired, in one trace or many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -451,7 +454,8 @@ impl Forest {
             return;
         }
         let parent = self.nodes[node.parent as usize];
-        if node.parent < self.roots as u32 || parent.service != node.service || node.flags & ENTRY != 0 {
+        let alone = parent.service != node.service || node.flags & (ENTRY | WITHIN | TRANSPORT) != 0;
+        if node.parent < self.roots as u32 || alone {
             return;
         }
         let above = names.who(parent.owner);
