@@ -250,6 +250,32 @@ fn what_waits_for_a_busy_core_is_no_problem_of_its_own() {
     assert!(waits.findings.iter().all(|f| f.kind != K::SlowQuery), "{:?}", kinds(&waits));
 }
 
+/// 2,500 looks that all find nothing, for so many keys in requests of so many URLs, and a statement of 55 ms after each.
+fn asked_for(keys: u64, urls: u64, hidden: bool) -> Analysis {
+    let texts: Vec<&'static str> =
+        (0..keys).map(|key| &*Box::leak(format!("GET page:{key}").into_boxed_str())).collect();
+    load(2_500, move |n| {
+        let mut r = Request::new(n, 60.0);
+        r.exchange.url = format!("http://127.0.0.1/{}", n % urls).into();
+        let text = if hidden { "GET ?" } else { texts[(n % keys) as usize] };
+        let mut look = sql("redis", text);
+        look.push(("cache.hit", Value::Bool(false)));
+        r.span(2, SpanKind::Client, "shop", "GET", (0.5, 1.0), look);
+        queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 2.0, 55.0)]);
+        r
+    })
+}
+
+#[test]
+fn what_nobody_asked_for_before_no_cache_has() {
+    // Each key is asked for once, as the load wants it: what is asked instead is slow.
+    only(&asked_for(2_500, 2_500, false), K::SlowQuery, "SELECT a FROM t WHERE b = ?");
+    // Keys come again; keys do not, though pages do; and of hidden keys nothing is known.
+    for (keys, urls, hidden) in [(400, 2_500, false), (2_500, 400, false), (1_250, 1_250, false), (1, 2_500, true)] {
+        assert_eq!(kinds(&asked_for(keys, urls, hidden))[0].0, K::CacheMiss, "{keys} {urls} {hidden}");
+    }
+}
+
 #[test]
 fn misses_of_a_cache_are_told_by_what_is_written_after_the_look() {
     let looks = |filled: &'static str, every: u64| {
