@@ -348,6 +348,7 @@ pub fn advice(finding: &Finding) -> Prose {
         ),
         K::Queueing => queueing(c),
         K::AppCpu if !finding.related.is_empty() => slow_pages(c),
+        K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly) => unrecorded(c),
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
@@ -468,6 +469,18 @@ fn queueing(c: &Contributor) -> Prose {
     Prose::from("Requests wait for their turn (")
         .name(contributor_name(c))
         .own("). Shorten the work that holds up the others, or let more of it go on at once: more workers, finer locks, larger limits.")
+}
+
+/// Own time of a service that records none of its calls.
+fn unrecorded(c: &Contributor) -> Prose {
+    let service = if c.service.is_empty() { "the service" } else { &c.service };
+    let out = Prose::from("What takes so long here is not known, because ").short_name(service, 32).own(
+        " records no call to a database or another service: instrument its clients and drivers, and run again. If it makes no calls in this time, profile its code under this load",
+    );
+    match c.code.is_empty() {
+        true => out.own("."),
+        false => out.own(", starting at ").name(&c.code).own("."),
+    }
 }
 
 fn slow_code(c: &Contributor) -> Prose {

@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, cause, contributor_name, note};
 use crate::analysis::MIN_REQUESTS;
-use crate::analysis::result::{Category, Finding, FindingKind, Note, Verdict};
+use crate::analysis::result::{Category, Confidence, Doubt, Finding, FindingKind, Note, Verdict};
 use crate::record::{FailureClass, GeneratorLimit, RunState, StepId, grpc_status_name};
 use crate::report::number;
 use crate::report::prose::Prose;
@@ -56,6 +56,12 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         }
         FindingKind::EventLoopBlocked if contributor.category != Category::App => {
             out.own("calls that hold up ").short_name(&contributor.service, 24)
+        }
+        FindingKind::AppCpu
+            if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly)
+                && !contributor.service.is_empty() =>
+        {
+            out.own("the code of ").short_name(&contributor.service, 24).own(", or calls that it does not record")
         }
         FindingKind::AppCpu
         | FindingKind::EventLoopBlocked
