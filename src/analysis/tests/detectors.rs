@@ -271,7 +271,9 @@ fn what_nobody_asked_for_before_no_cache_has() {
     // Each key is asked for once, as the load wants it: what is asked instead is slow.
     only(&asked_for(2_500, 2_500, false), K::SlowQuery, "SELECT a FROM t WHERE b = ?");
     // Keys come again; keys do not, though pages do; and of hidden keys nothing is known.
-    for (keys, urls, hidden) in [(400, 2_500, false), (2_500, 400, false), (1_250, 1_250, false), (1, 2_500, true)] {
+    for (keys, urls, hidden) in
+        [(400, 2_500, false), (2_500, 400, false), (1_250, 1_250, false), (1, 2_500, true)]
+    {
         assert_eq!(kinds(&asked_for(keys, urls, hidden))[0].0, K::CacheMiss, "{keys} {urls} {hidden}");
     }
 }
@@ -798,12 +800,12 @@ fn evidence_that_is_not_whole_is_said_last_and_is_no_verdict() {
 }
 
 /// A service whose own time is `ms` of each request, beside 12 ms of database, with a metric of its runtime.
-fn with_metric(ms: f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
+fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
     let run = run(1);
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
     let requests: Vec<Request> = (0..100)
         .map(|n| {
-            let mut r = Request::new(n, ms + 12.0);
+            let mut r = Request::new(n, ms(n) + 12.0);
             queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 1.0, 12.0)]);
             r
         })
@@ -836,7 +838,7 @@ fn what_runtimes_say_about_themselves() {
     // The run takes 198 s; the sums count since the start.
     let gc = |s: f64, own: f64| {
         let sum = |value| MetricValue::Sum { value, monotonic: true, temporality: SumsSince::Start };
-        with_metric(own, "jvm.gc.duration", "s", &[sum(5.0), sum(7.0), sum(5.0 + s)])
+        with_metric(|_| own, "jvm.gc.duration", "s", &[sum(5.0), sum(7.0), sum(5.0 + s)])
     };
     let analysis = gc(40.0, 14.0);
     assert_eq!(kinds(&analysis), [(K::GcPause, "garbage collection".to_owned())]);
@@ -849,10 +851,22 @@ fn what_runtimes_say_about_themselves() {
     healthy(&gc(40.0, 4.0));
     let busy = |used: f64, own: f64| {
         let values = [MetricValue::Gauge(used), MetricValue::Gauge(used)];
-        with_metric(own, "nodejs.eventloop.utilization", "1", &values)
+        with_metric(|_| own, "nodejs.eventloop.utilization", "1", &values)
     };
     assert_eq!(kinds(&busy(0.97, 14.0)), [(K::RuntimeSaturation, "runtime".to_owned())]);
     healthy(&busy(0.6, 14.0));
+    // What one request had long is no busy runtime, though the loop's longest delays tell of it.
+    let delayed = |others: f64| {
+        let own = move |n: u64| if n == 1 { 1_200.0 } else { others };
+        with_metric(
+            own,
+            "nodejs.eventloop.delay.p99",
+            "s",
+            &[MetricValue::Gauge(0.09), MetricValue::Gauge(0.09)],
+        )
+    };
+    healthy(&delayed(1.0));
+    assert_eq!(kinds(&delayed(12.0)), [(K::RuntimeSaturation, "runtime".to_owned())]);
     // Code that is named already is the cause.
     let named = busy(0.97, 60.0);
     only(&named, K::AppCpu, "GET /");
