@@ -343,6 +343,9 @@ pub fn advice(finding: &Finding) -> Prose {
         K::LockContention if in_turn(finding) => Prose::from(
             "While one is served the others wait. Give them more connections (a pool of one serves one at a time), or take away what lets only one through; then look at what one takes alone.",
         ),
+        K::LockContention if c.category == Category::App => Prose::from(
+            "Its requests go through one at a time, as behind a mutex. Hold it shorter (work on a copy, and make no calls while it is held), or take one for each key instead of one for all; a trace of locks (Go's mutex profile, a thread dump) shows which.",
+        ),
         K::LockContention => Prose::from(
             "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
         ),
