@@ -366,7 +366,11 @@ fn spans_of_frameworks_have_names_to_read() {
         &[("graphql.operation.type", "query"), ("graphql.operation.name", "Cart")],
         (Category::App, "", "graphql query Cart"),
     );
-    inner("name", &[("graphql.path", "users.17.name"), ("graphql.operation.name", "Cart")], "resolve users.*.name");
+    inner(
+        "name",
+        &[("graphql.path", "users.17.name"), ("graphql.operation.name", "Cart")],
+        "resolve users.*.name",
+    );
 }
 
 #[test]

@@ -57,7 +57,8 @@ pub(super) fn waiting(name: &str, database: bool) -> Option<Waiting> {
     let last = words.last().is_some_and(|w| w == "connect");
     let of_a_database = of_a_database || (database && matches!(words.len(), 2 | 3) && last);
     // A connection is made fit for its next user as it is handed out: `sql.conn.reset_session`.
-    let of_a_database = of_a_database || (database && ["conn", "reset", "session"].iter().all(|w| has(&[*w])));
+    let of_a_database =
+        of_a_database || (database && ["conn", "reset", "session"].iter().all(|w| has(&[*w])));
     let begins =
         database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
     (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"]))

@@ -43,7 +43,8 @@ fn statements_for_each_row_that_is_read_are_a_series() {
     let each = "SELECT text FROM review WHERE product = ?";
     let analysis = over_rows(3.5, 29.0);
     only(&analysis, K::NPlusOneQuery, each);
-    let ((own, calls), (series, made)) = (part(&analysis, "SELECT id FROM product WHERE category = ?"), part(&analysis, each));
+    let ((own, calls), (series, made)) =
+        (part(&analysis, "SELECT id FROM product WHERE category = ?"), part(&analysis, each));
     assert_eq!((calls, made), (1, 10));
     // Its way to the first row, what is between the others, and the end; the rest is the loop's.
     assert!((own - (2.5 + 9.0 * 0.5 + 1.0)).abs() < 1e-3 && (series - 20.0).abs() < 1e-3, "{own} {series}");

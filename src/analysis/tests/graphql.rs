@@ -54,12 +54,22 @@ fn work_for_an_operation_is_told_by_it() {
         2,
         (0..120).map(|n| {
             let cart = n % 2 == 0;
-            request(n, (n % 2) as u16, if cart { &["Cart"] } else { &["Stock"] }, if cart { 60.0 } else { 80.0 })
+            request(
+                n,
+                (n % 2) as u16,
+                if cart { &["Cart"] } else { &["Stock"] },
+                if cart { 60.0 } else { 80.0 },
+            )
         }),
     );
     assert_eq!(
         owners(&analysis, 0),
-        ["POST /graphql query Cart", "graphql query Cart", "middleware handle query Cart", "middleware parse"]
+        [
+            "POST /graphql query Cart",
+            "graphql query Cart",
+            "middleware handle query Cart",
+            "middleware parse"
+        ]
     );
     // Two pages that compute are two findings, though one handler does both.
     assert_eq!(
@@ -88,7 +98,11 @@ fn several_operations_in_one_request_and_nameless_ones_have_the_endpoints_name()
     }
     // The same twice is one.
     let analysis = analysed(1, (0..40).map(|n| request(n, 0, &["Cart", "Cart"], 20.0)));
-    assert!(owners(&analysis, 0).contains(&"POST /graphql query Cart".to_owned()), "{:?}", owners(&analysis, 0));
+    assert!(
+        owners(&analysis, 0).contains(&"POST /graphql query Cart".to_owned()),
+        "{:?}",
+        owners(&analysis, 0)
+    );
 }
 
 #[test]

@@ -43,25 +43,22 @@ impl Forest {
     /// hung elsewhere.
     pub(super) fn hang_in_cursors(&mut self, names: &Names) -> bool {
         let (mut moves, mut readers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        let mut within: Vec<Within> = Vec::new();
-        let parents = |forest: &Forest, parent: &u32| {
-            let kids = forest.kids(*parent);
-            let database = |kid: &u32| names.category(forest.nodes[*kid as usize].owner) == Category::Database;
-            kids.len() > 1 && kids.iter().any(database)
-        };
+        let (mut within, mut times): (Vec<Within>, Vec<(u64, u64)>) = (Vec::new(), Vec::new());
         for parent in 0..self.nodes.len() as u32 {
-            if parents(self, &parent) {
-                self.readers(self.kids(parent), names, &mut ends, &mut readers);
+            let kids = self.kids(parent);
+            let database = |kid: &u32| names.category(self.nodes[*kid as usize].owner) == Category::Database;
+            if kids.len() < 2 || !kids.iter().any(database) {
+                continue;
             }
-        }
-        // The query's span is closed when the other has begun already.
-        for Reader { node, ended, .. } in &readers {
-            let this = &mut self.nodes[*node as usize];
-            this.from = this.from.max(*ended).min(this.to);
-            this.start = this.start.max(this.from);
-        }
-        for parent in 0..self.nodes.len() as u32 {
-            if parents(self, &parent) {
+            let before = readers.len();
+            self.readers(kids, names, &mut ends, &mut readers);
+            // The query's span is closed when the other has begun already.
+            for Reader { node, ended, .. } in &readers[before..] {
+                let this = &mut self.nodes[*node as usize];
+                this.from = this.from.max(*ended).min(this.to);
+                this.start = this.start.max(this.from);
+            }
+            if self.any_within(self.kids(parent), &mut times) {
                 self.contain(self.kids(parent), names, &mut within);
                 self.loops(&within, names, &mut moves);
             }
@@ -75,6 +72,22 @@ impl Forest {
             self.nodes[*call as usize].flags |= WITHIN;
         }
         !moves.is_empty()
+    }
+
+    /// Whether any sibling is within another: in most requests one comes after the other.
+    fn any_within(&self, kids: &[u32], times: &mut Vec<(u64, u64)>) -> bool {
+        if kids.len() <= STATEMENTS_MIN as usize {
+            return false;
+        }
+        times.clear();
+        times.extend(kids.iter().map(|kid| (self.nodes[*kid as usize].from, self.nodes[*kid as usize].to)));
+        times.sort_unstable();
+        let mut latest = 0;
+        times.iter().any(|(_, to)| {
+            let within = *to <= latest;
+            latest = latest.max(*to);
+            within
+        })
     }
 
     /// Siblings by start, each with the shortest other that it is within.
@@ -122,21 +135,14 @@ impl Forest {
     }
 
     /// The reading of rows is its statement's: the one that ends as it begins.
-    fn readers(
-        &self,
-        kids: &[u32],
-        names: &Names,
-        ends: &mut Vec<(u64, u32)>,
-        readers: &mut Vec<Reader>,
-    ) {
+    fn readers(&self, kids: &[u32], names: &Names, ends: &mut Vec<(u64, u32)>, readers: &mut Vec<Reader>) {
         if !kids.iter().any(|kid| names.reads_rows(self.nodes[*kid as usize].owner)) {
             return;
         }
         ends.clear();
         ends.extend(kids.iter().filter_map(|kid| {
             let node = &self.nodes[*kid as usize];
-            let statement =
-                names.category(node.owner) == Category::Database && !names.reads_rows(node.owner);
+            let statement = names.category(node.owner) == Category::Database && !names.reads_rows(node.owner);
             statement.then_some((node.to, *kid))
         }));
         ends.sort_unstable_by_key(|(end, kid)| (*end, self.nodes[*kid as usize].span_id));

@@ -427,7 +427,8 @@ impl Forest {
     /// A span of work that a service does itself.
     fn is_own(&self, i: u32, names: &Names) -> bool {
         let node = &self.nodes[i as usize];
-        matches!(node.kind, SpanKind::Internal | SpanKind::Server) && names.category(node.owner) == Category::App
+        matches!(node.kind, SpanKind::Internal | SpanKind::Server)
+            && names.category(node.owner) == Category::App
     }
 
     /// Owner and flags of one node, its entry and its children's entries being known.
