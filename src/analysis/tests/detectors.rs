@@ -834,6 +834,28 @@ fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[Metric
 }
 
 #[test]
+fn a_gateway_that_calls_its_own_process_records_no_calls() {
+    let page = |asks: bool| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 80.0);
+            let call = r.span(2, SpanKind::Client, "shop", "rpc", (1.0, 79.0), vec![]);
+            let answer = r.span(call, SpanKind::Server, "shop", "Check", (1.5, 78.5), vec![]);
+            if asks {
+                r.query(answer, (2.0, 3.0), "SELECT a FROM t WHERE id = $1", 1);
+            }
+            r
+        })
+    };
+    let unrecorded = page(false);
+    only(&unrecorded, K::AppCpu, "Check");
+    assert_eq!(unrecorded.findings[0].confidence, Confidence::Inferred(Doubt::OwnTimeOnly));
+    // Who records a statement would record others.
+    let recorded = page(true);
+    only(&recorded, K::AppCpu, "Check");
+    assert_eq!(recorded.findings[0].confidence, Confidence::High);
+}
+
+#[test]
 fn what_runtimes_say_about_themselves() {
     // The run takes 198 s; the sums count since the start.
     let gc = |s: f64, own: f64| {
