@@ -6,7 +6,7 @@
 
 use super::change::WhatIf;
 use super::findings::event_loop::{Least, Requests, Stretches};
-use super::findings::evidence::{Evidence, Pattern, Sameness};
+use super::findings::evidence::{Evidence, Pattern, Questions, Sameness};
 use super::result::{
     BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,
 };
@@ -65,7 +65,8 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, looks, instances, stretches, requests, askers });
+codec!(Evidence { patterns, loops, data, hits, looks, questions, instances, stretches, requests, askers });
+codec!(Questions { looks, unknown, keys, urls });
 codec!(Sameness { known, unknown, different });
 codec!(Stretches { sample, number });
 codec!(Requests { sample, number, in_loop, in_workers });

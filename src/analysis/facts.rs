@@ -450,7 +450,10 @@ fn text_slot(key: &str) -> Option<(Text, bool)> {
         "graphql" => match key {
             "graphql.operation.name" => (Text::GraphqlName, true),
             "graphql.operation.type" => (Text::GraphqlType, true),
+            // Spring for GraphQL, before its 1.4.3.
+            "graphql.operation" => (Text::GraphqlName, false),
             "graphql.field.path" => (Text::GraphqlField, true),
+            "graphql.path" => (Text::GraphqlField, false),
             _ => return None,
         },
         "gen_ai" => match key {

@@ -155,6 +155,8 @@ pub(super) struct Names {
     contributors: Vec<Contributor>,
     /// Category by contributor's number: asked for several times for every span.
     categories: Vec<Category>,
+    /// Whether a contributor is the reading of a statement's rows, by its number.
+    reads_rows: Vec<bool>,
     contributor_ids: HashMap<Contributor, u32>,
     groups: Vec<u32>,
     /// Whether a group has members besides itself.
@@ -167,6 +169,8 @@ pub(super) struct Names {
     networks: MixedMap<u64, u32>,
     retries: MixedMap<u64, u32>,
     queues: MixedMap<u64, u32>,
+    /// Owner and operation of a server's span by the operation of GraphQL that it carries out.
+    within: HashMap<(u32, u32, u32), (u32, u32)>,
     /// Spans come in batches of one process: who recorded the last one likely recorded the next.
     last_origin: Option<([u32; 4 + TOLD.len()], Origin)>,
     /// No load was made: the exchanges stand for root spans.
@@ -182,6 +186,7 @@ impl Names {
             text_ids: HashMap::from([(Arc::from(""), 0)]),
             contributors: Vec::new(),
             categories: Vec::new(),
+            reads_rows: Vec::new(),
             contributor_ids: HashMap::new(),
             groups: Vec::new(),
             shared: Vec::new(),
@@ -193,6 +198,7 @@ impl Names {
             networks: MixedMap::default(),
             retries: MixedMap::default(),
             queues: MixedMap::default(),
+            within: HashMap::new(),
             last_origin: None,
             roots_are_spans: false,
             on_this_machine: false,
@@ -354,6 +360,28 @@ impl Names {
         (known.owner, known.op)
     }
 
+    /// Owner and operation of a server's span that carries out an operation of GraphQL (the text of a number): all of them go to
+    /// one endpoint, so that its route alone does not tell which code runs.
+    pub fn carrying_out(&mut self, owner: u32, op: u32, operation: u32) -> (u32, u32) {
+        let key = (owner, op, operation);
+        if let Some(known) = self.within.get(&key) {
+            return *known;
+        }
+        let Op { service, name, kind, category } = self.ops[op as usize];
+        let (named, operation) = (self.str(name).clone(), self.str(operation).clone());
+        let known = if named.ends_with(&*operation) {
+            (owner, op)
+        } else {
+            let name = format!("{named} {operation}");
+            let code = self.contributors[owner as usize].code.clone();
+            let owner = self.contributor(category, service, "", &name, &code);
+            let name = self.text(&name);
+            (owner, self.op(Op { service, name, kind, category }))
+        };
+        self.within.insert(key, known);
+        known
+    }
+
     fn op(&mut self, op: Op) -> u32 {
         if let Some(id) = self.op_ids.get(&op) {
             return *id;
@@ -379,6 +407,7 @@ impl Names {
         let id = self.contributors.len() as u32;
         self.contributors.push(contributor.clone());
         self.categories.push(category);
+        self.reads_rows.push(category == Category::Database && &*contributor.name == ROWS);
         self.shared.push(false);
         self.contributor_ids.insert(contributor.clone(), id);
         self.groups.push(if grouped(category) { id } else { NONE });
@@ -400,6 +429,11 @@ impl Names {
     /// What kind of owner a contributor is.
     pub fn category(&self, id: u32) -> Category {
         self.categories[id as usize]
+    }
+
+    /// Whether a contributor is the reading of a statement's rows, which it does not name.
+    pub fn reads_rows(&self, id: u32) -> bool {
+        self.reads_rows[id as usize]
     }
 
     /// Whether a group has members besides itself. Once the spans have come this changes no more.
@@ -485,6 +519,8 @@ impl Names {
     }
 }
 
+/// What Go's otelsql calls the reading of rows, after the span of the query itself: it has no statement of its own.
+pub(super) const ROWS: &str = "sql.rows";
 /// How the name of a retry's wait begins.
 pub(super) const RETRY_WAIT: &str = "retry wait: ";
 /// How the name of a wait after a failure begins.

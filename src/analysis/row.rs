@@ -15,6 +15,7 @@ pub(super) struct Row {
     pub trace: u32,
     pub owner: u32,
     pub op: u32,
+    /// Who is called; of a service's own span the operation of GraphQL that it is part of.
     pub peer: u32,
     pub service: u32,
     pub host: u32,

@@ -24,7 +24,7 @@ pub(super) struct Class {
     pub code: String,
     /// Name of the operation in the list of operations.
     pub operation: String,
-    /// Who is called, for calls.
+    /// Who is called, for calls; for a service's own work the operation of GraphQL that it says it is part of.
     pub peer: String,
     /// What a statement or a key says besides its form.
     pub data: Data,
@@ -54,7 +54,8 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
     };
     if matches!(kind, SpanKind::Server | SpanKind::Consumer) {
         let name = operation_name(span_name, facts);
-        return class(Category::App, "", name.clone(), name);
+        let peer = graphql_operation(span_name, facts);
+        return Class { peer, ..class(Category::App, "", name.clone(), name) };
     }
     let db = facts.text(Text::DbSystem);
     let named = statement::name_template(span_name);
@@ -87,8 +88,25 @@ pub(super) fn classify(kind: SpanKind, span_name: &str, facts: &Facts<'_>) -> Cl
         let (system, name) = external_name(&named, &peer, facts);
         return class(Category::External, &system, name, named);
     }
+    let operation =
+        if kind == SpanKind::Internal { graphql_operation(span_name, facts) } else { String::new() };
     let name = inner_name(named, facts);
-    class(Category::App, "", name.clone(), name)
+    let class = class(Category::App, "", name.clone(), name);
+    if operation.is_empty() { class } else { Class { peer: operation, ..class } }
+}
+
+/// The operation of GraphQL that a span says it is part of, by type and name (`query Products`); empty where it has no name of its
+/// own, as then all that are of its type would be one.
+fn graphql_operation(span_name: &str, facts: &Facts<'_>) -> String {
+    // Strawberry tells it in the name of its span alone, and calls mutations queries, too.
+    let told = span_name.strip_prefix("GraphQL Query: ").unwrap_or_default();
+    let (kind, name) = (facts.text(Text::GraphqlType), facts.text(Text::GraphqlName));
+    let name = if name.is_empty() { told } else { name };
+    // What Ariadne and Spring for GraphQL call an operation without a name.
+    if matches!(name, "" | "GraphQL Operation" | "query" | "mutation" | "subscription" | "operation") {
+        return String::new();
+    }
+    join(&[kind, &statement::name_template(name)])
 }
 
 /// Whether a span is a framework's wait for what the client sends next, or for its going away: ASGI's.
@@ -186,7 +204,7 @@ fn looks_like_a_call(facts: &Facts<'_>) -> bool {
 fn operation_name(span_name: &str, facts: &Facts<'_>) -> String {
     let (method, route) = (facts.text(Text::Method), facts.text(Text::Route));
     if !method.is_empty() && !route.is_empty() {
-        return join(&[method, route]);
+        return join(&[method, route, &graphql_operation("", facts)]);
     }
     let (graphql, named) = (facts.text(Text::GraphqlType), facts.text(Text::GraphqlName));
     if !graphql.is_empty() && !named.is_empty() {

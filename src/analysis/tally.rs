@@ -40,6 +40,8 @@ pub(super) struct Occasion {
     pub trace: TraceId,
     /// For how many exchanges it stands.
     pub weight: u64,
+    /// A hash of its URL.
+    pub url: u64,
 }
 
 impl Default for Part {

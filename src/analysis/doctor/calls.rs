@@ -2,6 +2,7 @@
 
 use super::sketch::{Known, Sketch, peer};
 use super::{Point, Topic, count, listed};
+use crate::analysis::names::ROWS;
 use crate::analysis::result::Category;
 use crate::analysis::tree::leaf;
 use crate::record::{KeptSpan, SpanKind};
@@ -13,8 +14,9 @@ const QUERY: [&str; 3] = ["db.query.text", "db.statement", "db.query.summary"];
 const EMBEDDED: [&str; 6] = ["sqlite", "h2", "h2database", "duckdb", "derby", "hsqldb"];
 
 pub(super) fn database(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
-    let queries: Vec<&Known<'_>> =
-        sketch.ours.iter().filter(|known| known.category == Category::Database).collect();
+    // The reading of rows has no statement: its query's span has it.
+    let is_query = |known: &&Known<'_>| known.category == Category::Database && known.span.name != ROWS;
+    let queries: Vec<&Known<'_>> = sketch.ours.iter().filter(is_query).collect();
     if queries.is_empty() {
         points.push(Point::hint(
             Topic::Database,
@@ -173,9 +175,10 @@ fn twin_above<'s, 'a>(sketch: &'s Sketch<'a>, known: &Known<'_>) -> Option<&'s K
         && parent.span.service() == known.span.service()
         && parent.category == known.category
         && matches!(known.span.kind, SpanKind::Server | SpanKind::Client);
-    // One library tells of the wait for a pool and, below it, of the connection that had to be opened.
-    let waits = matches!(known.category, Category::Queue | Category::Connection);
-    if waits && parent.span.library() == known.span.library() {
+    // One library tells of the wait for a pool and, below it, of the connection that had to be opened; of a statement, and that it
+    // had to be prepared.
+    let parts = matches!(known.category, Category::Queue | Category::Connection | Category::Database);
+    if parts && parent.span.library() == known.span.library() {
         return None;
     }
     let alone = sketch.children(parent).filter(|child| child.span.kind == known.span.kind).count() == 1;

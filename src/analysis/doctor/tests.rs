@@ -252,6 +252,25 @@ fn duplicates_of_every_sort() {
     let pool = |n: u8| [wait(n, 8, 2, "pg-pool.connect", 9), wait(n, 9, 8, "pg.connect", 9)];
     let spans: Vec<Made> = (1..=4).flat_map(|n| healthy(n).into_iter().chain(pool(n))).collect();
     assert_eq!(complaints(&exam(&sampled(), spans)), Vec::<String>::new());
+    // So is a statement that had to be prepared; and the reading of its rows has no text of its own.
+    let statement = |n: u8, id, parent, name, from, to| Made {
+        name,
+        attributes: vec![
+            ("db.system.name", "postgresql"),
+            ("server.address", "db"),
+            ("db.query.text", "SELECT 2"),
+        ],
+        library: "pgx",
+        ..made(n, id, parent, SpanKind::Client, "front", from, to)
+    };
+    let rows = |n: u8| Made {
+        attributes: vec![("db.system.name", "postgresql"), ("server.address", "db")],
+        ..statement(n, 7, 2, "sql.rows", 25, 28)
+    };
+    let prepared =
+        |n: u8| [statement(n, 8, 2, "SELECT", 21, 25), statement(n, 9, 8, "SELECT", 21, 25), rows(n)];
+    let spans: Vec<Made> = (1..=4).flat_map(|n| healthy(n).into_iter().chain(prepared(n))).collect();
+    assert_eq!(complaints(&exam(&sampled(), spans)), Vec::<String>::new());
     let server = broken(|m| match m.id {
         2 => Some(Made { library: "auto", ..m }),
         3 => Some(Made { kind: SpanKind::Server, from: 6, to: 94, attributes: vec![], ..m }),

@@ -4,6 +4,7 @@
 
 use super::evidence::Pattern;
 use super::{Claim, View, share};
+use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
 use std::collections::BTreeSet;
@@ -47,6 +48,10 @@ pub(super) fn is_streamed(view: &View<'_>, who: &Contributor, part: &Part) -> bo
 /// Services that record what they wait for: calls, messages, waits.
 pub(super) fn recorders(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
     let parts = steps.iter().flat_map(|s| s.parts.keys());
-    let calls = parts.filter(|who| !matches!(who.category, Category::App) && !who.service.is_empty());
+    // A gateway that calls another port of its own process says nothing of what that waits for.
+    let to_itself = |who: &Contributor| who.category == Category::Network && *callee(who) == *who.service;
+    let calls = parts
+        .filter(|who| who.category != Category::App && !who.service.is_empty())
+        .filter(|who| !to_itself(who));
     calls.map(|who| who.service.clone()).collect()
 }

@@ -7,6 +7,7 @@ use super::evidence::Pattern;
 use super::{Claim, Found, Limit, View, anywhere, share};
 use crate::analysis::result::{Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
+use crate::analysis::tree::leaf;
 use crate::record::Nanos;
 
 /// Work of a start by its name and its rarity.
@@ -83,6 +84,35 @@ pub(super) fn is_mostly_at_first(view: &View<'_>, who: &Contributor, part: &Part
         && all >= IN_LONG_PIECES * part.total as f64
         && at_first >= AT_FIRST * all
         && !are_more(early, requests, spread)
+}
+
+/// The share of a call's long pieces of time that lies within long work of the process's own for it to wait for that.
+const WITHIN_WORK: f64 = 0.5;
+
+/// Whether the long calls of a contributor lie within long pieces of own work of their process, and that is an event loop: it stands
+/// until the work is done, and the answers that came meanwhile are late, too.
+pub(super) fn waits_for_the_loop(view: &View<'_>, who: &Contributor) -> bool {
+    if !leaf(who.category) {
+        return false;
+    }
+    let whole = anywhere(who);
+    let (mut all, mut within) = (0, 0);
+    for ((of, instance), pieces) in &view.tally.evidence.stretches {
+        if of != who && *of != whole {
+            continue;
+        }
+        let process = (who.service.clone(), instance.clone());
+        let in_loop = view.requests.get(&process).is_some_and(|r| r.in_loop > 0 && r.in_workers == 0);
+        let work = view.stretches.get(&process).filter(|_| in_loop).into_iter().flatten();
+        let work: Vec<(u64, u64)> =
+            work.flat_map(|(_, pieces)| pieces.sample.iter().map(|(_, start, end)| (*start, *end))).collect();
+        for (_, start, end) in pieces.sample.iter() {
+            let both = |(from, to): &(u64, u64)| to.min(end).saturating_sub(*from.max(start));
+            all += end - start;
+            within += work.iter().map(both).max().unwrap_or(0);
+        }
+    }
+    all > 0 && within as f64 >= WITHIN_WORK * all as f64
 }
 
 /// Whether the first `part` of a run has more of its requests than chance gives.

@@ -71,6 +71,10 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
             evidence.insert("decompressed_bytes", decoded);
         }
     }
+    // Late answers of a loop that starts are no work of a start.
+    if why.start && cold_start::waits_for_the_loop(view, who) {
+        return None;
+    }
     // Where the special kind is not wanted the plain one is told.
     let special = if why.start { Some(cold_start::once(part)) } else { claim(view, who, part, index) };
     let special = special.filter(|claim| view.known.limits.wants(claim.kind));

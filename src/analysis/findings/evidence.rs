@@ -28,6 +28,8 @@ const MANY_AT_ONCE: usize = 10;
 const IN_A_ROW: usize = 3;
 /// Different data of one statement up to which it may be the same question.
 const FEW_DATA: usize = 4;
+/// Hashes that are kept to tell how many different ones there are, with a standard error of a 32nd of the number.
+const QUESTIONS: usize = 1024;
 /// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
 /// one in a slow language. More than that is work of the loop's own.
 const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
@@ -96,6 +98,8 @@ pub struct Evidence {
     pub hits: BTreeMap<Contributor, (u64, u64)>,
     /// The same, told by what follows a look: something else is asked, and then the same cache is written to.
     pub looks: BTreeMap<Contributor, (u64, u64)>,
+    /// How many different things caches are asked for.
+    pub questions: BTreeMap<Contributor, Questions>,
     /// Requests of a service by entry and instance.
     pub instances: BTreeMap<(Contributor, Arc<str>), Histogram>,
     /// Long pieces of own time and long calls, by what they are and instance.
@@ -146,6 +150,76 @@ impl Sameness {
     }
 }
 
+/// How many different keys a kind of looks into a cache asks for, and in requests of how many URLs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Questions {
+    pub looks: u64,
+    /// Looks whose keys are not known.
+    pub unknown: u64,
+    /// The [`QUESTIONS`] smallest hashes: how close they are tells how many there are.
+    pub keys: BTreeSet<u64>,
+    pub urls: BTreeSet<u64>,
+}
+
+impl Questions {
+    fn add(&mut self, key: u32, url: u64) {
+        self.looks += 1;
+        if key == 0 {
+            self.unknown += 1;
+            return;
+        }
+        keep(&mut self.keys, scattered(u64::from(key)));
+        keep(&mut self.urls, scattered(url));
+    }
+
+    fn merge(&mut self, other: Questions) {
+        self.looks += other.looks;
+        self.unknown += other.unknown;
+        other.keys.into_iter().for_each(|hash| keep(&mut self.keys, hash));
+        other.urls.into_iter().for_each(|hash| keep(&mut self.urls, hash));
+    }
+
+    /// The share of looks that ask for what was asked for before, or come in a request that did: only those can find it. All,
+    /// where keys are not known. Where it is estimated, no more than is sure by two standard errors.
+    pub fn asked_before(&self) -> f64 {
+        if self.unknown > 0 || self.looks == 0 {
+            return 1.0;
+        }
+        let different = number_of(&self.keys).min(number_of(&self.urls));
+        (1.0 - different / self.looks as f64).max(0.0)
+    }
+}
+
+/// Keeps the smallest.
+fn keep(smallest: &mut BTreeSet<u64>, hash: u64) {
+    let full = smallest.len() == QUESTIONS;
+    if full && smallest.last().is_some_and(|last| *last <= hash) {
+        return;
+    }
+    if smallest.insert(hash) && full {
+        smallest.pop_last();
+    }
+}
+
+/// How many different hashes there were: all, while they fit; else by how much room the smallest take.
+fn number_of(smallest: &BTreeSet<u64>) -> f64 {
+    match smallest.last() {
+        Some(last) if smallest.len() == QUESTIONS => {
+            let estimate = (QUESTIONS - 1) as f64 / (*last as f64 / u64::MAX as f64);
+            estimate * (1.0 + 2.0 / (QUESTIONS as f64).sqrt())
+        }
+        _ => smallest.len() as f64,
+    }
+}
+
+/// Bits without a pattern (SplitMix64).
+fn scattered(n: u64) -> u64 {
+    let z = n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 impl Evidence {
     /// Adds another share of the same step.
     pub fn merge(&mut self, other: Evidence) {
@@ -157,6 +231,9 @@ impl Evidence {
         }
         for (key, data) in other.data {
             self.data.entry(key).or_default().merge(data);
+        }
+        for (key, questions) in other.questions {
+            self.questions.entry(key).or_default().merge(questions);
         }
         for (mine, theirs) in [(&mut self.hits, other.hits), (&mut self.looks, other.looks)] {
             for (key, (hits, all)) in theirs {
@@ -231,6 +308,7 @@ pub struct Collector {
     same: MixedMap<u64, Sameness>,
     hits: MixedMap<u64, (u64, u64)>,
     looks: MixedMap<u64, (u64, u64)>,
+    questions: MixedMap<u64, Questions>,
     instances: MixedMap<(u16, u32, u32), Histogram>,
     stretches: MixedMap<(u16, u32, u32), Stretches>,
     requests: MixedMap<(u16, u32, u32), Requests>,
@@ -374,6 +452,10 @@ impl Collector {
         if matches!(category, Category::Database | Category::Search | Category::Cache) {
             let sameness = self.same.entry(place).or_default();
             same.iter().for_each(|c| sameness.add(row(c).data));
+            if category == Category::Cache {
+                let questions = self.questions.entry(place).or_default();
+                same.iter().for_each(|c| questions.add(row(c).data, on.url));
+            }
             if same.len() > 1 {
                 self.duplicates(blamer, rows, same, (step, on));
             }
@@ -585,6 +667,10 @@ impl Collector {
         for (key, sameness) in self.same {
             let (step, who) = place(key);
             steps[step].evidence.data.entry(who).or_default().merge(sameness);
+        }
+        for (key, questions) in self.questions {
+            let (step, who) = place(key);
+            steps[step].evidence.questions.entry(who).or_default().merge(questions);
         }
         for (key, n) in self.hits {
             let (step, who) = place(key);

@@ -7,6 +7,7 @@ use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
 use super::{Found, View, same_work, share, unseen_wait};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind};
+use crate::record::StepId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,9 +16,11 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     starts_of_other_pages(&mut all, views);
     all.sort_by(Found::worst_first);
     let mut kept: Vec<Found> = Vec::new();
+    // A step may feel one cause in several places.
+    let mut steps: Vec<BTreeSet<StepId>> = Vec::new();
     for found in all {
         let f = &found.finding;
-        let same = |k: &&mut Found| {
+        let same = |k: &Found| {
             let alike = k.finding.kind == f.kind || (on_the_way(k.finding.kind) && on_the_way(f.kind));
             let (a, b) = (&k.finding.contributor, &f.contributor);
             // Own time before statements is each page's, the pool is one.
@@ -30,8 +33,9 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
                 && (&a.service, &a.system, &k.finding.remedy) == (&b.service, &b.system, &f.remedy);
             alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_pool || one_index)
         };
-        match kept.iter_mut().find(same) {
-            Some(first) => {
+        match kept.iter().position(same) {
+            Some(at) => {
+                let first = &mut kept[at];
                 // A way on which requests of one step queue is no slow line for those of another.
                 if f.kind == FindingKind::Queueing && first.finding.kind != f.kind {
                     (first.finding.kind, first.finding.confidence) = (f.kind, f.confidence);
@@ -42,9 +46,15 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
                 }
                 first.is_shown_by_more(&found);
                 first.lost += found.lost;
-                *first.finding.evidence.entry("steps").or_insert(1.0) += 1.0;
+                steps[at].insert(f.step);
+                if steps[at].len() > 1 {
+                    first.finding.evidence.insert("steps", steps[at].len() as f64);
+                }
             }
-            None => kept.push(found),
+            None => {
+                steps.push(BTreeSet::from([f.step]));
+                kept.push(found);
+            }
         }
     }
     kept = without_explained_queues(without_victims(kept, views), views);

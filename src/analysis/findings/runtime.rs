@@ -51,14 +51,15 @@ pub(super) fn add(all: &mut Vec<Found>, views: &[View<'_>]) {
     }
 }
 
-/// The step that loses most to a service's own time and to the way into it: its share of the mean, and its ms.
+/// The step that loses most to a service's own time and to the way into it: its share of the mean, and its ms. Of each the request
+/// that has most of it does not count: however long a start took, it keeps no runtime busy.
 fn most_own_time<'a, 'b>(views: &'a [View<'b>], service: &Arc<str>) -> Option<(&'a View<'b>, f64, f64)> {
     let own = |view: &View<'_>| -> u64 {
         let of = view.tally.parts.iter().filter(|(who, _)| {
             (who.category == Category::App && who.service == *service)
                 || (who.category == Category::Network && super::merge::leads_to(who, service))
         });
-        of.map(|(_, part)| part.total).sum()
+        of.map(|(_, part)| part.total.saturating_sub(part.worst.map_or(0, |worst| worst.0))).sum()
     };
     let view = views.iter().max_by_key(|v| (own(v), std::cmp::Reverse(v.step)))?;
     let (n, latency) = view.tally.joined_bands.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));

@@ -4,6 +4,7 @@
 //! proof: the load may have asked for one thing only. What a miss costs is what the step asks instead.
 
 use super::duplicate_query::writes;
+use super::evidence::Questions;
 use super::{Claim, Found, Limit, View, anywhere, share};
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 
@@ -66,6 +67,11 @@ fn missed(
         || (all as f64) < view.limit(Limit::MissCalls)
         || missed < view.limit(Limit::MissRatio)
     {
+        return None;
+    }
+    // No cache has what nobody asked for before: what a load that asks for ever new things misses is no fault of the cache.
+    let again = all as f64 * view.tally.evidence.questions.get(who).map_or(1.0, Questions::asked_before);
+    if again < view.limit(Limit::MissCalls) || 1.0 - hits as f64 / again < view.limit(Limit::MissRatio) {
         return None;
     }
     // What a database or a peer does in the same step is what a miss costs.

@@ -366,6 +366,49 @@ fn spans_of_frameworks_have_names_to_read() {
         &[("graphql.operation.type", "query"), ("graphql.operation.name", "Cart")],
         (Category::App, "", "graphql query Cart"),
     );
+    inner(
+        "name",
+        &[("graphql.path", "users.17.name"), ("graphql.operation.name", "Cart")],
+        "resolve users.*.name",
+    );
+}
+
+#[test]
+fn own_work_tells_the_operation_of_graphql_that_it_is_part_of() {
+    let told = |kind: SpanKind, name: &str, attributes: &[(&str, &str)]| {
+        let attributes: Vec<_> = attributes.iter().map(|(k, v)| (*k, Value::Str(v))).collect();
+        span(name, kind, &attributes, |s| {
+            let class = classify(s.kind, s.name, &Facts::of(s, &mut Keys::default()));
+            (class.name, class.peer)
+        })
+    };
+    let operation = |kind: SpanKind, name: &str, attributes: &[(&str, &str)]| told(kind, name, attributes).1;
+    let cart = [("graphql.operation.type", "query"), ("graphql.operation.name", "Cart")];
+    assert_eq!(operation(SpanKind::Internal, "query Cart", &cart), "query Cart");
+    assert_eq!(operation(SpanKind::Server, "query", &cart), "query Cart");
+    // Spring for GraphQL; Ariadne's resolvers; Strawberry, in the name alone.
+    assert_eq!(operation(SpanKind::Internal, "graphql Cart", &[("graphql.operation", "Cart")]), "Cart");
+    let resolver = [("graphql.operation.name", "Cart"), ("graphql.path", "cart.total")];
+    assert_eq!(operation(SpanKind::Internal, "total", &resolver), "Cart");
+    assert_eq!(operation(SpanKind::Server, "GraphQL Query: Cart", &[("component", "graphql")]), "Cart");
+    // Ids do not make operations.
+    let numbered = [("graphql.operation.type", "query"), ("graphql.operation.name", "Cart_8472910")];
+    assert_eq!(operation(SpanKind::Internal, "query", &numbered), "query {id}");
+    // Without a name of its own an operation is told by nothing.
+    for (key, value) in [
+        ("graphql.operation.type", "query"),
+        ("graphql.operation", "query"),
+        ("graphql.operation.name", "GraphQL Operation"),
+        ("graphql.field.path", "cart.total"),
+    ] {
+        assert_eq!(operation(SpanKind::Internal, "GraphQL Query", &[(key, value)]), "");
+    }
+    // A call is told by whom it calls.
+    let call = [cart[0], cart[1], ("server.address", "api.example"), ("http.request.method", "POST")];
+    assert_eq!(operation(SpanKind::Client, "POST", &call), "api.example");
+    // Where the server's own span tells it, its route says more.
+    let server = [cart[0], cart[1], ("http.request.method", "POST"), ("http.route", "/graphql")];
+    assert_eq!(told(SpanKind::Server, "POST /graphql", &server).0, "POST /graphql query Cart");
 }
 
 #[test]

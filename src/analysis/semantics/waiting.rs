@@ -53,9 +53,12 @@ pub(super) fn waiting(name: &str, database: bool) -> Option<Waiting> {
         && has(&THINGS)
         && (!has(&["request", "get", "take"]) || has(&["pool", "connection", "conn", "permit", "lock"]));
     let of_a_database = database && alone(&["connect", "checkout", "acquire"]);
-    // `pg.connect`, `redis-connect`.
+    // `pg.connect`, `redis-connect`, `sql.connector.connect`.
     let last = words.last().is_some_and(|w| w == "connect");
-    let of_a_database = of_a_database || (database && words.len() == 2 && last);
+    let of_a_database = of_a_database || (database && matches!(words.len(), 2 | 3) && last);
+    // A connection is made fit for its next user as it is handed out: `sql.conn.reset_session`.
+    let of_a_database =
+        of_a_database || (database && ["conn", "reset", "session"].iter().all(|w| has(&[*w])));
     let begins =
         database && words.first().is_some_and(|w| matches!(w.as_str(), "connect" | "acquire" | "checkout"));
     (queue || acquire || retry || of_a_database || begins || alone(&["connect", "queue", "queued"]))

@@ -250,6 +250,34 @@ fn what_waits_for_a_busy_core_is_no_problem_of_its_own() {
     assert!(waits.findings.iter().all(|f| f.kind != K::SlowQuery), "{:?}", kinds(&waits));
 }
 
+/// 2,500 looks that all find nothing, for so many keys in requests of so many URLs, and a statement of 55 ms after each.
+fn asked_for(keys: u64, urls: u64, hidden: bool) -> Analysis {
+    let texts: Vec<&'static str> =
+        (0..keys).map(|key| &*Box::leak(format!("GET page:{key}").into_boxed_str())).collect();
+    load(2_500, move |n| {
+        let mut r = Request::new(n, 60.0);
+        r.exchange.url = format!("http://127.0.0.1/{}", n % urls).into();
+        let text = if hidden { "GET ?" } else { texts[(n % keys) as usize] };
+        let mut look = sql("redis", text);
+        look.push(("cache.hit", Value::Bool(false)));
+        r.span(2, SpanKind::Client, "shop", "GET", (0.5, 1.0), look);
+        queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 2.0, 55.0)]);
+        r
+    })
+}
+
+#[test]
+fn what_nobody_asked_for_before_no_cache_has() {
+    // Each key is asked for once, as the load wants it: what is asked instead is slow.
+    only(&asked_for(2_500, 2_500, false), K::SlowQuery, "SELECT a FROM t WHERE b = ?");
+    // Keys come again; keys do not, though pages do; and of hidden keys nothing is known.
+    for (keys, urls, hidden) in
+        [(400, 2_500, false), (2_500, 400, false), (1_250, 1_250, false), (1, 2_500, true)]
+    {
+        assert_eq!(kinds(&asked_for(keys, urls, hidden))[0].0, K::CacheMiss, "{keys} {urls} {hidden}");
+    }
+}
+
 #[test]
 fn misses_of_a_cache_are_told_by_what_is_written_after_the_look() {
     let looks = |filled: &'static str, every: u64| {
@@ -772,12 +800,12 @@ fn evidence_that_is_not_whole_is_said_last_and_is_no_verdict() {
 }
 
 /// A service whose own time is `ms` of each request, beside 12 ms of database, with a metric of its runtime.
-fn with_metric(ms: f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
+fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
     let run = run(1);
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
     let requests: Vec<Request> = (0..100)
         .map(|n| {
-            let mut r = Request::new(n, ms + 12.0);
+            let mut r = Request::new(n, ms(n) + 12.0);
             queries(&mut r, "postgresql", &[("SELECT a FROM t WHERE b = $1", 1.0, 12.0)]);
             r
         })
@@ -806,11 +834,33 @@ fn with_metric(ms: f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> A
 }
 
 #[test]
+fn a_gateway_that_calls_its_own_process_records_no_calls() {
+    let page = |asks: bool| {
+        load(60, move |n| {
+            let mut r = Request::new(n, 80.0);
+            let call = r.span(2, SpanKind::Client, "shop", "rpc", (1.0, 79.0), vec![]);
+            let answer = r.span(call, SpanKind::Server, "shop", "Check", (1.5, 78.5), vec![]);
+            if asks {
+                r.query(answer, (2.0, 3.0), "SELECT a FROM t WHERE id = $1", 1);
+            }
+            r
+        })
+    };
+    let unrecorded = page(false);
+    only(&unrecorded, K::AppCpu, "Check");
+    assert_eq!(unrecorded.findings[0].confidence, Confidence::Inferred(Doubt::OwnTimeOnly));
+    // Who records a statement would record others.
+    let recorded = page(true);
+    only(&recorded, K::AppCpu, "Check");
+    assert_eq!(recorded.findings[0].confidence, Confidence::High);
+}
+
+#[test]
 fn what_runtimes_say_about_themselves() {
     // The run takes 198 s; the sums count since the start.
     let gc = |s: f64, own: f64| {
         let sum = |value| MetricValue::Sum { value, monotonic: true, temporality: SumsSince::Start };
-        with_metric(own, "jvm.gc.duration", "s", &[sum(5.0), sum(7.0), sum(5.0 + s)])
+        with_metric(|_| own, "jvm.gc.duration", "s", &[sum(5.0), sum(7.0), sum(5.0 + s)])
     };
     let analysis = gc(40.0, 14.0);
     assert_eq!(kinds(&analysis), [(K::GcPause, "garbage collection".to_owned())]);
@@ -823,10 +873,22 @@ fn what_runtimes_say_about_themselves() {
     healthy(&gc(40.0, 4.0));
     let busy = |used: f64, own: f64| {
         let values = [MetricValue::Gauge(used), MetricValue::Gauge(used)];
-        with_metric(own, "nodejs.eventloop.utilization", "1", &values)
+        with_metric(|_| own, "nodejs.eventloop.utilization", "1", &values)
     };
     assert_eq!(kinds(&busy(0.97, 14.0)), [(K::RuntimeSaturation, "runtime".to_owned())]);
     healthy(&busy(0.6, 14.0));
+    // What one request had long is no busy runtime, though the loop's longest delays tell of it.
+    let delayed = |others: f64| {
+        let own = move |n: u64| if n == 1 { 1_200.0 } else { others };
+        with_metric(
+            own,
+            "nodejs.eventloop.delay.p99",
+            "s",
+            &[MetricValue::Gauge(0.09), MetricValue::Gauge(0.09)],
+        )
+    };
+    healthy(&delayed(1.0));
+    assert_eq!(kinds(&delayed(12.0)), [(K::RuntimeSaturation, "runtime".to_owned())]);
     // Code that is named already is the cause.
     let named = busy(0.97, 60.0);
     only(&named, K::AppCpu, "GET /");

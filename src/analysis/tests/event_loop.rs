@@ -131,6 +131,43 @@ fn requests_that_a_held_up_process_leaves_waiting_are_no_problem_of_their_own() 
     assert!(few.findings.iter().all(|f| f.kind != K::EventLoopBlocked), "{:?}", kinds(&few));
 }
 
+/// A page of which the first request computes for `computes` ms, in a run of 20 s, while three statements of another page, which
+/// else take 2 ms, get their answers after 1.6 s.
+fn answers_late_at_a_start(computes: f64, scope: &'static str) -> Analysis {
+    use super::turns::{analysed, request, statement};
+    analysed(
+        2,
+        (0..200).map(|n| {
+            let (at, page) = (100.0 * n as f64, (n % 2) as u16);
+            let mut r = match n {
+                0 => request(n, 0, (0.0, 0.2, computes + 1.0), scope),
+                _ if page == 0 => request(n, 0, (at, at + 0.2, at + 3.0), scope),
+                1 | 3 | 5 => request(n, 1, (10.0, 10.2, 1_620.0), scope),
+                _ => request(n, 1, (at, at + 0.2, at + 4.0), scope),
+            };
+            if page == 1 {
+                let late = matches!(n, 1 | 3 | 5);
+                let asked = if late { (11.0, 1_611.0) } else { (at + 1.0, at + 3.0) };
+                statement(&mut r, "SELECT name FROM film WHERE id = $1", asked);
+            }
+            r.spans.iter_mut().for_each(|span| span.host = "web-1".to_owned());
+            r
+        }),
+    )
+}
+
+#[test]
+fn statements_whose_answers_a_loop_takes_late_are_no_work_of_a_start() {
+    let told = |analysis: &Analysis| {
+        let mut starts = analysis.findings.iter().filter(|f| f.kind == K::ColdStart);
+        starts.any(|f| f.contributor.name.contains("film"))
+    };
+    assert!(!told(&answers_late_at_a_start(1_615.0, ASGI)));
+    // The loop stands for a part of that time only; and threads go on.
+    assert!(told(&answers_late_at_a_start(500.0, ASGI)));
+    assert!(told(&answers_late_at_a_start(1_615.0, super::turns::WORKERS)));
+}
+
 /// Every 100 ms a request of one page computes for 70 ms; one of the other came 10 ms before, asked a database for 4 ms, and
 /// goes on when the loop is free: 80 ms of own time, of which it computes next to nothing.
 #[test]

@@ -1,8 +1,10 @@
 //! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
 
 mod causes;
+mod cursors;
 mod detectors;
 mod event_loop;
+mod graphql;
 mod groups;
 mod laws;
 mod own_pages;

@@ -225,6 +225,33 @@ fn two_pools(times: f64) -> usize {
 }
 
 #[test]
+fn a_step_that_feels_one_pool_in_two_places_is_one_step() {
+    // The second page waits in a handler's span and in its server's.
+    let analysis = analysed(
+        4,
+        (0..800).map(|n| {
+            let (step, at) = ((n % 4) as u16, 40.0 * n as f64);
+            let wait = if n < 16 || step == 3 { 1.0 } else { 60.0 + (n % 7) as f64 };
+            let ends = if step == 1 { at + 2.0 * wait + 16.0 } else { at + wait + 8.0 };
+            let mut r = request(n, step, (at, at + 0.2, ends), WORKERS);
+            if step < 3 {
+                statement(&mut r, "SELECT a FROM t WHERE id = $1", (at + wait, at + wait + 6.0));
+            }
+            if step == 1 {
+                let (from, to) = (at + wait + 7.0, at + 2.0 * wait + 15.0);
+                r.span(2, SpanKind::Internal, "shop", "handle", (from, to), vec![]);
+                statement(&mut r, "SELECT b FROM u WHERE id = $1", (to - 6.0, to));
+                r.spans.last_mut().expect("a statement").parent = 4;
+            }
+            r
+        }),
+    );
+    let pool: Vec<_> = analysis.findings.iter().filter(|f| f.kind == K::PoolWait).collect();
+    assert_eq!(pool.len(), 1, "{:?}", kinds(&analysis));
+    assert_eq!(pool[0].evidence["steps"], 3.0, "{:?}", pool[0].evidence);
+}
+
+#[test]
 fn who_waits_many_times_as_long_waits_for_another_pool() {
     assert_eq!((two_pools(1.3), two_pools(6.0)), (1, 2));
 }

@@ -4,6 +4,7 @@
 //! repaired here, on a copy, and counted; nothing is repaired twice and nothing depends on the order of arrival. All of it
 //! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
 
+mod cursors;
 mod mend;
 mod place;
 
@@ -68,6 +69,8 @@ pub(super) const TRANSPORT: u8 = 8;
 pub(super) const SPLIT: u8 = 16;
 /// Another span describes the same call better: it is not counted.
 pub(super) const OUTER: u8 = 32;
+/// It was made while the rows of the statement above were read: no part of that call, but one of its own.
+pub(super) const WITHIN: u8 = 64;
 
 /// What was repaired, in one trace or many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,7 +133,10 @@ impl Forest {
         if self.wrap(names) {
             self.connect();
         }
-        self.enter(names);
+        if self.hang_in_cursors(names) {
+            self.connect();
+        }
+        self.enter(rows, names);
         if self.hang_by_who_waits() {
             self.connect();
         }
@@ -361,7 +367,7 @@ impl Forest {
     }
 
     /// Where processes are entered, which calls go to traced services, and who owns what the tree alone can tell.
-    fn enter(&mut self, names: &mut Names) {
+    fn enter(&mut self, rows: &[Row], names: &mut Names) {
         for at in self.roots..self.order.len() {
             let i = self.order[at];
             let node = self.nodes[i as usize];
@@ -378,10 +384,51 @@ impl Forest {
                 }
             }
         }
+        self.tell_operations(rows, names);
         for at in self.roots..self.order.len() {
             let i = self.order[at];
             self.own(i, names);
         }
+    }
+
+    /// All operations of GraphQL go to one endpoint, through the same handlers: the server's span, and what is between it and a span
+    /// that names its operation, are told by that, where it is one.
+    fn tell_operations(&mut self, rows: &[Row], names: &mut Names) {
+        // By node: the text of the operation; [`NONE`] where there are several.
+        let mut told: Vec<u32> = Vec::new();
+        for i in self.roots..self.nodes.len() {
+            let node = self.nodes[i];
+            let operation = rows[node.row as usize].peer;
+            if operation == 0 || !self.is_own(i as u32, names) {
+                continue;
+            }
+            told.resize(self.nodes.len(), 0);
+            // Every node changes twice at most: who finds it as it would leave it need not go further.
+            let mut above = node.parent;
+            while above != NONE && self.nodes[above as usize].service == node.service {
+                let this = &mut told[above as usize];
+                match *this {
+                    0 => *this = operation,
+                    one if one == operation || one == NONE => break,
+                    _ => *this = NONE,
+                }
+                above = self.nodes[above as usize].parent;
+            }
+        }
+        for (i, operation) in told.into_iter().enumerate().filter(|(_, o)| !matches!(*o, 0 | NONE)) {
+            let node = self.nodes[i];
+            if self.is_own(i as u32, names) && rows[node.row as usize].peer == 0 {
+                let known = names.carrying_out(node.owner, node.op, operation);
+                (self.nodes[i].owner, self.nodes[i].op) = known;
+            }
+        }
+    }
+
+    /// A span of work that a service does itself.
+    fn is_own(&self, i: u32, names: &Names) -> bool {
+        let node = &self.nodes[i as usize];
+        matches!(node.kind, SpanKind::Internal | SpanKind::Server)
+            && names.category(node.owner) == Category::App
     }
 
     /// Owner and flags of one node, its entry and its children's entries being known.
@@ -408,7 +455,8 @@ impl Forest {
             return;
         }
         let parent = self.nodes[node.parent as usize];
-        if node.parent < self.roots as u32 || parent.service != node.service || node.flags & ENTRY != 0 {
+        let alone = parent.service != node.service || node.flags & (ENTRY | WITHIN | TRANSPORT) != 0;
+        if node.parent < self.roots as u32 || alone {
             return;
         }
         let above = names.who(parent.owner);

@@ -343,11 +343,15 @@ pub fn advice(finding: &Finding) -> Prose {
         K::LockContention if in_turn(finding) => Prose::from(
             "While one is served the others wait. Give them more connections (a pool of one serves one at a time), or take away what lets only one through; then look at what one takes alone.",
         ),
+        K::LockContention if c.category == Category::App => Prose::from(
+            "Its requests go through one at a time, as behind a mutex. Hold it shorter (work on a copy, and make no calls while it is held), or take one for each key instead of one for all; a trace of locks (Go's mutex profile, a thread dump) shows which.",
+        ),
         K::LockContention => Prose::from(
             "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
         ),
         K::Queueing => queueing(c),
         K::AppCpu if !finding.related.is_empty() => slow_pages(c),
+        K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly) => unrecorded(c),
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
@@ -468,6 +472,18 @@ fn queueing(c: &Contributor) -> Prose {
     Prose::from("Requests wait for their turn (")
         .name(contributor_name(c))
         .own("). Shorten the work that holds up the others, or let more of it go on at once: more workers, finer locks, larger limits.")
+}
+
+/// Own time of a service that records none of its calls.
+fn unrecorded(c: &Contributor) -> Prose {
+    let service = if c.service.is_empty() { "the service" } else { &c.service };
+    let out = Prose::from("What takes so long here is not known, because ").short_name(service, 32).own(
+        " records no call to a database or another service: instrument its clients and drivers, and run again. If it makes no calls in this time, profile its code under this load",
+    );
+    match c.code.is_empty() {
+        true => out.own("."),
+        false => out.own(", starting at ").name(&c.code).own("."),
+    }
 }
 
 fn slow_code(c: &Contributor) -> Prose {

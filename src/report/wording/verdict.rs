@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, cause, contributor_name, note};
 use crate::analysis::MIN_REQUESTS;
-use crate::analysis::result::{Category, Finding, FindingKind, Note, Verdict};
+use crate::analysis::result::{Category, Confidence, Doubt, Finding, FindingKind, Note, Verdict};
 use crate::record::{FailureClass, GeneratorLimit, RunState, StepId, grpc_status_name};
 use crate::report::number;
 use crate::report::prose::Prose;
@@ -47,6 +47,7 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::Queueing if contributor.category == Category::Network => {
             out.own("requests that wait for their turn")
         }
+        FindingKind::CacheMiss => out.own("a cache that misses"),
         FindingKind::LargePayload => out.own("the size of its answers"),
         FindingKind::Uncompressed => out.own("answers that nobody compresses"),
         FindingKind::NPlusOneCall | FindingKind::SequentialCalls | FindingKind::ChattyService
@@ -56,6 +57,14 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         }
         FindingKind::EventLoopBlocked if contributor.category != Category::App => {
             out.own("calls that hold up ").short_name(&contributor.service, 24)
+        }
+        FindingKind::AppCpu
+            if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly)
+                && !contributor.service.is_empty() =>
+        {
+            out.own("the code of ")
+                .short_name(&contributor.service, 24)
+                .own(", or calls that it does not record")
         }
         FindingKind::AppCpu
         | FindingKind::EventLoopBlocked
@@ -87,7 +96,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
 /// `71 % of 184 ms p95, mostly SELECT … FROM review, 26 calls per request`. The share and the contributor's part of it
 /// are of the same requests: those between p90 and p99, or all where there are none such.
 fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
-    let contributor = &finding.contributor;
+    // What a miss costs is what is asked instead.
+    let instead = finding.related.first().filter(|_| finding.kind == FindingKind::CacheMiss);
+    let contributor = instead.unwrap_or(&finding.contributor);
     let all = step.part(contributor.category);
     let held = step.held(contributor);
     // What reads a statement's rows is the code, in the parts of the latency; the finding has both.

@@ -4,7 +4,8 @@
 use super::reader::{RunReader, SpanBatches, SpanTotals};
 use super::together;
 use crate::record::{Partition, SpanSink};
-use crate::wire::otlp::for_each_span_into;
+use crate::wire::otlp::{Walked, for_each_span_into, for_each_span_of_share};
+use crate::wire::protobuf::DecodeError;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +33,13 @@ pub(super) struct Took {
 }
 
 impl Took {
+    fn walked(&mut self, place: Place, walked: Result<Walked, DecodeError>) {
+        match walked {
+            Ok(walked) => self.totals.walked.merge(&walked),
+            Err(_) => self.bad.push(place.number),
+        }
+    }
+
     fn add(&mut self, other: Took) {
         self.totals.batches += other.totals.batches;
         self.totals.bad_batches += other.totals.bad_batches;
@@ -159,10 +167,13 @@ fn work(sink: &mut impl SpanSink, messages: Receiver<Message>) -> Took {
     took
 }
 
-pub(super) fn take(sink: &mut impl SpanSink, place: Place, bytes: &[u8], took: &mut Took) {
+fn take(sink: &mut impl SpanSink, place: Place, bytes: &[u8], took: &mut Took) {
     sink.stretch(place.stretch);
-    match for_each_span_into(bytes, sink) {
-        Ok(walked) => took.totals.walked.merge(&walked),
-        Err(_) => took.bad.push(place.number),
-    }
+    took.walked(place, for_each_span_into(bytes, sink));
+}
+
+/// As [`take`], of a share of a message.
+pub(super) fn take_share(sink: &mut impl SpanSink, place: Place, bytes: &[u8], took: &mut Took) {
+    sink.stretch(place.stretch);
+    took.walked(place, for_each_span_of_share(bytes, sink));
 }

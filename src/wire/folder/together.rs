@@ -5,13 +5,20 @@
 //! which the others wait in turn. Spans come to a sink in no certain order. Nobody waits for somebody who waits: a thread whose
 //! own box holds something empties it before it waits for room in another, and a box that is full holds something.
 
-use super::fanout::{Place, Took, join, take};
+use super::fanout::{Place, Took, join, take_share};
 use super::reader::SpanBatches;
 use crate::record::{Partition, SpanSink, TraceId};
 use crate::wire::otlp::{Encoding, split};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a thread stays awake while another reads its message: reading takes some thirty microseconds, and whoever lies down
+/// for that is woken after several times as long.
+const AWAKE: Duration = Duration::from_micros(80);
+/// Pauses of the processor between two looks.
+const PAUSES: usize = 8;
 
 /// Letters that may wait in a box: few, so that they are still close to the processor when it comes to them.
 const WAITING: usize = 8;
@@ -118,7 +125,7 @@ impl Reader<'_, '_> {
                     self.open(mine, sink, &mut took);
                 }
             }
-            take(sink, place, &shares[self.me], &mut took);
+            take_share(sink, place, &shares[self.me], &mut took);
         }
         self.read_no_more();
         while let Some(letter) = self.desk.wait_for(self.me) {
@@ -128,7 +135,7 @@ impl Reader<'_, '_> {
     }
 
     fn open(&self, letter: Letter, sink: &mut impl SpanSink, took: &mut Took) {
-        take(sink, letter.place, &letter.bytes, took);
+        take_share(sink, letter.place, &letter.bytes, took);
         self.desk.boxes().spare.push(letter.bytes);
     }
 
@@ -152,18 +159,31 @@ impl Drop for Reader<'_, '_> {
     }
 }
 
-impl Desk<'_> {
+impl<'b> Desk<'b> {
     fn boxes(&self) -> MutexGuard<'_, Boxes> {
         locked(&self.boxes)
     }
 
     /// Reads the next message.
     fn next(&self, into: &mut Vec<u8>) -> Option<(Encoding, Place)> {
-        let mut source = locked(&self.source);
+        let mut source = self.turn();
         let (encoding, stretch) = source.batches.next_into(into)?;
         let number = source.read;
         source.read += 1;
         Some((encoding, Place { number, stretch }))
+    }
+
+    /// Waits until nobody else reads: awake for as long as that usually takes.
+    fn turn(&self) -> MutexGuard<'_, Source<'b>> {
+        let since = Instant::now();
+        while since.elapsed() < AWAKE {
+            match self.source.try_lock() {
+                Ok(source) => return source,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => (0..PAUSES).for_each(|_| std::hint::spin_loop()),
+            }
+        }
+        locked(&self.source)
     }
 
     /// What lies in a box first, if anything does.

@@ -40,7 +40,7 @@ pub use scan::{ScanResult, Scanned, Sender, SpanKey, scan, scan_all};
 pub use signal::Signal;
 pub use split::split;
 pub use value::{MAX_VALUE_DEPTH, MAX_VALUES};
-pub use walk::{Walked, for_each_span, for_each_span_into, for_each_span_where};
+pub use walk::{Walked, for_each_span, for_each_span_into, for_each_span_of_share, for_each_span_where};
 
 use crate::record::{LogLine, MetricPoint, Span, TraceId};
 use crate::wire::protobuf::DecodeError;

@@ -79,7 +79,18 @@ impl<K: FnMut(TraceId) -> bool, F: FnMut(&Span<'_>)> SpanSink for Calls<'_, K, F
 
 /// Gives a sink every span that it wants and that has valid ids; as a bare one where it takes those.
 pub fn for_each_span_into(bytes: &[u8], sink: &mut impl SpanSink) -> Result<Walked, DecodeError> {
+    walk(bytes, sink, false)
+}
+
+/// As [`for_each_span_into`], of a message that [`super::split`] wrote: what spans have in common stands before them, and nobody has
+/// to look for it behind each.
+pub fn for_each_span_of_share(bytes: &[u8], sink: &mut impl SpanSink) -> Result<Walked, DecodeError> {
+    walk(bytes, sink, true)
+}
+
+fn walk(bytes: &[u8], sink: &mut impl SpanSink, common_first: bool) -> Result<Walked, DecodeError> {
     let mut walker = Walker {
+        common_first,
         values: Values::new(),
         attributes: Vec::new(),
         events: Vec::new(),
@@ -162,6 +173,8 @@ fn sink_takes_bare<S: SpanSink>(_: &S) -> bool {
 
 /// Buffers that live as long as one message: nothing is allocated per span once they have grown.
 struct Walker<'a> {
+    /// Whether a process and a library stand before what they have recorded.
+    common_first: bool,
     values: Values<'a>,
     attributes: Vec<Attribute<'a>>,
     events: Vec<Event<'a>>,
@@ -188,12 +201,27 @@ struct Plain<'a> {
 
 impl<'a> Walker<'a> {
     fn resource_spans(&mut self, message: Reader<'a>, sink: &mut impl SpanSink) -> Result<(), DecodeError> {
-        let resource = read_resource(message, &mut self.values)?;
+        let resource = read_resource(self.common(message)?, &mut self.values)?;
         let mut fields = message;
         while let Some(scope_spans) = next_message(&mut fields, 2)? {
             self.scope_spans(scope_spans, &resource, sink)?;
         }
         Ok(())
+    }
+
+    /// The part of a `ResourceSpans` or `ScopeSpans` in which its process or library is looked for. The list is field 2 of both.
+    fn common(&self, message: Reader<'a>) -> Result<Reader<'a>, DecodeError> {
+        if !self.common_first {
+            return Ok(message);
+        }
+        let mut fields = message;
+        loop {
+            let before = fields.rest().len();
+            if matches!(fields.next_field()?, None | Some((2, _))) {
+                let all = message.rest();
+                return Ok(Reader::new(&all[..all.len() - before]));
+            }
+        }
     }
 
     fn scope_spans(
@@ -202,7 +230,7 @@ impl<'a> Walker<'a> {
         resource: &Resource<'a>,
         sink: &mut impl SpanSink,
     ) -> Result<(), DecodeError> {
-        let scope = read_scope(message, &mut self.values)?;
+        let scope = read_scope(self.common(message)?, &mut self.values)?;
         let seed = sink.process(resource, &scope);
         let mut fields = message;
         while let Some(span) = next_message(&mut fields, 2)? {
