@@ -13,7 +13,7 @@ use std::path::Path;
 
 const MAGIC: &[u8] = b"hotspan part\n";
 /// Grows with every change of what a partial result holds: parts are for one analysis, not for keeping.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Analyses one part and writes it.
 pub fn write(dir: &Path, part: PartOf, means: &Means, file: &Path) -> anyhow::Result<Exit> {
