@@ -6,7 +6,8 @@
 
 use super::change::WhatIf;
 use super::findings::event_loop::{Least, Requests, Stretches};
-use super::findings::evidence::{Evidence, Pattern, Questions, Sameness};
+use super::findings::evidence::{Evidence, Pattern, Sameness};
+use super::findings::questions::Questions;
 use super::result::{
     BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,
 };

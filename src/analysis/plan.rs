@@ -7,7 +7,7 @@
 use super::blame::{Blamer, Piece};
 use super::change::{Amount, Target, WhatIf};
 use super::codec::codec;
-use super::findings::evidence::own_pieces;
+use super::findings::collector::own_pieces;
 use super::names::{NONE, Names};
 use super::result::{Category, Contributor, WhatIfResult, WhatIfStep};
 use super::row::Asked;

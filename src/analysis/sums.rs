@@ -3,7 +3,7 @@
 
 use super::analyzer::Told;
 use super::blame::Blamer;
-use super::findings::evidence::{Collector, Series, own_time_between};
+use super::findings::collector::{Collector, Series, own_time_between};
 use super::groups::{Grouping, Urls};
 use super::names::{NONE, Names};
 use super::pictures::{Blamed, Gathered};

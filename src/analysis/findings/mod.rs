@@ -10,6 +10,7 @@
 mod app_cpu;
 mod chatty;
 mod cold_start;
+pub(super) mod collector;
 mod crowded;
 mod dominant;
 mod duplicate_query;
@@ -24,6 +25,7 @@ mod merge;
 mod missing_index;
 mod over_steps;
 mod peers;
+pub(super) mod questions;
 mod queueing;
 mod retries;
 mod runtime;

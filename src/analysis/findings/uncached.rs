@@ -4,7 +4,7 @@
 //! proof: the load may have asked for one thing only. What a miss costs is what the step asks instead.
 
 use super::duplicate_query::writes;
-use super::evidence::Questions;
+use super::questions::Questions;
 use super::{Claim, Found, Limit, View, anywhere, share};
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 
