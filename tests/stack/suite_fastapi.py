@@ -133,8 +133,9 @@ def check_headline(suite: Suite, protocol: str, report: dict, *words: str) -> No
 
 
 def slow_database(suite: Suite, database: str) -> None:
-    # On a quick machine, too, the database is what takes most: few requests ask the partner.
-    report, timers = run_one(suite, "grpc", "slow_database.yaml", 80, database)
+    # On a quick machine, too, the database is what takes most: few requests ask the partner. On a slow one its timer has some
+    # milliseconds more than its span, in which the event loop waits for the interpreter: a small part of what the partner takes.
+    report, timers = run_one(suite, "grpc", "slow_database.yaml", 130, database)
     check_blame(suite, "grpc", report, timers)
     check_top(suite, "grpc", report, "books", "database", "review")
     check_top(suite, "grpc", report, "orders", "database", "orders")

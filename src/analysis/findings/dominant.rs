@@ -94,6 +94,10 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     }
     if claim.doubt.is_none() {
         let seldom = quick_ms(view, who, part).is_none_or(|quick| quick < OFTEN * owned.mean);
+        // What is told by comparison alone must be long at its best: without a free core all calls take longer, long ones most.
+        if uneven && claim.kind == kind && why.is_outlier_alone() {
+            return None;
+        }
         // Among requests that wait for each other, what is seldom slow waits for a core as well.
         if uneven && owned.share < view.limit(Limit::Share) && why.tail.is_none() && seldom {
             return None;
@@ -232,6 +236,12 @@ impl Why {
     /// Whether the whole of its time is the problem, at any time of the run.
     fn is_plain(&self) -> bool {
         self.large || self.heavy || self.outlier.is_some() || self.code.is_some()
+    }
+
+    /// Whether only a comparison with other calls makes it a problem.
+    fn is_outlier_alone(&self) -> bool {
+        let otherwise = self.large || self.heavy || self.start || self.tail.is_some() || self.code.is_some();
+        self.outlier.is_some() && !otherwise
     }
 
     /// Milliseconds of a request that it must keep in its quickest calls.
