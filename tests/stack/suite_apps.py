@@ -78,7 +78,7 @@ def start_express(suite: Suite, port: int, env: dict):
     )
 
 
-def run_app(suite: Suite, name: str, start, database: str, warm_up=None) -> dict:
+def run_app(suite: Suite, name: str, start, database: str, out: str, warm_up=None) -> dict:
     app_port, partner_port, grpc_port, http_port = free_ports(4)
     partner = suite.start(f"partner-{name}", [sys.executable, HERE / "fastapi_app" / "partner.py", partner_port, 0, PARTNER_MS])
     env = traced("bookshop", http_port, SHOP_DATABASE_URL=database, SHOP_PARTNER_URL=f"http://127.0.0.1:{partner_port}")
@@ -93,7 +93,7 @@ def run_app(suite: Suite, name: str, start, database: str, warm_up=None) -> dict
         get = f'{{name: {step}, get: "/{MORE_STEPS[step]}", expect: {{status: 200}}}}'
         text += f"  {step}: {{think: 100ms..300ms, steps: [{get}]}}\n"
     scenario.write_text(text)
-    out = suite.folder / f"runs-{name}"
+    out = suite.folder / f"runs-{out}"
     ran = suite.hotspan(
         "run", scenario, "--no-ui", "--out", out, "--database", database,
         "--otlp-grpc", f"127.0.0.1:{grpc_port}", "--otlp-http", f"127.0.0.1:{http_port}",
@@ -134,8 +134,7 @@ def main() -> int:
         database = start_postgresql(suite, HERE / "apps_schema.sql")
         for name, start in (("flask", start_flask), ("django", start_django), ("express", start_express)):
             if name in wanted:
-                with suite.case(name):
-                    check(suite, name, run_app(suite, name, start, database))
+                suite.measured(name, lambda out: check(suite, name, run_app(suite, name, start, database, out)))
     return suite.finish()
 
 

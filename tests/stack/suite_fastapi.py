@@ -42,9 +42,9 @@ def truth(path: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def run_one(suite: Suite, protocol: str, scenario: str, similar_ms: int, database: str, name: str = ""):
+def run_one(suite: Suite, name: str, protocol: str, scenario: str, similar_ms: int, database: str):
     """One application process, one partner, one `hotspan run`; gives the report and the truth."""
-    folder = suite.folder / (name or protocol.replace("/", "-"))
+    folder = suite.folder / name
     folder.mkdir()
     app_port, partner_port, grpc_port, http_port = free_ports(4)
     partner = suite.start(f"partner-{folder.name}", [sys.executable, APP / "partner.py", partner_port, similar_ms, min(40, similar_ms)])
@@ -132,10 +132,10 @@ def check_headline(suite: Suite, protocol: str, report: dict, *words: str) -> No
     suite.check(f"{protocol}: the headline names {', '.join(words)}", not missing, headline)
 
 
-def slow_database(suite: Suite, database: str) -> None:
+def slow_database(suite: Suite, name: str, database: str) -> None:
     # On a quick machine, too, the database is what takes most: few requests ask the partner. On a slow one its timer has some
     # milliseconds more than its span, in which the event loop waits for the interpreter: a small part of what the partner takes.
-    report, timers = run_one(suite, "grpc", "slow_database.yaml", 130, database)
+    report, timers = run_one(suite, name, "grpc", "slow_database.yaml", 130, database)
     check_blame(suite, "grpc", report, timers)
     check_top(suite, "grpc", report, "books", "database", "review")
     check_top(suite, "grpc", report, "orders", "database", "orders")
@@ -155,15 +155,15 @@ def slow_database(suite: Suite, database: str) -> None:
     )
 
 
-def slow_partner(suite: Suite, database: str) -> None:
-    report, timers = run_one(suite, "http/protobuf", "slow_partner.yaml", 250, database)
+def slow_partner(suite: Suite, name: str, database: str) -> None:
+    report, timers = run_one(suite, name, "http/protobuf", "slow_partner.yaml", 250, database)
     check_blame(suite, "http/protobuf", report, timers)
     check_top(suite, "http/protobuf", report, "recommendations", "external", "127.0.0.1")
     check_headline(suite, "http/protobuf", report, "recommendations", "external")
 
 
-def broken_page(suite: Suite, database: str) -> None:
-    report, _ = run_one(suite, "grpc", "broken.yaml", 100, database, name="broken")
+def broken_page(suite: Suite, name: str, database: str) -> None:
+    report, _ = run_one(suite, name, "grpc", "broken.yaml", 100, database)
     step = step_named(report, "reservations")
     errors = step.get("server_errors", [])
     suite.check(
@@ -180,12 +180,9 @@ def broken_page(suite: Suite, database: str) -> None:
 def main() -> int:
     with Suite("fastapi") as suite:
         database = start_postgresql(suite, APP / "schema.sql")
-        with suite.case("slow database, OTLP/gRPC"):
-            slow_database(suite, database)
-        with suite.case("slow partner, OTLP/HTTP"):
-            slow_partner(suite, database)
-        with suite.case("a page that fails"):
-            broken_page(suite, database)
+        suite.measured("slow-database", lambda name: slow_database(suite, name, database))
+        suite.measured("slow-partner", lambda name: slow_partner(suite, name, database))
+        suite.measured("broken", lambda name: broken_page(suite, name, database))
     return suite.finish()
 
 

@@ -56,9 +56,9 @@ HEADLINE = {
 }
 
 
-def run_demo(suite: Suite, fault: str):
+def run_demo(suite: Suite, fault: str, name: str):
     """One run of the demo; gives what it printed, the report, and truth and blame by step."""
-    out, temporary = suite.folder / fault, suite.folder / f"{fault}-tmp"
+    out, temporary = suite.folder / name, suite.folder / f"{name}-tmp"
     temporary.mkdir()
     ran = suite.hotspan(
         "demo", "--fault", fault, "--users", USERS, "--duration", f"{SECONDS}s", "--no-ui", "--out", out,
@@ -142,10 +142,10 @@ def check_found(suite: Suite, fault: str, report: dict) -> str:
     return seen
 
 
-def table(rows: list) -> None:
+def table(rows: dict) -> None:
     print("\n| fault | step | blamed on | part | truth ms | blamed ms | latency ms | worst difference of the run |")
     print("|---|---|---|---|---|---|---|---|")
-    for fault, seen, lines in rows:
+    for fault, (seen, lines) in rows.items():
         step_name = EXPECTED.get(fault, (None,))[0]
         worst = f"{lines[0][0]:+.1%} ({lines[0][1]}, {lines[0][2]})" if lines else "-"
         own = [line for line in lines if line[1] == step_name and max(line[3], line[4]) > 0.05 * line[5]]
@@ -154,23 +154,26 @@ def table(rows: list) -> None:
     print()
 
 
+def one_fault(suite: Suite, fault: str, name: str, rows: dict) -> None:
+    ran, report, truth = run_demo(suite, fault, name)
+    print(f"    {report['verdict']['headline']}", flush=True)
+    lines = check_truth(suite, fault, truth)
+    coverage = report["telemetry"]["coverage"]
+    suite.check(f"{fault}: coverage is at least 0.99", coverage >= 0.99, f"{coverage}")
+    if fault == "none":
+        found = [(f["kind"], f["title"]) for f in report["findings"] if f["kind"] not in EVIDENCE]
+        suite.check("none: nothing is called a problem", found == [], f"{found}\n{ran.text[-2000:]}")
+        rows[fault] = ("nothing", lines)
+    else:
+        rows[fault] = (check_found(suite, fault, report), lines)
+
+
 def main() -> int:
     faults = os.environ.get("HOTSPAN_FAULTS", "").replace(",", " ").split() or ["none", *EXPECTED]
-    rows = []
+    rows: dict = {}
     with Suite("faults") as suite:
         for fault in faults:
-            with suite.case(fault):
-                ran, report, truth = run_demo(suite, fault)
-                print(f"    {report['verdict']['headline']}", flush=True)
-                lines = check_truth(suite, fault, truth)
-                coverage = report["telemetry"]["coverage"]
-                suite.check(f"{fault}: coverage is at least 0.99", coverage >= 0.99, f"{coverage}")
-                if fault == "none":
-                    found = [f for f in report["findings"] if f["kind"] not in EVIDENCE]
-                    suite.check("none: nothing is called a problem", found == [], ran.text[-2000:])
-                    rows.append((fault, "nothing", lines))
-                else:
-                    rows.append((fault, check_found(suite, fault, report), lines))
+            suite.measured(fault, lambda name, fault=fault: one_fault(suite, fault, name, rows))
         table(rows)
     return suite.finish()
 

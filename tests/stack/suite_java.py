@@ -53,8 +53,7 @@ def warm_up(port: int) -> None:
 def main() -> int:
     with Suite("java") as suite:
         database = start_postgresql(suite, HERE / "apps_schema.sql")
-        with suite.case("java"):
-            check(suite, "java", run_app(suite, "java", start_java, database, warm_up))
+        suite.measured("java", lambda out: check(suite, "java", run_app(suite, "java", start_java, database, out, warm_up)))
     return suite.finish()
 
 

@@ -168,6 +168,8 @@ impl Connections {
             Http::One => {
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
+                    // A peer may close its side after its request, and waits for the answer all the same.
+                    .half_close(true)
                     // Also the longest silence between two requests, and metrics come every 60 s.
                     .header_read_timeout(2 * patience + Duration::from_secs(5))
                     .max_header_size(HEAD)
