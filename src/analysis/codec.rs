@@ -5,8 +5,9 @@
 //! (magic, version, checksum) is the caller's.
 
 use super::change::WhatIf;
-use super::findings::event_loop::{Least, Requests, Stretches};
+use super::findings::event_loop::{Requests, Stretches};
 use super::findings::evidence::{Evidence, Pattern, Sameness};
+use super::findings::least::Least;
 use super::findings::questions::Questions;
 use super::result::{
     BandResult, ByCategory, Category, Contributor, ExemplarRole, Feature, Gaps, PartSlice, Slice,

@@ -6,13 +6,12 @@
 //! process. Behind a pool of one connection requests still begin; in threads they begin and end; where all threads are busy they end.
 //! Where nobody waits there is nothing to tell, and nobody is held up.
 
+use super::least::Least;
 use super::{CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, Limits, View, anywhere, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact, Severity};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
-use std::collections::BTreeSet;
-use std::ops::Deref;
 
 /// Time from which one piece of work can hold up others.
 pub const LONG: u64 = Nanos::from_millis(10).0;
@@ -50,52 +49,6 @@ fn mixed(start: u64, end: u64) -> u64 {
     (start.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ end).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 
-/// The least of what came. The greatest of them is at hand: of millions that come, all but a few are refused by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Least<T> {
-    set: BTreeSet<T>,
-    last: Option<T>,
-}
-
-impl<T> Default for Least<T> {
-    fn default() -> Least<T> {
-        Least { set: BTreeSet::new(), last: None }
-    }
-}
-
-impl<T> Deref for Least<T> {
-    type Target = BTreeSet<T>;
-
-    fn deref(&self) -> &BTreeSet<T> {
-        &self.set
-    }
-}
-
-impl<T: Ord + Copy> FromIterator<T> for Least<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Least<T> {
-        let set: BTreeSet<T> = all.into_iter().collect();
-        Least { last: set.last().copied(), set }
-    }
-}
-
-impl<T: Ord + Copy> Least<T> {
-    /// Keeps it among at most so many.
-    #[inline]
-    fn keep(&mut self, one: T, most: usize) {
-        if self.set.len() < most || self.last.is_none_or(|last| one < last) {
-            self.insert(one, most);
-        }
-    }
-
-    fn insert(&mut self, one: T, most: usize) {
-        self.set.insert(one);
-        while self.set.len() > most {
-            self.set.pop_last();
-        }
-        self.last = self.set.last().copied();
-    }
-}
-
 impl Stretches {
     /// The share of all of them that the sample has.
     pub fn kept(&self) -> f64 {
@@ -110,7 +63,7 @@ impl Stretches {
     /// Adds others of the same kind and process.
     pub fn merge(&mut self, other: Stretches) {
         self.number += other.number;
-        other.sample.iter().for_each(|one| self.sample.keep(*one, STRETCHES));
+        self.sample.extend(&other.sample, STRETCHES);
     }
 }
 
@@ -127,7 +80,7 @@ impl Requests {
 
     /// Adds others of the same process.
     pub fn merge(&mut self, other: &Requests) {
-        other.sample.iter().for_each(|one| self.sample.keep(*one, REQUESTS));
+        self.sample.extend(&other.sample, REQUESTS);
         self.number += other.number;
         self.in_loop += other.in_loop;
         self.in_workers += other.in_workers;

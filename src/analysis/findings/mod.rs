@@ -18,6 +18,7 @@ mod error_path;
 pub(super) mod event_loop;
 pub(super) mod evidence;
 mod evidence_quality;
+pub(super) mod least;
 mod limits;
 mod lock_contention;
 mod loops;

@@ -1,6 +1,6 @@
 //! How many different things are asked for, in little memory: the smallest of their hashes tell.
 
-use std::collections::BTreeSet;
+use super::least::Least;
 
 /// Hashes that are kept to tell how many different ones there are, with a standard error of a 32nd of the number.
 const QUESTIONS: usize = 1024;
@@ -12,8 +12,8 @@ pub struct Questions {
     /// Looks whose keys are not known.
     pub unknown: u64,
     /// The [`QUESTIONS`] smallest hashes: how close they are tells how many there are.
-    pub keys: BTreeSet<u64>,
-    pub urls: BTreeSet<u64>,
+    pub keys: Least<u64>,
+    pub urls: Least<u64>,
 }
 
 impl Questions {
@@ -23,15 +23,15 @@ impl Questions {
             self.unknown += 1;
             return;
         }
-        keep(&mut self.keys, scattered(u64::from(key)));
-        keep(&mut self.urls, scattered(url));
+        self.keys.keep(scattered(u64::from(key)), QUESTIONS);
+        self.urls.keep(scattered(url), QUESTIONS);
     }
 
     pub(super) fn merge(&mut self, other: Questions) {
         self.looks += other.looks;
         self.unknown += other.unknown;
-        other.keys.into_iter().for_each(|hash| keep(&mut self.keys, hash));
-        other.urls.into_iter().for_each(|hash| keep(&mut self.urls, hash));
+        self.keys.extend(&other.keys, QUESTIONS);
+        self.urls.extend(&other.urls, QUESTIONS);
     }
 
     /// The share of looks that ask for what was asked for before, or come in a request that did: only those can find it. All,
@@ -45,19 +45,8 @@ impl Questions {
     }
 }
 
-/// Keeps the smallest.
-fn keep(smallest: &mut BTreeSet<u64>, hash: u64) {
-    let full = smallest.len() == QUESTIONS;
-    if full && smallest.last().is_some_and(|last| *last <= hash) {
-        return;
-    }
-    if smallest.insert(hash) && full {
-        smallest.pop_last();
-    }
-}
-
 /// How many different hashes there were: all, while they fit; else by how much room the smallest take.
-fn number_of(smallest: &BTreeSet<u64>) -> f64 {
+fn number_of(smallest: &Least<u64>) -> f64 {
     match smallest.last() {
         Some(last) if smallest.len() == QUESTIONS => {
             let estimate = (QUESTIONS - 1) as f64 / (*last as f64 / u64::MAX as f64);

@@ -5,6 +5,8 @@ use super::LONGEST;
 
 /// What is kept of a list of columns, in bytes.
 const LIST: usize = 160;
+/// What names stand in.
+const QUOTES: [char; 4] = ['"', '`', '[', ']'];
 /// What is kept of the end, where leaving out columns was not enough.
 const END: usize = LONGEST / 3;
 
@@ -23,9 +25,12 @@ pub(super) fn fit(text: String) -> String {
     text
 }
 
-/// Cuts every list between `SELECT` and its `FROM`.
+/// Cuts every list between `SELECT` and its `FROM`. The list of a query within a query keeps the columns that are named
+/// outside of it: without them the statement would be none.
 fn without_columns(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    // Where columns may be kept in `out`, and the ones left out there, for each list within parentheses.
+    let mut within: Vec<(usize, &str)> = Vec::new();
     let mut at = 0;
     while let Some(list) = after_select(text, at) {
         // A list that has no end is not left out: the text itself may have been cut there.
@@ -34,15 +39,60 @@ fn without_columns(text: &str) -> String {
         match end - list {
             ..=LIST => out.push_str(&text[list..end]),
             _ => {
-                let whole = last_comma(&text[list..end]).map_or("", |comma| &text[list..=list + comma]);
-                out.push_str(whole);
-                out.push_str(if whole.is_empty() { "…" } else { " …" });
+                let kept = last_comma(&text[list..end]).map_or(0, |comma| comma + 1);
+                out.push_str(&text[list..list + kept]);
+                out.push_str(if kept == 0 { "…" } else { " …" });
+                if is_within_parentheses(&text[..list]) {
+                    within.push((out.len(), &text[list + kept..end]));
+                }
             }
         }
         at = end;
     }
     out.push_str(&text[at..]);
+    for (at, left_out) in within.into_iter().rev() {
+        let named: String = entries(left_out).filter(|entry| names(&out, column(entry))).fold(
+            String::new(),
+            |mut all, entry| {
+                all.push_str(", ");
+                all.push_str(entry);
+                all
+            },
+        );
+        out.insert_str(at, &named);
+    }
     out
+}
+
+/// Whether a text ends within parentheses that it opened.
+fn is_within_parentheses(text: &str) -> bool {
+    let open = |byte| text.bytes().filter(|b| *b == byte).count();
+    open(b'(') > open(b')')
+}
+
+/// The entries of a list, as they are written.
+fn entries(list: &str) -> impl Iterator<Item = &str> {
+    let commas = outside(list, 0).filter(|at| list.as_bytes()[*at] == b',');
+    let mut from = 0;
+    commas.chain([list.len()]).map(move |to| {
+        let entry = list[from..to].trim();
+        from = (to + 1).min(list.len());
+        entry
+    })
+}
+
+/// What an entry of a list of columns is called outside of its query: `b` for `t.b` and for `max(t.a) AS b`.
+fn column(entry: &str) -> &str {
+    entry.rsplit([' ', '.']).next().unwrap_or_default().trim_matches(QUOTES)
+}
+
+/// Whether a word stands in a text.
+fn names(text: &str, word: &str) -> bool {
+    let letter = |c: char| c.is_alphanumeric() || c == '_';
+    word.contains(letter)
+        && text
+            .match_indices(word)
+            .any(|(at, _)| !text[..at].ends_with(letter) && !text[at + word.len()..].starts_with(letter))
 }
 
 /// Where the next list of columns begins, at or after `from`.
@@ -134,6 +184,27 @@ mod tests {
         assert!(name.contains(&format!(", … FROM a) SELECT {few} FROM x JOIN (SELECT \"a\"")), "{name}");
         assert!(name.ends_with(", … FROM a) y ON (?)"), "{name}");
         assert!(!name.contains("COUNT"), "{name}");
+    }
+
+    #[test]
+    fn columns_that_are_named_outside_of_their_query_stay() {
+        let all: Vec<String> = (0..60).map(|i| format!("book.column_{i:02} AS book_column_{i:02}")).collect();
+        let all = all.join(", ");
+        let statement = |name: &str| {
+            format!(
+                "SELECT anon_1.{name} AS x, review.text FROM (SELECT {all} FROM book WHERE book.b = ? LIMIT ?) AS anon_1 \
+                 LEFT JOIN review ON review.book = anon_1.book_column_41"
+            )
+        };
+        let name = fit(statement("book_column_03"));
+        assert!(name.contains(", …, book.column_41 AS book_column_41 FROM book WHERE"), "{name}");
+        assert!(name.len() < LONGEST && !name.contains("column_40"), "{name}");
+        assert!(fit(statement("book_column_55")).contains(
+            ", …, book.column_41 AS book_column_41, book.column_55 AS book_column_55 FROM book WHERE"
+        ));
+        // The outermost list is what the database answers with: nothing else needs it.
+        let outer = fit(format!("SELECT {} FROM t WHERE t.column_70 = ?", columns("t", 80)));
+        assert!(outer.ends_with(", … FROM t WHERE t.column_70 = ?"), "{outer}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn changes_rows(normal: &str) -> bool {
 pub fn with_parameters(normal: &str) -> Option<String> {
     let first = normal.split([' ', '(']).next()?.to_ascii_uppercase();
     let plain = matches!(first.as_str(), "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "VALUES");
-    let normal = normal.replace(", … FROM ", " FROM ");
+    let normal = normal.replace(", … FROM ", " FROM ").replace("…, ", "");
     // Some instrumentations write two dots where they cut.
     if !plain || normal.contains([';', '…']) || normal.ends_with("..") {
         return None;

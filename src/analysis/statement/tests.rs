@@ -227,6 +227,10 @@ fn a_normal_form_can_be_planned() {
         ("SELECT a FROM t WHERE b IN (?,..", None),
         ("SELECT a, b, … FROM t WHERE c = ?", Some("SELECT a, b FROM t WHERE c = $1")),
         ("SELECT … FROM t WHERE c = ?", None),
+        (
+            "SELECT x.d FROM (SELECT a, …, d FROM t) x WHERE x.d = ?",
+            Some("SELECT x.d FROM (SELECT a, d FROM t) x WHERE x.d = $1"),
+        ),
         ("INSERT INTO t (a, b, …) VALUES (?)", None),
         ("BEGIN", None),
         ("DROP TABLE t", None),

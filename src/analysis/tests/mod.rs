@@ -13,6 +13,7 @@ mod recall;
 mod results;
 mod sampling;
 mod saturation;
+mod series;
 mod turns;
 mod waiting;
 mod what_if;

@@ -7,8 +7,7 @@ use super::walk::next_message;
 use crate::record::TraceId;
 use crate::wire::protobuf::{DecodeError, Field, Malformed, Reader, close_message, open_message};
 
-/// The fields that are looked for, as [`Reader::next_short`] has them: the spans of a library, and their trace's id.
-const SPANS: u16 = 1 << 2;
+/// The field that is looked for in a span, as [`Reader::next_short`] has it.
 const TRACE_ID: u16 = 1 << 1;
 
 /// What of a share is begun: the message of a process, and of a library within it.
@@ -73,32 +72,29 @@ fn divide_open(
     let (mut of_resource, mut of_scope) = (Others::default(), Others::default());
     while let Some(resource_spans) = next_message(&mut message, 1)? {
         let mut fields = resource_spans;
-        (of_resource.known, of_resource.over) = (false, false);
+        of_resource.begin();
         loop {
             let at = fields.offset();
             let mut spans = match fields.next_field()? {
                 None => break,
                 Some((2, Field::Bytes(scope_spans))) => scope_spans,
                 Some((2, _)) => return fields.error(at, Malformed::UnexpectedWireType),
-                Some((1, _)) if common == Where::First && of_resource.over => return Ok(Order::Any),
+                Some((1, _)) if common == Where::First && of_resource.has_begun() => return Ok(Order::Any),
                 Some(_) => continue,
             };
             let scope_spans = spans;
-            of_resource.over = true;
-            (of_scope.known, of_scope.over) = (false, false);
+            of_resource.list_begins();
+            of_scope.begin();
             loop {
                 let (before, at) = (spans.rest(), spans.offset());
-                let span = match spans.next_short(SPANS) {
-                    Some((_, span)) => span,
-                    None => match spans.next_field()? {
-                        None => break,
-                        Some((2, Field::Bytes(span))) => span,
-                        Some((2, _)) => return spans.error(at, Malformed::UnexpectedWireType),
-                        Some((1, _)) if common == Where::First && of_scope.over => return Ok(Order::Any),
-                        Some(_) => continue,
-                    },
+                let span = match spans.next_field()? {
+                    None => break,
+                    Some((2, Field::Bytes(span))) => span,
+                    Some((2, _)) => return spans.error(at, Malformed::UnexpectedWireType),
+                    Some((1, _)) if common == Where::First && of_scope.has_begun() => return Ok(Order::Any),
+                    Some(_) => continue,
                 };
-                of_scope.over = true;
+                of_scope.list_begins();
                 let to = match trace_id(span) {
                     Some(id) => share(&id),
                     None => Some(0),
@@ -150,15 +146,39 @@ fn begin(out: &mut Vec<u8>, begun: &mut Begun, [of_resource, of_scope]: [&[u8]; 
 #[derive(Default)]
 struct Others {
     fields: Vec<u8>,
-    known: bool,
-    /// Whether the list has begun.
-    over: bool,
+    seen: Seen,
+}
+
+/// How far a message has been read.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Seen {
+    #[default]
+    Nothing,
+    /// Its list has begun.
+    List,
+    /// It has, and the fields beside it were looked for.
+    Fields,
 }
 
 impl Others {
+    fn begin(&mut self) {
+        self.seen = Seen::Nothing;
+    }
+
+    #[inline]
+    fn list_begins(&mut self) {
+        if self.seen == Seen::Nothing {
+            self.seen = Seen::List;
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.seen != Seen::Nothing
+    }
+
     #[inline]
     fn of(&mut self, message: Reader<'_>, common: Where) -> Result<&[u8], DecodeError> {
-        if !self.known {
+        if self.seen != Seen::Fields {
             self.look(message, common)?;
         }
         Ok(&self.fields)
@@ -177,7 +197,7 @@ impl Others {
                 }
             }
         }
-        self.known = true;
+        self.seen = Seen::Fields;
         Ok(())
     }
 }
