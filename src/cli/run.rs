@@ -36,7 +36,9 @@ use crate::demo::{self, Demo};
 use crate::load::{self, LiveCounters, LoadOptions, ONE, Schedule};
 use crate::record::{LoadFacts, Nanos, Propagation, Run, RunState};
 use crate::scenario::{self, Sampling, Scenario, SearchPlan};
-use crate::traces::{Exporter, Forwarder, Incoming, Receiver, WaitPolicy, install_crypto_provider};
+use crate::traces::{
+    ExportConfig, Exporter, Forwarder, Incoming, Receiver, WaitPolicy, install_crypto_provider,
+};
 use crate::ui::{Follower, Look, Update, Wish};
 use crate::wire::folder::GeneratorWriter;
 use anyhow::{Context, bail};
@@ -337,24 +339,11 @@ impl<'a> Session<'a> {
         underway.run.load = facts;
         let mut recorded = underway.late_spans(recorder, &live, receiver.as_ref())?;
 
-        let receiver_facts = receiver.map(|receiver| {
+        if let Some(receiver) = receiver {
             receiver.lost_after_ack(recorded.lost_after_ack);
-            runtime.block_on(receiver.stop())
-        });
-        underway.run.receiver = receiver_facts.unwrap_or_default();
-        if let Some(exporter) = exporter {
-            underway.progress.tick("sending the last client spans …");
-            exporter.handle().offer_events(events::ended(&underway.run, &config, &counters));
-            underway.run.export = runtime.block_on(exporter.finish(LAST_EXPORTS));
+            underway.run.receiver = runtime.block_on(receiver.stop());
         }
-        if let Some(forwarder) = forwarder {
-            underway.progress.tick("handing on the last spans …");
-            let end = runtime.block_on(forwarder.finish(LAST_EXPORTS));
-            let facts = &mut underway.run.receiver;
-            (facts.forwarded, facts.forward_dropped) = (end.forwarded, end.dropped);
-            facts.forward_waiting = end.waiting;
-            underway.run.warnings.extend(forward_warning(&end));
-        }
+        underway.send_the_last(runtime, (exporter, &config, &counters), forwarder);
         let word = live.word.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         underway.run.warnings.extend(word.unwrap_or_default());
         if let Some(fetcher) = fetcher.filter(|_| recorded.problem.is_none()) {
@@ -434,6 +423,28 @@ impl Underway {
         self.run.warnings.extend(aborted);
         self.run.warnings.extend(complaint);
         Ok(facts)
+    }
+
+    /// Sends what is left for others: client spans, the word that the run has ended, spans to hand on.
+    fn send_the_last(
+        &mut self,
+        runtime: &Runtime,
+        (exporter, config, counters): (Option<Exporter>, &ExportConfig, &LiveCounters),
+        forwarder: Option<Forwarder>,
+    ) {
+        if let Some(exporter) = exporter {
+            self.progress.tick("sending the last client spans …");
+            exporter.handle().offer_events(events::ended(&self.run, config, counters));
+            self.run.export = runtime.block_on(exporter.finish(LAST_EXPORTS));
+        }
+        if let Some(forwarder) = forwarder {
+            self.progress.tick("handing on the last spans …");
+            let end = runtime.block_on(forwarder.finish(LAST_EXPORTS));
+            let facts = &mut self.run.receiver;
+            (facts.forwarded, facts.forward_dropped) = (end.forwarded, end.dropped);
+            facts.forward_waiting = end.waiting;
+            self.run.warnings.extend(forward_warning(&end));
+        }
     }
 
     /// Waits until the recorder has all spans that will come.

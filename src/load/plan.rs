@@ -6,8 +6,8 @@ use super::render::{Scope, render};
 use super::websocket::TalkPlan;
 use crate::record::Nanos;
 use crate::scenario::{
-    Body, BodyPart, Caching, Call, Decode, Endpoint, KeepAlive, Proxy, Scenario, Secrets, Step, Template,
-    Until, is_secret, masked_url,
+    Body, BodyPart, Caching, Call, Decode, Endpoint, HttpOptions, KeepAlive, Proxy, Scenario, Secrets, Step,
+    Template, Until, is_secret, masked_url,
 };
 use bytes::Bytes;
 use http::header::{
@@ -37,8 +37,6 @@ pub struct StepPlan {
     pub keeps_body: bool,
     /// Whether the answer's fields are looked at. A new kind of check, extract or cache that does must set it.
     pub keeps_fields: bool,
-    /// Whether nothing at all is made anew for each request but trace context and cookies.
-    pub fixed: bool,
     /// Whether compressed bodies are decompressed.
     pub decodes: bool,
     /// Whether its requests say that answers may be compressed.
@@ -168,69 +166,9 @@ impl StepPlan {
         let endpoint = scenario.endpoints.get(step.endpoint).ok_or("a step without an endpoint")?;
         let http = scenario.http_of(step.endpoint);
         let origin = Origin::new(scenario, step.endpoint)?;
-        let mut headers = HeaderMap::with_capacity(8 + step.headers.len());
-        headers.insert(HOST, origin.host.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        if let Some(accepts) = http.accepts() {
-            headers.insert(ACCEPT_ENCODING, header_value(&accepts)?);
-        }
-        if let Some(authorization) = &origin.proxy_authorization {
-            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
-        }
-        if http.keep_alive == KeepAlive::Never {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        // Room is made here, so that filling it in later does not make the map grow.
-        headers.insert(TRACEPARENT, HeaderValue::from_static(""));
-        let mut call = CallPlan::Http;
-        let mut body = match &step.body {
-            Body::Empty => BodyPlan::Fixed(Bytes::new()),
-            Body::Text { content_type, text } => {
-                if let Some(content_type) = content_type {
-                    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-                }
-                let text = text.revealed();
-                match text.as_static() {
-                    Some(text) => BodyPlan::Fixed(Bytes::copy_from_slice(text.as_bytes())),
-                    None => BodyPlan::Made(text),
-                }
-            }
-            Body::Parts { content_type, parts } => {
-                headers.insert(CONTENT_TYPE, header_value(content_type)?);
-                parts_plan(parts)
-            }
-        };
-        if !matches!(step.call, Call::Http) {
-            // Nobody decompresses streams.
-            headers.remove(ACCEPT_ENCODING);
-        }
-        match &step.call {
-            Call::Http => {}
-            Call::Grpc(rpc) => {
-                let (plan, outbound) = RpcPlan::new(rpc)?;
-                headers.remove(ACCEPT);
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                headers.insert(TE, HeaderValue::from_static("trailers"));
-                headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, gzip"));
-                headers.insert("grpc-timeout", header_value(&grpc_timeout(step.timeout))?);
-                body = match outbound.fixed() {
-                    Some(bytes) => BodyPlan::Fixed(bytes),
-                    None => BodyPlan::Messages(Box::new(outbound)),
-                };
-                call = CallPlan::Grpc(Box::new(plan));
-            }
-            Call::WebSocket(conversation) => {
-                headers.remove(ACCEPT);
-                let plan = TalkPlan::new(conversation, &endpoint.origin())?;
-                call = CallPlan::WebSocket(Box::new(plan));
-            }
-            Call::Events(until) => {
-                headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-                call = CallPlan::Events(until.clone());
-            }
-        }
+        let mut headers = usual_headers(http, &origin, step.headers.len())?;
+        let body = body_plan(&step.body, &mut headers)?;
+        let (call, body) = call_plan(step, endpoint, body, &mut headers)?;
         let mut made_headers = Vec::new();
         for (name, value) in &step.headers {
             let value = value.revealed();
@@ -279,11 +217,6 @@ impl StepPlan {
                 || http.decode == Decode::Always
                 || offers_compression,
             keeps_body,
-            // Validators are added where answers are cached.
-            fixed: step.cache == Caching::Never
-                && matches!(place, Place::Fixed { .. })
-                && made_headers.is_empty()
-                && matches!(body, BodyPlan::Fixed(_)),
             call,
             place,
             headers,
@@ -294,7 +227,12 @@ impl StepPlan {
         })
     }
 
-    /// What every request of this step is made of, where all are the same ([`StepPlan::fixed`]).
+    /// Whether nothing at all is made anew for each request but trace context and cookies.
+    pub fn is_fixed(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// What every request of this step is made of, where all are the same.
     pub fn ready(&self) -> Option<&Made> {
         self.ready.as_ref()
     }
@@ -486,6 +424,85 @@ fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| format!("{text:?} cannot stand in a header"))
 }
 
+/// The fields that requests have whatever a step says.
+fn usual_headers(http: &HttpOptions, origin: &Origin, more: usize) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::with_capacity(8 + more);
+    headers.insert(HOST, origin.host.clone());
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    if let Some(accepts) = http.accepts() {
+        headers.insert(ACCEPT_ENCODING, header_value(&accepts)?);
+    }
+    if let Some(authorization) = &origin.proxy_authorization {
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    if http.keep_alive == KeepAlive::Never {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    // Room is made here, so that filling it in later does not make the map grow.
+    headers.insert(TRACEPARENT, HeaderValue::from_static(""));
+    Ok(headers)
+}
+
+fn body_plan(body: &Body, headers: &mut HeaderMap) -> Result<BodyPlan, String> {
+    Ok(match body {
+        Body::Empty => BodyPlan::Fixed(Bytes::new()),
+        Body::Text { content_type, text } => {
+            if let Some(content_type) = content_type {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
+            let text = text.revealed();
+            match text.as_static() {
+                Some(text) => BodyPlan::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+                None => BodyPlan::Made(text),
+            }
+        }
+        Body::Parts { content_type, parts } => {
+            headers.insert(CONTENT_TYPE, header_value(content_type)?);
+            parts_plan(parts)
+        }
+    })
+}
+
+/// What a call needs beyond a request over HTTP, in its fields and in its body.
+fn call_plan(
+    step: &Step,
+    endpoint: &Endpoint,
+    body: BodyPlan,
+    headers: &mut HeaderMap,
+) -> Result<(CallPlan, BodyPlan), String> {
+    if !matches!(step.call, Call::Http) {
+        // Nobody decompresses streams.
+        headers.remove(ACCEPT_ENCODING);
+    }
+    Ok(match &step.call {
+        Call::Http => (CallPlan::Http, body),
+        Call::Grpc(rpc) => {
+            let (plan, outbound) = RpcPlan::new(rpc)?;
+            headers.remove(ACCEPT);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity, gzip"));
+            headers.insert("grpc-timeout", header_value(&grpc_timeout(step.timeout))?);
+            let body = match outbound.fixed() {
+                Some(bytes) => BodyPlan::Fixed(bytes),
+                None => BodyPlan::Messages(Box::new(outbound)),
+            };
+            (CallPlan::Grpc(Box::new(plan)), body)
+        }
+        Call::WebSocket(conversation) => {
+            headers.remove(ACCEPT);
+            let plan = TalkPlan::new(conversation, &endpoint.origin())?;
+            (CallPlan::WebSocket(Box::new(plan)), body)
+        }
+        Call::Events(until) => {
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            (CallPlan::Events(until.clone()), body)
+        }
+    })
+}
+
 /// HTTP/2 must not keep secrets in its compression table.
 fn mark_secrets(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
@@ -586,7 +603,7 @@ mod tests {
     #[test]
     fn a_fixed_step_is_ready() {
         let plan = plan("{post: '/x?token=t', json: {a: 1}, headers: {X-A: b}}");
-        assert!(plan.fixed && !plan.idempotent && !plan.keeps_body);
+        assert!(plan.is_fixed() && !plan.idempotent && !plan.keeps_body);
         let made = make(&plan).unwrap();
         assert_eq!(&*made.url, "http://h:8080/api/x?token=***");
         let request = plan.request(&made, &Method::POST, HeaderValue::from_static("00-x"), None, false);

@@ -186,12 +186,7 @@ pub async fn step(
             && let Some((next, as_get)) = redirected(&thread.scenario, plan, made, attempt.method, &answer)
         {
             if hop == most_hops {
-                // A circle that is left in the middle is no answer.
-                let words = format!("more than {most_hops} redirects one after the other (follow)");
-                let failure = thread.words.borrow_mut().failure(FailureClass::InvalidResponse, &words);
-                exchange.outcome = Outcome::Failed { failure, status: Some(answer.status) };
-                record(thread, exchange);
-                return StepEnd::without_answer(at, Went::Failed);
+                return left_in_a_circle(thread, exchange, answer.status, most_hops);
             }
             exchange.followed = true;
             record(thread, exchange);
@@ -204,22 +199,12 @@ pub async fn step(
             continue;
         }
         let latency = exchange.corrected_latency();
-        let answer: Kept = match &cache_key {
-            Some(key) if !attempt.redirected && plan.method == Method::GET => {
-                let cookies = seat.cookies.header(&made.url);
-                let field = |name: &HeaderName| {
-                    if *name == COOKIE { cookies.clone() } else { plan.field(made, name) }
-                };
-                Kept::Shared(seat.cache.take_in(key.clone(), field, answer, at, plan.keeps_body))
-            }
-            Some(key) if !plan.method.is_safe() && answer.status < 400 => {
-                seat.cache.drop_entry(key);
-                Kept::Own(answer)
-            }
-            _ => Kept::Own(answer),
+        let kept = match &cache_key {
+            Some(key) => attempt.keep(seat, made, key, answer, at),
+            None => Kept::Own(answer),
         };
         let measured = Measured { latency, bytes: exchange.bytes_received, now: at };
-        let answer = match &answer {
+        let answer = match &kept {
             Kept::Own(answer) => answer,
             Kept::Shared(answer) => answer,
         };
@@ -239,6 +224,16 @@ pub async fn step(
         return StepEnd { at, went: if verdict.lacks { Went::Lacking } else { Went::On }, flawed, come_back };
     }
     StepEnd::without_answer(attempt.start, Went::Failed)
+}
+
+/// A circle of redirects that is left in the middle is no answer.
+fn left_in_a_circle(thread: &Thread, mut exchange: Exchange, status: u16, most_hops: u8) -> StepEnd {
+    let words = format!("more than {most_hops} redirects one after the other (follow)");
+    let failure = thread.words.borrow_mut().failure(FailureClass::InvalidResponse, &words);
+    exchange.outcome = Outcome::Failed { failure, status: Some(status) };
+    let at = exchange.phases.end;
+    record(thread, exchange);
+    StepEnd::without_answer(at, Went::Failed)
 }
 
 /// Looks into the user's cache: ends the step with a fresh answer, or adds the validators of a stale one to the request.
@@ -357,6 +352,28 @@ pub enum Tried {
 }
 
 impl Attempt<'_> {
+    /// The answer to a request that a browser's cache knows: kept in the user's, or a reason to forget what is kept there.
+    fn keep(
+        &self,
+        seat: &mut Seat,
+        made: &Made,
+        key: &(usize, String),
+        answer: Answer,
+        at: Timestamp,
+    ) -> Kept {
+        if !self.redirected && self.plan.method == Method::GET {
+            let cookies = seat.cookies.header(&made.url);
+            let field = |name: &HeaderName| {
+                if *name == COOKIE { cookies.clone() } else { self.plan.field(made, name) }
+            };
+            return Kept::Shared(seat.cache.take_in(key.clone(), field, answer, at, self.plan.keeps_body));
+        }
+        if !self.plan.method.is_safe() && answer.status < 400 {
+            seat.cache.drop_entry(key);
+        }
+        Kept::Own(answer)
+    }
+
     /// A record of this request before anything has happened.
     pub fn blank(&self, seat: &Seat, walk: &Walk, url: Arc<str>) -> Exchange {
         let trace = walk.trace.unwrap_or_else(|| WalkTrace::new(self.thread, self.id, self.intended));

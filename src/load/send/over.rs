@@ -20,7 +20,7 @@ impl Attempt<'_> {
     /// Notes that the request is sent now, and begins its time limit.
     pub fn leaves(&self, seat: &Seat, exchange: &mut Exchange) {
         // With an open connection and nothing to fill in, no time has passed that a look at the clock would show.
-        let sent = match exchange.connection_reused && self.plan.fixed && !self.waited.get() {
+        let sent = match exchange.connection_reused && self.plan.is_fixed() && !self.waited.get() {
             true => self.start,
             false => self.thread.clock.now(),
         };
@@ -124,7 +124,7 @@ impl Attempt<'_> {
         seen: &mut Seen,
     ) -> Result<Outgoing, NoAnswer> {
         let thread = self.thread;
-        if self.plan.fixed && !self.redirected && seat.cookies.is_empty() {
+        if self.plan.is_fixed() && !self.redirected && seat.cookies.is_empty() {
             let mut prepared = thread.prepared.borrow_mut();
             if let Some(slots) = prepared.get_mut(usize::from(self.id.0)) {
                 // One for those that are sampled, whose `tracestate` changes when the threshold does, and one for the others.

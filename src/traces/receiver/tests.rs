@@ -440,6 +440,28 @@ async fn a_sender_that_hangs_up_does_not_spoil_the_books() {
 }
 
 #[tokio::test]
+async fn a_sender_that_has_said_all_it_has_to_say_is_answered() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (sink, mut incoming) = mpsc::channel::<Incoming>(1);
+    let receiver = Receiver::start(config(), sink).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(receiver.http_address().unwrap()).await.unwrap();
+    let body = request(vec![proto_span(1)]).encode_to_vec();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let message = incoming.recv().await.unwrap();
+    // The end of what it sends is seen before there is an answer.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    message.ack.send(STORED).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
 async fn metrics_and_logs_are_answered_and_counted() {
     let (receiver, seen) = receiver();
     let address = format!("http://{}", receiver.grpc_address().unwrap());
