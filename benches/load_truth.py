@@ -126,7 +126,7 @@ async def trace_cost(binary):
 
     async def work(head):
         at = head.find(b"traceparent: ")
-        await asyncio.sleep(traced if head[at + 13 + 54: at + 13 + 55] == b"3" else plain)
+        await asyncio.sleep(traced if head[at + 13 + 53: at + 13 + 55] == b"01" else plain)
 
     port = await Server(work).start()
     report = await hotspan(binary, f"http://127.0.0.1:{port}/", "--users", "10", "--duration", "32s", "--trace-cost")

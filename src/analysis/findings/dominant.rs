@@ -51,26 +51,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         (false, Some(_)) => part.bands[2] + part.bands[3],
         (false, None) => return None,
     };
-    let mut evidence =
-        BTreeMap::from([("share", share(whole, owned.all)), ("mean_ms", mean_ms(whole, owned.n))]);
-    if let Some(tail) = &why.tail {
-        evidence.extend([
-            ("tail_excess_ms", tail.excess_ms),
-            ("tail_gap_ms", tail.gap_ms),
-            ("tail_share", tail.share()),
-        ]);
-    }
-    if let Some(outlier) = &why.outlier {
-        evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
-    }
-    add_calls(&mut evidence, view, who, owned.n);
-    if who.category == Category::Transfer {
-        evidence.insert("answer_bytes", owned.bytes);
-        if view.tally.bytes_decoded > 0 {
-            let decoded = view.tally.bytes_decoded as f64 / view.tally.exchanges.max(1) as f64;
-            evidence.insert("decompressed_bytes", decoded);
-        }
-    }
+    let mut evidence = evidence(view, (who, whole), &owned, &why);
     // Late answers of a loop that starts are no work of a start.
     if why.start && cold_start::waits_for_the_loop(view, who) {
         return None;
@@ -113,6 +94,36 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         event_loop::add_waiting(view, part, &mut found);
     }
     Some(found)
+}
+
+/// The numbers that show what a part owns, and by what it was found.
+fn evidence(
+    view: &View<'_>,
+    (who, whole): (&Contributor, u64),
+    owned: &Owned,
+    why: &Why,
+) -> BTreeMap<&'static str, f64> {
+    let mut evidence =
+        BTreeMap::from([("share", share(whole, owned.all)), ("mean_ms", mean_ms(whole, owned.n))]);
+    if let Some(tail) = &why.tail {
+        evidence.extend([
+            ("tail_excess_ms", tail.excess_ms),
+            ("tail_gap_ms", tail.gap_ms),
+            ("tail_share", tail.share()),
+        ]);
+    }
+    if let Some(outlier) = &why.outlier {
+        evidence.extend([("call_p50_ms", outlier.typical_ms), ("other_calls_p50_ms", outlier.others_ms)]);
+    }
+    add_calls(&mut evidence, view, who, owned.n);
+    if who.category == Category::Transfer {
+        evidence.insert("answer_bytes", owned.bytes);
+        if view.tally.bytes_decoded > 0 {
+            let decoded = view.tally.bytes_decoded as f64 / view.tally.exchanges.max(1) as f64;
+            evidence.insert("decompressed_bytes", decoded);
+        }
+    }
+    evidence
 }
 
 /// Why plain slowness may be something else's.
