@@ -525,7 +525,7 @@ fn generator(view: &View) -> Option<String> {
 /// The run folder and what is in it.
 pub fn files(view: &View) -> Prose {
     if view.run().sources.from_traces {
-        return Prose::from("Made from traces alone: the root span of each stands for the request. With --out DIR it is kept as run folder ")
+        return Prose::from("Made from traces alone: the root span of each stands for the request. Where --out DIR keeps it, it is the run folder ")
             .short_name(&view.run().id, 80)
             .own(", which hotspan report and hotspan compare read.");
     }

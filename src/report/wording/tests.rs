@@ -285,6 +285,14 @@ fn a_failing_step_is_told_with_the_servers_reason() {
     let most = headline(&sample.report());
     let want = "mostly with HTTP status 503: sqlite3.OperationalError: database is locked, at UPDATE stock";
     assert!(most.contains(want) && most.ends_with(" in shop"), "{most}");
+    // Also where it is no status that says so.
+    sample.analysis.verdict = Verdict::Failing { step: StepId(0), class: None, status: None };
+    let without = headline(&sample.report());
+    assert!(without.contains(" requests: sqlite3.OperationalError: database is locked, at "), "{without}");
+    sample.analysis.steps[0].reasons.clear();
+    assert!(headline(&sample.report()).ends_with("see what the checks of the scenario expect"));
+    sample.run.sources.from_traces = true;
+    assert!(headline(&sample.report()).ends_with("; their spans do not say why"));
 }
 
 #[test]

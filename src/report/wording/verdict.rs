@@ -2,7 +2,7 @@
 
 use super::{calls_per_request, cause, contributor_name, note};
 use crate::analysis::MIN_REQUESTS;
-use crate::analysis::result::{Category, Confidence, Doubt, Finding, FindingKind, Note, Verdict};
+use crate::analysis::result::{Category, Confidence, Doubt, Finding, FindingKind, Note, Reason, Verdict};
 use crate::record::{FailureClass, GeneratorLimit, RunState, StepId, grpc_status_name};
 use crate::report::number;
 use crate::report::prose::Prose;
@@ -272,28 +272,32 @@ fn failing(view: &View, id: StepId, class: Option<FailureClass>, status: Option<
             number::counted(step.result.exchanges, "request", "requests")
         ));
     }
-    match (class, status) {
-        (Some(class), _) => {
+    // Where most say why, nobody has to look for it.
+    let step = view.step(id).map(|step| step.result);
+    let reason = step.and_then(|r| r.reasons.first().filter(|why| 2 * why.exchanges >= r.errors));
+    let told = |out: Prose, why: &Reason| {
+        out.own(": ")
+            .foreign(&why.words)
+            .own(", at ")
+            .name(contributor_name(&why.contributor))
+            .own(" in ")
+            .name(&why.contributor.service)
+    };
+    match (class, status, reason) {
+        (Some(class), ..) => {
             out = out.own(format!(", mostly because {}; ", failure(class)));
             failure_way_out(out, class, &view.run().target)
         }
-        (None, Some(status)) => {
+        (None, Some(status), reason) => {
             let out = out.own(format!(", mostly with {}", status_words(status)));
-            // Where most say why, nobody has to look for it.
-            let step = view.step(id).map(|step| step.result);
-            let reason = step.and_then(|r| r.reasons.first().filter(|why| 2 * why.exchanges >= r.errors));
             match reason {
-                Some(why) => out
-                    .own(": ")
-                    .foreign(&why.words)
-                    .own(", at ")
-                    .name(contributor_name(&why.contributor))
-                    .own(" in ")
-                    .name(&why.contributor.service),
+                Some(why) => told(out, why),
                 None => out.own("; ").own(status_way_out(status)),
             }
         }
-        (None, None) => out.own("; see what the checks of the scenario expect"),
+        (None, None, Some(why)) => told(out, why),
+        (None, None, None) if view.run().sources.from_traces => out.own("; their spans do not say why"),
+        (None, None, None) => out.own("; see what the checks of the scenario expect"),
     }
 }
 
