@@ -338,11 +338,8 @@ fn pass(reader: &RunReader, part: Partition, rows: &mut Vec<Row>, labels: &mut L
 fn exchange(row: &Row, step: StepId, url: Arc<str>) -> Exchange {
     let (start, end) = (Timestamp(row.root.start), Timestamp(row.root.end));
     // Without an HTTP status it is the span's own that says so.
-    let (check, seen) = match row.status {
-        0 => ("span status", "error".to_owned()),
-        status => ("status", status.to_string()),
-    };
-    let failed = row.error.then(|| CheckFailure { check: check.into(), seen: seen.into() });
+    let seen = if row.status == 0 { "an error in its span".to_owned() } else { row.status.to_string() };
+    let failed = row.error.then(|| CheckFailure { check: "status".into(), seen: seen.into() });
     Exchange {
         trace_id: row.root.trace,
         span_id: row.root.exchange,
