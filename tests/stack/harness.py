@@ -166,6 +166,7 @@ class Suite:
         is measured anew, and told so; what is wrong with the program is wrong each time, and fails with the last try."""
         for attempt in range(1, tries + 1):
             before = self.passed, self.failed, len(self.broken)
+            running = [process for _, process in self.processes]
             began = cpu_times()
             with self.case(name):
                 part(name if attempt == 1 else f"{name}-{attempt}")
@@ -179,6 +180,8 @@ class Suite:
             self.passed, self.failed = before[:2]
             del self.broken[before[2]:]
             self.count()
+            for process in [process for _, process in self.processes if process not in running]:
+                self.stop(process)
 
     @contextmanager
     def case(self, name: str):
