@@ -16,8 +16,14 @@ const NAME_A_RUN: &str =
 
 /// Runs the command.
 pub fn run(args: &CompareArgs) -> anyhow::Result<Exit> {
-    let base = side(&args.base, "base")?;
-    let head = side(&args.head, "head")?;
+    let (base, head) = match (args.base.as_slice(), args.head.as_slice()) {
+        ([base, head], []) => (std::slice::from_ref(base), std::slice::from_ref(head)),
+        (_, []) => bail!(
+            "which runs are base, and which are head? Put `--` between them: hotspan compare b1 b2 -- h1 h2"
+        ),
+        sides => sides,
+    };
+    let (base, head) = (side(base, "base")?, side(head, "head")?);
     let design = match (args.paired, args.unpaired) {
         (true, _) => Design::Paired,
         (_, true) => Design::Unpaired,

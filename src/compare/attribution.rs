@@ -3,9 +3,8 @@
 
 use super::changes::mean;
 use super::outcome::Sides;
-use super::summary::{ContributorKey, RunSummary, StepSummary};
+use super::summary::{ContributorKey, StepSummary};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Parts that are named.
 const NAMED: usize = 10;
@@ -71,48 +70,4 @@ impl Attribution {
         let along = |part: &&AttributionPart| part.change_ms * self.change_ms > 0.0;
         self.parts.iter().find(along).filter(|part| part.share >= 1.0 / 3.0)
     }
-}
-
-/// A service's part in all exchanges.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ServiceChange {
-    /// Its name.
-    pub service: Arc<str>,
-    /// Mean milliseconds of an exchange that it and what it calls without spans took.
-    pub own_ms: Sides,
-    /// Mean milliseconds on the way from it to others.
-    pub network_ms: Sides,
-}
-
-impl ServiceChange {
-    /// Head less base, in milliseconds of an exchange.
-    pub fn change_ms(&self) -> f64 {
-        self.own_ms.head + self.network_ms.head - self.own_ms.base - self.network_ms.base
-    }
-}
-
-/// The parts of services. Steps are weighed alike on both sides, so that another mix of requests is no change.
-pub(super) fn services(base: &[RunSummary], head: &[RunSummary]) -> Vec<ServiceChange> {
-    let mut weights: BTreeMap<(Arc<str>, Arc<str>), f64> = BTreeMap::new();
-    let key = |step: &StepSummary| (step.journey.clone(), step.name.clone());
-    for step in base.iter().chain(head).flat_map(|run| &run.steps) {
-        *weights.entry(key(step)).or_default() += step.exchanges as f64;
-    }
-    let all: f64 = weights.values().sum();
-    let mut out: BTreeMap<Arc<str>, ServiceChange> = BTreeMap::new();
-    for (is_head, runs) in [(false, base), (true, head)] {
-        for step in runs.iter().flat_map(|run| &run.steps) {
-            let weight = weights.get(&key(step)).map_or(0.0, |w| w / all) / runs.len() as f64;
-            for c in step.contributors.iter().filter(|c| !c.key.service.is_empty()) {
-                let change = out.entry(c.key.service.clone()).or_default();
-                let sides =
-                    if &*c.key.category == "network" { &mut change.network_ms } else { &mut change.own_ms };
-                *(if is_head { &mut sides.head } else { &mut sides.base }) += weight * c.mean_ms;
-            }
-        }
-    }
-    let mut out: Vec<ServiceChange> =
-        out.into_iter().map(|(service, change)| ServiceChange { service, ..change }).collect();
-    out.sort_by(|a, b| b.change_ms().abs().total_cmp(&a.change_ms().abs()).then(a.service.cmp(&b.service)));
-    out
 }

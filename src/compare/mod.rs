@@ -14,6 +14,7 @@ mod outcome;
 mod settings;
 mod structure;
 mod summary;
+mod suspects;
 mod tested;
 mod validity;
 mod verdict;
@@ -24,7 +25,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use attribution::{Attribution, AttributionPart, ServiceChange};
+pub use attribution::{Attribution, AttributionPart};
 pub use contrast::Design;
 pub use identity::steady_name;
 pub use outcome::{
@@ -35,7 +36,8 @@ pub use settings::Settings;
 pub use structure::{StructureChange, StructureKind};
 pub use summary::{
     ContributorKey, ContributorSummary, Environment, LoadSummary, OperationKey, OperationSummary, RunSummary,
-    StepSummary, TelemetrySummary, Times,
+    ServiceSummary, StepSummary, TelemetrySummary, Times,
 };
+pub use suspects::ServiceChange;
 pub use validity::Reason;
 pub use verdict::{Comparison, compare, design_of};

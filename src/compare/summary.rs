@@ -38,6 +38,8 @@ pub struct RunSummary {
     pub operations: Vec<OperationSummary>,
     /// How many are not listed, for their time is little.
     pub operations_omitted: u64,
+    /// Services; none in reports of versions that did not write them.
+    pub services: Vec<ServiceSummary>,
 }
 
 /// The machine and the program. Results of different environments are not compared silently.
@@ -151,6 +153,21 @@ pub struct StepSummary {
     pub contributors: Vec<ContributorSummary>,
     /// Mean milliseconds of those that are not listed.
     pub others_mean_ms: f64,
+}
+
+/// One service, over all steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceSummary {
+    /// Its name.
+    pub service: Arc<str>,
+    /// Exchanges that it took part in.
+    pub exchanges: u64,
+    /// Its own code's time on the critical path, in all of them.
+    pub own_ms: f64,
+    /// Time on the critical path between its callers (the client too) and it.
+    pub network_in_ms: f64,
+    /// Time on the critical path between it and the traced services that it calls.
+    pub network_out_ms: f64,
 }
 
 /// The owner of a part of a step's latency.

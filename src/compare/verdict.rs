@@ -3,7 +3,6 @@
 //! Three answers for each: regressed, same, cannot tell. "No significant difference" is not "same": what cannot be told says
 //! how large a change would have had to be.
 
-use super::attribution::{ServiceChange, services};
 use super::changes::{Changed, calls_nothing, cause, changed, order};
 use super::contrast::Design;
 use super::identity;
@@ -11,6 +10,7 @@ use super::outcome::{Cause, Change, OperationChange, RunLabel, Status, StepChang
 use super::settings::Settings;
 use super::structure::{StructureChange, structure};
 use super::summary::RunSummary;
+use super::suspects::{ServiceChange, services};
 use super::tested::worst;
 use super::validity::{Reason, reasons};
 use crate::stats::median;

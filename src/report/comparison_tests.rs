@@ -3,7 +3,9 @@
 use super::golden_tests::check;
 use super::sample;
 use super::{Style, comparison_json, comparison_markdown, comparison_terminal, json, summary, terminal};
-use crate::compare::{Comparison, Design, RunSummary, Settings, Status, Times, Verdict, compare};
+use crate::compare::{
+    Comparison, Design, RunSummary, ServiceSummary, Settings, Status, Times, Verdict, compare,
+};
 use crate::stats::Random;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +16,13 @@ const STYLE: Style = Style { color: false, width: 100, unicode: true };
 fn run(id: &str, random: &mut Random) -> RunSummary {
     let mut run = summary(&json(&sample::bottleneck().report()), "runs/sample").unwrap();
     run.id = id.into();
+    run.services = vec![ServiceSummary {
+        service: "shop".into(),
+        exchanges: 1_000,
+        own_ms: 43_170.0,
+        network_in_ms: 160.0,
+        network_out_ms: 0.0,
+    }];
     run.load.generator_bound = None;
     let one = run.operations[0].clone();
     for i in 0..12 {
@@ -54,6 +63,7 @@ pub(super) fn slower() -> Comparison {
                 .into_iter()
                 .for_each(|quantile| *quantile *= 1.3);
         }
+        run.services[0].own_ms += 23_370.0;
         let step = &mut run.steps[0];
         let database = step.contributors.iter_mut().find(|c| &*c.key.category == "database").unwrap();
         database.calls_per_exchange = 3.0 * database.calls_per_exchange + 5.0;

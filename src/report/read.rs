@@ -2,7 +2,7 @@
 
 use crate::compare::{
     ContributorKey, ContributorSummary, Environment, LoadSummary, OperationKey, OperationSummary, RunSummary,
-    StepSummary, TelemetrySummary, Times,
+    ServiceSummary, StepSummary, TelemetrySummary, Times,
 };
 use crate::record::{Timestamp, day_of_date};
 use serde::Deserialize;
@@ -33,6 +33,7 @@ struct Doc {
     steps: Vec<Step>,
     operations: Vec<Operation>,
     operations_omitted: u64,
+    services: Vec<Service>,
 }
 
 #[derive(Default, Deserialize)]
@@ -134,6 +135,16 @@ struct Contributor {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+struct Service {
+    service: String,
+    exchanges: u64,
+    own_ms: f64,
+    network_in_ms: f64,
+    network_out_ms: f64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Operation {
     service: String,
     name: String,
@@ -192,7 +203,7 @@ fn document(text: &str) -> Result<serde_json::Value, ReadError> {
 
 impl Doc {
     fn into_summary(self, source: &str) -> RunSummary {
-        let Doc { run, telemetry, load, steps, operations, operations_omitted } = self;
+        let Doc { run, telemetry, load, steps, operations, operations_omitted, services } = self;
         RunSummary {
             source: source.into(),
             id: run.id,
@@ -229,6 +240,7 @@ impl Doc {
             steps: steps.into_iter().filter(|s| s.exchanges > 0).map(step).collect(),
             operations: operations.into_iter().map(operation).collect(),
             operations_omitted,
+            services: services.into_iter().map(service).collect(),
         }
     }
 }
@@ -281,6 +293,16 @@ fn operation(op: Operation) -> OperationSummary {
         own: times(op.own_per_exchange_ms, op.own_exchanges),
         own_total_ms: op.own_ms,
         duration: times(op.duration_ms, op.calls),
+    }
+}
+
+fn service(s: Service) -> ServiceSummary {
+    ServiceSummary {
+        service: s.service.into(),
+        exchanges: s.exchanges,
+        own_ms: s.own_ms,
+        network_in_ms: s.network_in_ms,
+        network_out_ms: s.network_out_ms,
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 fn hotspan(args: &[&str]) -> Command {
@@ -26,7 +26,7 @@ fn ran(output: Output) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-fn run(args: &[&str]) -> Ran {
+pub fn run(args: &[&str]) -> Ran {
     ran(hotspan(args).output().expect("hotspan starts"))
 }
 
@@ -348,7 +348,11 @@ fn compare_reads_reports_and_refuses_what_is_not_alike() {
     assert!(itself.code == Some(3) && itself.err.contains("both sides"), "{}", itself.err);
     let missing = run(&["compare", &one, "--", "no/such/run"]);
     assert!(missing.code == Some(1) && missing.err.contains("no/such/run"), "{}", missing.err);
-    assert_eq!(run(&["compare", &one]).code, Some(2), "head is missing");
+    // Two names are the two sides; of more, somebody has to say which are which.
+    assert_eq!(run(&["compare", &one, &other]).code, same.code);
+    assert_eq!(run(&["compare", &one]).code, Some(1), "head is missing");
+    let which = run(&["compare", &one, &other, &more]);
+    assert!(which.code == Some(1) && which.err.contains("hotspan compare b1 b2 -- h1 h2"), "{}", which.err);
     let sides = run(&["ci", "http://127.0.0.1:9/", "--pairs", "1"]);
     assert!(sides.code == Some(1) && sides.err.contains("--base-command"), "{}", sides.err);
 }

@@ -46,9 +46,9 @@ pub struct JudgeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  hotspan compare runs/base -- runs/head                     all runs in two folders
+  hotspan compare runs/base runs/head                        all runs in two folders
   hotspan compare b1 b2 b3 -- h1 h2 h3 --format markdown
-  hotspan compare main/report.json -- branch/report.json     one run each: structure only
+  hotspan compare main/report.json branch/report.json        one run each: structure, and what each service has of the difference
   hotspan compare --write comment=pr.md --write flame=difference.svg runs/base -- runs/head
 
 The run is the sample: a verdict on times needs at least two runs on each side, five made in turn (base, head, head, base, …) on one machine show changes of about 10 %.
@@ -58,8 +58,8 @@ pub struct CompareArgs {
     /// Runs of the old version: run folders, folders of run folders, or report.json files.
     #[arg(value_name = "BASE", required = true)]
     pub base: Vec<PathBuf>,
-    /// Runs of the new version, after `--`.
-    #[arg(value_name = "HEAD", last = true, required = true)]
+    /// Runs of the new version, after `--`, which two names alone do without.
+    #[arg(value_name = "HEAD", last = true)]
     pub head: Vec<PathBuf>,
     /// The n-th run of base belongs to the n-th of head, by their starts [default: where the sides took turns].
     #[arg(long, conflicts_with = "unpaired")]

@@ -153,6 +153,7 @@ struct OperationJson<'a> {
 #[derive(Serialize)]
 struct ServiceJson<'a> {
     service: &'a str,
+    suspicion_ms: Option<f64>,
     own_ms: Both<f64>,
     network_ms: Both<f64>,
     change_ms_per_exchange: f64,
@@ -305,6 +306,7 @@ fn operation(o: &OperationChange) -> OperationJson<'_> {
 fn service(s: &ServiceChange) -> ServiceJson<'_> {
     ServiceJson {
         service: &s.service,
+        suspicion_ms: s.suspicion_ms.map(ms),
         own_ms: both(s.own_ms, ms),
         network_ms: both(s.network_ms, ms),
         change_ms_per_exchange: ms(s.change_ms()),

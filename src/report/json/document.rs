@@ -29,6 +29,7 @@ pub struct Document<'a> {
     steps: Vec<Step<'a>>,
     operations: Vec<Operation<'a>>,
     operations_omitted: usize,
+    services: Vec<ServiceJson<'a>>,
     findings: Vec<FindingJson<'a>>,
     saturation: SaturationJson<'a>,
     capacity: Option<Capacity>,
@@ -164,6 +165,16 @@ struct Operation<'a> {
 }
 
 #[derive(Serialize)]
+struct ServiceJson<'a> {
+    service: &'a str,
+    spans: u64,
+    exchanges: u64,
+    own_ms: f64,
+    network_in_ms: f64,
+    network_out_ms: f64,
+}
+
+#[derive(Serialize)]
 struct FindingJson<'a> {
     kind: &'static str,
     severity: &'static str,
@@ -239,6 +250,18 @@ impl<'a> Document<'a> {
             steps: view.steps.iter().map(|step| Step::new(step, view)).collect(),
             operations: analysis.operations.iter().take(OPERATIONS_MAX).map(Operation::new).collect(),
             operations_omitted: analysis.operations.len().saturating_sub(OPERATIONS_MAX),
+            services: analysis
+                .services
+                .iter()
+                .map(|(name, s)| ServiceJson {
+                    service: name,
+                    spans: s.spans,
+                    exchanges: s.exchanges,
+                    own_ms: nanos(s.own),
+                    network_in_ms: nanos(s.network_in),
+                    network_out_ms: nanos(s.network_out),
+                })
+                .collect(),
             findings: analysis.findings.iter().map(|f| FindingJson::new(f, view)).collect(),
             saturation: SaturationJson::new(&analysis.saturation),
             capacity: view.run().load.search.as_ref().map(Capacity::new),

@@ -141,27 +141,29 @@ fn operations(c: &Comparison, doc: &mut Document) {
 
 fn services(c: &Comparison, doc: &mut Document) {
     let least = c.settings.min_change_ms;
+    let (figures, with_suspicion) = wording::services(c);
     let rows: Vec<Vec<String>> = c
         .services
         .iter()
-        .filter(|s| s.change_ms().abs() >= least)
+        .filter(|s| wording::is_shown(s, least))
         .take(WORST)
         .map(|s| {
             let number = |value: f64| signed(value, 2).trim_start_matches('+').to_owned();
-            vec![
-                cell(&s.service),
-                number(s.own_ms.base),
-                number(s.own_ms.head),
-                number(s.network_ms.base),
-                number(s.network_ms.head),
-                format!("{}{NBSP}ms", signed(s.change_ms(), 2)),
-            ]
+            let change = |ms: f64| format!("{}{NBSP}ms", signed(ms, 2));
+            let mut row = vec![cell(&s.service)];
+            row.extend(with_suspicion.then(|| s.suspicion_ms.map(change).unwrap_or_default()));
+            row.extend([s.own_ms.base, s.own_ms.head, s.network_ms.base, s.network_ms.head].map(number));
+            row.push(change(s.change_ms()));
+            row
         })
         .collect();
     if rows.is_empty() {
         return;
     }
-    fold(doc, "Mean milliseconds of a request by service");
-    doc.table(&["Service", "own, base:", "own, head:", "network, base:", "network, head:", "change:"], &rows);
+    fold(doc, &format!("Services: {figures}"));
+    let mut head = vec!["Service"];
+    head.extend(with_suspicion.then_some("suspicion:"));
+    head.extend(["own, base:", "own, head:", "network, base:", "network, head:", "change:"]);
+    doc.table(&head, &rows);
     end_fold(doc);
 }

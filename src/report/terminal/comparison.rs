@@ -188,25 +188,30 @@ fn operations(c: &Comparison, screen: &mut Screen) {
 
 fn services(c: &Comparison, screen: &mut Screen) {
     let least = c.settings.min_change_ms;
-    let all: Vec<_> = c.services.iter().filter(|s| s.change_ms().abs() >= least).collect();
+    let all: Vec<_> = c.services.iter().filter(|s| wording::is_shown(s, least)).collect();
     if all.is_empty() {
         return;
     }
-    screen.heading("SERVICES", &"mean ms of a request; largest change first".into());
-    let mut table = Table::new(vec![
-        Column::flexible("service"),
+    let (figures, with_suspicion) = wording::services(c);
+    screen.heading("SERVICES", &figures.into());
+    let mut columns = vec![Column::flexible("service")];
+    columns.extend(with_suspicion.then(|| Column::right("suspicion")));
+    columns.extend([
         Column::right("own base → head"),
         Column::right("network base → head").optional(1),
         Column::right("change"),
     ]);
+    let mut table = Table::new(columns);
     for service in all.iter().take(SERVICES) {
         let from_to = |s: crate::compare::Sides| format!("{} → {}", number::ms(s.base), number::ms(s.head));
-        let row = vec![
-            Row::of(screen.foreign(&service.service, 400), Paint::Bold),
+        let mut row = vec![Row::of(screen.foreign(&service.service, 400), Paint::Bold)];
+        let suspicion = service.suspicion_ms.map(|ms| signed(ms, 2)).unwrap_or_default();
+        row.extend(with_suspicion.then(|| Row::of(suspicion, Paint::Bold)));
+        row.extend([
             Row::of(from_to(service.own_ms), Paint::Plain),
             Row::of(from_to(service.network_ms), Paint::Plain),
             Row::of(signed(service.change_ms(), 2), Paint::Plain),
-        ];
+        ]);
         table.cells(row.into_iter().map(|r| shown(r, screen)).collect());
     }
     table.render(screen);

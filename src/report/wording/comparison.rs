@@ -1,8 +1,8 @@
 //! The sentences of a comparison.
 
 use crate::compare::{
-    AttributionPart, Cause, Change, Changes, Comparison, Design, OperationChange, QUANTILES, Status,
-    StepChange, StructureChange, StructureKind, Verdict, WholeService,
+    AttributionPart, Cause, Change, Changes, Comparison, Design, OperationChange, QUANTILES, ServiceChange,
+    Status, StepChange, StructureChange, StructureKind, Verdict, WholeService,
 };
 use crate::report::number::{self, NBSP, calls, ms, signed};
 use crate::report::prose::Prose;
@@ -105,6 +105,23 @@ pub fn main_part(step: &StepChange) -> Option<Prose> {
     );
     let named = if part.key.name.is_empty() { &part.key.category } else { &part.key.name };
     Some(Prose::from(words).name(named).own(format!(" ({facts})")))
+}
+
+/// What the figures of services are, and whether there is a suspicion among them.
+pub fn services(c: &Comparison) -> (&'static str, bool) {
+    if c.services.iter().any(|s| s.suspicion_ms.is_some()) {
+        (
+            "mean ms of a request; suspicion: how much slower those got that reach it, there and on the way",
+            true,
+        )
+    } else {
+        ("mean ms of a request; largest change first", false)
+    }
+}
+
+/// Whether a service's change is worth a line.
+pub fn is_shown(service: &ServiceChange, least: f64) -> bool {
+    service.change_ms().abs() >= least || service.suspicion_ms.is_some_and(|ms| ms.abs() >= least)
 }
 
 fn decimals(value: f64) -> usize {
