@@ -105,25 +105,6 @@ impl Demo {
         }
     }
 
-    /// Switches the running services to exactly these faults; returns when their causes are in place.
-    ///
-    /// # Errors
-    /// Which service did not take them, and why.
-    pub async fn set_faults(&self, faults: Faults) -> Result<(), DemoError> {
-        for base in &self.controls {
-            let url = format!("{base}/admin/faults");
-            let failed = |problem: String| DemoError::Control { url: url.clone(), problem };
-            let answer = self.client.post(&url).body(faults.to_string()).send().await;
-            let answer = answer.map_err(|error| failed(error.to_string()))?;
-            let status = answer.status();
-            if !status.is_success() {
-                let text = answer.text().await.unwrap_or_default();
-                return Err(failed(format!("status {status}: {}", text.trim())));
-            }
-        }
-        Ok(())
-    }
-
     /// Where the shop keeps its files until it is stopped.
     pub fn directory(&self) -> &Path {
         &self.directory.0

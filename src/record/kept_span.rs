@@ -105,11 +105,6 @@ impl KeptSpan {
         text(&self.resource, "service.name").unwrap_or_default()
     }
 
-    /// Value of a text attribute of the process.
-    pub fn resource_text(&self, key: &str) -> Option<&str> {
-        text(&self.resource, key)
-    }
-
     /// Value of a text attribute.
     pub fn text(&self, key: &str) -> Option<&str> {
         text(&self.attributes, key)

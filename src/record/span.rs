@@ -185,9 +185,4 @@ impl Span<'_> {
     pub fn duration(&self) -> Nanos {
         self.end.since(self.start)
     }
-
-    /// Whether the SDK says that the parent is in another process; `None` where it does not say.
-    pub fn parent_is_remote(&self) -> Option<bool> {
-        (self.flags & 0x100 != 0).then_some(self.flags & 0x200 != 0)
-    }
 }

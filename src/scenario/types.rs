@@ -587,11 +587,6 @@ impl Scenario {
     pub fn text(&self) -> &str {
         &self.text
     }
-
-    /// Ids and steps of a journey.
-    pub fn steps_of(&self, journey: &Journey) -> impl Iterator<Item = (StepId, &Step)> {
-        journey.steps.clone().map(|index| (StepId(index as u16), &self.steps[index]))
-    }
 }
 
 impl Step {
