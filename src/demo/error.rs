@@ -66,14 +66,6 @@ pub enum DemoError {
         /// How it ended and what it wrote.
         problem: String,
     },
-    /// A running service did not take new faults.
-    #[error("{url}: the faults were not changed: {problem}")]
-    Control {
-        /// Which service.
-        url: String,
-        /// What happened.
-        problem: String,
-    },
     /// The HTTP client of the demo could not be made.
     #[error("HTTP client: {0}")]
     Client(#[from] reqwest::Error),
