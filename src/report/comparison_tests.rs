@@ -76,6 +76,32 @@ pub(super) fn slower() -> Comparison {
     of(&base, &head)
 }
 
+/// One run on each side, of two services: the ways to one of them got slower.
+fn suspected(way_ms: f64) -> String {
+    let (mut base, mut head) = sides(1);
+    for (run, way) in [(&mut base[0], 1.0), (&mut head[0], way_ms)] {
+        let stock = ServiceSummary {
+            service: "stock".into(),
+            exchanges: 100,
+            own_ms: 500.0,
+            network_in_ms: 100.0 * way,
+            network_out_ms: 0.0,
+        };
+        run.services.push(stock);
+        run.services[0].network_out_ms = 100.0 * way;
+        run.operations.clear();
+        run.steps.iter_mut().for_each(|step| step.exchanges = 5);
+    }
+    super::wording::comparison::headline(&of(&base, &head)).plain()
+}
+
+#[test]
+fn a_service_that_stands_out_is_named_where_nothing_can_be_shown() {
+    let named = "Most speaks against stock: requests that reach it took 30.0 ms longer there or on the way. One run on";
+    assert!(suspected(31.0).replace('\u{a0}', " ").starts_with(named), "{}", suspected(31.0));
+    assert!(suspected(1.0).starts_with("One run on each side"), "{}", suspected(1.0));
+}
+
 /// A busy machine: medians and tails of one step and one operation are noise, and their lower quartiles got longer.
 pub(super) fn quartile() -> Comparison {
     let (mut base, mut head) = sides(5);

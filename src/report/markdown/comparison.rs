@@ -163,7 +163,7 @@ fn services(c: &Comparison, doc: &mut Document) {
     fold(doc, &format!("Services: {figures}"));
     let mut head = vec!["Service"];
     head.extend(with_suspicion.then_some("suspicion:"));
-    head.extend(["own, base:", "own, head:", "network, base:", "network, head:", "change:"]);
+    head.extend(["own, base:", "own, head:", "ways from it, base:", "ways from it, head:", "change:"]);
     doc.table(&head, &rows);
     end_fold(doc);
 }

@@ -198,7 +198,7 @@ fn services(c: &Comparison, screen: &mut Screen) {
     columns.extend(with_suspicion.then(|| Column::right("suspicion")));
     columns.extend([
         Column::right("own base → head"),
-        Column::right("network base → head").optional(1),
+        Column::right("ways from it base → head").optional(1),
         Column::right("change"),
     ]);
     let mut table = Table::new(columns);

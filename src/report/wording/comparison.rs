@@ -7,6 +7,9 @@ use crate::compare::{
 use crate::report::number::{self, NBSP, calls, ms, signed};
 use crate::report::prose::Prose;
 
+/// How many times as much as against the next must speak against a service that is named without a test.
+const STANDS_OUT: f64 = 1.5;
+
 /// The answer in one sentence, or two.
 pub fn headline(c: &Comparison) -> Prose {
     match c.status {
@@ -29,11 +32,23 @@ fn cannot_tell(c: &Comparison) -> Prose {
             "No regression was shown. Half of the operations would have shown a change of {}; smaller ones need more runs.",
             change_of(ratio)
         )),
-        None if alone => Prose::from(
+        None if alone => suspect(c).own(
             "One run on each side shows what was called more often, and no more: make at least three of each, in turn.",
         ),
         None => Prose::from("Nothing here can be tested: too few requests, or too short times."),
     }
+}
+
+/// What speaks against a service more than against any other: a hint where nothing is shown.
+fn suspect(c: &Comparison) -> Prose {
+    let [first, second, ..] = c.services.as_slice() else { return Prose::new() };
+    let (Some(ms), Some(others)) = (first.suspicion_ms, second.suspicion_ms) else { return Prose::new() };
+    if ms < c.settings.min_change_ms || ms < STANDS_OUT * others {
+        return Prose::new();
+    }
+    Prose::from("Most speaks against ")
+        .name(&first.service)
+        .own(format!(": requests that reach it took {} longer there or on the way. ", number::ms_unit(ms)))
 }
 
 fn regressed(c: &Comparison) -> Prose {
