@@ -120,7 +120,7 @@ fn own_time_that_waits_for_a_crowded_loop_is_no_slow_code() {
     // One page alone may wait for a lock of its own.
     let one = three_pages(LOOP, |n| if n.is_multiple_of(3) { at_times(n) } else { 1.0 }, quickly);
     assert_eq!(of_step(&one, 0)[0].kind, K::AppCpu, "{:?}", kinds(&one));
-    assert_eq!(of_step(&one, 0)[0].confidence, Confidence::Inferred(Doubt::Uneven));
+    assert_eq!(of_step(&one, 0)[0].confidence, Confidence::Inferred(Doubt::GivesWay));
 }
 
 #[test]
