@@ -4,6 +4,7 @@ use super::blame::Blamer;
 use super::change::WhatIf;
 use super::codec::codec;
 use super::facts::{Facts, Keys, Text, names_a_timeout};
+use super::frameworks;
 use super::groups::Urls;
 use super::names::{MixedMap, Names};
 use super::partial::Partial;
@@ -11,8 +12,8 @@ use super::plan::Plans;
 use super::reason;
 use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT,
-    Opened, QUEUED, RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by,
+    Asked, COLD, COMPOSITE, ERROR, HIT, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED,
+    RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by,
 };
 use super::semantics;
 use super::sums::{Beside, Sums};
@@ -344,6 +345,7 @@ impl Analyzer {
             service: origin.service,
             host: origin.host,
             kind: span.kind,
+            library: frameworks::library(span),
             flags: flag(failed, ERROR)
                 | flag(timed_out, TIMED_OUT)
                 | flag(facts.cold, COLD)
@@ -352,8 +354,7 @@ impl Analyzer {
                 | flag(facts.composite > 1, COMPOSITE)
                 | flag(facts.throttled, THROTTLED)
                 | self.gap(class.owner, &facts)
-                | flag(span.kind != SpanKind::Client && runs_in(&LOOPS, span.scope.name), IN_LOOP)
-                | flag(span.kind != SpanKind::Client && runs_in(&WORKERS, span.scope.name), IN_WORKERS)
+                | frameworks::flags(span)
                 | flag(span.kind == SpanKind::Internal && semantics::listens(span.name), LISTENS)
                 | flag(facts.resend, RESEND)
                 | flag(tells, TELLS)
@@ -565,33 +566,6 @@ impl SpanSink for Analyzer {
             self.remembered.put(print, self.rows.last().copied());
         }
     }
-}
-
-/// Parts of the names of instrumentations of frameworks that serve all requests in one event loop.
-const LOOPS: [&str; 14] = [
-    "asgi",
-    "fastapi",
-    "starlette",
-    "aiohttp",
-    "tornado",
-    "sanic",
-    "instrumentation-http",
-    "express",
-    "fastify",
-    "koa",
-    "hapi",
-    "nestjs",
-    "restify",
-    "connect",
-];
-/// Of such that give each a thread or a process.
-const WORKERS: [&str; 12] = [
-    "wsgi", ".flask", ".django", ".pyramid", ".falcon", "servlet", "tomcat", "jetty", "Rack", "Sinatra",
-    "Rails", "php",
-];
-
-fn runs_in(frameworks: &[&str], scope: &str) -> bool {
-    frameworks.iter().any(|part| scope.contains(part))
 }
 
 /// Joins, blames and adds up several shares of a run at once, each on a thread of its own.

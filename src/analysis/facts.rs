@@ -254,6 +254,14 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The route without its method, where it is nothing but the request's path: a framework that knows no template gives that.
+    pub fn route_is_path(&self) -> Option<&'a str> {
+        let (route, path) = (self.text(Text::Route), self.text(Text::Path));
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let alone = route.strip_prefix(self.text(Text::Method)).map_or(route, str::trim_start);
+        (!path.is_empty() && alone.trim_end_matches('/') == path.trim_end_matches('/')).then_some(alone)
+    }
+
     /// Addresses and paths that differ from request to request but say nothing about this kind of span would make every
     /// span look new to the memory of classes.
     fn forget_what_cannot_matter(&mut self, kind: SpanKind) {
@@ -264,7 +272,8 @@ impl<'a> Facts<'a> {
             }
             _ => {}
         }
-        if !self.text(Text::Route).is_empty() || !self.text(Text::UrlTemplate).is_empty() {
+        let told = !self.text(Text::Route).is_empty() || !self.text(Text::UrlTemplate).is_empty();
+        if told && self.route_is_path().is_none() {
             self.texts[Text::Path as usize] = "";
         }
         let url = self.text(Text::Url);

@@ -10,6 +10,7 @@ mod contain;
 pub mod doctor;
 mod facts;
 mod findings;
+mod frameworks;
 mod groups;
 mod messages;
 mod moments;

@@ -140,6 +140,7 @@ pub fn critical_path(spans: &[PathSpan]) -> Vec<PathSegment> {
         service: 0,
         host: 0,
         kind: s.kind,
+        library: 0,
         flags: 0,
     };
     // The root span stands where an exchange would.

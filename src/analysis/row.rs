@@ -22,6 +22,8 @@ pub(super) struct Row {
     /// A hash of all data of a statement, 0 where it is not all known: equal ones are the same question.
     pub data: u32,
     pub kind: SpanKind,
+    /// The library that recorded it, as far as that can be told by so little.
+    pub library: u8,
     pub flags: u16,
 }
 

@@ -12,6 +12,7 @@ use super::facts::{Facts, Text};
 use super::result::Category;
 use super::statement;
 use crate::record::SpanKind;
+use std::borrow::Cow;
 use systems::{cloud_service, database_category, system_name};
 use waiting::{Waiting, waiting};
 
@@ -204,7 +205,7 @@ fn looks_like_a_call(facts: &Facts<'_>) -> bool {
 fn operation_name(span_name: &str, facts: &Facts<'_>) -> String {
     let (method, route) = (facts.text(Text::Method), facts.text(Text::Route));
     if !method.is_empty() && !route.is_empty() {
-        return join(&[method, route, &graphql_operation("", facts)]);
+        return join(&[method, &template_of(route, facts), &graphql_operation("", facts)]);
     }
     let (graphql, named) = (facts.text(Text::GraphqlType), facts.text(Text::GraphqlName));
     if !graphql.is_empty() && !named.is_empty() {
@@ -216,6 +217,11 @@ fn operation_name(span_name: &str, facts: &Facts<'_>) -> String {
         return join(&[method, &statement::path_template(path)]);
     }
     statement::name_template(span_name)
+}
+
+/// A route, of which the ids are no names where it is the path itself (Litestar: `GET /books/17`).
+fn template_of<'a>(route: &'a str, facts: &Facts<'_>) -> Cow<'a, str> {
+    facts.route_is_path().map_or(Cow::Borrowed(route), |path| Cow::Owned(statement::path_template(path)))
 }
 
 /// `file:line`, or the function's full name, or nothing.

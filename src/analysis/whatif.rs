@@ -273,6 +273,7 @@ mod tests {
             service: 0,
             host: 0,
             kind: SpanKind::Internal,
+            library: 0,
             flags: 0,
         }
     }

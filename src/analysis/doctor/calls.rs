@@ -139,8 +139,10 @@ pub(super) fn duplicates(sketch: &Sketch<'_>, points: &mut Vec<Point>) {
         let libraries =
             [other.span.library(), known.span.library()].map(|l| if l.is_empty() { "?" } else { l });
         let what = if known.span.kind == SpanKind::Server { "Requests" } else { "Calls" };
-        // A mapper's call and its driver's below it count as one.
-        let layers = above.is_some() && leaf(known.category);
+        // A mapper's call and its driver's below it count as one; statements, too, where the driver's lies beside the mapper's, within it.
+        let asks = matches!(known.category, Category::Database | Category::Cache | Category::Search);
+        let beside = asks && (is_within(known.span, other.span) || is_within(other.span, known.span));
+        let layers = leaf(known.category) && (above.is_some() || beside);
         let service = known.span.service().to_owned();
         seen.insert((layers, what, service, listed(libraries.map(str::to_owned).to_vec())));
     }
@@ -199,6 +201,10 @@ fn twin_beside<'s, 'a>(sketch: &'s Sketch<'a>, known: &Known<'_>) -> Option<&'s 
             && most_of(other.span, known.span)
             && most_of(known.span, other.span)
     })
+}
+
+fn is_within(inner: &KeptSpan, outer: &KeptSpan) -> bool {
+    inner.start >= outer.start && inner.end <= outer.end
 }
 
 /// Whether `inner` covers at least half of `outer` and begins and ends within it.

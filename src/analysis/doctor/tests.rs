@@ -241,7 +241,10 @@ fn duplicates_of_every_sort() {
     let below = twice(|m| (m.id == 3).then_some(Made { id: 9, parent: Some(3), library: "orm", ..m }));
     assert_eq!(below, ["hint duplicates: Calls of front are recorded by two layers, orm, sql."]);
     let beside = twice(|m| (m.id == 3).then_some(Made { id: 9, library: "orm", ..m }));
-    assert_eq!(beside, ["fault duplicates: Calls of front are recorded twice, by orm, sql."]);
+    assert_eq!(beside, ["hint duplicates: Calls of front are recorded by two layers, orm, sql."]);
+    let late =
+        twice(|m| (m.id == 3).then_some(Made { id: 9, from: m.from + 2, to: m.to + 2, library: "orm", ..m }));
+    assert_eq!(late, ["fault duplicates: Calls of front are recorded twice, by orm, sql."]);
     // A pool that opens a connection, both told by one library, is nothing twice.
     let wait = |n: u8, id, parent, name, to| Made {
         name,

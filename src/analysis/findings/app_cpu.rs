@@ -3,7 +3,7 @@
 //! Own time is what no other span covers: computing, or waiting that nobody recorded.
 
 use super::evidence::Pattern;
-use super::{Claim, View, share};
+use super::{Claim, View, event_loop, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
@@ -31,8 +31,11 @@ pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Clai
 
 /// Own time of a service of which nothing shows that its calls are recorded: it may be waiting that nobody recorded.
 pub(super) fn of_own_time(view: &View<'_>, who: &Contributor) -> Option<Claim> {
-    (!view.records_calls.contains(&who.service))
-        .then(|| Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly))
+    if !view.records_calls.contains(&who.service) {
+        return Some(Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly));
+    }
+    // An event loop that serves others meanwhile does not run it.
+    event_loop::serves_others(view, who).then(|| Claim::doubted(FindingKind::AppCpu, Doubt::GivesWay))
 }
 
 /// The share of own time that must pass while the answer is under way for it to be a stream.

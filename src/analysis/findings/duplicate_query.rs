@@ -12,12 +12,20 @@ const REQUESTS: f64 = 0.10;
 
 /// Statements whose repeats take enough.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
-    let parts = view.tally.evidence.of(Pattern::Duplicate).filter(|(who, _)| !writes(&who.name));
+    let parts = view.tally.evidence.of(Pattern::Duplicate).filter(|(who, _)| asks(&who.name));
     let found = |part| {
         let claim = Claim::sure(FindingKind::DuplicateQuery);
         view.pattern(claim, part, REQUESTS, Limit::DuplicateShare, Limit::DuplicateMeanMs)
     };
     parts.filter_map(found).collect()
+}
+
+/// Whether a statement gets an answer that could be kept.
+fn asks(statement: &str) -> bool {
+    // What only ends a transaction, or sets a connection back.
+    const NOTHING: [&str; 7] = ["ROLLBACK", "END", "ABORT", "SAVEPOINT", "RELEASE", "RESET", "DISCARD"];
+    let first = statement.split([' ', ';']).next().unwrap_or_default();
+    !writes(statement) && !NOTHING.iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// Whether a statement changes something, or may wait for those who do.
@@ -35,7 +43,17 @@ pub(super) fn writes(statement: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::writes;
+    use super::{asks, writes};
+
+    #[test]
+    fn what_ends_a_transaction_asks_nothing() {
+        assert!(asks("SELECT a FROM t") && asks("GET settings"));
+        for nothing in
+            ["ROLLBACK", "rollback;", "ROLLBACK TO SAVEPOINT a", "RELEASE SAVEPOINT a", "RESET ALL", "COMMIT"]
+        {
+            assert!(!asks(nothing), "{nothing}");
+        }
+    }
 
     #[test]
     fn who_gives_a_lock_back_waits_for_none() {

@@ -199,6 +199,27 @@ pub(super) fn is_held_up(view: &View<'_>, who: &Contributor) -> bool {
     all > 0.0 && elsewhere >= ELSEWHERE * all
 }
 
+/// Whether event loops serve others, as much as chance gives, while a contributor's long own time goes on: they do not run it then. It
+/// waits for something, or a thread runs it.
+pub(super) fn serves_others(view: &View<'_>, who: &Contributor) -> bool {
+    let whole = anywhere(who);
+    let mut moments = Moments::default();
+    for ((of, instance), stretches) in &view.tally.evidence.stretches {
+        if of != who && *of != whole {
+            continue;
+        }
+        let process = (who.service.clone(), instance.clone());
+        match view.requests.get(&process) {
+            Some(requests) if requests.in_loop > 0 && requests.in_workers == 0 => {
+                moments.add(within(stretches, requests));
+            }
+            _ => return false,
+        }
+    }
+    let expected = moments.expected_in_all;
+    expected >= view.limit(Limit::ExclusiveExpected) && moments.seen_in_all >= SERVED * expected
+}
+
 /// How long other work of a service keeps one of its loops at a time, in ms: the longest kind of those that let nobody in.
 pub(super) fn away_ms(view: &View<'_>, who: &Contributor) -> f64 {
     let whole = anywhere(who);

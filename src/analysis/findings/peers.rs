@@ -5,7 +5,7 @@
 //! drivers need time for each call, so it is compared with what the others take for so many calls.
 
 use super::duplicate_query::writes;
-use super::{MIN_REQUESTS, OUTLIER_CALLS};
+use super::{FEW_REQUESTS, MIN_REQUESTS, OUTLIER_CALLS};
 use crate::analysis::result::{Category, Contributor};
 use crate::analysis::tally::{Part, StepTally};
 use crate::record::{Nanos, StepId};
@@ -33,6 +33,8 @@ struct Page {
     own_ms: f64,
     calls: f64,
     requests: u64,
+    /// It asks a database.
+    asks: bool,
 }
 
 /// Kinds of calls from which on it is known what they usually take, and calls of each.
@@ -80,6 +82,12 @@ impl Peers {
             }
         }
         peers
+    }
+
+    /// Whether other pages of a service ask a database, often enough to be seen waiting if they must.
+    pub fn others_ask(&self, step: StepId, service: &Arc<str>) -> bool {
+        let pages = self.pages.get(service).into_iter().flatten();
+        pages.filter(|(of, _)| *of != step).any(|(_, page)| page.asks && page.requests >= FEW_REQUESTS)
     }
 
     /// Whether the own code of a step's requests, which takes `own_ms` at its best, takes many times as long as that of the service's
@@ -167,9 +175,10 @@ fn pages(step: &StepTally) -> BTreeMap<Arc<str>, Page> {
     let requests: u64 = step.joined_bands.iter().map(|band| band.0).sum();
     let n = requests.max(1) as f64;
     let mut services: BTreeMap<Arc<str>, Page> = BTreeMap::new();
-    let none = Page { own_ms: 0.0, calls: 0.0, requests };
+    let none = Page { own_ms: 0.0, calls: 0.0, requests, asks: false };
     for (who, part) in step.parts.iter().filter(|(who, part)| part.calls > 0 && !who.service.is_empty()) {
         let page = services.entry(who.service.clone()).or_insert(none);
+        page.asks |= who.category == Category::Database;
         match who.category {
             Category::App => page.own_ms += quick_own(part) / n / 1e6,
             _ => page.calls += part.calls as f64 / n,

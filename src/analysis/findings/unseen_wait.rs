@@ -12,7 +12,8 @@
 //! the service does elsewhere, and most of them end just as another request that asked the database ends.
 //!
 //! Of one page alone it is told where there are always as many of its requests beyond their first statement while others wait
-//! before it, and no fewer wait than are beyond: so many connections it has. Code that runs before takes as long whoever is there.
+//! before it, and no fewer wait than are beyond: so many connections it has. Code that runs before takes as long whoever is there. Where
+//! that is one, and other pages find their connections at once, it is a lock of that page (`lock_contention`).
 
 use super::event_loop::Requests;
 use super::evidence::Pattern;
@@ -153,6 +154,16 @@ fn connections(view: &View<'_>, who: &Contributor) -> Option<f64> {
     most
 }
 
+/// How long a request keeps what those wait for that have not asked yet, in ms: from its first statement to its end.
+fn held_ms(view: &View<'_>, who: &Contributor) -> f64 {
+    let whole = anywhere(who);
+    let askers = view.tally.evidence.askers.iter().filter(|((of, _), _)| of == who || *of == whole);
+    let (n, all) = askers
+        .flat_map(|(_, requests)| requests.sample.iter())
+        .fold((0, 0), |(n, all), (_, _, asks, ends)| (n + 1, all + ends.saturating_sub(*asks)));
+    mean_ms(all, n)
+}
+
 /// Own time most of which is such waiting.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let before = before(view, who).filter(|before| before.total as f64 >= MOST * part.total as f64)?;
@@ -162,12 +173,22 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
         (EACH_WAIT, mean_ms(before.total, before.calls)),
     ];
     if let Some(served) = connections(view, who) {
+        // Other pages that ask would wait for the only connection, too.
+        let others_find_one =
+            !view.waiting_services.contains(&who.service) && view.peers.others_ask(view.step, &who.service);
+        if served < MORE_THAN_ONE && others_find_one {
+            let claim = Claim::doubted(FindingKind::LockContention, Doubt::OneByOne);
+            return Some(claim.with(&evidence).with(&[("held_ms", held_ms(view, who))]));
+        }
         let claim = Claim::doubted(FindingKind::PoolWait, Doubt::ConnectionsInUse);
         return Some(claim.with(&evidence).with(&[(SERVED_AT_ONCE, served)]));
     }
     let claim = Claim::doubted(FindingKind::PoolWait, Doubt::BeforeStatements);
     view.waiting_services.contains(&who.service).then(|| claim.with(&evidence))
 }
+
+/// Requests beyond their first statement, on average, below which there is one at a time.
+const MORE_THAN_ONE: f64 = 1.5;
 
 /// The evidence of how long one such wait is.
 const EACH_WAIT: &str = "wait_ms";

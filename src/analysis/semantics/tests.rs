@@ -197,6 +197,17 @@ fn operations_and_code() {
     check(SpanKind::Server, "GET", &route, (Category::App, "", "GET /products/{id}"));
     check(SpanKind::Server, "GET", &route[..1], (Category::App, "", "GET"));
     check(SpanKind::Server, "GET", &[route[0], route[2]], (Category::App, "", "GET /products/{id}"));
+    // The path itself is no route, with the method before it or not; one without ids stays.
+    for (said, path, want) in [
+        ("GET /products/17", "/products/17?page=2", "GET /products/{id}"),
+        ("/products/17", "/products/17", "GET /products/{id}"),
+        ("/about", "/about", "GET /about"),
+        ("GETTING/started", "/docs", "GET GETTING/started"),
+        ("/products/{id}/17", "/products/4/17", "GET /products/{id}/17"),
+    ] {
+        let given = [route[0], ("http.route", said), ("http.target", path)];
+        check(SpanKind::Server, "GET", &given, (Category::App, "", want));
+    }
     span(
         "x",
         SpanKind::Internal,

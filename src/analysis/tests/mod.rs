@@ -7,6 +7,7 @@ mod event_loop;
 mod graphql;
 mod groups;
 mod laws;
+mod layers;
 mod own_pages;
 mod pictures;
 mod recall;

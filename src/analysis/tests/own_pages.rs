@@ -129,7 +129,7 @@ fn a_pool_of_one_page_is_told_beside_a_crowded_loop() {
         (asks - 300.0 - (mixed(n) % 900) as f64, asks)
     };
     let analysis = beside_a_crowd(one_connection, 58.0);
-    assert_eq!(of_step(&analysis, 0)[0].kind, K::PoolWait, "{:?}", kinds(&analysis));
+    assert_eq!(of_step(&analysis, 0)[0].kind, K::LockContention, "{:?}", kinds(&analysis));
     // Far longer each time than the loop makes anybody wait: something is there, whatever it is.
     let unknown = |n: u64| {
         let sent = 60.0 * n as f64 + (mixed(n + 3) % 60) as f64;

@@ -5,6 +5,7 @@
 //! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
 
 mod cursors;
+mod layers;
 mod mend;
 mod place;
 
@@ -131,6 +132,9 @@ impl Forest {
             self.connect();
         }
         if self.wrap(names) {
+            self.connect();
+        }
+        if self.hang_in_layers(rows, names) {
             self.connect();
         }
         if self.hang_in_cursors(names) {

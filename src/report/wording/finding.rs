@@ -119,6 +119,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::Streamed => {
             "most of it passes while the answer is under way, and a stream takes as long as it has something to say"
         }
+        Doubt::GivesWay => {
+            "its event loop serves other requests meanwhile, so it computes in a thread, or waits for what no span records: a lock, a semaphore, a call of a client that is not instrumented"
+        }
         Doubt::CrowdedLoop => {
             "its event loop is busy with other requests much of the time, whatever their number; the loop's own metrics (lag, utilisation) would settle it"
         }
