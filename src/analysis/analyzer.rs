@@ -331,6 +331,13 @@ impl Analyzer {
             (0, false) => 0,
             (parameters, _) => class.data.text.rotate_left(7).wrapping_add(parameters).max(1),
         };
+        let in_one_of_several = span.kind == SpanKind::Server && is_loop(facts.thread);
+        let data = match span.kind {
+            SpanKind::Server if in_one_of_several => self.names.event_loop(origin.host, facts.thread),
+            SpanKind::Server => 0,
+            _ => data,
+        };
+        let in_loop = span.kind != SpanKind::Client && runs_in(&LOOPS, span.scope.name);
         self.rows.push(Row {
             span_id,
             data,
@@ -352,7 +359,7 @@ impl Analyzer {
                 | flag(facts.composite > 1, COMPOSITE)
                 | flag(facts.throttled, THROTTLED)
                 | self.gap(class.owner, &facts)
-                | flag(span.kind != SpanKind::Client && runs_in(&LOOPS, span.scope.name), IN_LOOP)
+                | flag(in_loop || in_one_of_several, IN_LOOP)
                 | flag(span.kind != SpanKind::Client && runs_in(&WORKERS, span.scope.name), IN_WORKERS)
                 | flag(span.kind == SpanKind::Internal && semantics::listens(span.name), LISTENS)
                 | flag(facts.resend, RESEND)
@@ -589,6 +596,16 @@ const WORKERS: [&str; 12] = [
     "wsgi", ".flask", ".django", ".pyramid", ".falcon", "servlet", "tomcat", "jetty", "Rack", "Sinatra",
     "Rails", "php",
 ];
+
+/// Parts of the names of threads that are event loops, of which a process has several: Netty's (of Spring WebFlux, Micronaut, Armeria),
+/// Vert.x's (of Quarkus).
+const LOOP_THREADS: [&str; 5] =
+    ["reactor-http-", "eventloop", "EventLoop", "webflux-http-", "armeria-common-worker-"];
+
+/// Whether a thread of this name is an event loop.
+fn is_loop(thread: &str) -> bool {
+    LOOP_THREADS.iter().any(|part| thread.contains(part))
+}
 
 fn runs_in(frameworks: &[&str], scope: &str) -> bool {
     frameworks.iter().any(|part| scope.contains(part))

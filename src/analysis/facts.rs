@@ -75,6 +75,8 @@ pub(super) struct Facts<'a> {
     pub composite: u32,
     /// A hash of the parameters of a statement, 0 where none is given.
     pub parameters: u32,
+    /// The thread in which it began, empty where nothing says.
+    pub thread: &'a str,
     /// It has attributes that no convention defines: what the service's makers wanted to know of a request.
     pub tells: bool,
 }
@@ -95,6 +97,7 @@ enum Meaning {
     Cold,
     Hit(bool),
     Rows,
+    Thread,
     Composite,
     Parameter,
     /// Time in a queue, in units of so many nanoseconds; 0 where the name gives no unit.
@@ -172,6 +175,7 @@ impl<'a> Facts<'a> {
             hit: None,
             composite: 0,
             parameters: 0,
+            thread: "",
             tells: false,
         };
         let mut stable = 0u64;
@@ -194,6 +198,7 @@ impl<'a> Facts<'a> {
                     }
                 }
                 (Meaning::Text(..), _) => {}
+                (Meaning::Thread, Value::Str(name)) => facts.thread = name,
                 (Meaning::Parameter, value) => {
                     facts.parameters = with_parameter(facts.parameters, attribute.key, value)
                 }
@@ -250,7 +255,7 @@ impl<'a> Facts<'a> {
             Meaning::Line => self.line = u32::try_from(int()).unwrap_or(0),
             Meaning::Sampler => self.sampler = !matches!(value.as_str(), None | Some("const")),
             Meaning::Queued(unit) => self.queued = self.queued.max(time_in_queue(unit, value)),
-            Meaning::Text(..) | Meaning::Parameter | Meaning::Told | Meaning::Nothing => {}
+            Meaning::Text(..) | Meaning::Thread | Meaning::Parameter | Meaning::Told | Meaning::Nothing => {}
         }
     }
 
@@ -286,6 +291,7 @@ fn meaning(key: &str) -> Meaning {
         "cache.hit" | "db.cache.hit" => Meaning::Hit(true),
         "cache.miss" => Meaning::Hit(false),
         "db.response.returned_rows" => Meaning::Rows,
+        "thread.name" => Meaning::Thread,
         "composite.count" | "span.composite.count" | "aggregation.span_count" => Meaning::Composite,
         "db.statement.parameters" | "db.sql.parameters" | "db.params" => Meaning::Parameter,
         _ if key.starts_with("db.query.parameter.") => Meaning::Parameter,

@@ -19,7 +19,8 @@ pub(super) struct Row {
     pub peer: u32,
     pub service: u32,
     pub host: u32,
-    /// A hash of all data of a statement, 0 where it is not all known: equal ones are the same question.
+    /// Of a call a hash of all data of its statement, 0 where it is not all known: equal ones are the same question. Of a request that
+    /// is taken in the number of its event loop, where its process has several. Else 0.
     pub data: u32,
     pub kind: SpanKind,
     pub flags: u16,
@@ -96,6 +97,14 @@ pub(super) struct Opened {
     pub resolved: u64,
     pub connected: u64,
     pub tls_done: u64,
+}
+
+impl Row {
+    /// Where a request is taken in: its process, or the one of several event loops there.
+    pub fn place(&self) -> u32 {
+        let in_a_loop = self.kind == SpanKind::Server && self.data != 0;
+        if in_a_loop { self.data } else { self.host }
+    }
 }
 
 impl Asked {

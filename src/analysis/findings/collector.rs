@@ -81,6 +81,13 @@ pub struct Collector {
     data: Vec<(u32, u64, u32)>,
 }
 
+/// Where the request was taken in that a node belongs to, if that is known: its process, or an event loop there.
+fn taken_in_at(blamer: &Blamer, rows: &[Row], node: u32) -> Option<u32> {
+    let nodes = &blamer.forest.nodes;
+    let entry = nodes.get(nodes.get(node as usize)?.entry as usize)?;
+    rows.get(entry.row as usize).map(Row::place)
+}
+
 /// One request of one step.
 type On = (u16, Occasion);
 
@@ -107,11 +114,12 @@ impl Collector {
         for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
+            let place = taken_in_at(blamer, rows, piece.node).unwrap_or(host);
             if names.category(piece.owner) == Category::App {
                 let owner = whole(piece.owner, names);
                 let long = piece.end - piece.start >= LONG;
                 if long {
-                    self.stretches.entry((step, owner, host)).or_default().add(piece.start, piece.end);
+                    self.stretches.entry((step, owner, place)).or_default().add(piece.start, piece.end);
                 }
                 let next =
                     blamer.pieces.get(at + 1).filter(|p| names.category(p.owner) == Category::Database);
@@ -138,7 +146,7 @@ impl Collector {
             let times = self.instances.entry((step, at.owner, row.host)).or_insert_with(Histogram::coarse);
             times.record_n(Nanos(at.end - at.start), on.weight);
             if at.kind != SpanKind::Consumer {
-                let requests = self.requests.entry((step, at.service, row.host)).or_default();
+                let requests = self.requests.entry((step, at.service, row.place())).or_default();
                 requests.add(nodes[at.parent as usize].from, at.from, at.to);
                 requests.in_loop += u64::from(row.flags & IN_LOOP != 0);
                 requests.in_workers += u64::from(row.flags & IN_WORKERS != 0);
@@ -206,7 +214,8 @@ impl Collector {
         let place = u64::from(step) << 32 | u64::from(key);
         let flags = same.iter().fold(0, |f, c| f | row(c).flags);
         for call in same.iter().filter(|c| c.end - c.start >= LONG) {
-            let stretches = self.stretches.entry((step, key, row(call).host)).or_default();
+            let at = taken_in_at(blamer, rows, call.node).unwrap_or(row(call).host);
+            let stretches = self.stretches.entry((step, key, at)).or_default();
             stretches.add(call.start, call.end);
         }
         if matches!(category, Category::Database | Category::Search | Category::Cache) {

@@ -47,6 +47,11 @@ enum Work {
 }
 
 fn serve(serves: Serves, work: Work, scope: &'static str) -> Analysis {
+    serve_in(serves, work, scope, |_| "")
+}
+
+/// The same, and in which thread the `n`th request begins.
+fn serve_in(serves: Serves, work: Work, scope: &'static str, thread: fn(u64) -> &'static str) -> Analysis {
     load(80, move |n| {
         let (sent, begins, calls) = serves(n);
         let mut r = Request::new(0, 0.0);
@@ -61,6 +66,7 @@ fn serve(serves: Serves, work: Work, scope: &'static str) -> Analysis {
         server.trace = r.exchange.trace_id;
         (server.start, server.end) = (at(begins + 0.1), at(end - 0.1));
         server.scope = scope;
+        server.attributes.push(("thread.name", Value::Str(thread(n))));
         server.host = "web-1".to_owned();
         let attributes = match work {
             Work::Call => vec![
@@ -116,6 +122,31 @@ fn what_gives_way_or_runs_beside_others_holds_up_nobody() {
         let found = kinds(&serve(held_up, Work::Call, scope));
         assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
         assert!(found.iter().any(|f| f.0 == K::SlowExternal), "{found:?}");
+    }
+}
+
+/// One at a time in each of two loops, before each of which three wait.
+fn two_loops(n: u64) -> (f64, f64, f64) {
+    let begins = (n / 2) as f64 * 95.0 + (n % 2) as f64 * 47.0;
+    ((begins - 285.0).max(0.0), begins, begins + 2.0)
+}
+
+#[test]
+fn one_of_several_event_loops_is_held_up_by_itself() {
+    const NETTY: &str = "io.opentelemetry.netty-4.1";
+    let loops = |n: u64| if n.is_multiple_of(2) { "reactor-http-epoll-1" } else { "reactor-http-epoll-2" };
+    only(&serve_in(two_loops, Work::Own, NETTY, loops), K::EventLoopBlocked, "GET /");
+    let analysis = serve_in(two_loops, Work::Call, NETTY, loops);
+    only(&analysis, K::EventLoopBlocked, "GET rates.example/today");
+    assert_eq!(
+        (analysis.findings[0].confidence, analysis.findings[0].evidence["processes"]),
+        (Confidence::High, 2.0)
+    );
+    // What gives way, and threads that are no loops, hold up nobody.
+    let threads = |n: u64| if n.is_multiple_of(2) { "exec-1" } else { "exec-2" };
+    for (serves, thread) in [(gives_way as Serves, loops as fn(u64) -> &'static str), (two_loops, threads)] {
+        let found = kinds(&serve_in(serves, Work::Own, NETTY, thread));
+        assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
     }
 }
 
