@@ -12,7 +12,7 @@ use super::reason;
 use super::result::{ByCategory, Category};
 use super::row::{
     Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, IN_WORKERS, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT,
-    Opened, QUEUED, RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by,
+    Opened, QUEUED, RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by, idle_in,
 };
 use super::semantics;
 use super::sums::{Beside, Sums};
@@ -334,6 +334,7 @@ impl Analyzer {
         let in_one_of_several = span.kind == SpanKind::Server && is_loop(facts.thread);
         let data = match span.kind {
             SpanKind::Server if in_one_of_several => self.names.event_loop(origin.host, facts.thread),
+            SpanKind::Server | SpanKind::Internal if class.data.text == 0 => idle_in(facts.idle),
             SpanKind::Server => 0,
             _ => data,
         };

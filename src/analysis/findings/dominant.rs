@@ -390,7 +390,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| unseen_wait::claim(view, who, part))
             .or_else(|| event_loop::claim(view, who, part))
             .or_else(|| lock_contention::of_own_time(view, who, part))
-            .or_else(|| app_cpu::of_own_time(view, who)),
+            .or_else(|| app_cpu::of_own_time(view, who, part)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
         Category::Transfer => uncompressed::claim(view, who),

@@ -150,6 +150,35 @@ fn one_of_several_event_loops_is_held_up_by_itself() {
     }
 }
 
+/// Requests whose function takes 80 ms, in so many of which its tracer counted that nothing of it ran, and which makes a call for so many.
+fn idle(idle_ms: i64, call_ms: f64) -> Analysis {
+    load(80, move |n| {
+        let mut r = Request::new(n, 100.0);
+        let attributes = vec![("busy_ns", Value::Int(1_000)), ("idle_ns", Value::Int(idle_ms * MS as i64))];
+        r.span(2, SpanKind::Internal, "shop", "find_product", (5.0, 85.0), attributes);
+        if call_ms > 0.0 {
+            let call =
+                vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str("SELECT 1"))];
+            r.span(3, SpanKind::Client, "shop", "SELECT", (6.0, 6.0 + call_ms), call);
+            r.spans[2].parent = r.spans[1].id;
+        }
+        r
+    })
+}
+
+#[test]
+fn own_time_in_which_nothing_runs_is_waiting() {
+    let own = |analysis: Analysis| {
+        let found = analysis.findings.into_iter().find(|f| f.kind == K::AppCpu);
+        found.map(|f| (f.confidence == Confidence::Inferred(Doubt::Idle), f.evidence.get("idle_ms").copied()))
+    };
+    assert_eq!(own(idle(79, 0.0)), Some((true, Some(79.0))));
+    assert_eq!(own(idle(30, 0.0)), Some((false, None)));
+    // The call may have all of it: it computes for the rest.
+    assert_eq!(own(idle(35, 35.0)), Some((false, None)));
+    assert_eq!(own(idle(79, 35.0)), Some((true, Some(44.0))));
+}
+
 #[test]
 fn requests_that_a_held_up_process_leaves_waiting_are_no_problem_of_their_own() {
     assert_eq!(serve(held_up, Work::Call, ASGI).findings.len(), 1);
