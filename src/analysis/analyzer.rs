@@ -12,8 +12,8 @@ use super::plan::Plans;
 use super::reason;
 use super::result::{ByCategory, Category};
 use super::row::{
-    Asked, COLD, COMPOSITE, ERROR, HIT, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened, QUEUED,
-    RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by,
+    Asked, COLD, COMPOSITE, ERROR, HIT, IN_LOOP, LISTENS, MISS, NEGATIVE, NO_PEER, NO_STATEMENT, Opened,
+    QUEUED, RESEND, Row, TELLS, THROTTLED, TIMED_OUT, group_by, idle_in,
 };
 use super::semantics;
 use super::sums::{Beside, Sums};
@@ -332,6 +332,13 @@ impl Analyzer {
             (0, false) => 0,
             (parameters, _) => class.data.text.rotate_left(7).wrapping_add(parameters).max(1),
         };
+        let in_one_of_several = span.kind == SpanKind::Server && frameworks::is_loop(facts.thread);
+        let data = match span.kind {
+            SpanKind::Server if in_one_of_several => self.names.event_loop(origin.host, facts.thread),
+            SpanKind::Server | SpanKind::Internal if class.data.text == 0 => idle_in(facts.idle),
+            SpanKind::Server => 0,
+            _ => data,
+        };
         self.rows.push(Row {
             span_id,
             data,
@@ -355,6 +362,7 @@ impl Analyzer {
                 | flag(facts.throttled, THROTTLED)
                 | self.gap(class.owner, &facts)
                 | frameworks::flags(span)
+                | flag(in_one_of_several, IN_LOOP)
                 | flag(span.kind == SpanKind::Internal && semantics::listens(span.name), LISTENS)
                 | flag(facts.resend, RESEND)
                 | flag(tells, TELLS)

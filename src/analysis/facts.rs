@@ -65,7 +65,7 @@ pub(super) struct Facts<'a> {
     pub queued: u64,
     /// A sampler other than "always" recorded it, by its own attribute (Jaeger's `sampler.type`).
     pub sampler: bool,
-    /// A time limit ended it: by its error type, or HTTP 408 or 504, or gRPC DEADLINE_EXCEEDED.
+    /// A time limit ended it: by its error type, or HTTP 408 or 504, or gRPC DEADLINE_EXCEEDED; or the caller did, who cancelled it.
     pub timed_out: bool,
     /// A function that had to be started first (`faas.coldstart`).
     pub cold: bool,
@@ -75,6 +75,10 @@ pub(super) struct Facts<'a> {
     pub composite: u32,
     /// A hash of the parameters of a statement, 0 where none is given.
     pub parameters: u32,
+    /// Nanoseconds in which nothing of it ran, where its tracer counts them (Rust's `tracing`).
+    pub idle: u64,
+    /// The thread in which it began, empty where nothing says.
+    pub thread: &'a str,
     /// It has attributes that no convention defines: what the service's makers wanted to know of a request.
     pub tells: bool,
 }
@@ -95,6 +99,8 @@ enum Meaning {
     Cold,
     Hit(bool),
     Rows,
+    Idle,
+    Thread,
     Composite,
     Parameter,
     /// Time in a queue, in units of so many nanoseconds; 0 where the name gives no unit.
@@ -172,6 +178,8 @@ impl<'a> Facts<'a> {
             hit: None,
             composite: 0,
             parameters: 0,
+            idle: 0,
+            thread: "",
             tells: false,
         };
         let mut stable = 0u64;
@@ -194,6 +202,7 @@ impl<'a> Facts<'a> {
                     }
                 }
                 (Meaning::Text(..), _) => {}
+                (Meaning::Thread, Value::Str(name)) => facts.thread = name,
                 (Meaning::Parameter, value) => {
                     facts.parameters = with_parameter(facts.parameters, attribute.key, value)
                 }
@@ -229,13 +238,16 @@ impl<'a> Facts<'a> {
             }
             Meaning::GrpcStatus => {
                 self.throttled |= matches!(int(), 8 | 14);
-                self.timed_out |= int() == 4;
+                self.timed_out |= matches!(int(), 1 | 4);
             }
             Meaning::RpcStatus => {
                 self.throttled |= matches!(value.as_str(), Some("RESOURCE_EXHAUSTED" | "UNAVAILABLE"));
-                self.timed_out |= value.as_str() == Some("DEADLINE_EXCEEDED");
+                self.timed_out |= matches!(value.as_str(), Some("DEADLINE_EXCEEDED" | "CANCELLED"));
             }
-            Meaning::ErrorType => self.timed_out |= value.as_str().is_some_and(names_a_timeout),
+            Meaning::ErrorType => {
+                let ended = |error: &str| names_a_timeout(error) || names_a_cancel(error);
+                self.timed_out |= value.as_str().is_some_and(ended);
+            }
             Meaning::Cold => self.cold = matches!(value, Value::Bool(true) | Value::Str("true")),
             Meaning::Hit(yes) => match value {
                 Value::Bool(hit) => self.hit = Some(*hit == yes),
@@ -244,13 +256,14 @@ impl<'a> Facts<'a> {
                 _ => {}
             },
             Meaning::Rows => self.hit = self.hit.or(value.as_int().map(|n| n > 0)),
+            Meaning::Idle => self.idle = u64::try_from(int()).unwrap_or(0),
             Meaning::Composite => self.composite = u32::try_from(int()).unwrap_or(0),
             Meaning::Resend => self.resend = int() > 0,
             Meaning::Port => self.port = u16::try_from(int()).unwrap_or(0),
             Meaning::Line => self.line = u32::try_from(int()).unwrap_or(0),
             Meaning::Sampler => self.sampler = !matches!(value.as_str(), None | Some("const")),
             Meaning::Queued(unit) => self.queued = self.queued.max(time_in_queue(unit, value)),
-            Meaning::Text(..) | Meaning::Parameter | Meaning::Told | Meaning::Nothing => {}
+            Meaning::Text(..) | Meaning::Thread | Meaning::Parameter | Meaning::Told | Meaning::Nothing => {}
         }
     }
 
@@ -295,6 +308,9 @@ fn meaning(key: &str) -> Meaning {
         "cache.hit" | "db.cache.hit" => Meaning::Hit(true),
         "cache.miss" => Meaning::Hit(false),
         "db.response.returned_rows" => Meaning::Rows,
+        "thread.name" => Meaning::Thread,
+        "idle_ns" => Meaning::Idle,
+        "busy_ns" => Meaning::Nothing,
         "composite.count" | "span.composite.count" | "aggregation.span_count" => Meaning::Composite,
         "db.statement.parameters" | "db.sql.parameters" | "db.params" => Meaning::Parameter,
         _ if key.starts_with("db.query.parameter.") => Meaning::Parameter,
@@ -491,6 +507,22 @@ pub(super) fn names_a_timeout(text: &str) -> bool {
         ["timeout", "timed out", "timedout", "deadline_exceeded", "deadline exceeded", "deadlineexceeded"];
     let text = text.get(..200).unwrap_or(text).to_ascii_lowercase();
     WORDS.iter().any(|w| text.contains(w))
+}
+
+/// Whether the type of an error says that the caller did not want to wait for the end: the way in which most of what is asynchronous
+/// carries a time limit out (Reactor's `timeout`, `AbortController`, `asyncio.wait_for`, Go's contexts).
+fn names_a_cancel(error: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "cancelled",
+        "canceled",
+        "cancellederror",
+        "cancellationexception",
+        "jobcancellationexception",
+        "context canceled",
+        "aborterror",
+    ];
+    let name = error.rsplit(['.', ':', '$']).next().unwrap_or(error).trim();
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The hash of parameters with one more; never 0. Their order does not matter.

@@ -31,6 +31,16 @@ const EITHER: &str = ".django";
 /// request's whole URL is not known, but its parts.
 const WHOLE_URL: [&str; 2] = ["http.url", "url.full"];
 
+/// Parts of the names of threads that are event loops, of which a process has several: Netty's (of Spring WebFlux, Micronaut, Armeria),
+/// Vert.x's (of Quarkus).
+const LOOP_THREADS: [&str; 5] =
+    ["reactor-http-", "eventloop", "EventLoop", "webflux-http-", "armeria-common-worker-"];
+
+/// Whether a thread of this name is an event loop.
+pub(super) fn is_loop(thread: &str) -> bool {
+    LOOP_THREADS.iter().any(|part| thread.contains(part))
+}
+
 /// The flags of a span that tell it.
 pub(super) fn flags(span: &Span<'_>) -> u16 {
     if span.kind == SpanKind::Client {

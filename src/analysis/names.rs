@@ -165,6 +165,7 @@ pub(super) struct Names {
     op_ids: HashMap<Op, u32>,
     hosts: Vec<Host>,
     host_ids: HashMap<Host, u32>,
+    event_loops: HashMap<(u32, u32), u32>,
     memo: MixedMap<u128, Known>,
     networks: MixedMap<u64, u32>,
     retries: MixedMap<u64, u32>,
@@ -177,6 +178,14 @@ pub(super) struct Names {
     pub roots_are_spans: bool,
     /// The service that is asked is on the client's machine, or in a container of it.
     pub on_this_machine: bool,
+}
+
+/// Between the name of an instance and that of one of its event loops.
+const LOOP: &str = " event loop ";
+
+/// The instance that an event loop of several is part of; an instance is its own.
+pub(super) fn whole_instance(instance: &str) -> &str {
+    instance.split(LOOP).next().unwrap_or(instance)
 }
 
 impl Names {
@@ -194,6 +203,7 @@ impl Names {
             op_ids: HashMap::new(),
             hosts: Vec::new(),
             host_ids: HashMap::new(),
+            event_loops: HashMap::new(),
             memo: MixedMap::default(),
             networks: MixedMap::default(),
             retries: MixedMap::default(),
@@ -297,6 +307,20 @@ impl Names {
         let Host { id, name, instance, .. } = self.hosts[host as usize];
         let mark = [instance, name, id].into_iter().find(|m| *m != 0).unwrap_or(0);
         self.str(mark)
+    }
+
+    /// One of the event loops of a process, by the name of its thread, as a host of its own: what is told of a process that has one
+    /// loop holds for each of several.
+    pub fn event_loop(&mut self, host: u32, thread: &str) -> u32 {
+        let thread = self.text(thread);
+        if let Some(id) = self.event_loops.get(&(host, thread)) {
+            return *id;
+        }
+        let name = format!("{}{LOOP}{}", self.instance(host), self.str(thread));
+        let instance = self.text(&name);
+        let id = self.host(Host { instance, ..self.hosts[host as usize] });
+        self.event_loops.insert((host, thread), id);
+        id
     }
 
     /// What a process says of itself: which attribute, and the number of its value.

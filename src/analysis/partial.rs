@@ -225,7 +225,7 @@ impl Partial {
             limits,
             database,
             runtime,
-            busy_machine: busy.is_some(),
+            core_waits: busy,
         };
         let findings = findings::find(&self.steps, &known);
         let findings: Vec<_> = findings.into_iter().map(|found| found.finding).collect();

@@ -19,7 +19,9 @@ pub(super) struct Row {
     pub peer: u32,
     pub service: u32,
     pub host: u32,
-    /// A hash of all data of a statement, 0 where it is not all known: equal ones are the same question.
+    /// Of a call a hash of all data of its statement, 0 where it is not all known: equal ones are the same question. Of a request that
+    /// is taken in the number of its event loop, where its process has several. Of a service's own span else how long nothing of it
+    /// ran, as [`idle_in`] has it, or 0.
     pub data: u32,
     pub kind: SpanKind,
     /// The library that recorded it, as far as that can be told by so little.
@@ -98,6 +100,28 @@ pub(super) struct Opened {
     pub resolved: u64,
     pub connected: u64,
     pub tls_done: u64,
+}
+
+/// Marks [`Row::data`] as a time.
+const IDLE: u32 = 1 << 31;
+
+/// The time in which nothing of a span ran as [`Row::data`] keeps it, in microseconds.
+pub(super) fn idle_in(idle: u64) -> u32 {
+    if idle == 0 { 0 } else { IDLE | u32::try_from(idle / 1_000).unwrap_or(u32::MAX) }
+}
+
+impl Row {
+    /// Where a request is taken in: its process, or the one of several event loops there.
+    pub fn place(&self) -> u32 {
+        let in_a_loop = self.kind == SpanKind::Server && self.data != 0 && self.data & IDLE == 0;
+        if in_a_loop { self.data } else { self.host }
+    }
+
+    /// Nanoseconds in which nothing of a service's own span ran, where that is known.
+    pub fn idle(&self) -> u64 {
+        let own = matches!(self.kind, SpanKind::Server | SpanKind::Internal) && self.data & IDLE != 0;
+        if own { u64::from(self.data & !IDLE) * 1_000 } else { 0 }
+    }
 }
 
 impl Asked {

@@ -3,7 +3,7 @@
 //! Own time is what no other span covers: computing, or waiting that nobody recorded.
 
 use super::evidence::Pattern;
-use super::{Claim, View, event_loop, share};
+use super::{Claim, View, event_loop, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
@@ -29,8 +29,19 @@ pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Clai
     (file || folder || named()).then(|| Claim::sure(FindingKind::StaticByApp))
 }
 
-/// Own time of a service of which nothing shows that its calls are recorded: it may be waiting that nobody recorded.
-pub(super) fn of_own_time(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+/// The share of own time in which nothing of its spans runs for it to be waiting.
+const IDLE: f64 = 0.5;
+/// The evidence of it.
+pub(super) const IDLE_MS: &str = "idle_ms";
+
+/// Own time in which hardly anything ran, by what the tracer of its spans counts: it waits for what no span records. Or of a service
+/// of which nothing shows that its calls are recorded: it may be waiting that nobody recorded.
+pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+    let idle = view.tally.evidence.by_owner(Pattern::Idle, who).map_or(0, |idle| idle.total);
+    if share(idle, part.total) >= IDLE {
+        let (n, _) = view.basis(who);
+        return Some(Claim::doubted(FindingKind::AppCpu, Doubt::Idle).with(&[(IDLE_MS, mean_ms(idle, n))]));
+    }
     if !view.records_calls.contains(&who.service) {
         return Some(Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly));
     }

@@ -27,6 +27,9 @@ const IN_A_ROW: usize = 3;
 /// one in a slow language. More than that is work of the loop's own.
 const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
 
+/// Time after the answer of one call within which another that is cancelled is so for that answer.
+const RACE: u64 = Nanos::from_millis(5).0;
+
 /// Calls of one kind in turn, within one request of a service.
 #[derive(Clone, Copy)]
 pub struct Series {
@@ -81,6 +84,13 @@ pub struct Collector {
     data: Vec<(u32, u64, u32)>,
 }
 
+/// Where the request was taken in that a node belongs to, if that is known: its process, or an event loop there.
+fn taken_in_at(blamer: &Blamer, rows: &[Row], node: u32) -> Option<u32> {
+    let nodes = &blamer.forest.nodes;
+    let entry = nodes.get(nodes.get(node as usize)?.entry as usize)?;
+    rows.get(entry.row as usize).map(Row::place)
+}
+
 /// One request of one step.
 type On = (u16, Occasion);
 
@@ -102,16 +112,18 @@ impl Collector {
         let nodes = &blamer.forest.nodes;
         self.streamed(blamer, (step, on), names);
         self.reading(blamer, (step, on), names);
+        self.idle(blamer, rows, (step, on), names);
         self.before.clear();
         self.asked.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
+            let place = taken_in_at(blamer, rows, piece.node).unwrap_or(host);
             if names.category(piece.owner) == Category::App {
                 let owner = whole(piece.owner, names);
                 let long = piece.end - piece.start >= LONG;
                 if long {
-                    self.stretches.entry((step, owner, host)).or_default().add(piece.start, piece.end);
+                    self.stretches.entry((step, owner, place)).or_default().add(piece.start, piece.end);
                 }
                 let next =
                     blamer.pieces.get(at + 1).filter(|p| names.category(p.owner) == Category::Database);
@@ -138,7 +150,7 @@ impl Collector {
             let times = self.instances.entry((step, at.owner, row.host)).or_insert_with(Histogram::coarse);
             times.record_n(Nanos(at.end - at.start), on.weight);
             if at.kind != SpanKind::Consumer {
-                let requests = self.requests.entry((step, at.service, row.host)).or_default();
+                let requests = self.requests.entry((step, at.service, row.place())).or_default();
                 requests.add(nodes[at.parent as usize].from, at.from, at.to);
                 requests.in_loop += u64::from(row.flags & IN_LOOP != 0);
                 requests.in_workers += u64::from(row.flags & IN_WORKERS != 0);
@@ -185,6 +197,27 @@ impl Collector {
         self.add_by_owner(Pattern::Reading, (step, on));
     }
 
+    /// Own time in which nothing of its span ran: of what the tracer counted so much as does not fit into what the span waited for.
+    fn idle(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
+        let row = |node: u32| rows.get(blamer.forest.nodes.get(node as usize)?.row as usize);
+        self.data.clear();
+        let own = blamer.pieces.iter().filter(|piece| names.category(piece.owner) == Category::App);
+        let own = own.filter(|piece| row(piece.node).is_some_and(|row| row.idle() > 0));
+        self.data.extend(own.map(|piece| (piece.node, piece.end - piece.start, piece.owner)));
+        self.data.sort_unstable();
+        self.before.clear();
+        for of_node in self.data.chunk_by(|a, b| a.0 == b.0) {
+            let Some(row) = row(of_node[0].0) else { continue };
+            let own: u64 = of_node.iter().map(|(_, time, _)| time).sum();
+            let elsewhere = (row.end - row.start).saturating_sub(own);
+            let idle = row.idle().saturating_sub(elsewhere).min(own);
+            if idle > 0 {
+                self.before.push((whole(of_node[0].2, names), idle));
+            }
+        }
+        self.add_by_owner(Pattern::Idle, (step, on));
+    }
+
     /// Adds what was gathered in `before`, by owner.
     fn add_by_owner(&mut self, pattern: Pattern, (step, on): On) {
         self.before.sort_unstable();
@@ -206,7 +239,8 @@ impl Collector {
         let place = u64::from(step) << 32 | u64::from(key);
         let flags = same.iter().fold(0, |f, c| f | row(c).flags);
         for call in same.iter().filter(|c| c.end - c.start >= LONG) {
-            let stretches = self.stretches.entry((step, key, row(call).host)).or_default();
+            let at = taken_in_at(blamer, rows, call.node).unwrap_or(row(call).host);
+            let stretches = self.stretches.entry((step, key, at)).or_default();
             stretches.add(call.start, call.end);
         }
         if matches!(category, Category::Database | Category::Search | Category::Cache) {
@@ -228,11 +262,27 @@ impl Collector {
             }
         }
         if flags & TIMED_OUT != 0 {
-            let ended: Vec<&Call> = same.iter().filter(|c| row(c).flags & TIMED_OUT != 0).collect();
+            // Of calls that race the one that comes first has the others cancelled: no time limit ends those.
+            let beaten = |c: &Call| {
+                let entry = nodes[c.node as usize].entry;
+                // What comes first is on no path: the others end after it.
+                nodes.iter().any(|first| {
+                    first.entry == entry
+                        && first.kind == SpanKind::Client
+                        && rows.get(first.row as usize).is_some_and(|row| row.flags & TIMED_OUT == 0)
+                        && first.to > c.start
+                        && first.to <= c.end
+                        && c.end - first.to <= RACE
+                })
+            };
+            let ended = same.iter().filter(|c| row(c).flags & TIMED_OUT != 0 && !beaten(c));
+            let ended: Vec<&Call> = ended.collect();
             let time = ended.iter().map(|c| window(c)).sum();
-            let part = self.tables[Pattern::TimedOut as usize].part(step, key);
-            part.calls += ended.len() as u64 * on.weight;
-            part.add(time, time, on);
+            if !ended.is_empty() {
+                let part = self.tables[Pattern::TimedOut as usize].part(step, key);
+                part.calls += ended.len() as u64 * on.weight;
+                part.add(time, time, on);
+            }
         }
         if flags & ERROR != 0 && same.len() > 1 {
             let failed = |c: &Call| row(c).flags & (ERROR | THROTTLED) == ERROR;

@@ -142,10 +142,10 @@ fn doubt(
     if computes && streamed {
         return Some(Doubt::Streamed);
     }
-    // Without a free core all code takes several times as long.
-    let floor = BUSY_FACTOR * why.floor_ms(view);
-    (computes && view.known.busy_machine && is_uneven(view, (who, kind), part, floor))
-        .then_some(Doubt::BusyMachine)
+    // Without a free core all code takes several times as long: at least as many as the load's own threads do.
+    let waits = view.known.core_waits?;
+    let floor = BUSY_FACTOR.max(1.0 / (1.0 - waits.min(0.99))) * why.floor_ms(view);
+    (computes && is_uneven(view, (who, kind), part, floor)).then_some(Doubt::BusyMachine)
 }
 
 /// The evidence of a page whose code takes far longer at its best than that of others.
@@ -214,7 +214,7 @@ impl Why {
         let much = owned.share_then >= share_min && owned.mean >= mean_min;
         // One request does not make a problem, however long it took.
         let rest = part.total.saturating_sub(part.worst.map_or(0, |w| w.0));
-        let busy_way = who.category == Category::Network && view.known.busy_machine;
+        let busy_way = who.category == Category::Network && view.known.core_waits.is_some();
         let least = if busy_way { BUSY_FACTOR * mean_min } else { mean_min };
         let large = much && mean_ms(rest, owned.n.saturating_sub(1)) >= least && recurs(view, &part.long);
         // What all instances do once belongs to their start; what the start makes others wait for does not.
@@ -236,7 +236,7 @@ impl Why {
                 && owned.mean >= view.limit(Limit::LargeMeanMs)
                 && owned.bytes >= view.limit(Limit::LargeBytes)
                 && recurs(view, &part.longish),
-            tail: tail.filter(|_| !(computes && view.known.busy_machine)),
+            tail: tail.filter(|_| !(computes && view.known.core_waits.is_some())),
             outlier: (may_be_outlier && recurs(view, &part.longish))
                 .then(|| view.peers.outlier(who, view.limit(Limit::OutlierRatio)))
                 .flatten(),
@@ -401,7 +401,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| unseen_wait::claim(view, who, part))
             .or_else(|| event_loop::claim(view, who, part))
             .or_else(|| lock_contention::of_own_time(view, who, part))
-            .or_else(|| app_cpu::of_own_time(view, who)),
+            .or_else(|| app_cpu::of_own_time(view, who, part)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
         Category::Transfer => uncompressed::claim(view, who),

@@ -45,9 +45,11 @@ pub enum Pattern {
     Streamed,
     /// Own time right after a statement of a database within the process, whose rows are looked for as they are read.
     Reading,
+    /// Own time in which nothing of its span ran, at least.
+    Idle,
 }
 
-pub(super) const PATTERNS: usize = Pattern::Reading as usize + 1;
+pub(super) const PATTERNS: usize = Pattern::Idle as usize + 1;
 
 impl Pattern {
     /// All patterns.
@@ -64,6 +66,7 @@ impl Pattern {
         Pattern::BeforeDatabase,
         Pattern::Streamed,
         Pattern::Reading,
+        Pattern::Idle,
     ];
 }
 

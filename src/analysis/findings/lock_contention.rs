@@ -11,10 +11,13 @@
 use super::duplicate_query::writes;
 use super::event_loop::{self, EDGE, Requests};
 use super::{Claim, Limit, View, same_work};
+use crate::analysis::names::whole_instance;
 use crate::analysis::result::{Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
 use crate::stats::Histogram;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A write that waits this long at p95 does not do so for its own work.
 const LONG: Nanos = Nanos::from_millis(25);
@@ -66,10 +69,11 @@ const MOST: f64 = 0.5;
 
 /// Own time that requests of a page have one after the other while their process serves others.
 pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
-    let mine = view.tally.evidence.requests.iter().filter(|((service, _), _)| *service == who.service);
+    let of_page = by_process(&view.tally.evidence.requests, &who.service);
+    let of_all = by_process(view.requests, &who.service);
     let (mut taken, mut requests, mut held) = (0.0, 0.0, 0.0);
-    for (process, of_page) in mine.filter(|(_, of)| of.sample.len() >= ENOUGH) {
-        let all = view.requests.get(process)?;
+    for (process, of_page) in of_page.iter().filter(|(_, of)| of.sample.len() >= ENOUGH) {
+        let all = of_all.get(process)?;
         let times = of_page.sample.iter().map(|(_, _, begun, ended)| (*begun, *ended));
         let turns = Turns::of(times, of_page.kept())
             .filter(|turns| turns.are_taken() && turns.others_begin(of_page, all))?;
@@ -79,6 +83,18 @@ pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Op
     let evidence = [("held_ms", held / requests / 1e6)];
     (requests > 0.0 && part.total as f64 >= MOST * taken)
         .then(|| Claim::doubted(FindingKind::LockContention, Doubt::OneByOne).with(&evidence))
+}
+
+/// A service's requests by process: all event loops of one share its locks.
+fn by_process<'a>(
+    requests: &'a BTreeMap<(Arc<str>, Arc<str>), Requests>,
+    service: &str,
+) -> BTreeMap<&'a str, Requests> {
+    let mut processes: BTreeMap<&str, Requests> = BTreeMap::new();
+    for ((_, instance), of) in requests.iter().filter(|((of, _), _)| **of == *service) {
+        processes.entry(whole_instance(instance)).or_default().merge(of);
+    }
+    processes
 }
 
 /// A statement of a process that has its turn one at a time, however many are under way.
@@ -228,6 +244,21 @@ mod tests {
             let turns = turns(&mine).unwrap();
             assert!((turns.gap / MS as f64 - 41.0).abs() < 4.0, "{number} {gap}: {}", turns.gap);
         }
+    }
+
+    #[test]
+    fn the_event_loops_of_a_process_share_its_locks() {
+        let (mine, _) = page(400, 50, locked);
+        let loops = mine.sample.iter().enumerate().fold(BTreeMap::new(), |mut loops, (n, request)| {
+            let name = format!("web-1 event loop reactor-http-epoll-{}", n % 4);
+            let of: &mut Requests = loops.entry((Arc::from("shop"), Arc::from(name))).or_default();
+            of.add(request.1, request.2, request.3);
+            loops
+        });
+        let processes = by_process(&loops, "shop");
+        assert_eq!(processes.keys().collect::<Vec<_>>(), [&"web-1"]);
+        assert!(turns(&processes["web-1"]).is_some_and(|turns| turns.are_taken()));
+        assert!(by_process(&loops, "other").is_empty());
     }
 
     #[test]

@@ -172,6 +172,8 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         }
         // Where each of several calls in a row takes less than doing them at once would save, their order is the cause; and their
         // number, where of many at once each comes back after the other.
+        // Calls that are too many are too many in a row, too.
+        (K::ChattyService, K::SequentialCalls) => one_service && cause.lost >= effect.lost,
         (K::SequentialCalls, K::SlowExternal) => one_service && cause.lost > effect.lost,
         (K::FanOut, K::SlowExternal) => comes_back_in_turn(c, e),
         (K::SlowExternal, K::FanOut) if comes_back_in_turn(e, c) => false,

@@ -124,8 +124,9 @@ pub(super) struct Known<'a> {
     pub limits: &'a Limits,
     pub database: &'a DatabaseEvidence,
     pub runtime: &'a RuntimeMetrics,
-    /// The machine of the load, and maybe of the service, had no free core.
-    pub busy_machine: bool,
+    /// Where the machine of the load, and maybe of the service, had no free core: the share of the time in which the load's threads
+    /// wanted one that they waited for it.
+    pub core_waits: Option<f64>,
 }
 
 /// All findings of a run, worst first.

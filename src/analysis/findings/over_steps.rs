@@ -4,7 +4,7 @@
 use super::dominant::{OTHER_PAGES, quick_ms};
 use super::merge::{holds_enough, is_query, leads_to};
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{Found, View, same_work, share, unseen_wait};
+use super::{Found, View, app_cpu, same_work, share, unseen_wait};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind};
 use crate::record::StepId;
@@ -87,6 +87,7 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
     let computes = |f: &Found| {
         matches!(f.finding.kind, K::AppCpu | K::StaticByApp | K::EventLoopBlocked)
             && f.finding.contributor.category == Category::App
+            && !f.finding.evidence.contains_key(app_cpu::IDLE_MS)
             && share(f.lost, period) >= HOG
     };
     let hogs: Vec<(Contributor, u64, f64)> = kept

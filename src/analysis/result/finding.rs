@@ -226,6 +226,8 @@ pub enum Doubt {
     NameOnly,
     /// The service records nothing but its own spans, so that its own time may be waiting that nobody recorded.
     OwnTimeOnly,
+    /// The tracer of its spans counts that nothing of them ran for most of the time: it waits for what no span records.
+    Idle,
     /// Known by how the time differs between requests.
     Varies,
     /// Few of the step's requests have it: they may be requests of another kind.

@@ -154,6 +154,20 @@ fn what_a_time_limit_ends() {
     };
     let analysis = limit("java.net.SocketTimeoutException", 10);
     assert_eq!(kinds(&analysis), [(K::Timeout, "GET weather.example/a".to_owned())]);
+    // The caller gave up waiting: Reactor, JavaScript, Kotlin.
+    for error in ["cancelled", "AbortError", "java.util.concurrent.CancellationException"] {
+        assert_eq!(kinds(&limit(error, 10)), [(K::Timeout, "GET weather.example/a".to_owned())]);
+    }
+    // Two that race: the first to come has the other cancelled.
+    let race = load(100, |n| {
+        let mut r = Request::new(n, 110.0);
+        r.span(2, SpanKind::Client, "shop", "GET", (1.0, 100.0), get("near.example"));
+        let mut attributes = get("weather.example");
+        attributes.push(("error.type", Value::Str("cancelled")));
+        r.span(3, SpanKind::Client, "shop", "GET", (1.0, 101.0), attributes);
+        r
+    });
+    without(&race, K::Timeout);
     without(&limit("java.io.IOException", 10), K::Timeout);
     without(&limit("timeout", 1_000), K::Timeout);
     // The client itself gave up.

@@ -47,6 +47,11 @@ enum Work {
 }
 
 fn serve(serves: Serves, work: Work, scope: &'static str) -> Analysis {
+    serve_in(serves, work, scope, |_| "")
+}
+
+/// The same, and in which thread the `n`th request begins.
+fn serve_in(serves: Serves, work: Work, scope: &'static str, thread: fn(u64) -> &'static str) -> Analysis {
     load(80, move |n| {
         let (sent, begins, calls) = serves(n);
         let mut r = Request::new(0, 0.0);
@@ -61,6 +66,7 @@ fn serve(serves: Serves, work: Work, scope: &'static str) -> Analysis {
         server.trace = r.exchange.trace_id;
         (server.start, server.end) = (at(begins + 0.1), at(end - 0.1));
         server.scope = scope;
+        server.attributes.push(("thread.name", Value::Str(thread(n))));
         server.host = "web-1".to_owned();
         let attributes = match work {
             Work::Call => vec![
@@ -117,6 +123,60 @@ fn what_gives_way_or_runs_beside_others_holds_up_nobody() {
         assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
         assert!(found.iter().any(|f| f.0 == K::SlowExternal), "{found:?}");
     }
+}
+
+/// One at a time in each of two loops, before each of which three wait.
+fn two_loops(n: u64) -> (f64, f64, f64) {
+    let begins = (n / 2) as f64 * 95.0 + (n % 2) as f64 * 47.0;
+    ((begins - 285.0).max(0.0), begins, begins + 2.0)
+}
+
+#[test]
+fn one_of_several_event_loops_is_held_up_by_itself() {
+    const NETTY: &str = "io.opentelemetry.netty-4.1";
+    let loops = |n: u64| if n.is_multiple_of(2) { "reactor-http-epoll-1" } else { "reactor-http-epoll-2" };
+    only(&serve_in(two_loops, Work::Own, NETTY, loops), K::EventLoopBlocked, "GET /");
+    let analysis = serve_in(two_loops, Work::Call, NETTY, loops);
+    only(&analysis, K::EventLoopBlocked, "GET rates.example/today");
+    assert_eq!(
+        (analysis.findings[0].confidence, analysis.findings[0].evidence["processes"]),
+        (Confidence::High, 2.0)
+    );
+    // What gives way, and threads that are no loops, hold up nobody.
+    let threads = |n: u64| if n.is_multiple_of(2) { "exec-1" } else { "exec-2" };
+    for (serves, thread) in [(gives_way as Serves, loops as fn(u64) -> &'static str), (two_loops, threads)] {
+        let found = kinds(&serve_in(serves, Work::Own, NETTY, thread));
+        assert!(found.iter().all(|f| f.0 != K::EventLoopBlocked), "{found:?}");
+    }
+}
+
+/// Requests whose function takes 80 ms, in so many of which its tracer counted that nothing of it ran, and which makes a call for so many.
+fn idle(idle_ms: i64, call_ms: f64) -> Analysis {
+    load(80, move |n| {
+        let mut r = Request::new(n, 100.0);
+        let attributes = vec![("busy_ns", Value::Int(1_000)), ("idle_ns", Value::Int(idle_ms * MS as i64))];
+        r.span(2, SpanKind::Internal, "shop", "find_product", (5.0, 85.0), attributes);
+        if call_ms > 0.0 {
+            let call =
+                vec![("db.system.name", Value::Str("postgresql")), ("db.query.text", Value::Str("SELECT 1"))];
+            r.span(3, SpanKind::Client, "shop", "SELECT", (6.0, 6.0 + call_ms), call);
+            r.spans[2].parent = r.spans[1].id;
+        }
+        r
+    })
+}
+
+#[test]
+fn own_time_in_which_nothing_runs_is_waiting() {
+    let own = |analysis: Analysis| {
+        let found = analysis.findings.into_iter().find(|f| f.kind == K::AppCpu);
+        found.map(|f| (f.confidence == Confidence::Inferred(Doubt::Idle), f.evidence.get("idle_ms").copied()))
+    };
+    assert_eq!(own(idle(79, 0.0)), Some((true, Some(79.0))));
+    assert_eq!(own(idle(30, 0.0)), Some((false, None)));
+    // The call may have all of it: it computes for the rest.
+    assert_eq!(own(idle(35, 35.0)), Some((false, None)));
+    assert_eq!(own(idle(79, 35.0)), Some((true, Some(44.0))));
 }
 
 #[test]

@@ -77,6 +77,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::OwnTimeOnly => {
             "the service has no spans of its calls to databases or others, so this may be waiting that nobody recorded; instrument its clients"
         }
+        Doubt::Idle => {
+            "its spans say that nothing of it ran in most of this time (idle_ns), so it waits for something that no span records; spans of its calls would tell for what"
+        }
         Doubt::Varies => {
             "told by how much it differs between requests; the server's count of waiting requests would settle it"
         }
@@ -355,6 +358,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::Queueing => queueing(c),
         K::AppCpu if !finding.related.is_empty() => slow_pages(c),
         K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly) => unrecorded(c),
+        K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::Idle) => idle_code(c),
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
@@ -486,6 +490,16 @@ fn unrecorded(c: &Contributor) -> Prose {
     match c.code.is_empty() {
         true => out.own("."),
         false => out.own(", starting at ").name(&c.code).own("."),
+    }
+}
+
+fn idle_code(c: &Contributor) -> Prose {
+    let out = Prose::from(
+        "It does not compute in this time: it waits for a call, a lock or a timer that no span records. Give the calls that it makes spans of their own (of kind client, with the conventions' attributes)",
+    );
+    match c.code.is_empty() {
+        true => out.own(", and run again."),
+        false => out.own(", starting at ").name(&c.code).own(", and run again."),
     }
 }
 

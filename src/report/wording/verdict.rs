@@ -59,7 +59,7 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
             out.own("calls that hold up ").short_name(&contributor.service, 24)
         }
         FindingKind::AppCpu
-            if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly)
+            if matches!(finding.confidence, Confidence::Inferred(Doubt::OwnTimeOnly | Doubt::Idle))
                 && !contributor.service.is_empty() =>
         {
             out.own("the code of ")
