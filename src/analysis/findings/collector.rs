@@ -3,6 +3,7 @@
 use super::event_loop::{LONG, Requests, Stretches};
 use super::evidence::{EMBEDDED, PATTERNS, Pattern, Sameness};
 use super::questions::Questions;
+use super::races::Answers;
 use super::uncached as cache;
 use crate::analysis::blame::Blamer;
 use crate::analysis::names::{MixedMap, NONE, Names};
@@ -26,9 +27,6 @@ const IN_A_ROW: usize = 3;
 /// Own time of the caller between two calls of a series that counts as the price of a call: what a mapper and a driver do for
 /// one in a slow language. More than that is work of the loop's own.
 const BETWEEN_CALLS: u64 = Nanos::from_millis(1).0;
-
-/// Time after the answer of one call within which another that is cancelled is so for that answer.
-const RACE: u64 = Nanos::from_millis(5).0;
 
 /// Calls of one kind in turn, within one request of a service.
 #[derive(Clone, Copy)]
@@ -82,6 +80,7 @@ pub struct Collector {
     before: Vec<(u32, u64)>,
     ends: Vec<u64>,
     data: Vec<(u32, u64, u32)>,
+    answers: Answers,
 }
 
 /// Where the request was taken in that a node belongs to, if that is known: its process, or an event loop there.
@@ -98,6 +97,7 @@ impl Collector {
     /// Takes in one exchange that was just blamed, with its calls, sorted by what was called, caller and end.
     pub fn exchange(&mut self, blamer: &Blamer, rows: &[Row], calls: &[Call], on: On, names: &Names) {
         self.series.clear();
+        self.answers.clear();
         self.own_time(blamer, rows, on, names);
         for same in calls.chunk_by(|a, b| a.key == b.key) {
             self.one_kind(blamer, rows, same, on, names);
@@ -262,20 +262,10 @@ impl Collector {
             }
         }
         if flags & TIMED_OUT != 0 {
-            // Of calls that race the one that comes first has the others cancelled: no time limit ends those.
-            let beaten = |c: &Call| {
-                let entry = nodes[c.node as usize].entry;
-                // What comes first is on no path: the others end after it.
-                nodes.iter().any(|first| {
-                    first.entry == entry
-                        && first.kind == SpanKind::Client
-                        && rows.get(first.row as usize).is_some_and(|row| row.flags & TIMED_OUT == 0)
-                        && first.to > c.start
-                        && first.to <= c.end
-                        && c.end - first.to <= RACE
-                })
-            };
-            let ended = same.iter().filter(|c| row(c).flags & TIMED_OUT != 0 && !beaten(c));
+            let ended = same.iter().filter(|c| {
+                row(c).flags & TIMED_OUT != 0
+                    && !self.answers.beat(&blamer.forest, rows, (c.node, c.start, c.end))
+            });
             let ended: Vec<&Call> = ended.collect();
             let time = ended.iter().map(|c| window(c)).sum();
             if !ended.is_empty() {

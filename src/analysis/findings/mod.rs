@@ -28,6 +28,7 @@ mod over_steps;
 mod peers;
 pub(super) mod questions;
 mod queueing;
+mod races;
 mod retries;
 mod runtime;
 mod sequential_calls;
