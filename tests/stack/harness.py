@@ -80,6 +80,8 @@ class Suite:
         return self
 
     def __exit__(self, kind, error, _):
+        # A second one, of a group that is ended as a whole, would leave processes behind.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for undo in reversed(self.on_end):
             try:
                 undo()
@@ -138,6 +140,10 @@ class Suite:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
             code = None
+        except BaseException:
+            # The suite is to end: so is what it runs.
+            end_process("hotspan", process)
+            raise
         return Ran(command, code, out, err, time.monotonic() - began)
 
     def check(self, what: str, holds: bool, seen: str = "") -> bool:
