@@ -61,6 +61,12 @@ def wait_for_port(port: int, process: "subprocess.Popen | None" = None, seconds:
     raise RuntimeError(f"nothing listens on port {port} after {seconds:.0f} s")
 
 
+def end(*_) -> None:
+    """Ends the suite. A second signal, of a group that is ended as a whole, would cut short how it ends its processes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 class Suite:
     """A suite's folder, processes and checks. Use as a context manager; `finish()` gives the exit code."""
 
@@ -74,14 +80,12 @@ class Suite:
         self.folder = Path(tempfile.mkdtemp(prefix=f"hotspan-{name}-"))
         # PostgreSQL runs as another user and must be able to reach its folder below this one.
         self.folder.chmod(0o755)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, end)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, _):
-        # A second one, of a group that is ended as a whole, would leave processes behind.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for undo in reversed(self.on_end):
             try:
                 undo()
