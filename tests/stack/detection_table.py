@@ -3,17 +3,19 @@
     HOTSPAN_BIN=target/release/hotspan python3 tests/stack/detection_table.py --out docs/detection.md
 
 Right means: the first findings are of the faults' own kinds (as many as there are faults), no other kind has high
-confidence, and with no fault there is no finding. Runs are kept as lines of JSON in --kept, and are not made again when
-they are there, so that a long table can be made in several goes; `--seconds`, `--loads`, `--only` and `--pairs` bound it.
+confidence, and with no fault there is no finding. Runs are kept in the folder --runs: one that is there is analysed again
+and not made again, so that a long table can be made in several goes, and shows what other code finds in the same runs;
+`--seconds`, `--loads`, `--only` and `--pairs` bound it, `--jobs` makes several runs at a time.
 """
 
 import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Fault: the kinds that are right for it. A lock that is held for a slow payment is a slow payment too.
@@ -34,17 +36,19 @@ KINDS = {
 EVIDENCE = {"clock_skew", "incomplete_traces", "generator_bound"}
 
 
-def run(binary: str, faults: tuple, users: int, seconds: int) -> dict:
-    """One run of the demo; gives what was found."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            binary, "demo", "--fault", ",".join(faults) or "none", "--users", str(users),
-            "--duration", f"{seconds}s", "--quiet", "--format", "json", "--out", folder,
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 240, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-        report = json.loads(done.stdout)
+def run(binary: str, faults: tuple, users: int, args: argparse.Namespace) -> dict:
+    """What is found in one run of the demo, which is made where it is not there."""
+    folder = args.runs / f"{'+'.join(faults) or 'none'}-{users}-{args.seconds}s"
+    if not list(folder.glob("*/report.json")):
+        # What a run left that was not ended.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        answer(
+            [binary, "demo", "--fault", ",".join(faults) or "none", "--users", str(users), "--duration", f"{args.seconds}s", "--quiet", "--out", str(folder)],
+            args.seconds + 240,
+        )  # fmt: skip
+    (made,) = folder.glob("*/report.json")
+    report = answer([binary, "analyze", str(made.parent)], 240)
     findings = [
         {
             "kind": f["kind"], "step": f["step"]["name"], "confidence": f["confidence"]["level"],
@@ -53,7 +57,16 @@ def run(binary: str, faults: tuple, users: int, seconds: int) -> dict:
         for f in report["findings"]
     ]  # fmt: skip
     load = report["load"]["achieved_per_s"]
-    return {"faults": list(faults), "users": users, "seconds": seconds, "per_s": load, "findings": findings}
+    return {"faults": list(faults), "users": users, "per_s": load, "findings": findings}
+
+
+def answer(command: list, timeout: int) -> dict:
+    """The report that a command prints."""
+    command = [*command, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
 
 
 def judge(result: dict) -> str:
@@ -118,26 +131,20 @@ def table(results: list, args) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="Markdown file to write; without it the table is printed")
-    parser.add_argument("--kept", type=Path, default=Path("target/detection.jsonl"), help="results that were made already")
+    parser.add_argument("--runs", type=Path, default=Path("target/detection"), help="run folders, of which those that are there are not made again")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--loads", default="10,20,40", help="virtual users, separated by commas; '' for pairs alone")
     parser.add_argument("--only", default="", help="faults, separated by commas")
     parser.add_argument("--pairs", default="", help="every pair of faults too, with so many users")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     args = parser.parse_args()
     binary = os.environ.get("HOTSPAN_BIN", "target/release/hotspan")
-    made = [json.loads(line) for line in args.kept.read_text().splitlines()] if args.kept.exists() else []
-    known = {(tuple(r["faults"]), r["users"], r["seconds"]): r for r in made}
-    results = []
-    for faults, users in wanted(args):
-        result = known.get((faults, users, args.seconds))
-        if result is None:
-            result = run(binary, faults, users, args.seconds)
-            args.kept.parent.mkdir(parents=True, exist_ok=True)
-            with args.kept.open("a") as kept:
-                kept.write(json.dumps(result) + "\n")
-        results.append(result)
-        told = [(f["kind"], f["step"], f["confidence"]) for f in result["findings"][:4]]
-        print(f"{'+'.join(faults) or 'none':40} {users:3} users: {judge(result):30} {told}", file=sys.stderr, flush=True)
+    rows, results = wanted(args), []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for (faults, users), result in zip(rows, pool.map(lambda row: run(binary, *row, args), rows)):
+            results.append(result)
+            told = [(f["kind"], f["step"], f["confidence"]) for f in result["findings"][:4]]
+            print(f"{'+'.join(faults) or 'none':40} {users:3} users: {judge(result):30} {told}", file=sys.stderr, flush=True)
     text = table(results, args)
     if args.out:
         args.out.write_text(text)
