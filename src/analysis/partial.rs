@@ -314,6 +314,7 @@ impl Partial {
             clipped: self.repairs.clipped,
             async_tail: Nanos(self.repairs.async_tail),
             shifted: self.repairs.shifted,
+            coarse_starts: self.repairs.coarse_starts,
             clock_skew_max: Nanos(self.repairs.skew_max),
             covered: Nanos(self.covered),
             coverable: Nanos(self.coverable),

@@ -215,6 +215,8 @@ pub struct Telemetry {
     pub clipped: u64,
     /// Time of children after their parent's end, never on the path.
     pub async_tail: Nanos,
+    /// Spans of which the start is known to the millisecond only, put where they can have been.
+    pub coarse_starts: u64,
     /// Server spans moved because their clock disagrees with their caller's.
     pub shifted: u64,
     /// Largest such move.

@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
 
 mod causes;
+mod coarse;
 mod cursors;
 mod detectors;
 mod event_loop;

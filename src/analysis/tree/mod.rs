@@ -4,6 +4,7 @@
 //! repaired here, on a copy, and counted; nothing is repaired twice and nothing depends on the order of arrival. All of it
 //! is iterative and O(n log n), for a trace may be 50,000 spans deep or wide.
 
+mod coarse;
 mod cursors;
 mod layers;
 mod mend;
@@ -85,9 +86,11 @@ pub(super) struct Repairs {
     pub cycles: u64,
     /// Spans of hotspan's own that came back.
     pub own: u64,
+    /// Spans of which the start is known to the millisecond only.
+    pub coarse_starts: u64,
 }
 
-codec!(Repairs { duplicates, orphans, clipped, async_tail, shifted, skew_max, cycles, own });
+codec!(Repairs { duplicates, orphans, clipped, async_tail, shifted, skew_max, cycles, own, coarse_starts });
 
 impl Repairs {
     pub fn merge(&mut self, other: &Repairs) {
@@ -99,6 +102,7 @@ impl Repairs {
         self.skew_max = self.skew_max.max(other.skew_max);
         self.cycles += other.cycles;
         self.own += other.own;
+        self.coarse_starts += other.coarse_starts;
     }
 }
 
@@ -131,6 +135,7 @@ impl Forest {
             self.repair();
             self.connect();
         }
+        self.settle_coarse_starts();
         if self.wrap(names) {
             self.connect();
         }

@@ -79,6 +79,7 @@ struct Telemetry<'a> {
     orphans: u64,
     clipped: u64,
     shifted: u64,
+    coarse_starts: u64,
     async_tail_ms: f64,
     clock_skew_max_ms: f64,
     gaps: Gaps,
@@ -349,6 +350,7 @@ impl<'a> Telemetry<'a> {
             orphans: t.orphans,
             clipped: t.clipped,
             shifted: t.shifted,
+            coarse_starts: t.coarse_starts,
             async_tail_ms: nanos(t.async_tail),
             clock_skew_max_ms: nanos(t.clock_skew_max),
             gaps: Gaps {

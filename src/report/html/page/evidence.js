@@ -41,6 +41,7 @@ section("evidence", "Evidence", "How much was seen, what had to be repaired, and
     ["Spans without their parent, joined elsewhere", t.orphans],
     ["Spans clipped to their parent", t.clipped],
     ["Spans moved to their caller's clock", t.shifted],
+    ["Spans with starts in whole milliseconds", t.coarse_starts],
     ["Database calls", t.gaps.database_calls],
     ["… that name no statement", t.gaps.without_statement],
     ["External calls", t.gaps.external_calls],
