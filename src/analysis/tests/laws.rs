@@ -3,7 +3,9 @@
 use crate::analysis::result::{Analysis, StepPicture, StepResult, bucket_start};
 use crate::analysis::testing::{Owned, exchange, run, trace};
 use crate::analysis::{Analyzer, Partition, Segment, blame_trace};
-use crate::record::{Exchange, Failure, FailureClass, Nanos, Outcome, SpanKind, StepId, Timestamp, Value};
+use crate::record::{
+    Exchange, Failure, FailureClass, Nanos, Outcome, Phases, SpanKind, StepId, Timestamp, Value,
+};
 use proptest::prelude::*;
 
 const KINDS: [SpanKind; 6] = [
@@ -85,7 +87,24 @@ fn asked(n: u64) -> impl Strategy<Value = Exchange> {
 
 fn workload() -> impl Strategy<Value = (Vec<Exchange>, Vec<Owned>)> {
     let exchanges: Vec<_> = (0..6).map(|n| asked(n).boxed()).collect();
-    (exchanges, prop::collection::vec(span(6), 0..40))
+    let fine = (exchanges, prop::collection::vec(span(6), 0..40));
+    (fine, any::<bool>()).prop_map(|(fine, cut)| if cut { in_milliseconds(fine) } else { fine })
+}
+
+/// The same, so much longer that milliseconds matter, with the starts of spans cut to the millisecond.
+fn in_milliseconds((mut exchanges, mut spans): (Vec<Exchange>, Vec<Owned>)) -> (Vec<Exchange>, Vec<Owned>) {
+    const LONGER: u64 = 250_007;
+    let longer = |moment: &mut Timestamp| moment.0 *= LONGER;
+    for exchange in &mut exchanges {
+        let Phases { start, resolved, connected, tls_done, sent, first_byte, end } = &mut exchange.phases;
+        [&mut exchange.intended, start, end].into_iter().for_each(longer);
+        [resolved, connected, tls_done, sent, first_byte].into_iter().flatten().for_each(longer);
+    }
+    for span in &mut spans {
+        let early = span.start * LONGER % 1_000_000;
+        (span.start, span.end) = (span.start * LONGER - early, span.end * LONGER - early);
+    }
+    (exchanges, spans)
 }
 
 fn analyse(exchanges: &[Exchange], spans: &[Owned], partitions: u32) -> Analysis {

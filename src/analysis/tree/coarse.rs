@@ -41,7 +41,7 @@ fn is_whole(node: &Node) -> bool {
 /// Moves a span to a later start.
 fn begin(node: &mut Node, from: u64) {
     let length = node.to - node.from;
-    (node.from, node.to) = (from, from + length);
+    (node.from, node.to) = (from, from.saturating_add(length));
 }
 
 impl Forest {
@@ -125,7 +125,7 @@ impl Forest {
             let many = kids[at..].iter().take_while(|kid| step(self, **kid) == first).count();
             let group = &kids[at..at + many];
             at += many;
-            let limit = (first + 1) * STEP;
+            let limit = (first + 1).saturating_mul(STEP);
             while let Some(Reverse(end)) = under_way.peek().copied().filter(|end| end.0 < limit) {
                 ended = ended.max(end);
                 under_way.pop();
@@ -151,8 +151,8 @@ impl Forest {
         let mut next = after;
         group.iter().all(|kid| {
             let node = &self.nodes[*kid as usize];
-            let (from, limit) = (node.from.max(next), (node.from / STEP + 1) * STEP);
-            next = from + (node.to - node.from);
+            let (from, limit) = (node.from.max(next), (node.from / STEP + 1).saturating_mul(STEP));
+            next = from.saturating_add(node.to - node.from);
             self.of_one_process(*kid, parent) && from < limit && (next <= ends || node.to > ends)
         })
     }
