@@ -8,20 +8,47 @@ use std::sync::Arc;
 
 /// Series of sums that are kept, against a sender that invents attributes.
 const SERIES: usize = 10_000;
+/// Points that cover less of a run than this part are not taken for the whole of it.
+const COVERED_MIN: f64 = 0.5;
 
 /// By service.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimeMetrics {
     services: BTreeMap<Arc<str>, Runtime>,
-    /// First and last sum of what counts since its start.
-    sums: BTreeMap<(Arc<str>, String), (f64, f64)>,
+    /// First and last of what counts since its start, by service and series.
+    sums: BTreeMap<(Arc<str>, String), (Pauses, Pauses)>,
+    /// When the pauses of a process that counts since its start were first and last told, by service and instance.
+    told: BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>,
+}
+
+/// Pauses for garbage.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Pauses {
+    ms: f64,
+    /// 0 where the metric does not count them.
+    count: f64,
+}
+
+impl Pauses {
+    fn and(self, other: Pauses) -> Pauses {
+        Pauses { ms: self.ms + other.ms, count: self.count + other.count }
+    }
+}
+
+/// What pauses for garbage took of a service's run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Paused {
+    /// The share of the time in which an instance stood.
+    pub share: f64,
+    /// How long one takes, in ms; 0 where the metric does not count them.
+    pub mean_ms: f64,
 }
 
 /// One service's runtime over the run; over all of its instances.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Runtime {
-    /// Pauses for garbage that came as increments, in ms.
-    gc_ms: f64,
+    /// Pauses for garbage that came as increments.
+    pauses: Pauses,
     /// Instances that reported anything.
     instances: std::collections::BTreeSet<Arc<str>>,
     /// Greatest p99 of an event loop's delay, in ms.
@@ -112,41 +139,66 @@ impl RuntimeMetrics {
     }
 
     fn pause(&mut self, service: Arc<str>, point: &MetricPoint<'_>) {
-        let (sum, since) = match point.value {
-            MetricValue::Sum { value, temporality, .. } => (value, temporality),
-            MetricValue::Histogram { values, temporality } => (values.sum.unwrap_or(0.0), temporality),
+        if is_concurrent(point) {
+            return;
+        }
+        let (sum, count, since) = match point.value {
+            MetricValue::Sum { value, temporality, .. } => (value, 0, temporality),
+            MetricValue::Histogram { values, temporality } => {
+                (values.sum.unwrap_or(0.0), values.count, temporality)
+            }
             MetricValue::Gauge(_) | MetricValue::Summary { .. } => return,
         };
-        let ms = sum * in_ms(point.unit);
+        let now = Pauses { ms: sum * in_ms(point.unit), count: count as f64 };
         if since == SumsSince::LastPoint {
             if let Some(runtime) = self.services.get_mut(&service) {
-                runtime.gc_ms += ms;
+                runtime.pauses = runtime.pauses.and(now);
             }
             return;
         }
-        let instance = point.resource.text("service.instance.id").unwrap_or_default();
+        let instance: Arc<str> = point.resource.text("service.instance.id").unwrap_or_default().into();
         let series = format!("{instance}|{}|{:?}|{:?}", point.name, point.start, point.attributes);
-        let key = (service, series);
-        if self.sums.len() < SERIES || self.sums.contains_key(&key) {
-            let (first, last) = self.sums.entry(key).or_insert((ms, ms));
-            *first = first.min(ms);
-            *last = last.max(ms);
+        if self.sums.len() >= SERIES && !self.sums.contains_key(&(service.clone(), series.clone())) {
+            return;
+        }
+        let time = point.time.0;
+        let told = self.told.entry((service.clone(), instance)).or_insert((time, time));
+        // What was not told before has only begun.
+        let first = if told.1 < time && told.0 < time { Pauses::default() } else { now };
+        *told = (told.0.min(time), told.1.max(time));
+        let (first, last) = self.sums.entry((service, series)).or_insert((first, now));
+        if now.ms < first.ms {
+            *first = now;
+        }
+        if now.ms > last.ms {
+            *last = now;
         }
     }
 
-    /// Services that reported, with their share of time in pauses for garbage over `period_ms`, per instance.
-    pub fn services(&self, period_ms: f64) -> impl Iterator<Item = (&Arc<str>, &Runtime, f64)> {
+    /// Services that reported, with what pauses for garbage took of each of their instances, in a run of `period_ms`.
+    pub fn services(&self, period_ms: f64) -> impl Iterator<Item = (&Arc<str>, &Runtime, Paused)> {
         self.services.iter().map(move |(service, runtime)| {
-            let since: f64 = self
-                .sums
-                .iter()
-                .filter(|((s, _), _)| s == service)
-                .map(|(_, (first, last))| last - first)
-                .sum();
-            let instances = runtime.instances.len().max(1) as f64;
-            (service, runtime, (runtime.gc_ms + since) / instances / period_ms.max(1.0))
+            let sums = self.sums.iter().filter(|((of, _), _)| of == service);
+            let since = sums
+                .map(|(_, (first, last))| Pauses { ms: last.ms - first.ms, count: last.count - first.count });
+            let all = since.fold(runtime.pauses, Pauses::and);
+            let told = self.told.iter().filter(|((of, _), _)| of == service);
+            let covered: Vec<f64> = told.map(|(_, (from, to))| (to - from) as f64 / 1e6).collect();
+            let others = runtime.instances.len().max(1).saturating_sub(covered.len());
+            let known: f64 = covered.iter().map(|ms| ms.max(COVERED_MIN * period_ms)).sum();
+            let time = known + others as f64 * period_ms;
+            let mean_ms = if all.count > 0.0 { all.ms / all.count } else { 0.0 };
+            (service, runtime, Paused { share: all.ms / time.max(1.0), mean_ms })
         })
     }
+}
+
+/// Whether a collector's work goes on beside the program: the JVM reports the cycles of its concurrent collectors beside their
+/// pauses.
+fn is_concurrent(point: &MetricPoint<'_>) -> bool {
+    let name = point.attributes.iter().find(|a| matches!(a.key, "jvm.gc.name" | "gc"));
+    let name = name.and_then(|a| a.value.as_str()).unwrap_or_default();
+    name.ends_with("Cycles") || name.contains("Concurrent")
 }
 
 /// Milliseconds of a unit of time; the conventions' own is the second.

@@ -2,26 +2,31 @@
 //!
 //! A busy runtime is a problem only where a step loses time to its service; and code that is named already is the deeper
 //! cause of a busy loop or processor, so then its numbers go to that finding's evidence.
+//!
+//! Nobody records when a runtime pauses, only how much of the time. A share `g` of the time in pauses of the length `P`: of a request's
+//! own time `t` at the service that part is lost, and who comes meanwhile waits for the rest of a pause: `g t + (1 - g) g P / 2`, were
+//! all equally long, and no more than `t`. A call that returns meanwhile waits `g P / 2`, and no more than it took. Waiting for
+//! others goes on in pauses.
 
-use super::{Found, Limit, View, mean_ms, share};
-use crate::analysis::result::{Category, Contributor, FindingKind, Severity};
+use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, mean_ms, share};
+use crate::analysis::result::{Category, Contributor, FindingKind, Impact, Severity};
+use crate::analysis::runtime::Paused;
+use crate::analysis::tree::leaf;
+use crate::record::Nanos;
 use std::sync::Arc;
 
 /// Adds what runtimes show to the findings of all steps.
 pub(super) fn add(all: &mut Vec<Found>, views: &[View<'_>]) {
     let Some(first) = views.first() else { return };
-    for (service, runtime, gc_share) in first.known.runtime.services(first.known.period.as_millis_f64()) {
+    for (service, runtime, paused) in first.known.runtime.services(first.known.period.as_millis_f64()) {
         let Some((view, own, mean)) = most_own_time(views, service) else { continue };
         let felt = own >= view.limit(Limit::Share) && mean >= view.limit(Limit::RuntimeMs);
         if !felt {
             continue;
         }
         let lost = |share: f64| (mean * 1e6 * share) as u64 * view.tally.exchanges;
-        if gc_share >= view.limit(Limit::GcShare) {
-            let mut finding =
-                view.about(FindingKind::GcPause, Severity::Warning, app(service, "garbage collection"));
-            finding.evidence.extend([("gc_share", gc_share), ("own_time_ms", mean)]);
-            all.push(Found { finding, lost: lost(gc_share.min(1.0)), doubt: None });
+        if paused.share >= view.limit(Limit::GcShare) {
+            all.extend(pauses(views, service, paused, mean));
         }
         let busy = [
             ("event_loop_share", runtime.loop_use(), view.limit(Limit::BusyShare)),
@@ -51,16 +56,51 @@ pub(super) fn add(all: &mut Vec<Found>, views: &[View<'_>]) {
     }
 }
 
-/// The step that loses most to a service's own time and to the way into it: its share of the mean, and its ms. Of each the request
-/// that has most of it does not count: however long a start took, it keeps no runtime busy.
-fn most_own_time<'a, 'b>(views: &'a [View<'b>], service: &Arc<str>) -> Option<(&'a View<'b>, f64, f64)> {
-    let own = |view: &View<'_>| -> u64 {
-        let of = view.tally.parts.iter().filter(|(who, _)| {
-            (who.category == Category::App && who.service == *service)
-                || (who.category == Category::Network && super::merge::leads_to(who, service))
-        });
-        of.map(|(_, part)| part.total.saturating_sub(part.worst.map_or(0, |worst| worst.0))).sum()
+/// The finding of what all steps lose to pauses for garbage, in the one that loses most.
+fn pauses(views: &[View<'_>], service: &Arc<str>, paused: Paused, own_ms: f64) -> Option<Found> {
+    let stood = paused.share.min(1.0);
+    let rest = paused.mean_ms / 2.0 * 1e6 * stood;
+    // Of a step's requests, in ns.
+    let lost = |view: &View<'_>| -> u64 {
+        let own = own_time(view, service) as f64;
+        let n: u64 = view.tally.joined_bands.iter().map(|band| band.0).sum();
+        let of_own = (stood * own + (1.0 - stood) * rest * n as f64).min(own);
+        let calls = view.tally.parts.iter().filter(|(who, _)| leaf(who.category) && who.service == *service);
+        let of_calls: f64 = calls.map(|(_, part)| (rest * part.calls as f64).min(part.total as f64)).sum();
+        (of_own + of_calls) as u64
     };
+    let view = views.iter().max_by_key(|v| (lost(v), std::cmp::Reverse(v.step)))?;
+    let steps = views.iter().filter(|v| lost(v) > 0).count();
+    let of_step = lost(view);
+    let (n, latency) = view.tally.joined_bands.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let much =
+        share(of_step, latency) >= CRITICAL_SHARE && mean_ms(of_step, n) >= DOMINANT_MEAN.as_millis_f64();
+    let severity = if much { Severity::Critical } else { Severity::Warning };
+    let mut finding = view.about(FindingKind::GcPause, severity, app(service, "garbage collection"));
+    finding.evidence.extend([("gc_share", stood), ("own_time_ms", own_ms)]);
+    if paused.mean_ms > 0.0 {
+        finding.evidence.insert("gc_pause_ms", paused.mean_ms);
+    }
+    if steps > 1 {
+        finding.evidence.insert("steps", steps as f64);
+    }
+    finding.impact = Impact { mean: Nanos(of_step / n.max(1)), ..Impact::default() };
+    Some(Found { finding, lost: views.iter().map(lost).sum(), doubt: None })
+}
+
+/// A service's own time in a step and the way into it. Of each the request that has most of it does not count: however long a
+/// start took, it keeps no runtime busy.
+fn own_time(view: &View<'_>, service: &Arc<str>) -> u64 {
+    let of = view.tally.parts.iter().filter(|(who, _)| {
+        (who.category == Category::App && who.service == *service)
+            || (who.category == Category::Network && super::merge::leads_to(who, service))
+    });
+    of.map(|(_, part)| part.total.saturating_sub(part.worst.map_or(0, |worst| worst.0))).sum()
+}
+
+/// The step that loses most to a service's own time and to the way into it: its share of the mean, and its ms.
+fn most_own_time<'a, 'b>(views: &'a [View<'b>], service: &Arc<str>) -> Option<(&'a View<'b>, f64, f64)> {
+    let own = |view: &View<'_>| own_time(view, service);
     let view = views.iter().max_by_key(|v| (own(v), std::cmp::Reverse(v.step)))?;
     let (n, latency) = view.tally.joined_bands.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     Some((view, share(own(view), latency), mean_ms(own(view), n)))

@@ -6,7 +6,7 @@ use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K};
 use crate::analysis::runtime::RuntimeMetrics;
 use crate::analysis::testing::run;
 use crate::analysis::{Analyzer, Limits, Partition};
-use crate::record::{Attribute, MetricPoint, MetricValue, Resource, Scope, SumsSince};
+use crate::record::{Attribute, Distribution, MetricPoint, MetricValue, Resource, Scope, SumsSince};
 use crate::record::{CheckFailure, Failure, FailureClass, Outcome, SpanKind, Timestamp, Value};
 
 fn text(pairs: &[(&'static str, &'static str)]) -> Vec<(&'static str, Value<'static>)> {
@@ -435,6 +435,18 @@ fn evidence_that_is_not_whole_is_said_last_and_is_no_verdict() {
 
 /// A service whose own time is `ms` of each request, beside 12 ms of database, with a metric of its runtime.
 fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[MetricValue<'_>]) -> Analysis {
+    with_metric_of(ms, name, unit, &[], values)
+}
+
+fn with_metric_of(
+    ms: impl Fn(u64) -> f64,
+    name: &str,
+    unit: &str,
+    attributes: &[(&'static str, &'static str)],
+    values: &[MetricValue<'_>],
+) -> Analysis {
+    let attributes: Vec<Attribute> =
+        attributes.iter().map(|(key, value)| Attribute { key, value: Value::Str(value) }).collect();
     let run = run(1);
     let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
     let requests: Vec<Request> = (0..100)
@@ -450,7 +462,7 @@ fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[Metric
     let service = Attribute { key: "service.name", value: Value::Str("shop") };
     let resource = Resource { attributes: vec![service] };
     for (i, value) in values.iter().enumerate() {
-        let time = Timestamp(i as u64 * MS);
+        let time = Timestamp(i as u64 * 66_000 * MS);
         let scope = Scope::default();
         let start = Timestamp(0);
         runtime.add(&MetricPoint {
@@ -460,7 +472,7 @@ fn with_metric(ms: impl Fn(u64) -> f64, name: &str, unit: &str, values: &[Metric
             unit,
             resource: &resource,
             scope: &scope,
-            attributes: &[],
+            attributes: &attributes,
             value: *value,
         });
     }
@@ -499,12 +511,32 @@ fn what_runtimes_say_about_themselves() {
     let analysis = gc(40.0, 14.0);
     assert_eq!(kinds(&analysis), [(K::GcPause, "garbage collection".to_owned())]);
     assert!(
-        (analysis.findings[0].evidence["gc_share"] - 40.0 / 198.0).abs() < 0.01,
+        (analysis.findings[0].evidence["gc_share"] - 40.0 / 132.0).abs() < 0.01,
         "{:?}",
         analysis.findings[0].evidence
     );
+    // Without their number, what is lost is the share of the own time: a little less than 14 ms, and of the way in.
+    let lost = analysis.findings[0].impact.mean.as_millis_f64();
+    assert!((lost - 14.0 * 40.0 / 132.0).abs() < 0.3, "{lost}");
     healthy(&gc(4.0, 14.0));
     healthy(&gc(40.0, 4.0));
+    let pauses = |name: &'static str, first: u64| {
+        let pauses = [first, first + 100].map(|count| {
+            let sum = Some(count as f64 * 0.4);
+            let values = Distribution { count, sum, min: None, max: None, buckets: &[] };
+            MetricValue::Histogram { values, temporality: SumsSince::Start }
+        });
+        with_metric_of(|_| 14.0, "jvm.gc.duration", "s", &[("jvm.gc.name", name)], &pauses)
+    };
+    // A hundred of 400 ms in the 66 s between two reports (half of the run is taken, at least): who comes in one waits for 200 ms
+    // of it, so that nearly all of the 14 ms are lost.
+    let analysis = pauses("Copy", 7);
+    assert!((analysis.findings[0].evidence["gc_pause_ms"] - 400.0).abs() < 1e-6);
+    assert!((analysis.findings[0].evidence["gc_share"] - 40.0 / 99.0).abs() < 0.01);
+    let lost = analysis.findings[0].impact.mean.as_millis_f64();
+    assert!(lost > 13.0, "{lost}");
+    // Work that goes on beside the program.
+    healthy(&pauses("ZGC Cycles", 7));
     let busy = |used: f64, own: f64| {
         let values = [MetricValue::Gauge(used), MetricValue::Gauge(used)];
         with_metric(|_| own, "nodejs.eventloop.utilization", "1", &values)

@@ -237,7 +237,7 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
 }
 
 /// Numbers whose names do not read by themselves.
-const EVIDENCE_NAMES: [(&str, &str); 18] = [
+const EVIDENCE_NAMES: [(&str, &str); 21] = [
     ("errors_p50", "p50 of failed requests"),
     ("others_p50", "p50 of the others"),
     ("errors_share", "failed requests"),
@@ -249,6 +249,9 @@ const EVIDENCE_NAMES: [(&str, &str); 18] = [
     ("as_others_end_share", "waits that end as another request does"),
     ("at_least", "quickest calls of all kinds"),
     ("index_statements", "statements that want it"),
+    ("gc_share", "share of the time in which it stands"),
+    ("gc_pause", "mean length of a pause"),
+    ("own_time", "own time of the service in this step"),
     ("loop_calls", "calls of the loop"),
     ("loop_statements", "statements of the loop"),
     ("call_p10", "quickest tenth of its calls"),
