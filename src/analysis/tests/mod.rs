@@ -10,6 +10,7 @@ mod laws;
 mod layers;
 mod own_pages;
 mod pictures;
+mod pools;
 mod recall;
 mod results;
 mod sampling;
