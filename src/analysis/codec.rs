@@ -6,7 +6,8 @@
 
 use super::change::WhatIf;
 use super::findings::event_loop::{Requests, Stretches};
-use super::findings::evidence::{Evidence, Pattern, Sameness};
+use super::findings::evidence::{Evidence, Pattern, PoolMoments, Sameness};
+use super::findings::holding::{Doing, Holding};
 use super::findings::least::Least;
 use super::findings::questions::Questions;
 use super::result::{
@@ -67,7 +68,24 @@ listed! {
 codec!(Contributor { category, service, system, name, code });
 codec!(BandResult { exchanges, latency_sum, categories });
 codec!(Slice { started, done, latency, busy, users, weight, categories });
-codec!(Evidence { patterns, loops, data, hits, looks, questions, instances, stretches, requests, askers });
+codec!(Evidence {
+    patterns,
+    loops,
+    data,
+    hits,
+    looks,
+    questions,
+    instances,
+    stretches,
+    requests,
+    askers,
+    callers,
+    holdings,
+    pools,
+});
+codec!(Doing<Contributor> { own, spans });
+codec!(Holding<Contributor> { requests, held, between, after });
+codec!(PoolMoments { to_last, to_end });
 codec!(Questions { looks, unknown, keys, urls });
 codec!(Sameness { known, unknown, different });
 codec!(Stretches { sample, number });

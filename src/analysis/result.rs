@@ -12,7 +12,7 @@ mod finding;
 mod load;
 mod pictures;
 
-pub use finding::{Confidence, Doubt, Finding, FindingKind, Impact, Severity};
+pub use finding::{Confidence, Doubt, Finding, FindingKind, Holder, Impact, Severity};
 pub use load::{
     Association, Doubt as LoadDoubt, Drift, Feature, Gaps, Level, LevelPart, Limiting, Opaque, PartSlice,
     Range, Recovery, Saturation, ServiceResult, ShapeResult, Slice, Timeline, WhatIfResult, WhatIfStep,

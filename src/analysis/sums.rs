@@ -55,6 +55,8 @@ pub(super) struct Sums {
     service_spans: Scratch,
     root_of: Vec<u32>,
     calls: Vec<Call>,
+    /// Waits that spans name, where the trace has statements.
+    waits: Vec<Call>,
     retimer: Retimer,
     collector: Collector,
     /// Series of the exchange at hand that are too short to be one by themselves.
@@ -227,7 +229,7 @@ pub(super) struct Call {
     pub parent: u32,
     /// How many calls it stands for.
     pub times: u32,
-    span_id: u64,
+    pub span_id: u64,
 }
 
 /// What is kept beside rows, in their order.
@@ -267,6 +269,7 @@ impl Sums {
             service_spans: Scratch::default(),
             root_of: Vec::new(),
             calls: Vec::new(),
+            waits: Vec::new(),
             retimer: Retimer::default(),
             collector: Collector::default(),
             short: Vec::new(),
@@ -478,10 +481,28 @@ impl Sums {
     fn collect_calls(&mut self, blamer: &Blamer, rows: &[Row], composite: &[(u32, u32)], names: &Names) {
         let forest = &blamer.forest;
         self.calls.clear();
+        self.waits.clear();
+        let mut asks = false;
         for i in forest.by_end() {
             let node = &forest.nodes[i as usize];
+            let category = names.category(node.owner);
+            asks |= category == Category::Database;
+            if category == Category::Queue {
+                self.waits.push(Call {
+                    root: self.root_of[i as usize],
+                    caller: node.entry,
+                    key: node.owner,
+                    end: node.to,
+                    start: node.from,
+                    node: i,
+                    parent: node.parent,
+                    times: 1,
+                    span_id: node.span_id,
+                });
+                continue;
+            }
             let hop = node.flags & HOP != 0;
-            if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(names.category(node.owner))) {
+            if node.flags & (OUTER | TRANSPORT) != 0 || !(hop || leaf(category)) {
                 continue;
             }
             let times = if rows[node.row as usize].flags & COMPOSITE != 0 {
@@ -508,6 +529,11 @@ impl Sums {
         }
         // They come in runs that are in order, which this sort makes use of.
         self.calls.sort_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
+        if asks {
+            self.waits.sort_by_key(|c| (c.root, c.key, c.caller, c.end, c.start, c.span_id));
+        } else {
+            self.waits.clear();
+        }
     }
 
     fn find_patterns(
@@ -522,8 +548,11 @@ impl Sums {
         let from = self.calls.partition_point(|c| c.root < root);
         let to = self.calls.partition_point(|c| c.root <= root);
         let calls = &self.calls[from..to];
+        let waits = &self.waits;
+        let waits =
+            &waits[waits.partition_point(|c| c.root < root)..waits.partition_point(|c| c.root <= root)];
         let collector = &mut self.collector;
-        collector.exchange(blamer, rows, calls, (step, occasion), names);
+        collector.exchange(blamer, rows, (calls, waits), (step, occasion), names);
         self.short.clear();
         for same in calls.chunk_by(|a, b| a.key == b.key) {
             let mut sum = Repeated::default();

@@ -318,6 +318,7 @@ pub fn finding(kind: FindingKind, step: &StepResult, contributor: &Contributor) 
         exemplars: step.exemplars.iter().map(|e| e.trace_id).collect(),
         related: Vec::new(),
         remedy: "".into(),
+        holders: Vec::new(),
     }
 }
 
@@ -585,6 +586,36 @@ pub fn everything() -> Sample {
     findings[21].confidence = Confidence::Inferred(Doubt::NameOnly);
     findings[14].confidence = Confidence::Inferred(Doubt::OwnTimeOnly);
     findings[22].confidence = Confidence::Inferred(Doubt::Minority);
+    let pool = kinds.iter().position(|(kind, _)| *kind == K::PoolWait).unwrap_or_default();
+    findings[pool].evidence.insert("connections_held", 4.8);
+    findings[pool].holders = vec![
+        Holder {
+            page: app("GET /report", ""),
+            held: 3.9,
+            share: 0.8125,
+            requests: 210,
+            each_ms: 402.1,
+            statements: 0.1,
+            calls: 0.81,
+            waits: 0.0,
+            own: 0.09,
+            statement: Some((db("postgresql", "SELECT title FROM book WHERE id = $1"), 0.08)),
+            call: Some((out("GET api.partner.example/rates"), 0.81)),
+        },
+        Holder {
+            page: app("GET /sums", ""),
+            held: 0.9,
+            share: 0.1875,
+            requests: 90,
+            each_ms: 120.4,
+            statements: 0.98,
+            calls: 0.0,
+            waits: 0.0,
+            own: 0.02,
+            statement: Some((db("postgresql", "SELECT sum(cents) FROM orders"), 0.98)),
+            call: None,
+        },
+    ];
     findings[29].remedy = "shop: shop-2".into();
     findings[1].severity = Severity::Warning;
     findings[1].confidence = Confidence::FewRequests(9);

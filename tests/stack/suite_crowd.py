@@ -1,7 +1,8 @@
 """Real applications with more users than they have room for: who is told as slow, the page that makes others wait or those that wait?
 
 `pool`: FastAPI with a pool of two connections, of which no span tells; one page keeps a connection while it asks a partner. The wait
-is told once, as a pool's; the pages that wait have no slow code. `workers`: Flask under two workers of one request each; one page asks a slow
+is told once, as a pool's, with who holds the connections and calls the partner meanwhile; the pages that wait have no slow code. `limit`: FastAPI
+with a semaphore of three before a call, told as a wait for one of three places. `workers`: Flask under two workers of one request each; one page asks a slow
 partner. That call is told, and the pages that wait before the workers are not slow themselves. One `hotspan run` each, of
 HOTSPAN_CROWD_SECONDS (default 12).
 """
@@ -14,13 +15,13 @@ from harness import HERE, Suite, free_ports, read_report, run_folder, start_post
 
 SECONDS = int(os.environ.get("HOTSPAN_CROWD_SECONDS", "12"))
 PARTNER_MS = 120
-PAGES = {"pool": ["label", "book", "writer", "about"], "workers": ["quote", "book", "about"]}
+PAGES = {"pool": ["label", "book", "writer", "about"], "limit": ["quote", "about"], "workers": ["quote", "book", "about"]}
 PROGRAMS = Path(sys.executable).parent
 
 
 def server(name: str, port: int) -> list:
-    if name == "pool":
-        return [PROGRAMS / "uvicorn", "--port", port, "--log-level", "warning", "pool:app"]
+    if name in ("pool", "limit"):
+        return [PROGRAMS / "uvicorn", "--port", port, "--log-level", "warning", f"{name}:app"]
     return [PROGRAMS / "gunicorn", "--workers", 2, "--bind", f"127.0.0.1:{port}", "workers:app"]
 
 
@@ -60,7 +61,16 @@ def check(suite: Suite, name: str, report: dict) -> None:
     if name == "pool":
         waits = [line for line in lines if line[0] == "pool_wait"]
         suite.check("pool: the wait for connections is told, once", len(waits) == 1, str(lines))
+        holders = next((f["holders"] for f in report["findings"] if f["kind"] == "pool_wait"), [])
+        first = holders[0] if holders else {"page": {"name": ""}, "held": 0, "calls_share": 0}
+        seen = [(h["page"]["name"], h["held"], h["calls_share"]) for h in holders]
+        suite.check("pool: the page that holds both connections is told", "/label/" in first["page"]["name"] and 1.2 <= first["held"] <= 2.1, str(seen))
+        suite.check("pool: it calls the partner meanwhile", first["calls_share"] >= 0.8, str(seen))
         suite.check("pool: no page's code or statement is called slow", not [x for x in lines if x[0] in ("app_cpu", "event_loop_blocked", "slow_query")], str(lines))
+    elif name == "limit":
+        places = [(f["kind"], f["step"]["name"], f["evidence"].get("places")) for f in report["findings"]]
+        suite.check("limit: the three places are told", ("pool_wait", "quote", 3) in places, str(places))
+        suite.check("limit: no page's code is called slow", not [x for x in lines if x[0] in ("app_cpu", "event_loop_blocked")], str(lines))
     else:
         suite.check("workers: the partner's call is told", any(x[0] == "slow_external" and x[1] == "quote" for x in lines), str(lines))
         others = [x for x in lines if x[1] != "quote" and x[0] != "queueing"]

@@ -2,6 +2,7 @@
 
 use super::event_loop::{LONG, Requests, Stretches};
 use super::evidence::{EMBEDDED, PATTERNS, Pattern, Sameness};
+use super::holding::Holdings;
 use super::questions::Questions;
 use super::races::Answers;
 use super::uncached as cache;
@@ -11,7 +12,7 @@ use crate::analysis::result::Category;
 use crate::analysis::row::{COLD, ERROR, HIT, IN_LOOP, IN_WORKERS, MISS, Row, THROTTLED, TIMED_OUT};
 use crate::analysis::sums::{Call, Table};
 use crate::analysis::tally::{Occasion, StepTally};
-use crate::analysis::tree::{ENTRY, HOP};
+use crate::analysis::tree::{ENTRY, HOP, Node};
 use crate::record::{Nanos, SpanKind};
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
@@ -74,7 +75,11 @@ pub struct Collector {
     stretches: MixedMap<(u16, u32, u32), Stretches>,
     requests: MixedMap<(u16, u32, u32), Requests>,
     askers: MixedMap<(u16, u32, u32), Requests>,
+    callers: MixedMap<(u16, u32, u32), Requests>,
+    holdings: Holdings,
     asked: Vec<u32>,
+    /// Calls on the path, and since when their caller did nothing else before.
+    called: Vec<(u32, u64)>,
     series: Vec<Series>,
     order: Vec<u32>,
     before: Vec<(u32, u64)>,
@@ -95,10 +100,21 @@ type On = (u16, Occasion);
 
 impl Collector {
     /// Takes in one exchange that was just blamed, with its calls, sorted by what was called, caller and end.
-    pub fn exchange(&mut self, blamer: &Blamer, rows: &[Row], calls: &[Call], on: On, names: &Names) {
+    pub fn exchange(
+        &mut self,
+        blamer: &Blamer,
+        rows: &[Row],
+        (calls, waits): (&[Call], &[Call]),
+        on: On,
+        names: &Names,
+    ) {
         self.series.clear();
         self.answers.clear();
         self.own_time(blamer, rows, on, names);
+        self.before_calls(blamer, on, names);
+        if calls.iter().any(|c| names.category(c.key) == Category::Database) {
+            self.holdings.exchange(blamer, rows, (calls, waits), on, names);
+        }
         for same in calls.chunk_by(|a, b| a.key == b.key) {
             self.one_kind(blamer, rows, same, on, names);
         }
@@ -161,6 +177,37 @@ impl Collector {
             }
         }
         self.add_by_owner(Pattern::BeforeDatabase, (step, on));
+    }
+
+    /// Long own time right before calls to other services, and since when each call's caller did nothing else.
+    fn before_calls(&mut self, blamer: &Blamer, on: On, names: &Names) {
+        let nodes = &blamer.forest.nodes;
+        self.before.clear();
+        self.called.clear();
+        for pair in blamer.pieces.windows(2) {
+            let (piece, next) = (&pair[0], &pair[1]);
+            if names.category(piece.owner) != Category::App {
+                continue;
+            }
+            let (Some(node), Some(call)) = (nodes.get(piece.node as usize), nodes.get(next.node as usize))
+            else {
+                continue;
+            };
+            // A way that takes no time has no piece: then the service that is called is next.
+            let (at, call) = match nodes.get(call.parent as usize) {
+                Some(way) if call.flags & ENTRY != 0 && way.flags & HOP != 0 => (call.parent, way),
+                _ => (next.node, call),
+            };
+            if call.entry != node.entry || call.from != piece.end || !is_outside(call, names) {
+                continue;
+            }
+            self.called.push((at, piece.start));
+            if piece.end - piece.start >= LONG {
+                self.before.push((whole(piece.owner, names), piece.end - piece.start));
+            }
+        }
+        self.called.sort_unstable();
+        self.add_by_owner(Pattern::BeforeCall, on);
     }
 
     /// Own time of the service that answers the client after the first byte of its answer.
@@ -242,6 +289,15 @@ impl Collector {
             let at = taken_in_at(blamer, rows, call.node).unwrap_or(row(call).host);
             let stretches = self.stretches.entry((step, key, at)).or_default();
             stretches.add(call.start, call.end);
+        }
+        // Calls of one kind are to one service.
+        let outside = if is_outside(&nodes[same[0].node as usize], names) { same } else { &[] };
+        for call in outside {
+            let known = self.called.binary_search_by_key(&call.node, |c| c.0);
+            let since = known.map_or(call.start, |at| self.called[at].1);
+            let entry = nodes.get(call.caller as usize).and_then(|entry| rows.get(entry.row as usize));
+            let host = entry.unwrap_or(row(call)).host;
+            self.callers.entry((step, key, host)).or_default().add(since, call.start, call.end);
         }
         if matches!(category, Category::Database | Category::Search | Category::Cache) {
             let sameness = self.same.entry(place).or_default();
@@ -497,7 +553,24 @@ impl Collector {
             let key = (names.who(who).clone(), names.instance(host).clone());
             steps[usize::from(step)].evidence.askers.entry(key).or_default().merge(&requests);
         }
+        for ((step, who, host), requests) in self.callers {
+            let key = (names.who(who).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.callers.entry(key).or_default().merge(&requests);
+        }
+        for ((step, page), holding) in self.holdings.pages {
+            let holdings = &mut steps[usize::from(step)].evidence.holdings;
+            holdings.entry(names.who(page).clone()).or_default().merge(holding.named(names));
+        }
+        for ((step, service, host), moments) in self.holdings.moments {
+            let key = (names.str(service).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.pools.entry(key).or_default().merge(&moments);
+        }
     }
+}
+
+/// A call to another service, whether that sends spans or not.
+fn is_outside(node: &Node, names: &Names) -> bool {
+    node.flags & HOP != 0 || names.category(node.owner) == Category::External
 }
 
 /// The number by which a contributor is judged: its group's, wherever in the code, or its own.

@@ -3,8 +3,8 @@
 use super::peers::Outlier;
 use super::{
     CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, WORTH_A_WORD, app_cpu,
-    cold_start, crowded, event_loop, lock_contention, mean_ms, missing_index, queueing, share, uncached,
-    uncompressed, unseen_wait,
+    cold_start, crowded, event_loop, limited_calls, lock_contention, mean_ms, missing_index, queueing, share,
+    uncached, uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -400,6 +400,7 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| cold_start::claim(view, who, part))
             .or_else(|| unseen_wait::claim(view, who, part))
             .or_else(|| event_loop::claim(view, who, part))
+            .or_else(|| limited_calls::claim(view, who, part))
             .or_else(|| lock_contention::of_own_time(view, who, part))
             .or_else(|| app_cpu::of_own_time(view, who, part)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),

@@ -5,6 +5,7 @@
 //! problem.
 
 use super::event_loop::{Requests, Stretches};
+use super::holding::Holding;
 use super::questions::Questions;
 use crate::analysis::result::Contributor;
 use crate::analysis::tally::Part;
@@ -41,6 +42,8 @@ pub enum Pattern {
     Between,
     /// Long own time that ends as a call to a database begins.
     BeforeDatabase,
+    /// Long own time that ends as a call to another service begins.
+    BeforeCall,
     /// Own time after the first byte of the answer.
     Streamed,
     /// Own time right after a statement of a database within the process, whose rows are looked for as they are read.
@@ -64,6 +67,7 @@ impl Pattern {
         Pattern::Cold,
         Pattern::Between,
         Pattern::BeforeDatabase,
+        Pattern::BeforeCall,
         Pattern::Streamed,
         Pattern::Reading,
         Pattern::Idle,
@@ -93,6 +97,27 @@ pub struct Evidence {
     /// Requests that ask a database, by the own time right before their first statement and instance: "sent" is when that
     /// begins, "begun" the statement.
     pub askers: BTreeMap<(Contributor, Arc<str>), Requests>,
+    /// Calls to other services by what is called and the instance of who calls: "sent" is when the own time right before begins.
+    pub callers: BTreeMap<(Contributor, Arc<str>), Requests>,
+    /// What the requests of a page do while they hold a connection.
+    pub holdings: BTreeMap<Contributor, Holding<Contributor>>,
+    /// Connections by service and instance.
+    pub pools: BTreeMap<(Arc<str>, Arc<str>), PoolMoments>,
+}
+
+/// When requests of a process had connections: until their last statement, and until their end. Which of the two it is shows by
+/// which are always as many while others wait.
+#[derive(Clone, Debug, Default)]
+pub struct PoolMoments {
+    pub to_last: Requests,
+    pub to_end: Requests,
+}
+
+impl PoolMoments {
+    pub fn merge(&mut self, other: &PoolMoments) {
+        self.to_last.merge(&other.to_last);
+        self.to_end.merge(&other.to_end);
+    }
 }
 
 /// Whether calls of one kind ask the same.
@@ -164,8 +189,16 @@ impl Evidence {
         for (key, requests) in other.requests {
             self.requests.entry(key).or_default().merge(&requests);
         }
-        for (key, requests) in other.askers {
-            self.askers.entry(key).or_default().merge(&requests);
+        for (mine, theirs) in [(&mut self.askers, other.askers), (&mut self.callers, other.callers)] {
+            for (key, requests) in theirs {
+                mine.entry(key).or_default().merge(&requests);
+            }
+        }
+        for (page, holding) in other.holdings {
+            self.holdings.entry(page).or_default().merge(holding);
+        }
+        for (key, moments) in other.pools {
+            self.pools.entry(key).or_default().merge(&moments);
         }
     }
 

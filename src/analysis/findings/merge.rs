@@ -1,7 +1,9 @@
 //! Two findings of one step about the same time are one, under the deeper cause. Those of several steps: [`over_steps`](super::over_steps).
 
 use super::retries::GIVEN_UP;
-use super::{DOMINANT_MEAN, Found, LONG_ANYWAY, View, WORTH_A_WORD, loops, same_work, slow_way};
+use super::{
+    DOMINANT_MEAN, Found, LONG_ANYWAY, View, WORTH_A_WORD, limited_calls, loops, same_work, slow_way,
+};
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
 use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
 use std::sync::Arc;
@@ -12,7 +14,9 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
     let explained: Vec<bool> = found
         .iter()
         .enumerate()
-        .map(|(i, f)| found.iter().enumerate().any(|(j, g)| i != j && explains(g, f)))
+        .map(|(i, f)| {
+            found.iter().enumerate().any(|(j, g)| i != j && explains(g, f) && !held_by_others(g, f, view))
+        })
         .collect();
     let mut kept: Vec<Found> = Vec::new();
     let mut waits: Vec<(Contributor, f64)> = Vec::new();
@@ -48,6 +52,13 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
         }
     }
     kept
+}
+
+/// Whether a statement is no reason to wait for connections, for those are known to be held mostly by something else.
+fn held_by_others(cause: &Found, wait: &Found, view: &View<'_>) -> bool {
+    wait.finding.kind == FindingKind::PoolWait
+        && is_query(cause.finding.kind)
+        && view.holders.are_not_statements(&wait.finding.contributor.service)
 }
 
 /// A loop whose statement scans a table each time loses what the index mends to that: it is the quicker remedy, and told first.
@@ -168,7 +179,7 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::CacheMiss, _) if same && !matches!(e.kind, K::CacheMiss | K::MissingIndex) => true,
         // A statement that holds its connection long is the cause of the wait for connections.
         (kind, K::PoolWait) if is_query(kind) && c.contributor.category != Category::App => {
-            one_service && holds_enough(cause.lost, effect.lost)
+            !limited_calls::is_told_by(e) && one_service && holds_enough(cause.lost, effect.lost)
         }
         // Where each of several calls in a row takes less than doing them at once would save, their order is the cause; and their
         // number, where of many at once each comes back after the other.

@@ -18,7 +18,10 @@ mod error_path;
 pub(super) mod event_loop;
 pub(super) mod evidence;
 mod evidence_quality;
+mod holders;
+pub(super) mod holding;
 pub(super) mod least;
+mod limited_calls;
 mod limits;
 mod lock_contention;
 mod loops;
@@ -49,6 +52,7 @@ use crate::record::{Nanos, Run, StepId};
 use crate::stats::Histogram;
 use crowded::Crowds;
 use event_loop::{Requests, Stretches};
+use holders::Holders;
 use limits::Limit;
 pub use limits::{LIMITS, LimitError, LimitInfo, Limits};
 use peers::Peers;
@@ -140,12 +144,17 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     for (process, more) in steps.iter().flat_map(|s| &s.evidence.requests) {
         requests.entry(process.clone()).or_default().merge(more);
     }
+    let mut callers: BTreeMap<(Contributor, Arc<str>), Requests> = BTreeMap::new();
+    for (process, more) in steps.iter().flat_map(|s| &s.evidence.callers) {
+        callers.entry(process.clone()).or_default().merge(more);
+    }
     let mut stretches: BTreeMap<Process, OwnTimes<'_>> = BTreeMap::new();
     for ((who, instance), of) in steps.iter().flat_map(|s| &s.evidence.stretches) {
         if who.category == Category::App {
             stretches.entry((who.service.clone(), instance.clone())).or_default().push((who, of));
         }
     }
+    let holders = Holders::of(steps, known.period);
     let crowds = Crowds::of(steps, &requests, &stretches, (known.period.0, known.limits));
     let views: Vec<View<'_>> = steps
         .iter()
@@ -155,9 +164,11 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
             tally,
             peers: &peers,
             requests: &requests,
+            callers: &callers,
             stretches: &stretches,
             records_calls: &records_calls,
             waiting_services: &waiting_services,
+            holders: &holders,
             crowds: &crowds,
             waited: 0,
             queued: 0,
@@ -177,6 +188,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
         all.extend(merge::under_deeper_causes(found, view));
     }
     let mut all = over_steps::merged(all, &views);
+    holders.add_to(&mut all);
     runtime::add(&mut all, &views);
     all.extend(evidence_quality::find(&views, steps));
     all.retain(|f| known.limits.wants(f.finding.kind));
@@ -193,8 +205,9 @@ fn of_step_and_behind_waits(view: &View<'_>) -> Vec<Found> {
     if waits == 0 {
         return found;
     }
-    // Whoever holds a lock makes all others wait for what he does meanwhile.
-    let locks = found.iter().any(|f| f.finding.kind == FindingKind::LockContention);
+    // Whoever holds a lock, or a place, makes all others wait for what he does meanwhile.
+    let holds = |f: &Finding| f.kind == FindingKind::LockContention || limited_calls::is_told_by(f);
+    let locks = found.iter().any(|f| holds(&f.finding));
     let least = if locks { 0.0 } else { WORTH_A_WORD };
     let mut more = of_step(&View { told: waits, ..*view });
     more.retain(|f| {
@@ -237,12 +250,16 @@ struct View<'a> {
     pub peers: &'a Peers,
     /// Requests by process, of all steps.
     pub requests: &'a BTreeMap<(Arc<str>, Arc<str>), Requests>,
+    /// Calls to other services by what is called and process, of all steps.
+    pub callers: &'a BTreeMap<(Contributor, Arc<str>), Requests>,
     /// Long pieces of own time by process, of all steps.
     pub stretches: &'a BTreeMap<Process, OwnTimes<'a>>,
     /// Services that record what they wait for.
     pub records_calls: &'a BTreeSet<Arc<str>>,
     /// Services whose requests wait before their statements.
     pub waiting_services: &'a BTreeSet<Arc<str>>,
+    /// Who holds the connections of services.
+    pub holders: &'a Holders,
     /// Event loops that have more to do than they can.
     pub crowds: &'a Crowds,
     /// How much of the latency is waiting for each other: for workers, for connections. Who makes others wait has a small
@@ -261,11 +278,12 @@ struct Claim {
     pub doubt: Option<Doubt>,
     pub evidence: Vec<(&'static str, f64)>,
     pub remedy: String,
+    pub related: Vec<Contributor>,
 }
 
 impl Claim {
     fn sure(kind: FindingKind) -> Claim {
-        Claim { kind, doubt: None, evidence: Vec::new(), remedy: String::new() }
+        Claim { kind, doubt: None, evidence: Vec::new(), remedy: String::new(), related: Vec::new() }
     }
 
     fn doubted(kind: FindingKind, doubt: Doubt) -> Claim {
@@ -383,7 +401,7 @@ impl View<'_> {
         lost: u64,
         mut evidence: BTreeMap<&'static str, f64>,
     ) -> Found {
-        let Claim { kind, doubt, evidence: more, remedy } = claim;
+        let Claim { kind, doubt, evidence: more, remedy, related } = claim;
         evidence.extend(more);
         let number = |key: &str| evidence.get(key).copied().unwrap_or_default();
         let critical =
@@ -397,8 +415,9 @@ impl View<'_> {
             confidence: self.confidence(part.exchanges, doubt),
             exemplars: self.exemplars(part),
             evidence,
-            related: Vec::new(),
+            related,
             remedy: remedy.into(),
+            holders: Vec::new(),
         };
         Found { finding, lost, doubt }
     }
@@ -458,6 +477,7 @@ impl View<'_> {
             exemplars: self.exemplars(&Part::default()),
             related: Vec::new(),
             remedy: "".into(),
+            holders: Vec::new(),
         }
     }
 }

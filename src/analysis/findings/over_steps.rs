@@ -67,7 +67,9 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
         .collect();
     kept.retain(|f| {
         let wait = f.finding.kind == FindingKind::PoolWait && !unseen_wait::has_its_own(&f.finding);
+        let elsewhere = |v: &View<'_>| v.holders.are_not_statements(&f.finding.contributor.service);
         !(wait
+            && !views.first().is_some_and(elsewhere)
             && holders.iter().any(|(service, lost)| {
                 let same = *service == f.finding.contributor.service;
                 same && holds_enough(*lost, f.lost) && busy(service, views)

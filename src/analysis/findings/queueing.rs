@@ -8,7 +8,7 @@
 
 use super::dominant::queue_kind;
 use super::event_loop::Requests;
-use super::{Claim, Found, Limit, MIN_REQUESTS, View, mean_ms, same_work};
+use super::{Claim, Found, Limit, MIN_REQUESTS, View, limited_calls, mean_ms, same_work};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
@@ -147,6 +147,11 @@ pub(super) fn is_given_on<'a>(processes: impl Iterator<Item = &'a Requests>) -> 
     share_as_others_end(processes, AT_ONCE).is_some()
 }
 
+/// Whether it took so long until it had its turn that it waited.
+pub(super) fn has_waited(since: u64, begun: u64) -> bool {
+    begun.saturating_sub(since) >= WAITED
+}
+
 /// Which share of the requests of several processes that waited were taken in as others ended, or so much before, if that shows
 /// that they waited for those.
 fn share_as_others_end<'a>(processes: impl Iterator<Item = &'a Requests>, before: u64) -> Option<f64> {
@@ -201,6 +206,24 @@ impl Inside {
         let inside = Inside::of(requests);
         let shown = inside.waited >= WAITING && inside.is_full() && inside.others >= inside.mean;
         shown.then_some(inside.mean)
+    }
+
+    /// Whether enough requests of a process waited to tell.
+    pub fn is_waited_for(requests: &Requests) -> bool {
+        Ahead::waited(requests) >= WAITING
+    }
+
+    /// How much the numbers inside differ in the process in which they do so most, where there are always as many in each in which
+    /// enough waited.
+    pub fn least_even<'a>(processes: impl Iterator<Item = &'a Requests>) -> Option<f64> {
+        let mut most: Option<f64> = None;
+        for inside in processes.map(Inside::of).filter(|inside| inside.waited >= WAITING) {
+            if !inside.is_full() {
+                return None;
+            }
+            most = Some(most.map_or(inside.spread, |most| most.max(inside.spread)));
+        }
+        most
     }
 
     fn of(requests: &Requests) -> Inside {
@@ -299,11 +322,13 @@ fn long_waits<'a>(view: &View<'a>) -> impl Iterator<Item = (&'a Contributor, u64
         .map(|(who, part)| (who, part.total))
 }
 
-/// How much of a step's latency is waiting that findings tell of: for a lock, for a start, until a call is made again.
+/// How much of a step's latency is waiting that findings tell of: for a lock or a place, for a start, until a call is made again.
 pub(super) fn told_waits(view: &View<'_>, found: &[Found]) -> u64 {
     use FindingKind::{ColdStart, LockContention, RateLimited};
     let told = found.iter().map(|f| &f.finding);
-    let waits = told.filter(|f| matches!(f.kind, ColdStart | LockContention | RateLimited));
+    let waits = told.filter(|f| {
+        matches!(f.kind, ColdStart | LockContention | RateLimited) || limited_calls::is_told_by(f)
+    });
     let who: Vec<&Contributor> = waits.map(|f| &f.contributor).collect();
     let parts = view.tally.parts.iter().filter(|(c, _)| who.iter().any(|w| same_work(c, w)));
     parts.map(|(_, part)| part.total).sum()

@@ -18,7 +18,7 @@
 use super::event_loop::Requests;
 use super::evidence::Pattern;
 use super::queueing::{self, Inside, SERVED_AT_ONCE};
-use super::{Claim, MIN_REQUESTS, View, anywhere, mean_ms, share};
+use super::{Claim, MIN_REQUESTS, View, anywhere, limited_calls, mean_ms, share};
 use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,6 +198,9 @@ const ALIKE: f64 = 1.5;
 
 /// Whether waits of two pages are for one pool: who waits for the same waits about as long each time.
 pub(super) fn are_for_one_pool(a: &Finding, b: &Finding) -> bool {
+    if limited_calls::is_told_by(a) || limited_calls::is_told_by(b) {
+        return limited_calls::are_one(a, b);
+    }
     let each = |f: &Finding| f.number(EACH_WAIT);
     let (less, more) = (each(a).min(each(b)), each(a).max(each(b)));
     let far = if has_its_own(a) || has_its_own(b) { ALIKE } else { FAR_MORE };
@@ -206,7 +209,8 @@ pub(super) fn are_for_one_pool(a: &Finding, b: &Finding) -> bool {
 
 /// Whether a page seems to wait for a pool that it has to itself: its own requests are who uses all connections.
 pub(super) fn has_its_own(wait: &Finding) -> bool {
-    wait.kind == FindingKind::PoolWait && wait.evidence.contains_key(SERVED_AT_ONCE)
+    let its_own = wait.evidence.contains_key(SERVED_AT_ONCE) || limited_calls::is_told_by(wait);
+    wait.kind == FindingKind::PoolWait && its_own
 }
 
 /// How much of a step's latency is such waiting: no share of what is done is told by it.

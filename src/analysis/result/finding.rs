@@ -28,6 +28,35 @@ pub struct Finding {
     pub related: Vec<Contributor>,
     /// What to change, where it is known to the letter (an index to create); empty elsewhere.
     pub remedy: Arc<str>,
+    /// Who holds what is waited for, most first; of a wait for a pool of connections.
+    pub holders: Vec<Holder>,
+}
+
+/// A page whose requests hold connections of a pool, and what they do meanwhile. Shares are of the time for which they hold them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holder {
+    /// The request of a service.
+    pub page: Contributor,
+    /// How many it holds on average over the run.
+    pub held: f64,
+    /// Its share of all that are known to be held.
+    pub share: f64,
+    /// Requests that held one.
+    pub requests: u64,
+    /// How long each holds one, in milliseconds.
+    pub each_ms: f64,
+    /// In statements.
+    pub statements: f64,
+    /// In calls to others.
+    pub calls: f64,
+    /// In waits that spans name.
+    pub waits: f64,
+    /// In the service's own code.
+    pub own: f64,
+    /// The statement that takes most, with its share.
+    pub statement: Option<(Contributor, f64)>,
+    /// The call that does.
+    pub call: Option<(Contributor, f64)>,
 }
 
 impl Finding {
@@ -251,6 +280,8 @@ pub enum Doubt {
     /// Requests of a page end one after the other while their process serves others: there is something of which it has one, and
     /// whether that is a lock, spans do not tell.
     OneByOne,
+    /// A wait for a place among few calls is known by how many of them are under way while others wait.
+    CallsInFlight,
     /// Calls of a statement end one after the other: there is one lock, connection or worker for all of them, and which, spans do not
     /// tell.
     InTurn,

@@ -11,6 +11,7 @@ mod laws;
 mod layers;
 mod own_pages;
 mod pictures;
+mod pools;
 mod recall;
 mod results;
 mod sampling;

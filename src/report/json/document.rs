@@ -6,7 +6,7 @@ use super::saturation::SaturationJson;
 use super::step::{Latency, Owned, Step};
 use super::value::{Map, ms, nanos, rounded, share};
 use super::what_if::WhatIfJson;
-use crate::analysis::result::{Category, Finding};
+use crate::analysis::result::{Category, Contributor, Finding, Holder};
 use crate::record::{RunState, WaitEnd};
 use crate::report::export::kind_name;
 use crate::report::link;
@@ -192,6 +192,30 @@ struct FindingJson<'a> {
     advice: String,
     related: Vec<Owned<'a>>,
     remedy: &'a str,
+    holders: Vec<HolderJson<'a>>,
+}
+
+/// Who holds what is waited for.
+#[derive(Serialize)]
+struct HolderJson<'a> {
+    page: Owned<'a>,
+    held: f64,
+    share: f64,
+    requests: u64,
+    each_ms: f64,
+    statements_share: f64,
+    calls_share: f64,
+    waits_share: f64,
+    own_share: f64,
+    statement: Option<DoneJson<'a>>,
+    call: Option<DoneJson<'a>>,
+}
+
+/// What is done most while it is held.
+#[derive(Serialize)]
+struct DoneJson<'a> {
+    contributor: Owned<'a>,
+    share: f64,
 }
 
 /// A step by its names.
@@ -462,6 +486,29 @@ impl<'a> FindingJson<'a> {
             advice: finding::advice(f).plain(),
             related: f.related.iter().map(Owned::new).collect(),
             remedy: &f.remedy,
+            holders: f.holders.iter().map(HolderJson::new).collect(),
+        }
+    }
+}
+
+impl<'a> HolderJson<'a> {
+    fn new(holder: &'a Holder) -> HolderJson<'a> {
+        let done = |done: &'a Option<(Contributor, f64)>| {
+            let done = done.as_ref()?;
+            Some(DoneJson { contributor: Owned::new(&done.0), share: rounded(done.1, 1e4) })
+        };
+        HolderJson {
+            page: Owned::new(&holder.page),
+            held: rounded(holder.held, 1e3),
+            share: rounded(holder.share, 1e4),
+            requests: holder.requests,
+            each_ms: rounded(holder.each_ms, 1e3),
+            statements_share: rounded(holder.statements, 1e4),
+            calls_share: rounded(holder.calls, 1e4),
+            waits_share: rounded(holder.waits, 1e4),
+            own_share: rounded(holder.own, 1e4),
+            statement: done(&holder.statement),
+            call: done(&holder.call),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Findings as sentences: what was seen, what shows it, what it costs, how sure that is, what to do.
 
-use super::{calls_per_request, contributor_name};
+use super::{calls_per_request, contributor_name, pool};
 use crate::analysis::result::{Category, Confidence, Contributor, Doubt, Finding, FindingKind, Severity};
 use crate::analysis::statement;
 use crate::record::{Nanos, TraceId};
@@ -110,6 +110,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::OneByOne => {
             "no span records this wait: requests of this page end one after the other, each as long after the one before as one takes alone, while the process serves others; a lock does that, or anything else of which there is one"
         }
+        Doubt::CallsInFlight => {
+            "no span records this wait: whenever requests wait before this call, as many calls of their process are under way each time, never more, and the next begins as one of them ends; the limit is in the code or in the client's settings"
+        }
         Doubt::InTurn => {
             "several are under way at once, and they end one after the other, each as long after the one before as one takes alone: there is one connection, one lock or one worker for all of them; which, spans do not tell"
         }
@@ -167,7 +170,13 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::RateLimited => start("Rate limit").name(name),
         K::RetryStorm => start("Failed calls made again").name(name),
         K::Timeout => start("Waiting until a time limit").name(name),
-        K::PoolWait => start("Waiting for a connection of a pool").name(name),
+        K::PoolWait => match pool::places(finding) {
+            Some(places) => {
+                start(&format!("Waiting for one of {} places for a call", number::calls(places))).name(name)
+            }
+            None => start("Waiting for a connection of a pool").name(name),
+        },
+        K::LockContention if pool::places(finding).is_some() => start("Calls made one at a time").name(name),
         K::LockContention if in_turn(finding) => start("Statement served one at a time").name(name),
         K::LockContention => start("Waiting for a lock").name(name),
         K::Queueing => start("Queueing").name(name),
@@ -346,9 +355,8 @@ pub fn advice(finding: &Finding) -> Prose {
         K::Timeout => Prose::from(
             "Find out why it does not answer in time. Until then, a shorter limit and an answer without it keep the request from waiting for nothing.",
         ),
-        K::PoolWait => Prose::from(
-            "All connections of the pool are in use. Hold them shorter (not while calling other services or rendering), then raise the pool's size as far as the database allows.",
-        ),
+        K::PoolWait | K::LockContention if pool::places(finding).is_some() => pool::few_places(finding),
+        K::PoolWait => pool::advice(finding),
         K::LockContention if in_turn(finding) => Prose::from(
             "While one is served the others wait. Give them more connections (a pool of one serves one at a time), or take away what lets only one through; then look at what one takes alone.",
         ),
@@ -610,6 +618,12 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(
         take("before_statements_ms").map(|v| format!("{} right before statements", number::ms_unit(v))),
     );
+    take("connections_held");
+    words.extend(take("before_calls_ms").map(|v| format!("{} right before calls", number::ms_unit(v))));
+    words.extend(
+        take("places")
+            .map(|v| format!("at most {} at once in each process", counted(v as u64, "call", "calls"))),
+    );
     words.extend(take("held_ms").map(|v| format!("{} for each in turn", number::ms_unit(v))));
     words.extend(take("waiting_ms").map(|v| format!("{} of waiting for the process", number::ms_unit(v))));
     let tail = (take("tail_excess_ms"), take("tail_gap_ms"), take("tail_share"));
@@ -625,7 +639,11 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
         let (label, value) = evidence_pair(key, *value);
         format!("{label} {value}").replace(' ', "\u{a0}")
     }));
-    (!words.is_empty()).then(|| words.join(", ").into())
+    let numbers = (!words.is_empty()).then(|| Prose::from(words.join(", ")));
+    match (numbers, pool::holders(finding)) {
+        (Some(numbers), Some(holders)) => Some(numbers.own("; ").then(holders)),
+        (numbers, holders) => numbers.or(holders),
+    }
 }
 
 /// Traces of a finding, unless the list of traces to look at has them all; at most three.

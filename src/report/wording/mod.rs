@@ -8,6 +8,7 @@ pub mod imagined;
 pub mod ledger;
 pub mod load;
 pub mod note;
+pub mod pool;
 pub mod verdict;
 
 #[cfg(test)]
