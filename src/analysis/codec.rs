@@ -253,10 +253,12 @@ impl<T: Codec + Ord> Codec for BTreeSet<T> {
 
 impl<T: Codec + Ord + Copy> Codec for Least<T> {
     fn put(&self, out: &mut Vec<u8>) {
-        <BTreeSet<T> as Codec>::put(self, out);
+        self.len().put(out);
+        self.iter().for_each(|value| value.put(out));
     }
     fn take(from: &mut &[u8]) -> Option<Self> {
-        Some(<BTreeSet<T> as Codec>::take(from)?.into_iter().collect())
+        let n = usize::take(from)?;
+        (0..n).map(|_| T::take(from)).collect()
     }
 }
 
