@@ -1,5 +1,6 @@
 //! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
 
+mod answers;
 mod causes;
 mod cursors;
 mod detectors;
