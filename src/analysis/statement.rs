@@ -14,7 +14,10 @@ mod tests;
 use fit::fit;
 pub(super) use keys::command;
 use keys::{json_shape, key_commands};
-pub use plan::{changes_rows, compared_columns, table_of, tests_a_connection, with_data, with_parameters};
+pub use plan::{
+    changes_rows, compared_columns, counts_all, counts_rows, matches_text, table_of, tests_a_connection,
+    with_data, with_parameters,
+};
 pub use template::{name_template, path_template};
 
 /// Longest name given, in bytes; of what is longer something is left out, marked with `…`.

@@ -9,7 +9,7 @@ use crate::record::{Exchange, KeptSpan, Nanos, Run, StepId, Timestamp, TraceId};
 use crate::ui::StepBlame;
 use crate::wire::otlp::{Encoding, ScanResult};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,12 @@ const RIPE: Nanos = Nanos::from_millis(9_000);
 const RIPE_MARGIN: Nanos = Nanos::from_millis(1_500);
 /// How often ripe exchanges are looked for.
 const LOOK: Duration = Duration::from_millis(500);
-/// Exchanges that the doctor looks at.
+/// Exchanges that the doctor looks at, and how many it waits for where some steps are not among them: what calls a service makes
+/// is not to be told from a few of its pages.
 const EXAMINED: usize = 40;
+const EXAMINED_MAX: usize = 400;
+/// Spans of them from which on it waits no longer.
+const EXAMINED_SPANS: usize = 20_000;
 
 /// Blame of one exchange: its step, and seconds by category.
 pub type LiveBlame = (StepId, Vec<(&'static str, f64)>);
@@ -82,6 +86,7 @@ impl Analyst {
             spans: HashMap::new(),
             kept: 0,
             examined: Some(Exam { sent: run.load.propagation, ..Exam::default() }),
+            examined_steps: BTreeSet::new(),
         };
         std::thread::Builder::new().name("hotspan-analyst".into()).spawn(move || work.run(&told))?;
         Ok(Analyst { tell, hear, one_in: 1, lost: false, exchanges: 0, since: Instant::now() })
@@ -169,6 +174,8 @@ struct Work {
     kept: usize,
     /// What the doctor will look at; `None` when it has.
     examined: Option<Exam>,
+    /// The steps of it.
+    examined_steps: BTreeSet<StepId>,
 }
 
 impl Work {
@@ -281,7 +288,9 @@ impl Work {
         let Some(exam) = self.examined.as_mut().filter(|_| exchange.status().is_some()) else { return };
         exam.probes.push(Probe::of(exchange));
         exam.spans.extend(spans);
-        if exam.probes.len() >= EXAMINED {
+        self.examined_steps.insert(exchange.step);
+        let many = exam.spans.len() >= EXAMINED_SPANS;
+        if is_enough(exam.probes.len(), self.examined_steps.len(), self.run.steps.len(), many) {
             self.word();
         }
     }
@@ -292,6 +301,11 @@ impl Work {
         let sentences = doctor::in_brief(&doctor::examine(&exam));
         let _ = self.answer.try_send(Heard::Word(sentences));
     }
+}
+
+/// Whether so many exchanges of so many of a run's steps show what its services record.
+fn is_enough(exchanges: usize, of_steps: usize, steps: usize, many_spans: bool) -> bool {
+    exchanges >= if of_steps < steps && !many_spans { EXAMINED_MAX } else { EXAMINED }
 }
 
 /// By step and contributor.
@@ -308,6 +322,14 @@ fn divided(mut by_step: BTreeMap<StepId, StepBlame>, share: &Partial) -> Vec<Ste
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_doctor_has_seen_each_step_before_it_says_what_is_not_recorded() {
+        assert!(is_enough(40, 3, 3, false) && !is_enough(39, 3, 3, true));
+        assert!(!is_enough(40, 2, 3, false) && !is_enough(399, 17, 18, false));
+        // Neither a step that is hardly ever asked for nor large traces keep it from its word.
+        assert!(is_enough(400, 17, 18, false) && is_enough(40, 2, 3, true));
+    }
 
     #[test]
     fn the_smaller_sample_lies_within_the_larger() {

@@ -145,13 +145,27 @@ fn take_last_columns(text: &str, max: usize) -> &str {
 pub fn statement(name: &str) -> String {
     let Some((verb, _)) = name.split_once(' ') else { return name.to_owned() };
     let short = match verb.to_ascii_uppercase().as_str() {
-        "SELECT" => between(name, verb.len(), " FROM ", 14),
+        "SELECT" => aggregate(name, verb.len()).unwrap_or_else(|| between(name, verb.len(), " FROM ", 14)),
         "UPDATE" => find_word(name, " SET ", 0)
             .map_or_else(|| name.to_owned(), |set| between(name, set + 4, " WHERE ", 24)),
         "INSERT" | "REPLACE" | "DELETE" | "WITH" | "MERGE" => name.to_owned(),
         _ => return name.to_owned(),
     };
     collapse_parentheses(&without_table(&without_quotes(&short)), 18)
+}
+
+/// What a statement asks for, where that is one number over many rows: what it counts or adds up tells more than its columns
+/// would, and its alias nothing.
+fn aggregate(name: &str, from: usize) -> Option<String> {
+    let at = find_word(name, " FROM ", from)?;
+    let asked = name[from..at].trim();
+    let open = asked.find('(')?;
+    let known = ["COUNT", "SUM", "AVG", "MIN", "MAX"].iter().any(|f| asked[..open].eq_ignore_ascii_case(f));
+    let (call, alias) = asked.split_at(open + group_end(&asked[open..]));
+    let alias = alias.trim_start();
+    let alias = alias.get(..3).filter(|word| word.eq_ignore_ascii_case("AS ")).map_or(alias, |_| &alias[3..]);
+    let alone = alias.is_empty() || is_plain(&without_quotes(alias.trim()));
+    (known && alone).then(|| format!("{} {call}{}", &name[..from], &name[at..]))
 }
 
 /// Names that need no quotes lose them: ORMs quote every one.
@@ -330,6 +344,15 @@ mod tests {
             ("GET /products", "GET /products"),
             ("SELECT * FROM a", "SELECT * FROM a"),
             ("SELECT count(*) FROM a", "SELECT count(*) FROM a"),
+            (
+                r#"SELECT COUNT(*) AS "__count" FROM "a_b" WHERE "a_b"."c" = ?"#,
+                "SELECT COUNT(*) FROM a_b WHERE c = ?",
+            ),
+            ("select count(id) as count_1 from t", "select count(id) from t"),
+            ("SELECT sum(t.cents) total_of_all FROM t", "SELECT sum(cents) FROM t"),
+            ("SELECT COUNT(*) AS n, MAX(created_at) FROM t", "SELECT … FROM t"),
+            ("SELECT coalesce(a.first_name, b.name) FROM t", "SELECT … FROM t"),
+            ("SELECT COUNT(*) FILTER (WHERE paid) FROM t", "SELECT … FROM t"),
             (
                 "SELECT id, author, stars, body FROM review WHERE product_id = ?",
                 "SELECT … FROM review WHERE product_id = ?",

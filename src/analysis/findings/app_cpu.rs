@@ -2,11 +2,13 @@
 //!
 //! Own time is what no other span covers: computing, or waiting that nobody recorded.
 
+use super::dominant::SMALL_ANSWER;
 use super::evidence::Pattern;
 use super::{Claim, View, event_loop, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
+use crate::analysis::verdict::reached_on_this_machine;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -27,6 +29,41 @@ pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Clai
     };
     let folder = ["/static/", "/assets/", "/public/"].iter().any(|f| path.contains(f));
     (file || folder || named()).then(|| Claim::sure(FindingKind::StaticByApp))
+}
+
+/// Bytes in a millisecond that a machine carries to itself at least, also a busy one: a tenth of a gigabit a second.
+const TO_ITSELF: f64 = 12_500.0;
+
+/// Whether an answer comes slower than any machine carries it to itself, from a service that gives each request a thread or a process: what
+/// then passes between its first and its last byte is how it is made. Where frameworks end a request's span before a streamed answer is
+/// sent, as Django does, no span covers it. In an event loop the sending waits for other requests' work, too.
+fn is_made_as_sent(view: &View<'_>, who: &Contributor) -> bool {
+    let of_client = who.category == Category::Transfer && who.service.is_empty();
+    let workers = || {
+        let mut processes = view.requests.values().peekable();
+        processes.peek().is_some() && processes.all(|r| r.in_workers > 0 && r.in_loop == 0)
+    };
+    let (n, _) = view.basis(who);
+    let time = view.whole_part(who).map_or(0.0, |part| mean_ms(part.total, n));
+    let bytes = view.tally.bytes_received as f64 / view.tally.exchanges.max(1) as f64;
+    of_client
+        && reached_on_this_machine(view.known.run)
+        && bytes >= SMALL_ANSWER
+        && bytes < TO_ITSELF * time
+        && workers()
+}
+
+/// Static files that the service makes (reads, compresses) while it sends them.
+pub(super) fn of_files_made_as_sent(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    of_static_files(view, who).filter(|_| is_made_as_sent(view, who))
+}
+
+/// What is claimed of a large answer, in doubt where no line is why it takes long.
+pub(super) fn made_as_sent(view: &View<'_>, who: &Contributor, claim: Claim) -> Claim {
+    match is_made_as_sent(view, who) {
+        true => Claim { doubt: Some(Doubt::MadeAsSent), ..claim },
+        false => claim,
+    }
 }
 
 /// The share of own time in which nothing of its spans runs for it to be waiting.

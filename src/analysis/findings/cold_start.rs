@@ -3,12 +3,15 @@
 //! Sure where the platform says so (`faas.coldstart`). Else by two signs together: not all requests do it (one does, and
 //! those that come in the meantime wait for it), and it is called what such work is called (load, init, warm up …).
 
+use super::event_loop::EDGE;
 use super::evidence::Pattern;
-use super::{Claim, Found, Limit, View, anywhere, share};
-use crate::analysis::result::{Contributor, Doubt, FindingKind};
+use super::{Claim, Found, Limit, View, anywhere, mean_ms, share};
+use crate::analysis::names::callee;
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
 use crate::analysis::tree::leaf;
 use crate::record::Nanos;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Work of a start by its name and its rarity.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
@@ -44,6 +47,57 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
 pub(super) fn once(part: &Part) -> Claim {
     let longest = part.worst.map_or(0, |w| w.0) as f64 / 1e6;
     Claim::doubted(FindingKind::ColdStart, Doubt::Once).with(&[("longest_ms", longest)])
+}
+
+/// Work of a start that holds up an event loop: one request does it, and all others wait to be taken in until it is done. What it takes
+/// itself is little over all requests; what they wait for it may be much.
+pub(super) fn before_a_loop(view: &View<'_>) -> Vec<Found> {
+    let own = view.tally.evidence.stretches.keys().map(|(who, _)| who);
+    let own: BTreeSet<&Contributor> = own.filter(|who| who.category == Category::App).collect();
+    own.into_iter().filter_map(|who| holds_up_at_first(view, who)).collect()
+}
+
+fn holds_up_at_first(view: &View<'_>, who: &Contributor) -> Option<Found> {
+    let part = view.whole_part(who)?;
+    let (from, to) = view.tally.period?;
+    let until = from + ((to - from) as f64 * view.limit(Limit::Spread)) as u64;
+    let (mut longest, mut waited) = (0, 0.0);
+    for ((_, instance), pieces) in view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who) {
+        let requests = view.requests.get(&(who.service.clone(), instance.clone()))?;
+        let mine = view.tally.evidence.requests.get(&(who.service.clone(), instance.clone()))?;
+        let long = pieces.sample.iter().filter(|(_, start, end)| end - start >= START);
+        let long: Vec<(u64, u64)> = long.map(|(_, start, end)| (*start, *end)).collect();
+        // What comes later is no start, and where others are taken in meanwhile nobody waits for it.
+        let is_late = long.iter().any(|(start, _)| *start >= until);
+        if requests.in_loop == 0 || requests.in_workers > 0 || is_late || pieces.kept() < 1.0 {
+            return None;
+        }
+        for (start, end) in long {
+            longest = longest.max(end - start);
+            let within = requests.sample.iter().filter(|r| r.2 > start + EDGE && r.2 < end - EDGE);
+            if within.count() > 0 {
+                return None;
+            }
+            let waits = mine.sample.iter().filter(|r| r.1 < end && r.2 >= end - EDGE);
+            waited += waits.map(|r| (end - r.1.max(start)) as f64).sum::<f64>() / mine.kept();
+        }
+    }
+    let (n, latency) = view.basis(who);
+    let lost = part.total + waited as u64;
+    let much = share(lost, latency) >= view.limit(Limit::Share)
+        && mean_ms(lost, n) >= view.limit(Limit::MeanMs)
+        && waited > part.total as f64;
+    let way = |c: &Contributor| c.category == Category::Network && callee(c) == &*who.service;
+    let (_, wait) = view.tally.groups.iter().chain(&view.tally.parts).find(|(c, _)| way(c))?;
+    if longest < START || !much {
+        return None;
+    }
+    let evidence = BTreeMap::from([
+        ("longest_ms", longest as f64 / 1e6),
+        ("waiting_ms", waited / n.max(1) as f64 / 1e6),
+    ]);
+    let claim = Claim::doubted(FindingKind::ColdStart, Doubt::Once);
+    Some(view.found(claim, who, wait, lost, evidence))
 }
 
 /// The share of a contributor's long pieces of time that must be at the start, and the share of all its time that these must be.

@@ -129,6 +129,7 @@ impl Collector {
         self.streamed(blamer, (step, on), names);
         self.reading(blamer, (step, on), names);
         self.idle(blamer, rows, (step, on), names);
+        self.after_answer(blamer, rows, step, names);
         self.before.clear();
         self.asked.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
@@ -263,6 +264,40 @@ impl Collector {
             }
         }
         self.add_by_owner(Pattern::Idle, (step, on));
+    }
+
+    /// Long own time of the process that answers the client, after the client has its answer: background tasks, and what a handler does
+    /// once it has sent. Nobody waits for it but those who come meanwhile.
+    fn after_answer(&mut self, blamer: &Blamer, rows: &[Row], step: u16, names: &Names) {
+        let forest = &blamer.forest;
+        let nodes = &forest.nodes;
+        let mut entries =
+            blamer.pieces.iter().filter_map(|piece| nodes.get(piece.node as usize)).map(|n| n.entry);
+        let is_answering =
+            |at: &u32| nodes.get(*at as usize).is_some_and(|n| (n.parent as usize) < forest.roots);
+        let Some(entry) = entries.find(is_answering) else { return };
+        let answered = nodes[nodes[entry as usize].parent as usize].to;
+        for (at, node) in nodes.iter().enumerate().skip(forest.roots) {
+            let late = node.entry == entry && node.to >= answered + LONG;
+            if !late || node.row == NONE || names.category(node.owner) != Category::App {
+                continue;
+            }
+            let place = taken_in_at(blamer, rows, at as u32).unwrap_or(rows[node.row as usize].host);
+            let kids = forest.kids(at as u32).iter().map(|kid| &nodes[*kid as usize]);
+            let mut calls: Vec<(u64, u64)> = kids.map(|kid| (kid.from, kid.to)).collect();
+            calls.push((node.to, node.to));
+            calls.sort_unstable();
+            let mut over = node.from.max(answered);
+            for (from, to) in calls {
+                let until = from.min(node.to);
+                if until >= over + LONG {
+                    let stretches =
+                        self.stretches.entry((step, whole(node.owner, names), place)).or_default();
+                    stretches.add(over, until);
+                }
+                over = over.max(to);
+            }
+        }
     }
 
     /// Adds what was gathered in `before`, by owner.

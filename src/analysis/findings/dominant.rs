@@ -21,7 +21,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
 /// the machine's.
 const BUSY_FACTOR: f64 = 4.0;
 /// Bytes of an answer below which carrying it cannot be what takes long: a few round trips of any line.
-const SMALL_ANSWER: f64 = 65_536.0;
+pub(super) const SMALL_ANSWER: f64 = 65_536.0;
 
 fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
     if part.exchanges < MIN_REQUESTS {
@@ -405,9 +405,17 @@ fn claim(view: &View<'_>, who: &Contributor, part: &Part, index: Option<Claim>) 
             .or_else(|| app_cpu::of_own_time(view, who, part)),
         Category::External | Category::Messaging => event_loop::claim(view, who, part),
         Category::Network => queueing::claim(view, who, part),
-        Category::Transfer => uncompressed::claim(view, who),
+        Category::Transfer => app_cpu::of_files_made_as_sent(view, who)
+            .or_else(|| uncompressed::claim(view, who).map(|claim| app_cpu::made_as_sent(view, who, claim)))
+            .or_else(|| large(view, who)),
         _ => None,
     }
+}
+
+/// A large answer that takes long for how it is made, and not for a line.
+fn large(view: &View<'_>, who: &Contributor) -> Option<Claim> {
+    let claim = app_cpu::made_as_sent(view, who, Claim::sure(FindingKind::LargePayload));
+    claim.doubt.is_some().then_some(claim)
 }
 
 fn add_calls(evidence: &mut BTreeMap<&'static str, f64>, view: &View<'_>, who: &Contributor, n: u64) {

@@ -7,11 +7,15 @@
 //! Where nobody waits there is nothing to tell, and nobody is held up.
 
 use super::least::Least;
-use super::{CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, Limits, View, anywhere, mean_ms, share};
+use super::{
+    CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, Limits, MIN_REQUESTS, View, WORTH_A_WORD, anywhere,
+    mean_ms, share,
+};
 use crate::analysis::names::callee;
-use crate::analysis::result::{Category, Contributor, Doubt, FindingKind, Impact, Severity};
+use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind, Impact, Severity};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time from which one piece of work can hold up others.
 pub const LONG: u64 = Nanos::from_millis(10).0;
@@ -87,8 +91,9 @@ impl Requests {
     }
 }
 
-/// A contributor in whose time its process does nothing else.
-pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+/// In how many processes a contributor lets nobody in, and whether all of them are known to be event loops; nothing where it does so
+/// in none.
+fn stands_in(view: &View<'_>, who: &Contributor) -> Option<(u32, bool)> {
     let whole = anywhere(who);
     let (mut moments, mut processes, mut in_loop) = (Moments::default(), 0u32, true);
     let (mut came, mut taken_in) = (0, 0);
@@ -108,14 +113,17 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
         in_loop &= requests.in_loop > 0;
         moments.add(of_process);
     }
-    if is_held_up(view, who) {
-        return None;
-    }
-    if !stands(moments, in_loop.then_some((came, taken_in)), view.known.limits) {
-        return None;
-    }
+    let stands =
+        !is_held_up(view, who) && stands(moments, in_loop.then_some((came, taken_in)), view.known.limits);
+    stands.then_some((processes, in_loop))
+}
+
+/// A contributor in whose time its process does nothing else.
+pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
+    let (processes, in_loop) = stands_in(view, who)?;
     // A call takes as long when it gives way: only what others wait for it can be gained.
-    let waits = || Waiting::of(view, who, part, processes).map_or(0.0, |waiting| waiting.mean_ms);
+    let held = held_up(view, part.total, processes);
+    let waits = || Waiting::of(view, who, held, processes).map_or(0.0, |waiting| waiting.mean_ms);
     if who.category != Category::App && waits() < Nanos(LONG).as_millis_f64() {
         return None;
     }
@@ -294,12 +302,11 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     /// Of all that requests wait to be taken in, its share of the time in which the process is busy with long pieces of work. That is
     /// at most all the time, so it answers for no less than the share of the run that it takes itself.
-    fn of(view: &View<'a>, who: &Contributor, part: &Part, processes: u32) -> Option<Waiting<'a>> {
+    fn of(view: &View<'a>, who: &Contributor, held: f64, processes: u32) -> Option<Waiting<'a>> {
         let tally = view.tally;
         let way =
             |(c, _): &(&Contributor, &Part)| c.category == Category::Network && callee(c) == &*who.service;
         let (way, wait) = tally.groups.iter().chain(&tally.parts).filter(way).max_by_key(|w| w.1.total)?;
-        let held = held_up(view, part, processes);
         let of_service = view.stretches.iter().filter(|((service, _), _)| *service == who.service);
         let long: f64 = of_service.flat_map(|(_, kinds)| kinds).map(|(_, pieces)| pieces.time()).sum();
         let busy = long / view.known.period.0.max(1) as f64 / f64::from(processes.max(1));
@@ -310,8 +317,8 @@ impl<'a> Waiting<'a> {
 }
 
 /// The share of the run for which a piece of work holds up each of its processes.
-fn held_up(view: &View<'_>, part: &Part, processes: u32) -> f64 {
-    share(part.total, view.known.period.0) / f64::from(processes.max(1))
+fn held_up(view: &View<'_>, time: u64, processes: u32) -> f64 {
+    share(time, view.known.period.0) / f64::from(processes.max(1))
 }
 
 impl Stretches {
@@ -326,24 +333,66 @@ impl Stretches {
 pub(super) fn add_waiting(view: &View<'_>, part: &Part, found: &mut Found) {
     let finding = &mut found.finding;
     let processes = finding.evidence.get("processes").copied().unwrap_or(1.0) as u32;
-    finding.evidence.insert("held_up_share", held_up(view, part, processes));
-    let waiting = Waiting::of(view, &finding.contributor, part, processes);
+    let held = held_up(view, part.total, processes);
+    finding.evidence.insert("held_up_share", held);
+    let waiting = Waiting::of(view, &finding.contributor, held, processes);
     if finding.contributor.category != Category::App {
-        finding.impact = Impact::default();
-        if let Some(waiting) = &waiting {
-            let all = view.impact(waiting.way);
-            let of = |time: Nanos| Nanos((time.0 as f64 * waiting.share) as u64);
-            finding.impact = Impact { mean: of(all.mean), p95: of(all.p95), p99: of(all.p99) };
-        }
-        // As bad as what it makes others wait, not as long as it takes itself.
-        let mean = view.tally.latency.mean();
-        let much =
-            share(finding.impact.mean.0, mean.0) >= CRITICAL_SHARE && finding.impact.mean >= DOMINANT_MEAN;
-        finding.severity = if much { Severity::Critical } else { Severity::Warning };
+        costs_waiting(view, finding, waiting.as_ref());
     }
     let Some(waiting) = waiting else { return };
     found.lost += (waiting.way.total as f64 * waiting.share) as u64;
     finding.evidence.insert("waiting_ms", waiting.mean_ms);
+}
+
+/// What a fix brings is what others wait for it. As bad as that, not as long as it takes itself.
+fn costs_waiting(view: &View<'_>, finding: &mut Finding, waiting: Option<&Waiting<'_>>) {
+    finding.impact = waiting.map_or_else(Impact::default, |waiting| {
+        let all = view.impact(waiting.way);
+        let of = |time: Nanos| Nanos((time.0 as f64 * waiting.share) as u64);
+        Impact { mean: of(all.mean), p95: of(all.p95), p99: of(all.p99) }
+    });
+    let mean = view.tally.latency.mean();
+    let much = share(finding.impact.mean.0, mean.0) >= CRITICAL_SHARE && finding.impact.mean >= DOMINANT_MEAN;
+    finding.severity = if much { Severity::Critical } else { Severity::Warning };
+}
+
+/// The evidence of work that goes on after the answer.
+pub(super) const AFTER_MS: &str = "after_answer_ms";
+
+/// Work that goes on after the answers of a step's requests, as background tasks do, and lets nobody in meanwhile: no request waits for
+/// it on its own path, but all that come then do.
+pub(super) fn after_answers(view: &View<'_>) -> Vec<Found> {
+    let own = view.tally.evidence.stretches.keys().map(|(who, _)| who);
+    let own: BTreeSet<&Contributor> = own.filter(|who| who.category == Category::App).collect();
+    own.into_iter().filter_map(|who| goes_on(view, who)).collect()
+}
+
+fn goes_on(view: &View<'_>, who: &Contributor) -> Option<Found> {
+    let pieces = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who);
+    let (number, time) = pieces.fold((0, 0.0), |(n, time), (_, of)| (n + of.number, time + of.time()));
+    // What requests wait for on their own path is told there.
+    let on_path = view.whole_part(who).map_or(0, |part| part.total) as f64;
+    if number < MIN_REQUESTS || 2.0 * on_path > time {
+        return None;
+    }
+    let (processes, in_loop) = stands_in(view, who)?;
+    let held = held_up(view, time as u64, processes);
+    let waiting = Waiting::of(view, who, held, processes).filter(|_| in_loop)?;
+    let mean = view.tally.latency.mean().as_millis_f64();
+    if waiting.mean_ms < Nanos(LONG).as_millis_f64() || waiting.mean_ms < WORTH_A_WORD * mean {
+        return None;
+    }
+    let evidence = BTreeMap::from([
+        (AFTER_MS, time / number as f64 / 1e6),
+        ("held_up_share", held),
+        ("waiting_ms", waiting.mean_ms),
+        ("processes", f64::from(processes)),
+    ]);
+    let lost = (waiting.way.total as f64 * waiting.share) as u64;
+    let claim = Claim::sure(FindingKind::EventLoopBlocked);
+    let mut found = view.found(claim, who, waiting.way, lost, evidence);
+    costs_waiting(view, &mut found.finding, Some(&waiting));
+    Some(found)
 }
 
 #[cfg(test)]

@@ -232,9 +232,11 @@ fn of_step(view: &View<'_>) -> Vec<Found> {
         retries::find,
         uncached::misses,
         cold_start::functions,
+        cold_start::before_a_loop,
         error_path::find,
         slow_instance::find,
         slow_way::find,
+        event_loop::after_answers,
     ] {
         found.extend(detector(view));
     }

@@ -123,9 +123,8 @@ fn without_victims(kept: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
                 && (super::dominant::is_quick_at_best(view, &f.finding)
                     || waits_for_its_turn(view, &f.finding, &hogs))
         };
-        // Whoever holds up a process is why requests wait before it.
-        let before_it = matches!(kind, K::Queueing | K::SlowNetwork)
-            && kept.iter().any(|g| holds_up(g) && leads_to(who, &g.finding.contributor.service));
+        // Whoever holds up a process is why requests wait before it: one for long, or several for some time each.
+        let before_it = matches!(kind, K::Queueing | K::SlowNetwork) && held_before(&kept, who) >= HELD_UP;
         plain && (before_it || view.is_some_and(|view| held_up(view) || slowed(view)))
     };
     let suffering: Vec<bool> = kept.iter().map(suffers).collect();
@@ -197,6 +196,12 @@ const TOLD: f64 = 0.5;
 
 /// Share of the run for which a process must be held up to be why others of it are slow.
 const HELD_UP: f64 = 0.2;
+
+/// The share of the run for which the processes that a way leads to are held up, by all that does so.
+fn held_before(kept: &[Found], way: &Contributor) -> f64 {
+    let before = kept.iter().map(|f| &f.finding).filter(|f| f.kind == FindingKind::EventLoopBlocked);
+    before.filter(|f| leads_to(way, &f.contributor.service)).map(|f| f.number("held_up_share")).sum()
+}
 
 fn holds_up(found: &Found) -> bool {
     let held = found.finding.number("held_up_share");

@@ -1,7 +1,10 @@
 //! `slow_instance`: requests of one kind take longer on one instance of a service than on the others.
+//!
+//! One that takes in more requests than the others may be slow for that alone: processes that share a port get connections as they
+//! happen to accept them, and a slow one would rather get fewer.
 
 use super::{Found, Limit, View};
-use crate::analysis::result::{Contributor, FindingKind, Impact, Severity};
+use crate::analysis::result::{Confidence, Contributor, Doubt, FindingKind, Impact, Severity};
 use crate::record::Nanos;
 use crate::stats::Histogram;
 use std::collections::BTreeMap;
@@ -15,6 +18,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     }
     entries.into_iter().filter_map(|(who, instances)| judge(view, who, &instances)).collect()
 }
+
+/// How many times the average of the others' requests one must take in for that to be why.
+const MORE: f64 = 1.25;
 
 fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram)]) -> Option<Found> {
     let enough = view.limit(Limit::InstanceRequests);
@@ -39,8 +45,14 @@ fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram
         ("instances", many.len() as f64),
         ("instance_share", slow.len() as f64 / (slow.len() + others.len()) as f64),
     ]);
+    let requests: u64 = instances.iter().map(|(_, times)| times.len()).sum();
+    let average = (requests - slow.len()) as f64 / (instances.len() - 1) as f64;
+    let doubt = (slow.len() as f64 >= MORE * average).then_some(Doubt::MoreRequests);
+    if let (Some(doubt), Confidence::High) = (doubt, finding.confidence) {
+        finding.confidence = Confidence::Inferred(doubt);
+    }
     let lost = excess * slow.len();
     finding.impact = Impact { mean: Nanos(lost / view.tally.exchanges.max(1)), ..Impact::default() };
     finding.remedy = format!("{}: {name}", who.service).into();
-    Some(Found { finding, lost, doubt: None })
+    Some(Found { finding, lost, doubt })
 }

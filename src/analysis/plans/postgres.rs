@@ -48,7 +48,7 @@ pub fn scan_of_plan(
     let root = plan.pointer("/0/Plan").or_else(|| plan.get("Plan"))?;
     let total = number(root, "Total Cost").max(f64::MIN_POSITIVE);
     let mut best: Option<(f64, Scan)> = None;
-    // Node, sort key above it that has a limit, whether a limit may end it early, how often its parent runs it.
+    // Node, sort key above it that has a limit, with the rows of that and what sorting costs, whether a limit may end it early, how often its parent runs it.
     let mut open = vec![(root, None, false, 1.0)];
     let mut looked_at = 0;
     while let Some((node, order, limited, times)) = open.pop() {
@@ -56,12 +56,11 @@ pub fn scan_of_plan(
         if looked_at > NODES {
             break;
         }
-        let cost = number(node, "Total Cost") * times;
-        if let Some(scan) = judge(node, (order, limited), rows, is_column)
-            && cost >= DEAR * total
-            && best.as_ref().is_none_or(|(dearest, _)| cost > *dearest)
+        if let Some((scan, cost)) = judge(node, (order, limited), rows, is_column)
+            && cost * times >= DEAR * total
+            && best.as_ref().is_none_or(|(dearest, _)| cost * times > *dearest)
         {
-            best = Some((cost, scan));
+            best = Some((cost * times, scan));
         }
         let kind = text(node, "Node Type");
         let kids: Vec<&Value> = node.get("Plans").and_then(Value::as_array).into_iter().flatten().collect();
@@ -70,7 +69,7 @@ pub fn scan_of_plan(
             let sorted = matches!(below, "Sort" | "Incremental Sort").then(|| kid.get("Sort Key")).flatten();
             // The order that a limit wants holds down to the scan that could give it.
             let order = match kind {
-                "Limit" => sorted,
+                "Limit" => sorted.map(|key| (key, number(node, "Plan Rows"), number(kid, "Total Cost"))),
                 "Sort" | "Incremental Sort" | "Gather Merge" | "Gather" => order,
                 _ => None,
             };
@@ -86,15 +85,18 @@ pub fn scan_of_plan(
     best.map(|(_, scan)| scan)
 }
 
+/// Share of the rows that are sorted up to which a limit wants the first few. A limit that is a parameter is planned as a tenth, rounded.
+const FIRST: f64 = 0.11;
+
 /// Rows that are found so seldom that a limit of ten still has a tenth of the table read for them.
 const SELDOM: f64 = 100.0;
 
 fn judge(
     node: &Value,
-    (order, limited): (Option<&Value>, bool),
+    (order, limited): (Option<(&Value, f64, f64)>, bool),
     rows: &dyn Fn(&str) -> Option<f64>,
     is_column: &dyn Fn(&str, &str) -> bool,
-) -> Option<Scan> {
+) -> Option<(Scan, f64)> {
     // An index that is walked from end to end for its order reads the whole table, too, unless a limit is soon reached.
     let walks = text(node, "Node Type") == "Index Scan"
         && text(node, "Index Cond").is_empty()
@@ -109,19 +111,19 @@ fn judge(
     let workers = if node.get("Parallel Aware").and_then(Value::as_bool) == Some(true) { 2.5 } else { 1.0 };
     let found = number(node, "Plan Rows") * workers;
     let filter = text(node, "Filter");
-    let columns = if filter.is_empty() {
-        let keys = order.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let columns: Vec<String> = keys.filter_map(|k| sort_column(k, table, is_column)).collect();
-        if columns.is_empty() {
-            return None;
-        }
-        columns
-    } else if found > SELECTIVE * all {
-        return None;
-    } else {
-        compared_columns(filter, &|word| is_column(table, word))
-    };
-    Some(Scan { table: Arc::from(table), columns, rows: all, found, cost: None })
+    if !filter.is_empty() && found <= SELECTIVE * all {
+        let columns = compared_columns(filter, &|word| is_column(table, word));
+        let scan = Scan { table: Arc::from(table), columns, rows: all, found, cost: None };
+        return Some((scan, number(node, "Total Cost")));
+    }
+    // All are wanted, or most: to sort them for the first few, which an index of that order has without the others.
+    let (key, first, sorting) = order?;
+    let keys = key.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let columns: Vec<String> = keys.filter_map(|k| sort_column(k, table, is_column)).collect();
+    let few = first <= FIRST * found.min(all);
+    // It spares the sorting, too.
+    let scan = Scan { table: Arc::from(table), columns, rows: all, found: first, cost: None };
+    (few && !scan.columns.is_empty()).then_some((scan, sorting))
 }
 
 fn sort_column(key: &str, table: &str, is_column: &dyn Fn(&str, &str) -> bool) -> Option<String> {
@@ -260,7 +262,33 @@ mod tests {
         let all = json!({"Node Type": "Seq Scan", "Relation Name": "review", "Plan Rows": 80000, "Total Cost": 1400.0});
         let sort =
             json!({"Node Type": "Sort", "Sort Key": ["at DESC"], "Total Cost": 1600.0, "Plans": [all]});
-        let limit = json!({"Node Type": "Limit", "Total Cost": 1600.0, "Plans": [sort]});
-        assert_eq!(scan(limit).unwrap().columns, ["at"]);
+        let limit = |rows: f64| json!({"Node Type": "Limit", "Plan Rows": rows, "Total Cost": 1600.0, "Plans": [sort]});
+        let found = scan(limit(20.0)).unwrap();
+        assert_eq!((found.columns, found.found), (vec!["at".to_owned()], 20.0));
+        assert!(scan(limit(8_001.0)).is_some(), "a limit that is a parameter");
+        assert_eq!(scan(limit(60_000.0)), None, "most rows are wanted");
+    }
+
+    #[test]
+    fn a_condition_that_most_rows_fulfil_is_no_way_to_the_first_of_an_order() {
+        let sorted = |filter: &str, found: f64| {
+            let sort = json!({"Node Type": "Sort", "Sort Key": ["at DESC"], "Total Cost": 1600.0, "Plans": [seq(filter, found)]});
+            json!({"Node Type": "Limit", "Plan Rows": 20.0, "Total Cost": 1600.0, "Plans": [sort]})
+        };
+        let found = scan(sorted("(stars <> $1)", 79_000.0)).unwrap();
+        assert_eq!(found.remedy(), "CREATE INDEX review_at ON review (at)");
+        // Sorting is most of the cost.
+        let mut dear = sorted("(stars <> $1)", 79_000.0);
+        dear["Total Cost"] = json!(9_000.0);
+        assert_eq!(scan(dear.clone()), None, "something else is dear");
+        dear["Plans"][0]["Total Cost"] = json!(8_900.0);
+        assert!(scan(dear).is_some());
+        // What finds few wants an index of its own.
+        assert_eq!(scan(sorted("(stars = $1)", 50.0)).unwrap().columns, ["stars"]);
+        // Nothing is sorted, or by what is no column.
+        assert_eq!(scan(seq("(stars <> $1)", 79_000.0)), None);
+        let mut by_function = sorted("(stars <> $1)", 79_000.0);
+        by_function["Plans"][0]["Sort Key"] = json!(["(random())"]);
+        assert_eq!(scan(by_function), None);
     }
 }

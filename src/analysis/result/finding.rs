@@ -291,6 +291,10 @@ pub enum Doubt {
     NotByNumber,
     /// Most of it passes while the answer is under way: a stream takes as long as it has something to say.
     Streamed,
+    /// The slow one of several instances takes in more requests than the others.
+    MoreRequests,
+    /// The answer comes slower than a machine carries it to itself: it is made while it is sent.
+    MadeAsSent,
     /// It is own time in an event loop that serves others meanwhile: it waits for what no span records, or a thread runs it.
     GivesWay,
     /// The service runs in an event loop, and more of its requests are in its code at once than one loop can serve.

@@ -28,6 +28,31 @@ pub fn changes_rows(normal: &str) -> bool {
     FIRST.contains(&first.as_str()) || (first == "WITH" && within())
 }
 
+/// Whether a statement counts the rows of a table or a join, all of them.
+pub fn counts_all(normal: &str) -> bool {
+    let text = normal.to_ascii_uppercase();
+    counts_rows(normal) && text.starts_with("SELECT COUNT(") && !text.contains(" WHERE ")
+}
+
+/// Whether a statement looks for a pattern within texts.
+pub fn matches_text(normal: &str) -> bool {
+    let text = normal.to_ascii_uppercase();
+    [" LIKE ", " ILIKE ", " REGEXP ", " RLIKE ", " SIMILAR TO ", " ~ ", " ~* "]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// Whether a statement asks for one number over many rows, and nothing else: `COUNT(*)`, `SUM(…)`.
+pub fn counts_rows(normal: &str) -> bool {
+    let text = normal.to_ascii_uppercase();
+    let asked =
+        text.strip_prefix("SELECT ").and_then(|text| text.split_once(" FROM ")).map(|(asked, _)| asked);
+    asked.is_some_and(|asked| {
+        ["COUNT(", "SUM(", "AVG("].iter().any(|function| asked.starts_with(function))
+            && !asked.split_once(')').is_some_and(|(_, rest)| rest.contains(['(', ',']))
+    })
+}
+
 /// A normal form as a statement that a database can plan: each `?` a parameter of its own, `$1`, `$2` … Columns that
 /// the name leaves out are left out: how rows are found does not hang on them. Nothing for what was cut off elsewhere, what is no
 /// query or change of rows, and what is more than one statement.

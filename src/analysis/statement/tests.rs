@@ -311,6 +311,37 @@ fn statements_that_change_rows_are_told_from_those_that_read() {
 }
 
 #[test]
+fn statements_that_ask_for_one_number_are_told_from_those_that_ask_for_rows() {
+    for (statement, counts) in [
+        (r#"SELECT COUNT(*) AS "__count" FROM "visit" WHERE "visit"."patient_id" = ?"#, true),
+        ("select count(distinct a) from t", true),
+        ("SELECT sum(t.cents) FROM t", true),
+        ("SELECT account FROM t", false),
+        ("SELECT counted FROM t WHERE COUNT(a) > ?", false),
+        ("SELECT COUNT(*), author_id FROM t GROUP BY author_id", false),
+        ("SELECT author_id, COUNT(*) FROM t GROUP BY author_id", false),
+        ("SELECT COUNT(*) OVER (PARTITION BY a) FROM t", false),
+        ("DELETE FROM t", false),
+    ] {
+        assert_eq!(counts_rows(statement), counts, "{statement}");
+    }
+    assert!(counts_all(r#"SELECT COUNT(*) AS "__count" FROM "entry""#));
+    assert!(!counts_all("SELECT sum(cents) FROM t") && !counts_all("SELECT count(*) FROM t WHERE paid"));
+}
+
+#[test]
+fn searches_within_texts_are_known() {
+    for (statement, matches) in [
+        ("SELECT a FROM t WHERE title ILIKE ?::VARCHAR LIMIT ?", true),
+        ("select a from t where upper(title) like upper(?)", true),
+        ("SELECT a FROM t WHERE title ~* ?", true),
+        ("SELECT likes FROM t WHERE like_count = ?", false),
+    ] {
+        assert_eq!(matches_text(statement), matches, "{statement}");
+    }
+}
+
+#[test]
 fn what_only_tests_a_connection_asks_nothing() {
     for (system, text) in [
         ("postgresql", "SELECT 1"),

@@ -360,7 +360,27 @@ fn one_instance_of_several() {
     let analysis = instances(22.0);
     assert_eq!(kinds(&analysis), [(K::SlowInstance, "GET /".to_owned())]);
     assert_eq!(&*analysis.findings[0].remedy, "shop: shop-2");
+    assert_eq!(analysis.findings[0].confidence, Confidence::High);
     healthy(&instances(14.0));
+}
+
+#[test]
+fn an_instance_that_takes_in_more_may_be_slow_for_that() {
+    // Of ten requests so many go to the slow one, the others to two more.
+    let instances = |of_ten: u64| {
+        let analysis = load(400, move |n| {
+            let slow = n % 10 < of_ten;
+            let mut r = Request::new(n, if slow { 22.0 } else { 10.0 });
+            r.spans[0].host =
+                if slow { "shop-1" } else { ["shop-2", "shop-3"][(n / 10) as usize % 2] }.to_owned();
+            r
+        });
+        analysis.findings.iter().find(|f| f.kind == K::SlowInstance).unwrap().confidence
+    };
+    assert_eq!(instances(6), Confidence::Inferred(Doubt::MoreRequests));
+    assert_eq!(instances(3), Confidence::High);
+    // A slow one of which a balancer knows.
+    assert_eq!(instances(2), Confidence::High);
 }
 
 #[test]

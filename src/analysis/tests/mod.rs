@@ -1,5 +1,6 @@
 //! Tests of the room as a whole: pictures of single exchanges, laws over random ones, aggregates and findings.
 
+mod answers;
 mod causes;
 mod coarse;
 mod cursors;
@@ -7,6 +8,7 @@ mod detectors;
 mod event_loop;
 mod graphql;
 mod groups;
+mod holders;
 mod laws;
 mod layers;
 mod own_pages;

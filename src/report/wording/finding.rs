@@ -122,6 +122,12 @@ fn doubted(doubt: Doubt) -> &'static str {
         Doubt::NotByNumber => {
             "how long it takes does not go with how many requests are there: a line or a proxy that is slow at times, or work that no request shows"
         }
+        Doubt::MoreRequests => {
+            "it takes in more requests than each of the others, which alone may make it slower"
+        }
+        Doubt::MadeAsSent => {
+            "the service is on this machine, to which no line leads: it makes or compresses the answer while it sends it, which no span covers"
+        }
         Doubt::Streamed => {
             "most of it passes while the answer is under way, and a stream takes as long as it has something to say"
         }
@@ -374,6 +380,9 @@ pub fn advice(finding: &Finding) -> Prose {
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
         ),
+        K::EventLoopBlocked if finding.evidence.contains_key("after_answer_ms") => Prose::from(
+            "It runs after its own answer, but in the event loop that serves everybody, so it delays all requests that come meanwhile. Give it to a worker process or a queue; what only waits, to a thread (Starlette and FastAPI run a background task there if it is a plain function, not an async one).",
+        ),
         K::EventLoopBlocked => Prose::from(
             "While this runs, its process serves nobody else. Move it to a worker thread or process, cut it into pieces, or do less of it; more processes help only as far as there are cores.",
         ),
@@ -386,6 +395,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::StaticByApp => Prose::from(
             "Let a web server, a proxy or a CDN send the files, compressed once, with a lifetime that lets clients keep them.",
         ),
+        K::Uncached if statement::counts_all(&c.name) => counted_anew(),
         K::Uncached => Prose::from(
             "All calls ask the same. Keep the answer (in memory, in a cache, as a materialised view) for as long as it may be old.",
         ),
@@ -427,11 +437,15 @@ pub fn advice(finding: &Finding) -> Prose {
     }
 }
 
+/// A plain index is the wrong advice for a search within texts.
+const WITHIN_TEXTS: &str = "It searches within texts, which a plain index serves only where the pattern begins with fixed letters: take a trigram index (PostgreSQL's pg_trgm) or full-text search, or let the pattern begin with letters.";
+
 /// The index to create, and what shows it.
 fn missing_index(finding: &Finding) -> Prose {
     let rows = finding.evidence.get("table_rows").map_or(String::new(), |n| format!(" of {n:.0} rows"));
     let out = Prose::from(format!("Its plan reads a whole table{rows} to find a few. "));
     match finding.remedy.is_empty() {
+        true if statement::matches_text(&finding.contributor.name) => out.own(WITHIN_TEXTS),
         true => out.own("Index the columns that it filters by."),
         false => out
             .name(&finding.remedy)
@@ -440,6 +454,11 @@ fn missing_index(finding: &Finding) -> Prose {
 }
 
 fn slow_instance(finding: &Finding) -> Prose {
+    if finding.confidence == Confidence::Inferred(Doubt::MoreRequests) {
+        return Prose::new()
+            .name(&finding.remedy)
+            .own(" takes in more requests than the others: processes that share a port get connections as they happen to accept them, and kept connections stay where they are. Spread them first (a proxy before the workers, one listener for each, connections that are closed from time to time); if it is still slower then, compare its host and its settings.");
+    }
     Prose::from("Compare it with the others: its host, its neighbours, its version, its settings. It is ")
         .name(&finding.remedy)
         .own(".")
@@ -450,6 +469,13 @@ fn tests_connections(c: &Contributor) -> bool {
     c.category == Category::Database && statement::tests_a_connection(&c.name)
 }
 
+/// A number over all rows, as pages of a list ask for.
+fn counted_anew() -> Prose {
+    Prose::from(
+        "It goes through all rows for one number, the same for everybody, as paginators do to tell how many pages there are: page by key (cursors) instead, keep the number for as long as it may be old, or show an estimate.",
+    )
+}
+
 fn n_plus_one_query(c: &Contributor) -> Prose {
     let out = Prose::from(match c.category {
         Category::Cache => "Get all keys in one round trip (a multi-get or a pipeline)",
@@ -457,7 +483,12 @@ fn n_plus_one_query(c: &Contributor) -> Prose {
         _ if statement::changes_rows(&c.name) => {
             "Write all rows with one statement: INSERT … VALUES (…), (…), one UPDATE with a list, or the bulk operation of the ORM"
         }
-        _ => "Fetch all rows with one statement: a join, WHERE … IN (…), or the ORM's eager loading",
+        _ if statement::counts_rows(&c.name) => {
+            "Ask for the numbers of all rows with one statement: GROUP BY, or the ORM's aggregates (Django's annotate, a subquery or column_property in SQLAlchemy)"
+        }
+        _ => {
+            "Fetch all rows with one statement: a join, WHERE … IN (…), or the ORM's eager loading (Django's select_related and prefetch_related, SQLAlchemy's selectinload)"
+        }
     });
     match c.code.is_empty() {
         true => out.own("; look for the loop that runs it."),
@@ -521,7 +552,7 @@ fn slow_code(c: &Contributor) -> Prose {
     } else {
         out.short_name(&c.service, 32).own("'s")
     };
-    let out = out.own(" own code, under no finer span. Profile it under this load");
+    let out = out.own(" own code, under no finer span: it computes, or waits for what no span records (mail, files, a lock, a client that is not instrumented). Profile it under this load");
     match c.code.is_empty() {
         true => out.own(", or put spans around its parts to see which one it is."),
         false => out.own(", starting at ").name(&c.code).own(", or put spans around its parts."),

@@ -88,9 +88,26 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         _ => out.own(cause(contributor.category)),
     };
     match view.step(finding.step) {
-        Some(step) => out.own(": ").then(share_of_latency(step, finding)),
+        Some(step) => {
+            out.own(": ").then(waiting(step, finding).unwrap_or_else(|| share_of_latency(step, finding)))
+        }
         None => out,
     }
+}
+
+/// `93 % of 530 ms mean is waiting for BackgroundTask index`: of what holds up its process, where others wait longer for it than it takes
+/// of their own requests.
+fn waiting(step: &StepView, finding: &Finding) -> Option<Prose> {
+    let holds_up = matches!(finding.kind, FindingKind::EventLoopBlocked | FindingKind::ColdStart);
+    let waiting = *finding.evidence.get("waiting_ms").filter(|_| holds_up)?;
+    let mean = step.latency.mean.as_millis_f64();
+    let own = finding.evidence.get("mean_ms").copied().unwrap_or_default();
+    (waiting > own && waiting <= mean).then(|| {
+        let share = number::percent(waiting / mean);
+        let out =
+            Prose::new().own(format!("{share} of {} mean is waiting for ", number::nanos(step.latency.mean)));
+        out.short_name(contributor_name(&finding.contributor), NAME_COLUMNS)
+    })
 }
 
 /// `71 % of 184 ms p95, mostly SELECT … FROM review, 26 calls per request`. The share and the contributor's part of it
