@@ -316,3 +316,50 @@ fn busy(service: &Arc<str>, views: &[View<'_>]) -> bool {
     let period = views.first().map_or(0, |v| v.known.period.0);
     share(time, period) >= BUSY
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::result::{Impact, Severity};
+    use std::collections::BTreeMap;
+
+    fn found(kind: FindingKind, step: u16, who: (Category, &str, &str), held_up: f64) -> Found {
+        let (category, service, name) = who;
+        let contributor = Contributor {
+            category,
+            service: service.into(),
+            system: "".into(),
+            name: name.into(),
+            code: "".into(),
+        };
+        let finding = Finding {
+            kind,
+            severity: Severity::Warning,
+            step: StepId(step),
+            contributor,
+            evidence: BTreeMap::from([("held_up_share", held_up)]),
+            impact: Impact::default(),
+            confidence: Confidence::High,
+            exemplars: Vec::new(),
+            related: Vec::new(),
+            remedy: "".into(),
+            holders: Vec::new(),
+        };
+        Found { finding, lost: 1, doubt: None }
+    }
+
+    #[test]
+    fn what_several_pages_hold_up_together_is_why_others_wait() {
+        let holder = |page: u16, name: &str, share: f64| {
+            found(FindingKind::EventLoopBlocked, page, (Category::App, "shop", name), share)
+        };
+        let waits = |way: &str, holders: Vec<Found>| {
+            let queue = found(FindingKind::Queueing, 9, (Category::Network, "", way), 0.0);
+            let kept = without_victims(holders.into_iter().chain([queue]).collect(), &[]);
+            kept.iter().any(|f| f.finding.kind == FindingKind::Queueing)
+        };
+        assert!(!waits("client → shop", vec![holder(0, "GET /a", 0.12), holder(1, "GET /b", 0.12)]));
+        assert!(waits("client → shop", vec![holder(0, "GET /a", 0.12)]));
+        assert!(waits("shop → stock", vec![holder(0, "GET /a", 0.12), holder(1, "GET /b", 0.12)]));
+    }
+}

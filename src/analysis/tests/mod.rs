@@ -8,7 +8,6 @@ mod detectors;
 mod event_loop;
 mod graphql;
 mod groups;
-mod holders;
 mod laws;
 mod layers;
 mod own_pages;
