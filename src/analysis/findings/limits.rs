@@ -68,7 +68,7 @@ limits! {
     FanOutShare "fan_out.share" 0.50 "share of a step's mean that waiting for the slowest takes";
     FanOutMeanMs "fan_out.mean_ms" 25.0 "and this much of it, in ms";
     VariesRatio "queueing.ratio" 4.0 "time before the server in slow requests over that in typical ones";
-    SameCalls "uncached.calls" 10.0 "calls that all ask the same";
+    SameCalls "uncached.calls" 5.0 "calls that all ask the same";
     MissRatio "cache_miss.ratio" 0.50 "share of looks into a cache that find nothing";
     MissCalls "cache_miss.calls" 30.0 "looks of which it is known";
     RareRequests "cold_start.requests" 0.90 "share of requests that do, or wait for, work of a start, at most";
