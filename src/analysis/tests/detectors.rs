@@ -546,7 +546,7 @@ fn what_runtimes_say_about_themselves() {
             let values = Distribution { count, sum, min: None, max: None, buckets: &[] };
             MetricValue::Histogram { values, temporality: SumsSince::Start }
         });
-        let own = |n: u64| if n % 5 == 0 { 60.0 } else { 2.5 };
+        let own = |n: u64| if n.is_multiple_of(5) { 60.0 } else { 2.5 };
         with_metric_of(own, "jvm.gc.duration", "s", &[("jvm.gc.name", name)], &pauses)
     };
     // A hundred of 400 ms in the 66 s between two reports (half of the run is taken, at least): who comes in one would wait for
