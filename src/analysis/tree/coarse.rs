@@ -6,6 +6,7 @@
 //! that each began within the millisecond after the start that was recorded, within its parent, and, where all that began within one
 //! millisecond can have come one after the other, most likely so.
 
+use super::super::names::MixedMap;
 use super::{Forest, Node};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,20 +17,15 @@ const STEP: u64 = 1_000_000;
 const SPANS_MIN: u32 = 2;
 
 /// A process in a trace: spans, and those that begin on a whole millisecond, with an end that does not.
+#[derive(Clone, Copy, Default)]
 struct Process {
-    service: u32,
-    host: u32,
     spans: u32,
     whole: u32,
     ragged: u32,
 }
 
 impl Process {
-    fn is_of(&self, node: &Node) -> bool {
-        (self.service, self.host) == (node.service, node.host)
-    }
-
-    fn is_coarse(&self) -> bool {
+    fn is_coarse(self) -> bool {
         self.ragged >= SPANS_MIN && 2 * self.whole > self.spans
     }
 }
@@ -69,20 +65,14 @@ impl Forest {
 
     /// By node: whether its start is one of these.
     fn coarse(&self) -> Vec<bool> {
-        let mut processes: Vec<Process> = Vec::new();
+        let mut processes: MixedMap<(u32, u32), Process> = MixedMap::default();
         for node in &self.nodes[self.roots..] {
-            let at = processes.iter().rposition(|p| p.is_of(node)).unwrap_or_else(|| {
-                let Node { service, host, .. } = *node;
-                processes.push(Process { service, host, spans: 0, whole: 0, ragged: 0 });
-                processes.len() - 1
-            });
-            let process = &mut processes[at];
+            let process = processes.entry((node.service, node.host)).or_default();
             process.spans += 1;
             process.whole += u32::from(is_whole(node));
             process.ragged += u32::from(is_whole(node) && !node.to.is_multiple_of(STEP));
         }
-        processes.retain(Process::is_coarse);
-        let coarse = |node: &Node| is_whole(node) && processes.iter().any(|p| p.is_of(node));
+        let coarse = |node: &Node| is_whole(node) && processes[&(node.service, node.host)].is_coarse();
         let mut of_nodes = vec![false; self.roots];
         of_nodes.extend(self.nodes[self.roots..].iter().map(coarse));
         of_nodes
