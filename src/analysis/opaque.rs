@@ -35,7 +35,7 @@ pub(super) fn opaque(
     let mut places: BTreeMap<(Opaque, Arc<str>), Place> = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
         let latency: u64 = step.joined_bands.iter().map(|band| band.1).sum();
-        let exchanges: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+        let exchanges: u64 = step.joined_sum().0;
         if exchanges < REQUESTS || latency / exchanges < SLOW.0 {
             continue;
         }

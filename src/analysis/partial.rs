@@ -398,7 +398,7 @@ fn step_result(step: StepId, mut tally: StepTally) -> StepResult {
         bytes_received: tally.bytes_received,
         bytes_decoded: tally.bytes_decoded,
         joined: tally.joined,
-        joined_weight: tally.joined_bands.iter().map(|band| band.0).sum(),
+        joined_weight: tally.joined_sum().0,
         latency_sum: Nanos(tally.bands.iter().map(|b: &BandResult| b.latency_sum.0).sum()),
         latency: tally.latency,
         service_time: tally.service_time,

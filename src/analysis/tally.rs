@@ -182,6 +182,11 @@ pub(super) struct StepTally {
 }
 
 impl StepTally {
+    /// Exchanges that have server spans, and their latency in ns, weighted as all blame is.
+    pub fn joined_sum(&self) -> (u64, u64) {
+        self.joined_bands.iter().fold((0, 0), |sum, band| (sum.0 + band.0, sum.1 + band.1))
+    }
+
     /// Counts what the client alone knows.
     pub fn exchange(&mut self, exchange: &Exchange) {
         self.exchanges += 1;

@@ -139,7 +139,7 @@ pub(super) fn explains(view: &View<'_>, kind: FindingKind, who: &Contributor, me
     let way = |c: &Contributor| c.category == Category::Network && callee(c) == &*who.service;
     let ways = view.tally.parts.iter().filter(|(c, _)| way(c));
     let until_taken_in: u64 = ways.map(|(_, part)| part.total).sum();
-    let joined: u64 = view.tally.joined_bands.iter().map(|band| band.0).sum();
+    let (joined, _) = view.tally.joined_sum();
     match kind {
         AppCpu => true,
         SlowExternal | SlowQuery | LockContention | PoolWait => {

@@ -345,9 +345,10 @@ impl View<'_> {
         let of_client =
             who.service.is_empty() && matches!(who.category, Category::Connection | Category::Transfer);
         let bands = self.tally.bands.iter().map(|b| (b.exchanges, b.latency_sum.0));
-        let joined = self.tally.joined_bands.iter().copied();
-        let add = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
-        if of_client { bands.fold((0, 0), add) } else { joined.fold((0, 0), add) }
+        match of_client {
+            true => bands.fold((0, 0), |sum, band| (sum.0 + band.0, sum.1 + band.1)),
+            false => self.tally.joined_sum(),
+        }
     }
 
     /// The share that time has of what is left of a latency without so much waiting for others, and without what is told already.

@@ -172,7 +172,7 @@ impl Peers {
 
 /// The services that a step's requests go through, and what they take there.
 fn pages(step: &StepTally) -> BTreeMap<Arc<str>, Page> {
-    let requests: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+    let (requests, _) = step.joined_sum();
     let n = requests.max(1) as f64;
     let mut services: BTreeMap<Arc<str>, Page> = BTreeMap::new();
     let none = Page { own_ms: 0.0, calls: 0.0, requests, asks: false };

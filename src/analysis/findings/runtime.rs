@@ -64,7 +64,7 @@ fn pauses(views: &[View<'_>], service: &Arc<str>, paused: Paused) -> Option<Foun
     // Of a step's requests, in ns.
     let lost = |view: &View<'_>| -> u64 {
         let own = own_time(view, service) as f64;
-        let of_own = stood * own + (1.0 - stood) * rest * requests(view) as f64;
+        let of_own = stood * own + (1.0 - stood) * rest * view.tally.joined_sum().0 as f64;
         let beyond: u64 = own_parts(view, service).map(|part| slower(view, part)).sum();
         let calls = view.tally.parts.iter().filter(|(who, _)| leaf(who.category) && who.service == *service);
         let of_calls: f64 =
@@ -74,7 +74,7 @@ fn pauses(views: &[View<'_>], service: &Arc<str>, paused: Paused) -> Option<Foun
     let view = views.iter().max_by_key(|v| (lost(v), std::cmp::Reverse(v.step)))?;
     let steps = views.iter().filter(|v| lost(v) > 0).count();
     let of_step = lost(view);
-    let (n, latency) = view.tally.joined_bands.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (n, latency) = view.tally.joined_sum();
     let much =
         share(of_step, latency) >= CRITICAL_SHARE && mean_ms(of_step, n) >= DOMINANT_MEAN.as_millis_f64();
     let severity = if much { Severity::Critical } else { Severity::Warning };
@@ -90,14 +90,10 @@ fn pauses(views: &[View<'_>], service: &Arc<str>, paused: Paused) -> Option<Foun
     Some(Found { finding, lost: views.iter().map(lost).sum(), doubt: None })
 }
 
-fn requests(view: &View<'_>) -> u64 {
-    view.tally.joined_bands.iter().map(|band| band.0).sum()
-}
-
 /// What all requests have of a part beyond what the quicker half has of it on average.
 fn slower(view: &View<'_>, part: &Part) -> u64 {
     let typical = view.tally.joined_bands[0].0.max(1);
-    let usual = u128::from(part.bands[0]) * u128::from(requests(view)) / u128::from(typical);
+    let usual = u128::from(part.bands[0]) * u128::from(view.tally.joined_sum().0) / u128::from(typical);
     part.total.saturating_sub(u64::try_from(usual).unwrap_or(u64::MAX))
 }
 
@@ -121,7 +117,7 @@ fn own_time(view: &View<'_>, service: &Arc<str>) -> u64 {
 fn most_own_time<'a, 'b>(views: &'a [View<'b>], service: &Arc<str>) -> Option<(&'a View<'b>, f64, f64)> {
     let own = |view: &View<'_>| own_time(view, service);
     let view = views.iter().max_by_key(|v| (own(v), std::cmp::Reverse(v.step)))?;
-    let (n, latency) = view.tally.joined_bands.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (n, latency) = view.tally.joined_sum();
     Some((view, share(own(view), latency), mean_ms(own(view), n)))
 }
 

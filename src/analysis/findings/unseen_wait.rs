@@ -56,7 +56,7 @@ struct Pages {
 pub(super) fn services(steps: &[StepTally]) -> BTreeSet<Arc<str>> {
     let mut services: BTreeMap<Arc<str>, Pages> = BTreeMap::new();
     for step in steps {
-        let n: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+        let (n, _) = step.joined_sum();
         let mut own: BTreeMap<&Arc<str>, (u64, bool)> = BTreeMap::new();
         for (who, part) in &step.parts {
             let (time, asks) = own.entry(&who.service).or_default();
@@ -107,7 +107,7 @@ fn is_before_each(step: &StepTally, service: &Arc<str>) -> bool {
     let statements =
         step.parts.iter().filter(|(who, _)| who.category == Category::Database && who.service == *service);
     let statements: u64 = statements.map(|(_, part)| part.calls).sum();
-    let all: u64 = step.joined_bands.iter().map(|band| band.0).sum();
+    let (all, _) = step.joined_sum();
     share(long, requests) >= BEFORE_EACH * share(statements, all)
 }
 
