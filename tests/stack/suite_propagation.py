@@ -24,11 +24,13 @@ HEADERS = {"b3": "`b3`", "b3multi": "`X-B3-TraceId`", "jaeger": "`uber-trace-id`
 # Zipkin's readers of one form read the other, too: the doctor names the first that is read.
 FOUND_AS = {"b3": ("b3",), "b3multi": ("b3", "b3multi"), "jaeger": ("jaeger",), "xray": ("xray",)}
 
+# Paced: a service that answers thousands a second fills its exporter's queue, and spans that it drops are joined by nobody.
 PAGES = """
 name: NAME
 target: http://127.0.0.1:PORT
 TRACE
 load: {users: 3, for: 3s}
+pace: 20ms
 steps:
   - {name: fixed, get: /seen}
   - {name: made, get: "/seen?n={{ pick(1, 9) }}"}
@@ -44,6 +46,7 @@ name: NAME
 target: http://127.0.0.1:PORT
 TRACE
 load: {users: 3, for: 3s}
+pace: 20ms
 steps:
   - {name: product, grpc: shop.v1.Catalog/GetProduct, message: {id: "p-{{ pick(1, 9) }}"}, metadata: {x-tenant: blue}}
   - {name: watch, grpc: shop.v1.Catalog/Watch, message: {id: w, count: 3}}

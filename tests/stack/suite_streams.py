@@ -17,10 +17,12 @@ PROGRAMS = Path(sys.executable).parent
 # A call under way at the end is seen by the server and may not be counted by the load.
 USERS = 4
 
+# Paced, so that no exporter's queue overflows however fast the machine is.
 CATALOG = """
 name: catalog
 target: http://127.0.0.1:PORT
 load: {users: 4, for: 6s}
+pace: 50ms
 DESCRIBED
 steps:
   - name: product
@@ -45,6 +47,7 @@ TALK = """
 name: talk
 target: http://127.0.0.1:PORT
 load: {users: 4, for: 5s}
+pace: 50ms
 steps:
   - name: chat
     ws: /chat
