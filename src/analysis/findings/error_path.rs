@@ -5,6 +5,9 @@ use super::{Found, Limit, MIN_REQUESTS, View, share};
 use crate::analysis::result::{Category, Contributor, FindingKind, Severity};
 use crate::stats::Histogram;
 
+/// The share of the step's requests that fail.
+pub(super) const FAILED: &str = "errors_share";
+
 /// Errors whose latency is another.
 pub(super) fn find(view: &View<'_>) -> Vec<Found> {
     let tally = view.tally;
@@ -35,11 +38,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
         code: empty(),
     };
     let mut finding = view.about(FindingKind::ErrorPath, Severity::Warning, who);
-    finding.evidence.extend([
-        ("errors_share", failed),
-        ("errors_p50_ms", bad_ms),
-        ("others_p50_ms", good_ms),
-    ]);
+    finding.evidence.extend([(FAILED, failed), ("errors_p50_ms", bad_ms), ("others_p50_ms", good_ms)]);
     let lost = if slow { ((bad_ms - good_ms) * 1e6) as u64 * tally.errors } else { 0 };
     vec![Found { finding, lost, doubt: None }]
 }

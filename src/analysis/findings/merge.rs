@@ -1,5 +1,6 @@
 //! Two findings of one step about the same time are one, under the deeper cause. Those of several steps: [`over_steps`](super::over_steps).
 
+use super::error_path::FAILED;
 use super::retries::GIVEN_UP;
 use super::{
     DOMINANT_MEAN, Found, LONG_ANYWAY, View, WORTH_A_WORD, limited_calls, loops, same_work, slow_way,
@@ -21,11 +22,14 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
     let mut kept: Vec<Found> = Vec::new();
     let mut waits: Vec<(Contributor, f64)> = Vec::new();
     let mut given_up = None;
+    let mut failed = None;
     let mut found = found;
     name_calls(&mut found);
     for (found, explained) in found.into_iter().zip(explained) {
         if !explained {
             kept.push(found);
+        } else if found.finding.kind == FindingKind::ErrorPath {
+            failed = found.finding.evidence.get(FAILED).copied();
         } else if let Some(share) = found.finding.evidence.get(GIVEN_UP) {
             given_up = Some((*share, found.finding.severity, found.finding.contributor));
         } else if found.finding.kind == FindingKind::PoolWait {
@@ -40,6 +44,12 @@ pub(super) fn under_deeper_causes(found: Vec<Found>, view: &View<'_>) -> Vec<Fou
             cause.finding.evidence.insert(GIVEN_UP, share);
             cause.finding.severity = cause.finding.severity.max(severity);
         }
+    }
+    // So is how many of the requests fail of it.
+    if let Some(share) = failed
+        && let Some(cause) = kept.iter_mut().filter(|f| makes_fail(f.finding.kind)).max_by_key(|f| f.lost)
+    {
+        cause.finding.evidence.insert(FAILED, share);
     }
     rank_behind_their_index(&mut kept);
     // What a statement makes others wait for its connection belongs to its evidence.
@@ -122,6 +132,11 @@ fn tells_why(kind: FindingKind) -> bool {
     }
 }
 
+/// Whether a kind is calls that fail, so that the requests that make them may fail for it.
+fn makes_fail(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::Timeout | FindingKind::RateLimited | FindingKind::RetryStorm)
+}
+
 /// Whether a finding is about a contributor's work, as its first or as another.
 fn is_about(finding: &Finding, who: &Contributor) -> bool {
     std::iter::once(&finding.contributor).chain(&finding.related).any(|one| same_work(who, one))
@@ -202,6 +217,8 @@ fn explains(cause: &Found, effect: &Found) -> bool {
             c.contributor.name.strip_prefix(FAILURE_WAIT) == Some(&*e.contributor.name)
                 && cause.lost >= effect.lost
         }
+        // Requests that fail late because of it: their time is that cause's.
+        (kind, K::ErrorPath) if makes_fail(kind) => effect.lost > 0 && 2 * cause.lost >= effect.lost,
         // A start is told once, by its longest part.
         (K::ColdStart, K::ColdStart) => (cause.lost, &e.contributor) > (effect.lost, &c.contributor),
         // A slow instance makes all that it does slow.

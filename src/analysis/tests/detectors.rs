@@ -348,6 +348,36 @@ fn errors_that_hide_or_make_slowness() {
 }
 
 #[test]
+fn errors_whose_time_a_limit_takes_are_told_with_it() {
+    // A call that ends at a time limit in every fifth request; the request fails for it, or others do for something else.
+    let answers = |fails: fn(u64) -> bool, own_ms: f64| {
+        load(200, move |n| {
+            let (late, bad) = (n % 5 == 0, fails(n));
+            let took = if late { 300.0 } else { 8.0 };
+            let mut r = Request::new(n, 10.0 + took + if bad { own_ms } else { 0.0 });
+            let mut attributes = get("customs.example");
+            if late {
+                attributes.push(("error.type", Value::Str("context.DeadlineExceeded")));
+            }
+            r.span(2, SpanKind::Client, "shop", "GET", (1.0, 1.0 + took), attributes);
+            if bad {
+                r.exchange.outcome = Outcome::Answered(504);
+                r.exchange.checks_failed.push(CheckFailure { check: "status".into(), seen: "504".into() });
+            }
+            r
+        })
+    };
+    let one = answers(|n| n % 5 == 0, 0.0);
+    assert_eq!(kinds(&one), [(K::Timeout, "GET customs.example/a".to_owned())]);
+    assert!((one.findings[0].evidence["errors_share"] - 0.2).abs() < 1e-9);
+    // Those that fail are not those that wait, and take far longer.
+    let two = answers(|n| n % 5 == 2, 900.0);
+    let found: Vec<K> = two.findings.iter().map(|f| f.kind).collect();
+    assert!(found.contains(&K::ErrorPath) && found.contains(&K::Timeout), "{found:?}");
+    assert!(two.findings.iter().all(|f| f.kind == K::ErrorPath || !f.evidence.contains_key("errors_share")));
+}
+
+#[test]
 fn one_instance_of_several() {
     let instances = |slow_ms: f64| {
         load(200, move |n| {

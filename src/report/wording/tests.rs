@@ -281,6 +281,17 @@ fn a_failing_step_is_told_with_the_servers_reason() {
     sample.analysis.verdict = Verdict::Failing { step: StepId(0), class: None, status: Some(503) };
     let others = headline(&sample.report());
     assert!(others.ends_with("look in the server's log, and at this step's traces"), "{others}");
+    let mut limited = sample::bottleneck().analysis.findings.remove(0);
+    (limited.kind, limited.step) = (FindingKind::RateLimited, StepId(0));
+    limited.evidence.insert("errors_share", 0.73);
+    limited.contributor.name = "retry wait: GET geo.example/near".into();
+    sample.analysis.findings.insert(0, limited);
+    let for_it = headline(&sample.report());
+    assert!(
+        for_it.ends_with("; what they call limits their rate: retry wait: GET geo.example/near"),
+        "{for_it}"
+    );
+    sample.analysis.findings.remove(0);
     sample.analysis.steps[0].errors = 8;
     let most = headline(&sample.report());
     let want = "mostly with HTTP status 503: sqlite3.OperationalError: database is locked, at UPDATE stock";

@@ -307,15 +307,32 @@ fn failing(view: &View, id: StepId, class: Option<FailureClass>, status: Option<
         }
         (None, Some(status), reason) => {
             let out = out.own(format!(", mostly with {}", status_words(status)));
-            match reason {
-                Some(why) => told(out, why),
-                None => out.own("; ").own(status_way_out(status)),
+            match (reason, what_makes_fail(view, id)) {
+                (Some(why), _) => told(out, why),
+                (None, Some((how, finding))) => {
+                    out.own("; ").own(how).own(": ").name(contributor_name(&finding.contributor))
+                }
+                (None, None) => out.own("; ").own(status_way_out(status)),
             }
         }
         (None, None, Some(why)) => told(out, why),
         (None, None, None) if view.run().sources.from_traces => out.own("; their spans do not say why"),
         (None, None, None) => out.own("; see what the checks of the scenario expect"),
     }
+}
+
+/// The finding for which the step's requests fail, and how it makes them, where one is known.
+fn what_makes_fail<'a>(view: &'a View, id: StepId) -> Option<(&'static str, &'a Finding)> {
+    view.analysis()
+        .findings
+        .iter()
+        .filter(|f| f.step == id && f.evidence.contains_key("errors_share"))
+        .find_map(|finding| match finding.kind {
+            FindingKind::RateLimited => Some(("what they call limits their rate", finding)),
+            FindingKind::Timeout => Some(("their calls run into a time limit", finding)),
+            FindingKind::RetryStorm => Some(("their calls fail again and again", finding)),
+            _ => None,
+        })
 }
 
 /// What a class of failure means, after "because".
