@@ -162,6 +162,8 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::NPlusOneCall, _) if c.contributor.category == Category::Network => {
             *e.contributor.service == *callee(&c.contributor) && e.kind != K::NPlusOneCall
         }
+        // So many at once that each waits for the others: none of them is slow.
+        (K::ManyQueries, K::SlowQuery) if same => come_back_in_turn(e),
         // An index that several statements want is one cause, and why there is much time in many.
         (K::MissingIndex, K::MissingIndex) if same => !c.related.is_empty() && e.related.is_empty(),
         (K::MissingIndex, K::ManyQueries) => one_service && 2 * cause.lost >= effect.lost,
@@ -251,11 +253,15 @@ const IN_TURN: f64 = 4.0;
 /// Whether the calls that are made at once are mostly those, and come back one after the other: the peer or the way to it does
 /// them in turn, and each alone is quick.
 fn comes_back_in_turn(fan_out: &Finding, calls: &Finding) -> bool {
-    let quick = calls.number("call_p10_ms");
     fan_out.contributor.service == calls.contributor.service
         && 2.0 * calls.number("calls_per_exchange") >= fan_out.number("calls_per_exchange")
-        && quick > 0.0
-        && calls.number("call_p95_ms") >= IN_TURN * quick
+        && come_back_in_turn(calls)
+}
+
+/// Whether the slowest of a kind of calls take so much longer than the quickest that they seem to be answered in turn.
+fn come_back_in_turn(calls: &Finding) -> bool {
+    let quick = calls.number("call_p10_ms");
+    quick > 0.0 && calls.number("call_p95_ms") >= IN_TURN * quick
 }
 
 pub(super) fn leads_to(way: &Contributor, service: &Arc<str>) -> bool {

@@ -27,6 +27,7 @@ mod lock_contention;
 mod loops;
 mod merge;
 mod missing_index;
+mod occupied;
 mod over_steps;
 mod peers;
 pub(super) mod questions;
@@ -189,6 +190,7 @@ pub(super) fn find(steps: &[StepTally], known: &Known<'_>) -> Vec<Found> {
     }
     let mut all = over_steps::merged(all, &views);
     holders.add_to(&mut all);
+    occupied::add_to(&mut all, steps, &requests);
     runtime::add(&mut all, &views);
     all.extend(evidence_quality::find(&views, steps));
     all.retain(|f| known.limits.wants(f.finding.kind));

@@ -246,7 +246,24 @@ fn many_statements_of_all_kinds() {
     };
     let analysis = many(32);
     assert_eq!(kinds(&analysis), [(K::ManyQueries, "GET /".to_owned())]);
+    assert!(analysis.findings[0].related.is_empty());
     without(&many(29), K::ManyQueries);
+}
+
+#[test]
+fn a_statement_that_is_sent_for_each_row_at_once_is_named() {
+    let analysis = load(60, |n| {
+        let mut r = Request::new(n, 36.0);
+        for i in 0..32 {
+            let mut attributes = sql("postgresql", "SELECT name FROM customer WHERE id = $1");
+            attributes.push(("db.query.parameter.0", Value::Int(i)));
+            // A connection for each, and one processor that answers them in turn.
+            r.span(2, SpanKind::Client, "shop", "q", (1.0 + 0.01 * i as f64, 3.0 + i as f64), attributes);
+        }
+        r
+    });
+    assert_eq!(kinds(&analysis), [(K::ManyQueries, "GET /".to_owned())]);
+    assert_eq!(&*analysis.findings[0].related[0].name, "SELECT name FROM customer WHERE id = ?");
 }
 
 #[test]

@@ -85,6 +85,55 @@ fn many_statements_are_told_where_requests_wait_for_each_other() {
     assert!(few.findings.iter().all(|f| f.kind != K::ManyQueries), "{:?}", kinds(&few));
 }
 
+/// One worker takes in a request each 22 ms that has waited 300 ms for it; each makes these statements of 20 ms in all.
+fn one_worker(texts: &[&'static str]) -> Analysis {
+    analysed(
+        1,
+        (0..200).map(|n| {
+            let begins = 300.0 + 22.0 * n as f64;
+            let mut r = request(n, 0, (begins - 300.0, begins, begins + 21.5), WORKERS);
+            let each = 20.0 / texts.len() as f64;
+            for (i, text) in texts.iter().enumerate() {
+                let from = begins + 0.5 + each * i as f64;
+                statement(&mut r, text, (from, from + each));
+            }
+            r
+        }),
+    )
+}
+
+#[test]
+fn a_queue_names_what_takes_the_turns() {
+    let one = one_worker(&["SELECT sum(a) FROM t WHERE b = $1"]);
+    let queue = &of_step(&one, 0)[0];
+    assert_eq!((queue.kind, &*queue.contributor.name), (K::Queueing, "client → shop"), "{:?}", kinds(&one));
+    assert_eq!(&*queue.related[0].name, "SELECT sum(a) FROM t WHERE b = ?");
+    assert!((queue.evidence["turn_share"] - 20.0 / 21.4).abs() < 0.01, "{}", queue.evidence["turn_share"]);
+    // Of several alike none is why.
+    let four = one_worker(&[
+        "SELECT a FROM t WHERE b = $1",
+        "SELECT c FROM u WHERE b = $1",
+        "SELECT d FROM v WHERE b = $1",
+        "SELECT e FROM w WHERE b = $1",
+    ]);
+    let queue = &of_step(&four, 0)[0];
+    assert!(queue.kind == K::Queueing && queue.related.is_empty(), "{:?}", queue.related);
+    assert!(!queue.evidence.contains_key("turn_share"));
+    // What is sent for long after the span's end may be the worker's time or the client's line: neither is named.
+    let sent = analysed(
+        1,
+        (0..200).map(|n| {
+            let begins = 300.0 + 12.0 * n as f64;
+            let mut r = request(n, 0, (begins - 300.0, begins, begins + 11.5), WORKERS);
+            r.exchange.phases.first_byte = Some(Timestamp(r.spans[0].end));
+            r.exchange.phases.end = Timestamp(r.spans[0].end + 60 * MS);
+            r
+        }),
+    );
+    let queues = sent.findings.iter().filter(|f| f.kind == K::Queueing);
+    assert!(queues.map(|f| f.related.len()).eq([0]), "{:?}", kinds(&sent));
+}
+
 /// Three pages, a request each 10 ms. `own` gives the own time of the `n`th in ms, around a statement of 1 ms; each is taken in
 /// `until` ms after it was sent.
 fn three_pages(scope: &'static str, own: fn(u64) -> f64, until: fn(u64) -> f64) -> Analysis {

@@ -226,7 +226,9 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
 
 /// What else has the same cause.
 pub fn also(finding: &Finding) -> Option<Prose> {
-    let mut related = finding.related.iter().take(8);
+    // Of a queue it is what those do who have their turn, of many statements what they are: their advice says so.
+    let same_cause = !matches!(finding.kind, FindingKind::Queueing | FindingKind::ManyQueries);
+    let mut related = finding.related.iter().filter(|_| same_cause).take(8);
     let first = related.next()?;
     let out = Prose::new().name(contributor_name(first));
     Some(related.fold(out, |out, c| out.own("; ").name(contributor_name(c))))
@@ -343,6 +345,7 @@ pub fn advice(finding: &Finding) -> Prose {
         ),
         K::SlowQuery => slow_query(c),
         K::MissingIndex => missing_index(finding),
+        K::ManyQueries if !finding.related.is_empty() => many_of_one(&finding.related[0]),
         K::ManyQueries => Prose::from(
             "Join what belongs together, or fetch it in a few statements; each is a round trip. Look at what the request really shows.",
         ),
@@ -372,7 +375,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::LockContention => Prose::from(
             "It waits for a lock that another transaction or thread holds. Hold the lock shorter (no calls to others while it is held, the contended row last), or let each touch rows of its own.",
         ),
-        K::Queueing => queueing(c),
+        K::Queueing => queueing(finding),
         K::AppCpu if !finding.related.is_empty() => slow_pages(c),
         K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly) => unrecorded(c),
         K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::Idle) => idle_code(c),
@@ -517,10 +520,23 @@ fn slow_query(c: &Contributor) -> Prose {
     }
 }
 
-fn queueing(c: &Contributor) -> Prose {
-    Prose::from("Requests wait for their turn (")
-        .name(contributor_name(c))
-        .own("). Shorten the work that holds up the others, or let more of it go on at once: more workers, finer locks, larger limits.")
+fn queueing(finding: &Finding) -> Prose {
+    let out = Prose::from("Requests wait for their turn (").name(contributor_name(&finding.contributor));
+    let known = finding.related.first().zip(finding.evidence.get("turn_share"));
+    let out = match known {
+        None => out.own("). Shorten the work that holds up the others, or let more of it"),
+        Some((who, share)) => out
+            .own("). Who has it is in ")
+            .name(contributor_name(who))
+            .own(format!(" for {} of that time: shorten this, or let more", percent(*share))),
+    };
+    out.own(" go on at once: more workers, finer locks, larger limits.")
+}
+
+fn many_of_one(statement: &Contributor) -> Prose {
+    Prose::from("Nearly all are ").name(contributor_name(statement)).own(
+        ", many of them at once: fetch all rows with one statement (a join, WHERE … IN (…), the ORM's eager loading, a data loader).",
+    )
 }
 
 /// Own time of a service that records none of its calls.
@@ -649,7 +665,9 @@ pub fn evidence_line(finding: &Finding) -> Option<Prose> {
     words.extend(
         take("before_statements_ms").map(|v| format!("{} right before statements", number::ms_unit(v))),
     );
+    // The advice says these.
     take("connections_held");
+    take("turn_share");
     words.extend(take("before_calls_ms").map(|v| format!("{} right before calls", number::ms_unit(v))));
     words.extend(
         take("places")
