@@ -12,7 +12,7 @@ use super::link;
 use super::number::{self, NBSP, count, ms, percent, signed};
 use super::prose::{Piece, Prose};
 use super::view::{self, StepView, TAIL_MIN, Tail, View};
-use super::wording::{self, Level, finding, ledger};
+use super::wording::{self, Level, advice, finding, ledger};
 use super::{Report, text};
 use crate::analysis::result::{Band, Category};
 use std::fmt::Write;
@@ -402,7 +402,7 @@ fn findings(view: &View, doc: &mut Document) {
         }
         line("Impact", finding::impact(f, step).into());
         line("Confidence", finding::sure(f, step).into());
-        line("Advice", finding::advice(f));
+        line("Advice", advice::advice(f));
         for id in finding::own_traces(f, view) {
             line("Trace", Prose::new().name(&id));
         }

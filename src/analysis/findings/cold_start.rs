@@ -69,7 +69,7 @@ fn holds_up_at_first(view: &View<'_>, who: &Contributor) -> Option<Found> {
         let long: Vec<(u64, u64)> = long.map(|(_, start, end)| (*start, *end)).collect();
         // What comes later is no start, and where others are taken in meanwhile nobody waits for it.
         let is_late = long.iter().any(|(start, _)| *start >= until);
-        if requests.in_loop == 0 || requests.in_workers > 0 || is_late || pieces.kept() < 1.0 {
+        if !requests.is_of_loops() || is_late || pieces.kept() < 1.0 {
             return None;
         }
         for (start, end) in long {
@@ -156,7 +156,7 @@ pub(super) fn waits_for_the_loop(view: &View<'_>, who: &Contributor) -> bool {
             continue;
         }
         let process = (who.service.clone(), instance.clone());
-        let in_loop = view.requests.get(&process).is_some_and(|r| r.in_loop > 0 && r.in_workers == 0);
+        let in_loop = view.requests.get(&process).is_some_and(|r| r.is_of_loops());
         let work = view.stretches.get(&process).filter(|_| in_loop).into_iter().flatten();
         let work: Vec<(u64, u64)> =
             work.flat_map(|(_, pieces)| pieces.sample.iter().map(|(_, start, end)| (*start, *end))).collect();

@@ -52,9 +52,8 @@ impl Crowds {
         let mut loops: BTreeMap<&Arc<str>, Option<Crowd>> = BTreeMap::new();
         let period = period.max(1) as f64;
         for ((service, instance), of) in requests {
-            let runs_in_a_loop = of.in_loop > 0 && of.in_workers == 0;
             let crowd = loops.entry(service).or_insert(Some(Crowd::default()));
-            *crowd = crowd.take().filter(|_| runs_in_a_loop);
+            *crowd = crowd.take().filter(|_| of.is_of_loops());
             if let Some(crowd) = crowd {
                 let own = stretches.get(&(service.clone(), instance.clone()));
                 let held = own.into_iter().flatten().filter(|(_, pieces)| lets_nobody_in(pieces, of, limits));

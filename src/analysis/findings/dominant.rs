@@ -325,7 +325,7 @@ fn busy_loop_ms(view: &View<'_>, who: &Contributor, floor_ms: f64) -> f64 {
         return 0.0;
     }
     let mut processes = view.requests.iter().filter(|((service, _), _)| *service == who.service).peekable();
-    let all_loops = processes.peek().is_some() && processes.all(|(_, r)| r.in_loop > 0 && r.in_workers == 0);
+    let all_loops = processes.peek().is_some() && processes.all(|(_, r)| r.is_of_loops());
     let way = |c: &Contributor| c.category == Category::Network && callee(c) == &*who.service;
     let ways = view.tally.parts.iter().filter(|(c, _)| way(c));
     let waited: u64 = ways.map(|(_, part)| part.bands[0]).sum();

@@ -89,6 +89,11 @@ impl Requests {
         self.in_loop += other.in_loop;
         self.in_workers += other.in_workers;
     }
+
+    /// Whether its process is known to serve them in event loops alone.
+    pub fn is_of_loops(&self) -> bool {
+        self.in_loop > 0 && self.in_workers == 0
+    }
 }
 
 /// In how many processes a contributor lets nobody in, and whether all of them are known to be event loops; nothing where it does so
@@ -190,7 +195,7 @@ pub(super) fn is_held_up(view: &View<'_>, who: &Contributor) -> bool {
     let (mut all, mut elsewhere) = (0.0, 0.0);
     for ((_, instance), stretches) in view.tally.evidence.stretches.iter().filter(|((of, _), _)| mine(of)) {
         let process = (who.service.clone(), instance.clone());
-        if !view.requests.get(&process).is_some_and(|r| r.in_loop > 0 && r.in_workers == 0) {
+        if !view.requests.get(&process).is_some_and(Requests::is_of_loops) {
             return false;
         }
         let others = view.stretches.get(&process).into_iter().flatten();
@@ -218,7 +223,7 @@ pub(super) fn serves_others(view: &View<'_>, who: &Contributor) -> bool {
         }
         let process = (who.service.clone(), instance.clone());
         match view.requests.get(&process) {
-            Some(requests) if requests.in_loop > 0 && requests.in_workers == 0 => {
+            Some(requests) if requests.is_of_loops() => {
                 moments.add(within(stretches, requests));
             }
             _ => return false,

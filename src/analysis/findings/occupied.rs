@@ -20,8 +20,8 @@ pub(super) fn add_to(all: &mut [Found], steps: &[StepTally], requests: &BTreeMap
         if finding.kind != FindingKind::Queueing || way.category != Category::Network {
             continue;
         }
-        let of = requests.iter().filter(|((service, _), _)| **service == *callee(way));
-        let is_loop = of.clone().any(|(_, r)| r.in_loop > 0) && of.clone().all(|(_, r)| r.in_workers == 0);
+        let mut of = requests.iter().filter(|((service, _), _)| **service == *callee(way)).peekable();
+        let is_loop = of.peek().is_some() && of.all(|(_, r)| r.is_of_loops());
         if let Some((who, share)) = most(way, steps, is_loop) {
             finding.evidence.insert(TURN, share);
             finding.related = vec![who];

@@ -4,7 +4,7 @@ use crate::record::Nanos;
 use crate::report::number::NBSP;
 use crate::report::prose::{Piece, Prose};
 use crate::report::view::{View, only_service};
-use crate::report::wording::{self, Level, finding, ledger, load, verdict};
+use crate::report::wording::{self, Level, advice, finding, ledger, load, verdict};
 use serde::Serialize;
 
 /// A sentence: our words at even places, foreign names at odd ones.
@@ -105,7 +105,7 @@ impl Words {
                 also: finding::also(f).map(Sentence::new),
                 impact: finding::impact(f, step).into(),
                 confidence: finding::sure(f, step).into(),
-                advice: finding::advice(f).into(),
+                advice: advice::advice(f).into(),
             }
         });
         let messages = wording::messages(view).into_iter().map(|m| MessageWords {

@@ -12,7 +12,7 @@ use crate::report::export::kind_name;
 use crate::report::link;
 use crate::report::number;
 use crate::report::view::{self, View};
-use crate::report::wording::{self, Level, finding, verdict};
+use crate::report::wording::{self, Level, advice, finding, verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -483,7 +483,7 @@ impl<'a> FindingJson<'a> {
             },
             exemplars: f.exemplars.iter().map(|id| id.to_string()).collect(),
             exemplar_urls: f.exemplars.iter().filter_map(|id| link::url(view, *id)).collect(),
-            advice: finding::advice(f).plain(),
+            advice: advice::advice(f).plain(),
             related: f.related.iter().map(Owned::new).collect(),
             remedy: &f.remedy,
             holders: f.holders.iter().map(HolderJson::new).collect(),

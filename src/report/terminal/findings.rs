@@ -6,7 +6,7 @@ use crate::analysis::result::{Finding, Severity};
 use crate::report::number;
 use crate::report::prose::Prose;
 use crate::report::view::View;
-use crate::report::wording::{self, finding};
+use crate::report::wording::{self, advice, finding};
 
 /// Most findings shown in full.
 const FINDINGS_MAX: usize = 8;
@@ -57,7 +57,7 @@ fn one(number: usize, finding: &Finding, view: &View, screen: &mut Screen) {
     }
     line("impact", finding::impact(finding, step).into());
     line("confidence", finding::sure(finding, step).into());
-    line("advice", finding::advice(finding));
+    line("advice", advice::advice(finding));
     let ids = finding::own_traces(finding, view);
     if !ids.is_empty() {
         line("traces", ids.join(" ").into());

@@ -1,6 +1,7 @@
 //! Every sentence of a report. One function for each enum of the analysis and the record; none of them computes anything
 //! that another format could need as a number.
 
+pub mod advice;
 pub mod comparison;
 pub mod finding;
 pub mod group;

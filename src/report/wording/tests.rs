@@ -1,6 +1,6 @@
 //! Every sentence, by every way that leads to it.
 
-use super::{finding, messages, note, verdict};
+use super::{advice, finding, messages, note, verdict};
 use crate::analysis::result::*;
 use crate::record::*;
 use crate::report::golden_tests::check;
@@ -184,7 +184,7 @@ fn the_catalogue_of_sentences() {
     let mut lines = Vec::new();
     for f in &sample.analysis.findings {
         lines.push(format!("{}: {}", f.kind.name(), finding::title(f, &view).plain()));
-        lines.push(format!("  {}", finding::advice(f).plain()));
+        lines.push(format!("  {}", advice::advice(f).plain()));
         lines.push(format!("  {}", finding::impact(f, view.step(f.step)).replace('\u{a0}', " ")));
     }
     section("findings", lines);
@@ -200,7 +200,7 @@ fn the_catalogue_of_sentences() {
         let mut f = sample.analysis.findings[0].clone();
         (f.kind, f.contributor.category, f.contributor.system) = (kind, category, system.into());
         f.contributor.code = "".into();
-        finding::advice(&f).plain()
+        advice::advice(&f).plain()
     };
     let mut lines: Vec<String> = systems
         .iter()
@@ -321,9 +321,9 @@ fn few_requests_are_no_proof_of_health() {
 fn rows_that_are_written_one_by_one_are_not_to_be_fetched() {
     let mut sample = sample::everything();
     let finding = sample.analysis.findings.iter_mut().find(|f| f.kind == FindingKind::NPlusOneQuery).unwrap();
-    assert!(super::finding::advice(finding).plain().starts_with("Fetch all rows"));
+    assert!(super::advice::advice(finding).plain().starts_with("Fetch all rows"));
     finding.contributor.name = "INSERT INTO order_item (order_id, product_id) VALUES (?)".into();
-    let advice = super::finding::advice(finding).plain();
+    let advice = super::advice::advice(finding).plain();
     assert!(advice.starts_with("Write all rows with one statement"), "{advice}");
 }
 
