@@ -31,7 +31,10 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
             let one_index = f.kind == FindingKind::MissingIndex
                 && !f.remedy.is_empty()
                 && (&a.service, &a.system, &k.finding.remedy) == (&b.service, &b.system, &f.remedy);
-            alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_pool || one_index)
+            // The pages are those that it serves.
+            let one_instance = f.kind == FindingKind::SlowInstance && k.finding.remedy == f.remedy;
+            let one_place = one_pool || one_index || one_instance;
+            alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_place)
         };
         match kept.iter().position(same) {
             Some(at) => {

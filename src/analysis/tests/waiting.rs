@@ -31,6 +31,22 @@ fn sql(r: &mut Request, statement: &'static str, at: (f64, f64)) {
     r.span(2, SpanKind::Client, "shop", "q", at, attributes);
 }
 
+#[test]
+fn an_instance_that_is_slow_for_all_pages_is_told_once() {
+    // Of three instances the last takes three times as long, for each page; for the third page so does the second.
+    let analysis = load(600, 3, |n| {
+        let (step, instance) = ((n % 3) as u16, n / 3 % 3);
+        let slow = instance == if step == 2 { 1 } else { 2 };
+        let mut r = page(n, step, if slow { 33.0 + f64::from(step) } else { 11.0 });
+        r.spans[0].host = format!("shop-{instance}");
+        r
+    });
+    let found: Vec<(K, &str, Option<&f64>)> =
+        analysis.findings.iter().map(|f| (f.kind, &*f.remedy, f.evidence.get("steps"))).collect();
+    let both = Some(&2.0);
+    assert_eq!(found, [(K::SlowInstance, "shop: shop-2", both), (K::SlowInstance, "shop: shop-1", None)]);
+}
+
 /// Three pages with a statement after `waits` ms, and one without statements that takes `plain`.
 fn pages(waits: [f64; 3], plain: f64) -> Analysis {
     load(400, 4, move |n| {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// How long a service may take to end before it is killed.
 const END: Duration = Duration::from_secs(10);
+/// How long what was killed may take to be gone: the kernel gives its memory and its ports back after the signal.
+const GONE: Duration = Duration::from_secs(5);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longest wait for one answer to the question whether it is ready.
@@ -60,7 +62,6 @@ impl Service {
         let began = Instant::now();
         while !probe.answers(start.ready) {
             if let Some(status) = service.child.try_wait()? {
-                service.ended = true;
                 bail!(
                     "`{}` ended ({status}) before it was ready:\n{}",
                     start.command,
@@ -114,6 +115,11 @@ impl Service {
         }
         signal(&self.child, true);
         let _ = self.child.wait();
+        // A child of the service that still exits would hold the port against the next service.
+        let began = Instant::now();
+        while began.elapsed() < GONE && anybody_left(&self.child) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -145,6 +151,20 @@ pub fn signal(child: &Child, kill: bool) {
 #[cfg(not(unix))]
 pub fn signal(child: &Child, _kill: bool) {
     let _ = child;
+}
+
+/// Whether a process group still has a process that runs or waits to be reaped.
+#[cfg(unix)]
+fn anybody_left(leader: &Child) -> bool {
+    use rustix::process::{Pid, test_kill_process_group};
+    let group = i32::try_from(leader.id()).ok().and_then(Pid::from_raw);
+    group.is_some_and(|group| test_kill_process_group(group).is_ok())
+}
+
+/// Whether a process group still has a process: this system has no groups.
+#[cfg(not(unix))]
+fn anybody_left(_leader: &Child) -> bool {
+    false
 }
 
 /// Asks services whether they are ready.
@@ -219,7 +239,7 @@ mod tests {
         };
         let gone = why("echo $SIDE is broken; exit 3");
         assert!(gone.contains("exit status: 3") && gone.contains("  head is broken"), "{gone}");
-        // The process and its child are gone as well: the child holds the lock on the file no longer.
+        // The process and its child are gone as well; where nobody reaps orphans, it stays as a zombie.
         let pid = dir.path().join("pid");
         let slow = why(&format!("sleep 600 & echo $! > {}; echo warming up; wait", pid.display()));
         assert!(slow.contains("did not answer") && slow.contains("  warming up"), "{slow}");
