@@ -6,12 +6,14 @@ use super::progress::Progress;
 use super::recorder::RecorderLive;
 use super::screen;
 use super::search::{Searcher, Searching, Tally};
+use super::service_cpu::ServiceCpu;
 use crate::load::{Controller, LiveCounters, LoadHandle, Schedule, Stopper};
 use crate::record::Nanos;
 use crate::scenario::Scenario;
 use crate::traces::Receiver;
 use crate::ui::Update;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -91,6 +93,17 @@ struct Reach {
 }
 
 impl LoadWatch<'_> {
+    /// The look at the processes of the service, where all requests go to one port of this machine and spans come from there.
+    pub fn service_cpu(&self) -> Option<ServiceCpu> {
+        let ([only], Some(receiver)) = (self.scenario.endpoints.as_slice(), self.receiver) else {
+            return None;
+        };
+        let here = only.host == "localhost" || only.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let addresses = [receiver.grpc_address(), receiver.http_address()];
+        let ports = addresses.into_iter().flatten().map(|address| address.port()).collect();
+        here.then(|| ServiceCpu::new(only.port, ports))
+    }
+
     /// Returns when all load threads are done. Gives the reason, where the load was given up.
     pub fn until_finished(
         &self,

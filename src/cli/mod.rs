@@ -37,6 +37,7 @@ mod run;
 mod screen;
 mod search;
 mod serve;
+mod service_cpu;
 mod spans;
 mod thresholds;
 mod trace_files;

@@ -391,7 +391,7 @@ impl Underway {
         if let Some(feed) = &feed {
             let _ = watch.live.screen.set(feed.clone());
         }
-        let own = Watch::start(counters, move |look| {
+        let own = Watch::start(counters, watch.service_cpu(), move |look| {
             if let Some(feed) = &feed {
                 let _ = feed.tell(Update::Generator(look.clone()));
             }

@@ -4,8 +4,9 @@
 //! Everything is read from the system's own books (`/proc`, Linux); where one is missing its number is 0 or absent, and
 //! nothing is concluded from it.
 
+use super::service_cpu::{ServiceCpu, Used};
 use crate::load::LiveCounters;
-use crate::record::{GeneratorSample, Nanos};
+use crate::record::{GeneratorSample, Nanos, ServiceSample};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -25,12 +26,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins; each look goes to `each`, and all of them come back from [`Watch::stop`].
+    /// Begins; each look goes to `each`, and all of them come back from [`Watch::stop`]. Where the service may be on this machine, its
+    /// processes are looked at as well.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         counters: Arc<LiveCounters>,
+        mut service: Option<ServiceCpu>,
         mut each: impl FnMut(&GeneratorSample) + Send + 'static,
     ) -> std::io::Result<Watch> {
         let over = Arc::new(AtomicBool::new(false));
@@ -38,6 +41,8 @@ impl Watch {
         let thread = std::thread::Builder::new().name("hotspan-watch".into()).spawn(move || {
             let began = Instant::now();
             let mut before = Books::read(&counters);
+            let mut of_service = move || service.as_mut().and_then(ServiceCpu::look);
+            of_service();
             let mut samples = Vec::new();
             while !told.load(Relaxed) {
                 std::thread::park_timeout(EVERY.saturating_sub(before.at.elapsed()));
@@ -47,7 +52,7 @@ impl Watch {
                     continue;
                 }
                 let now = Books::read(&counters);
-                let sample = before.sample(&now, began);
+                let sample = before.sample(&now, of_service(), began);
                 each(&sample);
                 samples.push(sample);
                 before = now;
@@ -104,7 +109,7 @@ impl Books {
         }
     }
 
-    fn sample(&self, now: &Books, began: Instant) -> GeneratorSample {
+    fn sample(&self, now: &Books, service: Option<Used>, began: Instant) -> GeneratorSample {
         let span = now.at.duration_since(self.at).as_nanos().max(1) as f64;
         // A thread that ended is missing now, one that began was missing before: neither tells anything of this second.
         let shares = now.threads.iter().filter_map(|(id, (cpu, wait))| {
@@ -132,6 +137,11 @@ impl Books {
             done: now.done.saturating_sub(self.done),
             late: now.late.saturating_sub(self.late),
             not_sent: now.not_sent.saturating_sub(self.not_sent),
+            service: service.map(|used| ServiceSample {
+                cpu_cores: short(used.cpu.0 as f64 / span),
+                run_delay: short(used.waited.0 as f64 / span),
+                sends_spans: used.sends_spans,
+            }),
         }
     }
 }
@@ -165,7 +175,7 @@ fn load_threads(tasks: &Path) -> BTreeMap<u64, (u64, u64)> {
 }
 
 /// Time on a core and time ready without one, in nanoseconds.
-fn schedstat(text: &str) -> Option<(u64, u64)> {
+pub(super) fn schedstat(text: &str) -> Option<(u64, u64)> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
@@ -227,8 +237,12 @@ mod tests {
             late: 0,
             not_sent: 0,
         };
-        let sample =
-            books(0, 0, (0, 0), 5).sample(&books(500, 1_000_000_000, (400_000_000, 50_000_000), 9), began);
+        let now = books(500, 1_000_000_000, (400_000_000, 50_000_000), 9);
+        let service =
+            Used { cpu: Nanos::from_millis(250), waited: Nanos::from_millis(50), sends_spans: true };
+        let sample = books(0, 0, (0, 0), 5).sample(&now, Some(service), began);
+        let of_service = ServiceSample { cpu_cores: 0.5, run_delay: 0.1, sends_spans: true };
+        assert_eq!(sample.service, Some(of_service));
         assert_eq!((sample.cpu_cores, sample.busiest_thread, sample.run_delay), (2.0, 0.8, 0.1));
         assert_eq!((sample.done, sample.at, sample.lag), (4, Nanos::from_millis(500), Nanos(3)));
     }

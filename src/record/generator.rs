@@ -33,6 +33,19 @@ pub struct GeneratorSample {
     pub late: u64,
     /// Requests that were due and could not be sent.
     pub not_sent: u64,
+    /// The service under load, where its processes are on this machine and known.
+    pub service: Option<ServiceSample>,
+}
+
+/// The processes of this machine that listen at the target's port, and all that they have started, over the time of a look.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ServiceSample {
+    /// Their CPU time, in cores.
+    pub cpu_cores: f64,
+    /// How long their threads could run and no core was given to them: the sum over the threads, as a multiple of the time.
+    pub run_delay: f64,
+    /// Whether they send spans to this process: then they are the service itself, and no proxy before it.
+    pub sends_spans: bool,
 }
 
 /// Why the generator was the bottleneck.

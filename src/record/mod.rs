@@ -27,7 +27,7 @@ mod trace_cost;
 pub use calendar::{date_of_day, day_of_date};
 pub use causes::with_causes;
 pub use exchange::{CheckFailure, Exchange, Failure, FailureClass, Outcome, Phases, Protocol};
-pub use generator::{GeneratorLimit, GeneratorSample, busy_machine, generator_limit};
+pub use generator::{GeneratorLimit, GeneratorSample, ServiceSample, busy_machine, generator_limit};
 pub use id::{IdError, SpanId, StepId, TraceContext, TraceId};
 pub use kept_span::KeptSpan;
 pub use log::LogLine;

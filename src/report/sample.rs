@@ -236,6 +236,7 @@ fn look(second: u64) -> GeneratorSample {
         done: 401,
         late: 0,
         not_sent: 0,
+        service: None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::dominant::SMALL_ANSWER;
 use super::evidence::Pattern;
-use super::{Claim, View, event_loop, mean_ms, share};
+use super::{Claim, View, event_loop, idle_process, mean_ms, share};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::{Part, StepTally};
@@ -71,13 +71,18 @@ const IDLE: f64 = 0.5;
 /// The evidence of it.
 pub(super) const IDLE_MS: &str = "idle_ms";
 
-/// Own time in which hardly anything ran, by what the tracer of its spans counts: it waits for what no span records. Or of a service
+/// Own time in which hardly anything ran, by what the tracer of its spans counts or by what its process used: it waits for what no span records. Or of a service
 /// of which nothing shows that its calls are recorded: it may be waiting that nobody recorded.
 pub(super) fn of_own_time(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let idle = view.tally.evidence.by_owner(Pattern::Idle, who).map_or(0, |idle| idle.total);
     if share(idle, part.total) >= IDLE {
         let (n, _) = view.basis(who);
         return Some(Claim::doubted(FindingKind::AppCpu, Doubt::Idle).with(&[(IDLE_MS, mean_ms(idle, n))]));
+    }
+    if let Some(idle) = idle_process::idle(view, who).filter(|idle| idle.share >= IDLE) {
+        let (n, _) = view.basis(who);
+        let evidence = [(IDLE_MS, idle.share * mean_ms(part.total, n)), ("process_cores", idle.cores)];
+        return Some(Claim::doubted(FindingKind::AppCpu, Doubt::IdleProcess).with(&evidence));
     }
     if !view.records_calls.contains(&who.service) {
         return Some(Claim::doubted(FindingKind::AppCpu, Doubt::OwnTimeOnly));

@@ -20,6 +20,7 @@ pub(super) mod evidence;
 mod evidence_quality;
 mod holders;
 pub(super) mod holding;
+mod idle_process;
 pub(super) mod least;
 mod limited_calls;
 mod limits;

@@ -257,6 +257,8 @@ pub enum Doubt {
     OwnTimeOnly,
     /// The tracer of its spans counts that nothing of them ran for most of the time: it waits for what no span records.
     Idle,
+    /// The processes of the service hardly ran in this time: it waits for what no span records.
+    IdleProcess,
     /// Known by how the time differs between requests.
     Varies,
     /// Few of the step's requests have it: they may be requests of another kind.

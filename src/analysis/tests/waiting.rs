@@ -4,7 +4,7 @@ use super::results::{MS, Request, kinds, only};
 use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K, Note};
 use crate::analysis::testing::run;
 use crate::analysis::{Analyzer, Partition};
-use crate::record::{SpanKind, StepId, Value};
+use crate::record::{GeneratorSample, Nanos, ServiceSample, SpanKind, StepId, Timestamp, Value};
 
 /// A run of `n` requests of several steps.
 fn load(n: u64, steps: usize, request: impl Fn(u64) -> Request) -> Analysis {
@@ -15,6 +15,49 @@ fn load(n: u64, steps: usize, request: impl Fn(u64) -> Request) -> Analysis {
         request.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
     }
     analyzer.finish().into_analysis(&run)
+}
+
+/// A page that takes 100 ms in code under no finer span, of a service whose processes use so many cores each second.
+fn beside_the_load(cpu_cores: f64, sends_spans: bool, target: &str) -> Analysis {
+    let mut run = run(1);
+    let seen = ServiceSample { cpu_cores, run_delay: 0.0, sends_spans };
+    let span = Nanos::from_millis(1_000);
+    let look = |s: u64| {
+        let at = Nanos::from_millis(1_000 * s);
+        GeneratorSample { at, span, service: Some(seen), ..GeneratorSample::default() }
+    };
+    run.load.generator = (1..=210).map(look).collect();
+    target.clone_into(&mut run.target);
+    run.started_at = Timestamp(1_000_000_000);
+    let mut analyzer = Analyzer::new(&run, Partition::WHOLE);
+    for r in (0..100).map(|n| {
+        let mut r = Request::new(n, 110.0);
+        sql(&mut r, "SELECT a FROM t WHERE id = $1", (104.0, 109.0));
+        r
+    }) {
+        analyzer.exchange(&r.exchange);
+        r.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
+    }
+    analyzer.finish().into_analysis(&run)
+}
+
+#[test]
+fn own_time_in_which_the_process_does_not_run_is_waiting() {
+    const HERE: &str = "http://127.0.0.1:8000";
+    let told = |analysis: &Analysis| {
+        only(analysis, K::AppCpu, "GET /");
+        let f = &analysis.findings[0];
+        let idle = f.evidence.get("idle_ms").copied();
+        assert_eq!(f.evidence.contains_key("process_cores"), idle.is_some());
+        (f.confidence, idle.map(f64::round))
+    };
+    // A request each two seconds: at a hundredth of a core a tenth of its own time may be computing.
+    let waits = Confidence::Inferred(Doubt::IdleProcess);
+    assert_eq!(told(&beside_the_load(0.01, true, HERE)), (waits, Some(95.0)));
+    assert_eq!(told(&beside_the_load(0.09, true, HERE)), (Confidence::High, None));
+    // Processes that send no spans may be a proxy's, and those of another machine are others.
+    assert_eq!(told(&beside_the_load(0.01, false, HERE)), (Confidence::High, None));
+    assert_eq!(told(&beside_the_load(0.01, true, "http://shop.example")), (Confidence::High, None));
 }
 
 /// The `n`th request, of a page of its own for each step.

@@ -57,7 +57,7 @@ pub fn advice(finding: &Finding) -> Prose {
         K::Queueing => queueing(finding),
         K::AppCpu if !finding.related.is_empty() => slow_pages(c),
         K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly) => unrecorded(c),
-        K::AppCpu if finding.confidence == Confidence::Inferred(Doubt::Idle) => idle_code(c),
+        K::AppCpu if waits(finding) => idle_code(c),
         K::AppCpu => slow_code(c),
         K::EventLoopBlocked if c.category != Category::App => Prose::from(
             "While it waits for the answer, its process serves nobody else: the call does not give way to the event loop. Make it with an asynchronous client or driver, or in a worker thread.",
@@ -228,6 +228,11 @@ fn unrecorded(c: &Contributor) -> Prose {
         true => out.own("."),
         false => out.own(", starting at ").name(&c.code).own("."),
     }
+}
+
+/// Whether own time is known to be waiting.
+pub(super) fn waits(finding: &Finding) -> bool {
+    matches!(finding.confidence, Confidence::Inferred(Doubt::Idle | Doubt::IdleProcess))
 }
 
 fn idle_code(c: &Contributor) -> Prose {

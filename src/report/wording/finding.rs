@@ -1,6 +1,6 @@
 //! Findings as sentences: what was seen, what shows it, what it costs, how sure that is, what to do.
 
-use super::advice::tests_connections;
+use super::advice::{tests_connections, waits};
 use super::{calls_per_request, contributor_name, pool};
 use crate::analysis::result::{Category, Confidence, Contributor, Doubt, Finding, FindingKind, Severity};
 use crate::record::{Nanos, TraceId};
@@ -79,6 +79,9 @@ fn doubted(doubt: Doubt) -> &'static str {
         }
         Doubt::Idle => {
             "its spans say that nothing of it ran in most of this time (idle_ns), so it waits for something that no span records; spans of its calls would tell for what"
+        }
+        Doubt::IdleProcess => {
+            "its processes hardly ran in most of this time, by the system's account, so it waits for something that no span records; spans of its calls would tell for what"
         }
         Doubt::Varies => {
             "told by how much it differs between requests; the server's count of waiting requests would settle it"
@@ -187,7 +190,8 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
         K::LockContention => start("Waiting for a lock").name(name),
         K::Queueing => start("Queueing").name(name),
         K::AppCpu => {
-            let out = start("Slow code").name(name);
+            let out =
+                start(if waits(finding) { "A wait that no span records" } else { "Slow code" }).name(name);
             match finding.related.len() {
                 0 => out,
                 n => out.own(", and in ").own(counted(n as u64, "page more", "pages more")),
@@ -254,7 +258,7 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
 }
 
 /// Numbers whose names do not read by themselves.
-const EVIDENCE_NAMES: [(&str, &str); 21] = [
+const EVIDENCE_NAMES: [(&str, &str); 23] = [
     ("errors_p50", "p50 of failed requests"),
     ("others_p50", "p50 of the others"),
     ("errors_share", "failed requests"),
@@ -268,6 +272,8 @@ const EVIDENCE_NAMES: [(&str, &str); 21] = [
     ("index_statements", "statements that want it"),
     ("gc_share", "share of the time in which it stands"),
     ("gc_pause", "mean length of a pause"),
+    ("idle", "time in which nothing of it ran"),
+    ("process_cores", "cores that its processes used meanwhile"),
     ("own_time", "own time of the service in this step"),
     ("loop_calls", "calls of the loop"),
     ("loop_statements", "statements of the loop"),

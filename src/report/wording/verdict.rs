@@ -1,5 +1,6 @@
 //! The first line: the answer, or why there is none and what to do.
 
+use super::advice::waits;
 use super::{calls_per_request, cause, contributor_name, note};
 use crate::analysis::MIN_REQUESTS;
 use crate::analysis::result::{Category, Confidence, Doubt, Finding, FindingKind, Note, Reason, Verdict};
@@ -58,8 +59,11 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::EventLoopBlocked if contributor.category != Category::App => {
             out.own("calls that hold up ").short_name(&contributor.service, 24)
         }
+        FindingKind::AppCpu if waits(finding) && !contributor.service.is_empty() => {
+            out.own("a wait that ").short_name(&contributor.service, 24).own(" does not record")
+        }
         FindingKind::AppCpu
-            if matches!(finding.confidence, Confidence::Inferred(Doubt::OwnTimeOnly | Doubt::Idle))
+            if finding.confidence == Confidence::Inferred(Doubt::OwnTimeOnly)
                 && !contributor.service.is_empty() =>
         {
             out.own("the code of ")

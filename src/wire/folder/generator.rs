@@ -1,7 +1,7 @@
 //! `generator.jsonl`: one look at the generator per line, appended as it is made, so that a run that was killed has all but
 //! the last.
 
-use crate::record::{GeneratorSample, Nanos};
+use crate::record::{GeneratorSample, Nanos, ServiceSample};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -29,6 +29,16 @@ struct Line {
     done: u64,
     late: u64,
     not_sent: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceLine>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct ServiceLine {
+    cpu_cores: f64,
+    run_delay: f64,
+    sends_spans: bool,
 }
 
 /// Writes looks at the generator into a run folder.
@@ -84,6 +94,11 @@ impl From<&GeneratorSample> for Line {
             done: s.done,
             late: s.late,
             not_sent: s.not_sent,
+            service: s.service.map(|s| ServiceLine {
+                cpu_cores: s.cpu_cores,
+                run_delay: s.run_delay,
+                sends_spans: s.sends_spans,
+            }),
         }
     }
 }
@@ -105,6 +120,11 @@ impl From<Line> for GeneratorSample {
             done: l.done,
             late: l.late,
             not_sent: l.not_sent,
+            service: l.service.map(|l| ServiceSample {
+                cpu_cores: l.cpu_cores,
+                run_delay: l.run_delay,
+                sends_spans: l.sends_spans,
+            }),
         }
     }
 }
@@ -132,11 +152,13 @@ mod tests {
             done: 4,
             late: 3,
             not_sent: 2,
+            service: Some(ServiceSample { cpu_cores: 0.25, run_delay: 0.5, sends_spans: true }),
         };
         let mut writer = GeneratorWriter::create(dir.path()).unwrap();
         writer.append(&sample).unwrap();
-        writer.append(&GeneratorSample { ports_left: None, ..sample.clone() }).unwrap();
+        let unknown = GeneratorSample { ports_left: None, service: None, ..sample.clone() };
+        writer.append(&unknown).unwrap();
         writer.file.write_all(b"{\"at_ns\": 12").unwrap();
-        assert_eq!(read(dir.path()), [sample.clone(), GeneratorSample { ports_left: None, ..sample }]);
+        assert_eq!(read(dir.path()), [sample, unknown]);
     }
 }
