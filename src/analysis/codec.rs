@@ -76,6 +76,8 @@ codec!(Evidence {
     looks,
     questions,
     instances,
+    users,
+    blocks,
     stretches,
     requests,
     askers,

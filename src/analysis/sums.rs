@@ -420,7 +420,8 @@ impl Sums {
             self.covered += covered;
             self.coverable += asked.end - asked.sent;
         }
-        let occasion = Occasion { band, latency, at: asked.intended, trace, weight, url: asked.url };
+        let (at, url, user) = (asked.intended, asked.url, asked.user);
+        let occasion = Occasion { band, latency, at, trace, weight, url, user };
         let Sums { parts, groups, own, group, retimer, root_of, ticks, pictures, .. } = self;
         let forest = &blamer.forest;
         // Only where siblings overlap is the gain less than the time on the path, and only much time is worth the work.

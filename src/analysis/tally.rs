@@ -42,6 +42,8 @@ pub(super) struct Occasion {
     pub weight: u64,
     /// A hash of its URL.
     pub url: u64,
+    /// The virtual user.
+    pub user: u32,
 }
 
 impl Default for Part {

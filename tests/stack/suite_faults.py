@@ -50,7 +50,7 @@ HEADLINE = {
     "lock_contention": (("basket_add", "checkout"), ("the database", "an external service")),
     "sequential_calls": (("product",), ("calls to another service",)),
     "cache_off": (("home",), ("the database",)),
-    "cold_start": (("search",), ("the code of shop",)),
+    "cold_start": (("search",), ("the code of shop", "a start of shop")),
     "large_payload": (("products",), ("the size of its answers",)),
     "static_by_app": (("static",), ("the code of shop",)),
 }

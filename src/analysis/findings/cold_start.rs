@@ -3,7 +3,7 @@
 //! Sure where the platform says so (`faas.coldstart`). Else by two signs together: not all requests do it (one does, and
 //! those that come in the meantime wait for it), and it is called what such work is called (load, init, warm up …).
 
-use super::event_loop::EDGE;
+use super::event_loop::{EDGE, Stretches};
 use super::evidence::Pattern;
 use super::{Claim, Found, Limit, View, anywhere, mean_ms, share};
 use crate::analysis::names::callee;
@@ -12,6 +12,7 @@ use crate::analysis::tally::Part;
 use crate::analysis::tree::leaf;
 use crate::record::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Work of a start by its name and its rarity.
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
@@ -109,6 +110,24 @@ const MORE_REQUESTS: f64 = 1.5;
 const BY_CHANCE: f64 = 2.0;
 /// The longest piece from which it is the work of a start.
 pub(super) const START: u64 = Nanos::from_millis(500).0;
+
+/// How many pieces of a contributor's time are as long as a start.
+pub(super) fn long_pieces(view: &View<'_>, who: &Contributor) -> f64 {
+    let whole = anywhere(who);
+    let of = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who || *of == whole);
+    let long = |pieces: &Stretches| pieces.sample.iter().filter(|(_, from, to)| to - from >= START).count();
+    of.map(|(_, pieces)| long(pieces) as f64 / pieces.kept()).sum()
+}
+
+/// Those pieces of it that were kept: instance, begin and end.
+pub(super) fn long_times<'a>(view: &View<'a>, who: &Contributor) -> Vec<(&'a Arc<str>, u64, u64)> {
+    let whole = anywhere(who);
+    let of = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who || *of == whole);
+    let all = of.flat_map(|((_, instance), pieces)| {
+        pieces.sample.iter().map(move |(_, from, to)| (instance, *from, *to))
+    });
+    all.filter(|(_, from, to)| to - from >= START).collect()
+}
 
 /// Whether nearly all that takes long of it is in the first part of the run, though not more requests than later were then: what comes
 /// after may be long enough to be told by itself, but is not what the mean tells of.

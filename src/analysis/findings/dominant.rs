@@ -229,7 +229,7 @@ impl Why {
         let may_be_outlier = owned.share_then >= share_min && owned.mean >= view.limit(Limit::OutlierMeanMs);
         Why {
             large,
-            start: much && own_work(who) && at_first(),
+            start: (much || is_long_for_many(view, who, owned)) && own_work(who) && at_first(),
             // Here it may be carried within a machine; to those who wait for it, over far slower lines.
             heavy: kind == FindingKind::LargePayload
                 && owned.share >= WORTH_A_WORD
@@ -263,6 +263,14 @@ impl Why {
             _ => view.limit(Limit::MeanMs),
         }
     }
+}
+
+/// Whether enough requests wait for something as long as for a start: the longer a run, the less of its mean that is.
+fn is_long_for_many(view: &View<'_>, who: &Contributor, owned: &Owned) -> bool {
+    who.category == Category::App
+        && owned.share_then >= view.limit(Limit::Share)
+        && owned.mean >= view.limit(Limit::OutlierMeanMs)
+        && cold_start::long_pieces(view, who) >= MIN_REQUESTS as f64
 }
 
 /// Whether most of a page is its own code, which takes far longer than that of the service's other pages even at its best.

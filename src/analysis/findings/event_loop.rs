@@ -16,6 +16,7 @@ use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Time from which one piece of work can hold up others.
 pub const LONG: u64 = Nanos::from_millis(10).0;
@@ -359,6 +360,84 @@ fn costs_waiting(view: &View<'_>, finding: &mut Finding, waiting: Option<&Waitin
     let mean = view.tally.latency.mean();
     let much = share(finding.impact.mean.0, mean.0) >= CRITICAL_SHARE && finding.impact.mean >= DOMINANT_MEAN;
     finding.severity = if much { Severity::Critical } else { Severity::Warning };
+}
+
+/// What requests of a page do between their first and their last call, each of which is quick, where the loop lets nobody in until all is
+/// done: calls that do not give way, as those of a plain driver in an asynchronous handler.
+pub(super) fn of_quick_calls(view: &View<'_>) -> Vec<Found> {
+    let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
+    for ((who, instance), blocks) in &view.tally.evidence.blocks {
+        pages.entry(who).or_default().push((instance, blocks));
+    }
+    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, BLOCK_MS)).collect()
+}
+
+/// Pieces of a page's own code that hold up their event loop, though they take too little of its own requests to be told by that.
+pub(super) fn of_short_work(view: &View<'_>, found: &[Found]) -> Vec<Found> {
+    let told = |who: &Contributor| found.iter().any(|f| super::same_work(&f.finding.contributor, who));
+    let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
+    for ((who, instance), pieces) in &view.tally.evidence.stretches {
+        if who.category == Category::App && !told(who) {
+            pages.entry(who).or_default().push((instance, pieces));
+        }
+    }
+    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, PIECE_MS)).collect()
+}
+
+/// The evidence of how long one such piece is: of quick calls and what is between them, or of own code.
+pub(super) const BLOCK_MS: &str = "block_ms";
+const PIECE_MS: &str = "piece_ms";
+
+/// Whether a finding is of pieces of time that are judged with what others wait for them.
+pub(super) fn is_told_by_waits(finding: &Finding) -> bool {
+    [BLOCK_MS, PIECE_MS].iter().any(|key| finding.evidence.contains_key(key))
+}
+
+/// Pieces of a page's time that let nobody into their event loops, if they and what others wait for them are much of the page.
+fn holds_up(
+    view: &View<'_>,
+    who: &Contributor,
+    instances: &[(&Arc<str>, &Stretches)],
+    key: &'static str,
+) -> Option<Found> {
+    let (mut moments, mut came, mut taken_in) = (Moments::default(), 0, 0);
+    let (mut number, mut time) = (0, 0.0);
+    for (instance, pieces) in instances {
+        let requests = view.requests.get(&(who.service.clone(), (*instance).clone()))?;
+        if !requests.is_of_loops() {
+            return None;
+        }
+        let (sent, begun) = sent_within(pieces, requests);
+        (came, taken_in) = (came + sent, taken_in + begun);
+        moments.add(within(pieces, requests));
+        (number, time) = (number + pieces.number, time + pieces.time());
+    }
+    let (n, latency) = view.tally.joined_sum();
+    if number < MIN_REQUESTS || !stands(moments, Some((came, taken_in)), view.known.limits) {
+        return None;
+    }
+    let processes = instances.len() as u32;
+    let held = held_up(view, time as u64, processes);
+    let waiting = Waiting::of(view, who, held, processes)?;
+    let waits = (waiting.way.total as f64 * waiting.share) as u64;
+    let lost = waits + time as u64;
+    let much = share(lost, latency) >= view.limit(Limit::Share)
+        && mean_ms(lost, n) >= view.limit(Limit::MeanMs)
+        && waiting.mean_ms >= Nanos(LONG).as_millis_f64();
+    if !much {
+        return None;
+    }
+    let evidence = BTreeMap::from([
+        ("share", share(lost.min(latency), latency)),
+        ("mean_ms", mean_ms(time as u64, n)),
+        (key, time / number as f64 / 1e6),
+        ("held_up_share", held),
+        ("waiting_ms", waiting.mean_ms),
+        ("processes", f64::from(processes)),
+    ]);
+    let mut found = view.found(Claim::sure(FindingKind::EventLoopBlocked), who, waiting.way, lost, evidence);
+    costs_waiting(view, &mut found.finding, Some(&waiting));
+    Some(found)
 }
 
 /// The evidence of work that goes on after the answer.

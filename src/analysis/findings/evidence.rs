@@ -6,6 +6,7 @@
 
 use super::event_loop::{Requests, Stretches};
 use super::holding::Holding;
+use super::least::Least;
 use super::questions::Questions;
 use crate::analysis::result::Contributor;
 use crate::analysis::tally::Part;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 /// Different data of one statement up to which it may be the same question.
 const FEW_DATA: usize = 4;
+
+/// Users of an instance that are kept.
+pub(super) const USERS: usize = 500;
 
 /// A database within the process that asks it.
 pub(super) const EMBEDDED: &str = "sqlite";
@@ -90,6 +94,10 @@ pub struct Evidence {
     pub questions: BTreeMap<Contributor, Questions>,
     /// Requests of a service by entry and instance.
     pub instances: BTreeMap<(Contributor, Arc<str>), Histogram>,
+    /// Users whose requests they are, the same way: the least of mixed numbers.
+    pub users: BTreeMap<(Contributor, Arc<str>), Least<u64>>,
+    /// What requests do between their first and their last call, where that is many quick calls in an event loop, by page and instance.
+    pub blocks: BTreeMap<(Contributor, Arc<str>), Stretches>,
     /// Long pieces of own time and long calls, by what they are and instance.
     pub stretches: BTreeMap<(Contributor, Arc<str>), Stretches>,
     /// Requests by service and instance.
@@ -183,8 +191,13 @@ impl Evidence {
         for (key, times) in other.instances {
             self.instances.entry(key).or_insert_with(Histogram::coarse).merge(&times);
         }
-        for (key, stretches) in other.stretches {
-            self.stretches.entry(key).or_default().merge(stretches);
+        for (key, users) in other.users {
+            self.users.entry(key).or_default().extend(&users, USERS);
+        }
+        for (mine, theirs) in [(&mut self.stretches, other.stretches), (&mut self.blocks, other.blocks)] {
+            for (key, stretches) in theirs {
+                mine.entry(key).or_default().merge(stretches);
+            }
         }
         for (key, requests) in other.requests {
             self.requests.entry(key).or_default().merge(&requests);

@@ -6,7 +6,7 @@
 //! [`missing_index`](super::missing_index)) is the scan's.
 
 use super::missing_index::READING;
-use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, dominant, share};
+use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, dominant, event_loop, share};
 use crate::analysis::result::{Category, FindingKind, Severity};
 
 /// The evidence of how much of own time is between the calls of loops, and in scans.
@@ -28,7 +28,9 @@ pub(super) fn without_time_between(mut found: Vec<Found>, view: &View<'_>) -> Ve
 fn of_others_ms(all: &[Found], own: &Found) -> [(&'static str, f64); 2] {
     use FindingKind::{AppCpu, EventLoopBlocked, MissingIndex, NPlusOneCall, NPlusOneQuery};
     let f = &own.finding;
-    if !matches!(f.kind, AppCpu | EventLoopBlocked) || f.contributor.category != Category::App {
+    let own_code = matches!(f.kind, AppCpu | EventLoopBlocked) && f.contributor.category == Category::App;
+    // What holds up a loop with the calls is judged with what is between them.
+    if !own_code || event_loop::is_told_by_waits(f) {
         return [(IN_LOOPS, 0.0), (IN_SCANS, 0.0)];
     }
     let sum = |kinds: &[FindingKind], key: &str| {

@@ -6,7 +6,7 @@ use super::{
     DOMINANT_MEAN, Found, LONG_ANYWAY, View, WORTH_A_WORD, limited_calls, loops, same_work, slow_way,
 };
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
-use crate::analysis::result::{Category, Contributor, Finding, FindingKind};
+use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind};
 use std::sync::Arc;
 
 /// The findings of one step without those whose time another explains.
@@ -225,6 +225,10 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         (K::ColdStart, K::ColdStart) => (cause.lost, &e.contributor) > (effect.lost, &c.contributor),
         // A slow instance makes all that it does slow.
         (K::SlowInstance, K::AppCpu | K::EventLoopBlocked) => one_service && 2 * cause.lost >= effect.lost,
+        // In a loop that lets nobody in, all that waits for it ends one after the other.
+        (K::EventLoopBlocked, K::LockContention) if one_service => {
+            matches!(effect.doubt, Some(Doubt::InTurn | Doubt::OneByOne)) && 2 * cause.lost >= effect.lost
+        }
         // Requests wait to be taken in because the code holds up the process.
         (K::EventLoopBlocked | K::AppCpu | K::StaticByApp, K::Queueing | K::SlowNetwork) => {
             e.contributor.category == Category::Network && leads_to(&e.contributor, &c.contributor.service)

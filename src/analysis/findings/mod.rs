@@ -80,8 +80,8 @@ const CRITICAL_SHARE: f64 = 0.5;
 const WORTH_A_WORD: f64 = 0.05;
 /// But what takes this long is, beside anything: a wait grows with the load, and once it is gone this is what is left.
 const LONG_ANYWAY: Nanos = Nanos::from_millis(100);
-/// More findings than this nobody reads.
-const LISTED: usize = 20;
+/// More findings than this nobody reads; many pages at once have many.
+const LISTED: usize = 50;
 
 /// A finding, and what it is ranked by.
 pub(super) struct Found {
@@ -240,9 +240,12 @@ fn of_step(view: &View<'_>) -> Vec<Found> {
         slow_instance::find,
         slow_way::find,
         event_loop::after_answers,
+        event_loop::of_quick_calls,
     ] {
         found.extend(detector(view));
     }
+    let more = event_loop::of_short_work(view, &found);
+    found.extend(more);
     found
 }
 

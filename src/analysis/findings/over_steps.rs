@@ -4,7 +4,7 @@
 use super::dominant::{OTHER_PAGES, quick_ms};
 use super::merge::{holds_enough, is_query, leads_to};
 use super::queueing::{AS_OTHERS_END_SHARE, SERVED_AT_ONCE};
-use super::{Found, View, app_cpu, same_work, share, unseen_wait};
+use super::{Found, View, app_cpu, cold_start, same_work, share, unseen_wait};
 use crate::analysis::names::callee;
 use crate::analysis::result::{Category, Confidence, Contributor, Finding, FindingKind};
 use crate::record::StepId;
@@ -33,7 +33,8 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
                 && (&a.service, &a.system, &k.finding.remedy) == (&b.service, &b.system, &f.remedy);
             // The pages are those that it serves.
             let one_instance = f.kind == FindingKind::SlowInstance && k.finding.remedy == f.remedy;
-            let one_place = one_pool || one_index || one_instance;
+            let one_start = f.kind == FindingKind::ColdStart && are_one_start(&k.finding, f, views);
+            let one_place = one_pool || one_index || one_instance || one_start;
             alike && (one_loop(&k.finding, f).unwrap_or_else(|| same_work(a, b)) || one_place)
         };
         match kept.iter().position(same) {
@@ -46,6 +47,13 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
                 // The connections of several pages are not counted by those of one.
                 if f.kind == FindingKind::PoolWait {
                     first.finding.evidence.remove(SERVED_AT_ONCE);
+                }
+                // Pages that start together may have a start each.
+                let named = std::iter::once(&first.finding.contributor).chain(&first.finding.related);
+                if f.kind == FindingKind::ColdStart
+                    && !named.into_iter().any(|who| same_work(who, &f.contributor))
+                {
+                    first.finding.related.push(f.contributor.clone());
                 }
                 first.is_shown_by_more(&found);
                 first.lost += found.lost;
@@ -79,6 +87,29 @@ pub(super) fn merged(mut all: Vec<Found>, views: &[View<'_>]) -> Vec<Found> {
             }))
     });
     kept
+}
+
+/// The share of one start's long pieces that must lie within another's for both to be one.
+const WITHIN_START: f64 = 0.5;
+
+/// Whether most of what a page's start takes lies within the start of another page of the service, in the same process: one of them makes
+/// it, or all that it begins with, and the other waits.
+fn are_one_start(first: &Finding, other: &Finding, views: &[View<'_>]) -> bool {
+    if first.contributor.service != other.contributor.service {
+        return false;
+    }
+    let pieces = |f: &Finding| {
+        let view = views.iter().find(|view| view.step == f.step);
+        view.map(|view| cold_start::long_times(view, &f.contributor)).unwrap_or_default()
+    };
+    let (start, within) = (pieces(first), pieces(other));
+    let (mut all, mut both) = (0, 0);
+    for (instance, from, to) in &within {
+        let of_process = start.iter().filter(|(of, ..)| of == instance);
+        all += to - from;
+        both += of_process.map(|(_, a, b)| to.min(b).saturating_sub(*from.max(a))).max().unwrap_or(0);
+    }
+    all > 0 && both as f64 >= WITHIN_START * all as f64
 }
 
 /// Cores that code must keep busy on average to be why other work of its service waits for one.

@@ -1,6 +1,6 @@
 //! `slow_instance`: requests of one kind take longer on one instance of a service than on the others.
 //!
-//! One that takes in more requests than the others may be slow for that alone: processes that share a port get connections as they
+//! One that takes in more requests than the others, or those of more users, may be slow for that alone: processes that share a port get connections as they
 //! happen to accept them, and a slow one would rather get fewer.
 
 use super::{Found, Limit, View};
@@ -21,6 +21,22 @@ pub(super) fn find(view: &View<'_>) -> Vec<Found> {
 
 /// How many times the average of the others' requests one must take in for that to be why.
 const MORE: f64 = 1.25;
+
+/// Whether it serves more of the users than the others on average: who waits sends no more requests meanwhile, so that their number
+/// does not show it. Where a balancer deals out requests, all instances serve all users.
+fn has_more_users(
+    view: &View<'_>,
+    who: &Contributor,
+    slow: &Arc<str>,
+    instances: &[(&Arc<str>, &Histogram)],
+) -> bool {
+    let users = |name: &Arc<str>| {
+        view.tally.evidence.users.get(&(who.clone(), name.clone())).map_or(0, |users| users.len())
+    };
+    let all: usize = instances.iter().map(|(name, _)| users(name)).sum();
+    let average = (all - users(slow)) as f64 / (instances.len() - 1).max(1) as f64;
+    users(slow) as f64 >= MORE * average && all > 0
+}
 
 fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram)]) -> Option<Found> {
     let enough = view.limit(Limit::InstanceRequests);
@@ -47,7 +63,8 @@ fn judge(view: &View<'_>, who: &Contributor, instances: &[(&Arc<str>, &Histogram
     ]);
     let requests: u64 = instances.iter().map(|(_, times)| times.len()).sum();
     let average = (requests - slow.len()) as f64 / (instances.len() - 1) as f64;
-    let doubt = (slow.len() as f64 >= MORE * average).then_some(Doubt::MoreRequests);
+    let more = slow.len() as f64 >= MORE * average || has_more_users(view, who, name, instances);
+    let doubt = more.then_some(Doubt::MoreRequests);
     if let (Some(doubt), Confidence::High) = (doubt, finding.confidence) {
         finding.confidence = Confidence::Inferred(doubt);
     }

@@ -293,7 +293,7 @@ pub enum Doubt {
     NotByNumber,
     /// Most of it passes while the answer is under way: a stream takes as long as it has something to say.
     Streamed,
-    /// The slow one of several instances takes in more requests than the others.
+    /// The slow one of several instances takes in more requests than the others, or serves more of the users.
     MoreRequests,
     /// The answer comes slower than a machine carries it to itself: it is made while it is sent.
     MadeAsSent,

@@ -238,6 +238,24 @@ fn a_start_is_told_beside_requests_that_take_a_little_later() {
 }
 
 #[test]
+fn the_length_of_a_run_hides_no_start() {
+    let start = |of: u64, first: u64| {
+        load(of, move |n| {
+            let mut r = Request::new(n, if n < first { 1_300.0 } else { 3.0 });
+            statement(&mut r, BOOK, (0.5, 1.0));
+            r
+        })
+    };
+    // 12 of 600 and of 3,000 requests; the mean of the latter has 5 ms of it.
+    for of in [600, 3_000] {
+        assert_eq!(kinds(&start(of, 12)), [(K::ColdStart, "GET /".to_owned())]);
+    }
+    // A few, and a share of all that nobody would look for.
+    assert_eq!(kinds(&start(600, 4)), []);
+    assert_eq!(kinds(&start(20_000, 12)), []);
+}
+
+#[test]
 fn a_start_under_a_higher_load_is_none() {
     // Most requests come in the first part of the run.
     let analysis = load(100, |n| {

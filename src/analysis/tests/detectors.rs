@@ -317,6 +317,9 @@ fn static_files_of_the_application() {
     let at = |path: &str, ms: f64| at_path(path, |n| Request::new(n, ms), &limits, &database);
     only(&at("/js/app.js?v=3", 80.0), K::StaticByApp, "GET /");
     only(&at("/static/{{ file }}", 80.0), K::StaticByApp, "GET /");
+    only(&at("/static/{{ file }}.css", 80.0), K::StaticByApp, "GET /");
+    // What has a name for each thing is made for it.
+    only(&at("/invoices/{{ id }}.pdf", 80.0), K::AppCpu, "GET /");
     only(&at("/report", 80.0), K::AppCpu, "GET /");
     healthy(&at("/js/app.js", 8.0));
 }
@@ -408,6 +411,19 @@ fn an_instance_that_takes_in_more_may_be_slow_for_that() {
         analysis.findings.iter().find(|f| f.kind == K::SlowInstance).unwrap().confidence
     };
     assert_eq!(instances(6), Confidence::Inferred(Doubt::MoreRequests));
+    // As many requests, of two of three users: those wait and send no more meanwhile.
+    let users = |stay: bool| {
+        let analysis = load(400, move |n| {
+            let slow = n % 2 == 0;
+            let mut r = Request::new(n, if slow { 22.0 } else { 10.0 });
+            r.spans[0].host = if slow { "shop-1" } else { "shop-2" }.to_owned();
+            r.exchange.user = if !stay || n % 2 == 0 { n as u32 / 2 % 20 } else { 20 + n as u32 / 2 % 10 };
+            r
+        });
+        analysis.findings.iter().find(|f| f.kind == K::SlowInstance).unwrap().confidence
+    };
+    assert_eq!(users(true), Confidence::Inferred(Doubt::MoreRequests));
+    assert_eq!(users(false), Confidence::High);
     assert_eq!(instances(3), Confidence::High);
     // A slow one of which a balancer knows.
     assert_eq!(instances(2), Confidence::High);

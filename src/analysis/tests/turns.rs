@@ -134,6 +134,55 @@ fn a_queue_names_what_takes_the_turns() {
     assert!(queues.map(|f| f.related.len()).eq([0]), "{:?}", kinds(&sent));
 }
 
+/// Four users ask at once, each 400 ms, for a page that makes 20 statements of 3 ms with a moment between them. `apart` is by how
+/// much later the loop takes in the next of the four.
+fn in_one_loop(apart: f64, scope: &'static str) -> Analysis {
+    let requests = (0..200).map(move |n| {
+        let sent = 400.0 * (n / 4) as f64;
+        let begins = sent + 0.2 + apart * (n % 4) as f64;
+        // Where the loop gives way, each statement waits while it sends those of the others.
+        let mut r = request(n, 0, (sent, begins, begins + 66.0), scope);
+        for i in 0..20 {
+            let from = begins + 1.0 + 3.2 * f64::from(i);
+            statement(&mut r, "SELECT a FROM t WHERE b = $1", (from, from + 3.0));
+        }
+        r
+    });
+    analysed(1, requests)
+}
+
+#[test]
+fn quick_calls_that_do_not_give_way_hold_up_an_event_loop() {
+    let held = |analysis: &Analysis| {
+        let found = analysis.findings.iter().find(|f| f.kind == K::EventLoopBlocked)?;
+        Some((found.contributor.name.to_string(), found.confidence, found.evidence["block_ms"].round()))
+    };
+    let blocked = in_one_loop(67.0, LOOP);
+    assert_eq!(held(&blocked), Some(("GET /{id}".to_owned(), Confidence::High, 64.0)));
+    assert!(kinds(&blocked).iter().any(|f| f.0 == K::NPlusOneQuery), "{:?}", kinds(&blocked));
+    assert!(kinds(&blocked).iter().all(|f| f.0 != K::Queueing), "{:?}", kinds(&blocked));
+    // Taken in while the others ask; and one at a time in a worker that was made so.
+    for other in [in_one_loop(4.0, LOOP), in_one_loop(67.0, WORKERS)] {
+        assert_eq!(held(&other), None, "{:?}", kinds(&other));
+    }
+}
+
+#[test]
+fn short_work_holds_up_an_event_loop_where_many_wait_for_it() {
+    // Ten at once, each 400 ms: 15 ms of code after a statement of 1 ms, before which the loop does that of others.
+    let requests = (0..300).map(|n| {
+        let sent = 400.0 * (n / 10) as f64;
+        let begins = sent + 0.2 + 17.0 * (n % 10) as f64;
+        let mut r = request(n, 0, (sent, begins, begins + 16.8), LOOP);
+        statement(&mut r, "SELECT a FROM t WHERE b = $1", (begins + 0.1, begins + 1.1));
+        r
+    });
+    let analysis = analysed(1, requests);
+    let f = of_step(&analysis, 0)[0];
+    assert_eq!((f.kind, &*f.contributor.name), (K::EventLoopBlocked, "GET /{id}"), "{:?}", kinds(&analysis));
+    assert!(f.evidence["waiting_ms"] > 60.0 && f.evidence["mean_ms"] < 25.0, "{:?}", f.evidence);
+}
+
 /// Three pages, a request each 10 ms. `own` gives the own time of the `n`th in ms, around a statement of 1 ms; each is taken in
 /// `until` ms after it was sent.
 fn three_pages(scope: &'static str, own: fn(u64) -> f64, until: fn(u64) -> f64) -> Analysis {

@@ -2,7 +2,7 @@
 
 use super::results::{MS, Request, kinds, only};
 use crate::analysis::result::{Analysis, Confidence, Doubt, FindingKind as K, Note};
-use crate::analysis::testing::run;
+use crate::analysis::testing::{run, trace};
 use crate::analysis::{Analyzer, Partition};
 use crate::record::{GeneratorSample, Nanos, ServiceSample, SpanKind, StepId, Timestamp, Value};
 
@@ -15,6 +15,39 @@ fn load(n: u64, steps: usize, request: impl Fn(u64) -> Request) -> Analysis {
         request.spans.iter().for_each(|s| s.lend(|s| analyzer.span(s)));
     }
     analyzer.finish().into_analysis(&run)
+}
+
+#[test]
+fn pages_that_wait_for_the_start_of_another_are_told_with_it() {
+    // The first eight of each of two pages; the second's lie within the first's, or come after it.
+    let starts = |second_at: u64| {
+        load(400, 2, move |n| {
+            let (step, turn) = ((n % 2) as u16, n / 2);
+            let ms = if turn >= 8 { 4.0 } else { [2_000.0, 1_500.0][usize::from(step)] };
+            let mut r = page(0, step, ms);
+            let at = if turn >= 8 { n * 500 } else { turn * 10 + u64::from(step) * second_at };
+            let later = at * MS;
+            r.exchange.trace_id = trace(n);
+            let p = &mut r.exchange.phases;
+            for moment in [&mut r.exchange.intended, &mut p.start, &mut p.end] {
+                moment.0 += later;
+            }
+            for moment in [&mut p.sent, &mut p.first_byte].into_iter().flatten() {
+                moment.0 += later;
+            }
+            let server = &mut r.spans[0];
+            (server.trace, server.start, server.end) = (trace(n), server.start + later, server.end + later);
+            sql(&mut r, "SELECT a FROM t WHERE id = $1", (at as f64 + 1.0, at as f64 + 2.0));
+            r
+        })
+    };
+    let told = |second_at: u64| -> Vec<(String, usize)> {
+        let analysis = starts(second_at);
+        let found = analysis.findings.iter().filter(|f| f.kind == K::ColdStart);
+        found.map(|f| (f.contributor.name.to_string(), f.related.len())).collect()
+    };
+    assert_eq!(told(200), [("GET /a".to_owned(), 1)]);
+    assert_eq!(told(5_000), [("GET /a".to_owned(), 0), ("GET /b".to_owned(), 0)]);
 }
 
 /// A page that takes 100 ms in code under no finer span, of a service whose processes use so many cores each second.

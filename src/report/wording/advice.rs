@@ -65,6 +65,9 @@ pub fn advice(finding: &Finding) -> Prose {
         K::EventLoopBlocked if finding.evidence.contains_key("after_answer_ms") => Prose::from(
             "It runs after its own answer, but in the event loop that serves everybody, so it delays all requests that come meanwhile. Give it to a worker process or a queue; what only waits, to a thread (Starlette and FastAPI run a background task there if it is a plain function, not an async one).",
         ),
+        K::EventLoopBlocked if finding.evidence.contains_key("block_ms") => Prose::from(
+            "From its first call to its last, its process serves nobody else: these calls do not give way to the event loop. Make them with an asynchronous client or driver, or let the framework run the handler in a thread (FastAPI and Starlette do so with a plain function); fewer calls hold it up for shorter.",
+        ),
         K::EventLoopBlocked => Prose::from(
             "While this runs, its process serves nobody else. Move it to a worker thread or process, cut it into pieces, or do less of it; more processes help only as far as there are cores.",
         ),
@@ -139,7 +142,7 @@ fn slow_instance(finding: &Finding) -> Prose {
     if finding.confidence == Confidence::Inferred(Doubt::MoreRequests) {
         return Prose::new()
             .name(&finding.remedy)
-            .own(" takes in more requests than the others: processes that share a port get connections as they happen to accept them, and kept connections stay where they are. Spread them first (a proxy before the workers, one listener for each, connections that are closed from time to time); if it is still slower then, compare its host and its settings.");
+            .own(" takes in more requests or serves more of the users than the others: processes that share a port get connections as they happen to accept them, and kept connections stay where they are. Spread them first (a proxy before the workers, one listener for each, connections that are closed from time to time); if it is still slower then, compare its host and its settings.");
     }
     Prose::from("Compare it with the others: its host, its neighbours, its version, its settings. It is ")
         .name(&finding.remedy)

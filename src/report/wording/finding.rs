@@ -126,7 +126,7 @@ fn doubted(doubt: Doubt) -> &'static str {
             "how long it takes does not go with how many requests are there: a line or a proxy that is slow at times, or work that no request shows"
         }
         Doubt::MoreRequests => {
-            "it takes in more requests than each of the others, which alone may make it slower"
+            "it takes in more requests, or those of more users, than the others do on average, which alone may make it slower"
         }
         Doubt::MadeAsSent => {
             "the service is on this machine, to which no line leads: it makes or compresses the answer while it sends it, which no span covers"
@@ -197,6 +197,9 @@ pub fn title(finding: &Finding, view: &View) -> Prose {
                 n => out.own(", and in ").own(counted(n as u64, "page more", "pages more")),
             }
         }
+        K::EventLoopBlocked if finding.evidence.contains_key("block_ms") => {
+            start("Calls that hold up their whole process").name(name)
+        }
         K::EventLoopBlocked if c.category == Category::App => {
             start("Code that holds up its whole process").name(name)
         }
@@ -258,7 +261,7 @@ pub fn place(contributor: &Contributor) -> Option<Prose> {
 }
 
 /// Numbers whose names do not read by themselves.
-const EVIDENCE_NAMES: [(&str, &str); 23] = [
+const EVIDENCE_NAMES: [(&str, &str); 25] = [
     ("errors_p50", "p50 of failed requests"),
     ("others_p50", "p50 of the others"),
     ("errors_share", "failed requests"),
@@ -272,6 +275,8 @@ const EVIDENCE_NAMES: [(&str, &str); 23] = [
     ("index_statements", "statements that want it"),
     ("gc_share", "share of the time in which it stands"),
     ("gc_pause", "mean length of a pause"),
+    ("block", "its calls and what is between them"),
+    ("piece", "each piece of it"),
     ("idle", "time in which nothing of it ran"),
     ("process_cores", "cores that its processes used meanwhile"),
     ("own_time", "own time of the service in this step"),

@@ -51,6 +51,11 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
         FindingKind::CacheMiss => out.own("a cache that misses"),
         FindingKind::LargePayload => out.own("the size of its answers"),
         FindingKind::Uncompressed => out.own("answers that nobody compresses"),
+        FindingKind::SequentialCalls | FindingKind::ChattyService | FindingKind::FanOut
+            if contributor.category == Category::App =>
+        {
+            out.own("calls to other services")
+        }
         FindingKind::NPlusOneCall | FindingKind::SequentialCalls | FindingKind::ChattyService
             if contributor.category != Category::External =>
         {
@@ -69,6 +74,9 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
             out.own("the code of ")
                 .short_name(&contributor.service, 24)
                 .own(", or calls that it does not record")
+        }
+        FindingKind::ColdStart if start(finding).is_some() && !contributor.service.is_empty() => {
+            out.own("a start of ").short_name(&contributor.service, 24)
         }
         FindingKind::AppCpu
         | FindingKind::EventLoopBlocked
@@ -89,14 +97,23 @@ fn bottleneck(view: &View, finding: &Finding) -> Prose {
             out.own("the way to its database")
         }
         FindingKind::ErrorPath => out.own("failing requests"),
+        FindingKind::ManyQueries => out.own("many statements"),
         _ => out.own(cause(contributor.category)),
     };
     match view.step(finding.step) {
         Some(step) => {
-            out.own(": ").then(waiting(step, finding).unwrap_or_else(|| share_of_latency(step, finding)))
+            let what = waiting(step, finding).or_else(|| start(finding));
+            out.own(": ").then(what.unwrap_or_else(|| share_of_latency(step, finding)))
         }
         None => out,
     }
+}
+
+/// `up to 1,620 ms for GET /triage`: of what took long at the start of the run and not again.
+fn start(finding: &Finding) -> Option<Prose> {
+    let longest = *finding.evidence.get("longest_ms").filter(|_| finding.kind == FindingKind::ColdStart)?;
+    let out = Prose::new().own(format!("up to {} for ", number::ms_unit(longest)));
+    Some(out.short_name(contributor_name(&finding.contributor), NAME_COLUMNS))
 }
 
 /// `93 % of 530 ms mean is waiting for BackgroundTask index`: of what holds up its process, where others wait longer for it than it takes
@@ -114,9 +131,27 @@ fn waiting(step: &StepView, finding: &Finding) -> Option<Prose> {
     })
 }
 
+/// `85 % of 1.08 s mean, 37 calls per request`: of what is told of all calls of a request, and not of the code that makes them.
+fn all_calls(step: &StepView, finding: &Finding) -> Option<Prose> {
+    use FindingKind::{ChattyService, FanOut, ManyQueries, SequentialCalls};
+    let of_calls = matches!(finding.kind, ChattyService | FanOut | ManyQueries | SequentialCalls)
+        && finding.contributor.category == Category::App;
+    let share = *finding.evidence.get("share").filter(|_| of_calls)?;
+    let out =
+        Prose::new().own(format!("{} of {} mean", number::percent(share), number::nanos(step.latency.mean)));
+    let calls = finding.evidence.get("calls_per_exchange").and_then(|calls| calls_per_request(*calls));
+    Some(match calls {
+        Some(calls) => out.own(", ").own(calls),
+        None => out,
+    })
+}
+
 /// `71 % of 184 ms p95, mostly SELECT … FROM review, 26 calls per request`. The share and the contributor's part of it
 /// are of the same requests: those between p90 and p99, or all where there are none such.
 fn share_of_latency(step: &StepView, finding: &Finding) -> Prose {
+    if let Some(calls) = all_calls(step, finding) {
+        return calls;
+    }
     // What a miss costs is what is asked instead.
     let instead = finding.related.first().filter(|_| finding.kind == FindingKind::CacheMiss);
     let contributor = instead.unwrap_or(&finding.contributor);

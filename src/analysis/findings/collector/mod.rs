@@ -6,8 +6,9 @@ mod own;
 pub use own::{own_pieces, own_time_between};
 
 use super::event_loop::{Requests, Stretches};
-use super::evidence::{PATTERNS, Pattern, Sameness};
+use super::evidence::{PATTERNS, Pattern, Sameness, USERS};
 use super::holding::Holdings;
+use super::least::Least;
 use super::questions::Questions;
 use super::races::Answers;
 use crate::analysis::blame::Blamer;
@@ -54,6 +55,16 @@ impl Series {
     }
 }
 
+/// Calls of one request of a service that follow upon each other.
+#[derive(Clone, Copy, Default)]
+struct Block {
+    from: u64,
+    to: u64,
+    calls: u64,
+    /// Time of the calls alone.
+    time: u64,
+}
+
 /// Collects by number, in buffers that are used again.
 #[derive(Default)]
 pub struct Collector {
@@ -64,6 +75,10 @@ pub struct Collector {
     looks: MixedMap<u64, (u64, u64)>,
     questions: MixedMap<u64, Questions>,
     instances: MixedMap<(u16, u32, u32), Histogram>,
+    users: MixedMap<(u16, u32, u32), Least<u64>>,
+    blocks: MixedMap<(u16, u32, u32), Stretches>,
+    /// First start and last end of the calls of each entry of the exchange at hand, and how many there are.
+    blocked: Vec<(u32, Block)>,
     stretches: MixedMap<(u16, u32, u32), Stretches>,
     requests: MixedMap<(u16, u32, u32), Requests>,
     askers: MixedMap<(u16, u32, u32), Requests>,
@@ -174,6 +189,14 @@ impl Collector {
             let key = (names.who(owner).clone(), names.instance(host).clone());
             let of = steps[usize::from(step)].evidence.instances.entry(key);
             of.or_insert_with(Histogram::coarse).merge(&times);
+        }
+        for ((step, owner, host), users) in self.users {
+            let key = (names.who(owner).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.users.entry(key).or_default().extend(&users, USERS);
+        }
+        for ((step, owner, host), blocks) in self.blocks {
+            let key = (names.who(owner).clone(), names.instance(host).clone());
+            steps[usize::from(step)].evidence.blocks.entry(key).or_default().merge(blocks);
         }
         for ((step, who, host), stretches) in self.stretches {
             let key = (names.who(who).clone(), names.instance(host).clone());

@@ -1,14 +1,14 @@
 //! What the services' own code took, and what it stood before: pieces of the path under no finer span.
 
 use super::super::event_loop::LONG;
-use super::super::evidence::{EMBEDDED, Pattern};
-use super::{Collector, On, is_outside, whole};
+use super::super::evidence::{EMBEDDED, Pattern, USERS};
+use super::{Block, Collector, On, is_outside, whole};
 use crate::analysis::blame::Blamer;
 use crate::analysis::names::{NONE, Names};
 use crate::analysis::result::Category;
 use crate::analysis::row::{COLD, IN_LOOP, IN_WORKERS, Row};
 use crate::analysis::sums::Call;
-use crate::analysis::tree::{ENTRY, HOP};
+use crate::analysis::tree::{ENTRY, HOP, leaf};
 use crate::record::{Nanos, SpanKind};
 use crate::stats::Histogram;
 
@@ -23,6 +23,16 @@ pub(super) fn taken_in_at(blamer: &Blamer, rows: &[Row], node: u32) -> Option<u3
     rows.get(entry.row as usize).map(Row::place)
 }
 
+/// Calls that a block has at least.
+const QUICK_CALLS: u64 = 4;
+
+impl Block {
+    /// Whether it is long for many calls of which each is too quick to be judged by itself.
+    fn is_of_quick_calls(&self) -> bool {
+        self.to - self.from >= LONG && self.calls >= QUICK_CALLS && self.time < LONG * self.calls
+    }
+}
+
 impl Collector {
     /// Entries by instance, cold starts, requests, and long pieces of own time.
     pub(super) fn own_time(&mut self, blamer: &Blamer, rows: &[Row], (step, on): On, names: &Names) {
@@ -33,6 +43,7 @@ impl Collector {
         self.after_answer(blamer, rows, step, names);
         self.before.clear();
         self.asked.clear();
+        self.blocked.clear();
         for (at, piece) in blamer.pieces.iter().enumerate() {
             let Some(node) = nodes.get(piece.node as usize) else { continue };
             let host = rows[node.row as usize].host;
@@ -60,6 +71,9 @@ impl Collector {
             if node.entry == NONE {
                 continue;
             }
+            if leaf(names.category(piece.owner)) {
+                self.call_of(node.entry, (piece.start, piece.end));
+            }
             let at = &nodes[node.entry as usize];
             if piece.end != at.end || at.flags & ENTRY == 0 || at.row == NONE {
                 continue;
@@ -67,10 +81,19 @@ impl Collector {
             let row = &rows[at.row as usize];
             let times = self.instances.entry((step, at.owner, row.host)).or_insert_with(Histogram::coarse);
             times.record_n(Nanos(at.end - at.start), on.weight);
+            let users = self.users.entry((step, at.owner, row.host)).or_default();
+            users.keep(u64::from(on.user).wrapping_mul(0x9E37_79B9_7F4A_7C15), USERS);
             if at.kind != SpanKind::Consumer {
                 let requests = self.requests.entry((step, at.service, row.place())).or_default();
                 requests.add(nodes[at.parent as usize].from, at.from, at.to);
                 requests.in_loop += u64::from(row.flags & IN_LOOP != 0);
+                let of_entry = self.blocked.iter().find(|(entry, _)| *entry == node.entry);
+                if let Some((_, block)) =
+                    of_entry.filter(|(_, b)| row.flags & IN_LOOP != 0 && b.is_of_quick_calls())
+                {
+                    let blocks = self.blocks.entry((step, whole(at.owner, names), row.place())).or_default();
+                    blocks.add(block.from, block.to);
+                }
                 requests.in_workers += u64::from(row.flags & IN_WORKERS != 0);
             }
             if row.flags & COLD != 0 {
@@ -79,6 +102,19 @@ impl Collector {
             }
         }
         self.add_by_owner(Pattern::BeforeDatabase, (step, on));
+    }
+
+    /// A call on the path of a request of a service.
+    fn call_of(&mut self, entry: u32, (start, end): (u64, u64)) {
+        let at = self.blocked.iter().position(|(of, _)| *of == entry).unwrap_or_else(|| {
+            self.blocked.push((entry, Block { from: start, ..Block::default() }));
+            self.blocked.len() - 1
+        });
+        let block = &mut self.blocked[at].1;
+        block.from = block.from.min(start);
+        block.to = block.to.max(end);
+        block.calls += 1;
+        block.time += end - start;
     }
 
     /// Long own time right before calls to other services, and since when each call's caller did nothing else.
