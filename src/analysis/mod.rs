@@ -2,6 +2,7 @@
 //!
 //! No I/O and nothing that can fail: real traces are broken, and a broken one is a note.
 
+mod alike_paths;
 mod analyzer;
 mod blame;
 mod change;

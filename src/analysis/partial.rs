@@ -1,5 +1,6 @@
 //! What one share of a run came to: by name, so that shares can be added, and then turned into the result.
 
+use super::alike_paths;
 use super::analyzer::{Analyzer, Seen};
 use super::change::WhatIf;
 use super::codec::{Codec, codec};
@@ -209,12 +210,13 @@ impl Partial {
 
     /// The result of the run that all shares were of.
     pub fn into_analysis_with(
-        self,
+        mut self,
         run: &Run,
         limits: &Limits,
         database: &DatabaseEvidence,
         runtime: &RuntimeMetrics,
     ) -> Analysis {
+        alike_paths::under_templates(&mut self.steps);
         let telemetry = self.telemetry();
         let duration = self.period.map_or(Nanos::ZERO, |(from, to)| to.since(from));
         let busy = verdict::busy_machine(run);

@@ -107,6 +107,29 @@ def run_app(suite: Suite, name: str, start, database: str, out: str, warm_up=Non
     return read_report(run_folder(out))
 
 
+def unrecorded_wait(suite: Suite, database: str, out: str) -> None:
+    """A page that waits for a program that it calls: told as waiting by what its processes use of the cores meanwhile."""
+    port, grpc_port, http_port = free_ports(3)
+    env = traced("bookshop", http_port, SHOP_DATABASE_URL=database, SHOP_PARTNER_URL="http://127.0.0.1:1")
+    app = start_flask(suite, port, env)
+    wait_for_port(port, app, seconds=180)
+    out = suite.folder / f"runs-{out}"
+    ran = suite.hotspan(
+        "run", f"http://127.0.0.1:{port}/receipt/7", "--users", 4, "--duration", f"{SECONDS}s", "--no-ui", "--out", out,
+        "--otlp-grpc", f"127.0.0.1:{grpc_port}", "--otlp-http", f"127.0.0.1:{http_port}", timeout=SECONDS + 120,
+    )  # fmt: skip
+    suite.stop(app)
+    suite.check("wait: hotspan run exits with 0", ran.code == 0, str(ran))
+    first = (read_report(run_folder(out))["findings"] or [None])[0]
+    evidence = first["evidence"] if first else {}
+    suite.check("wait: its own code is told", bool(first) and first["kind"] == "app_cpu", str(first))
+    suite.check(
+        "wait: as a wait that no span records, of at least half of its time",
+        bool(first) and "no span records" in first["title"] and evidence.get("idle_ms", 0) >= 60, str(first),
+    )  # fmt: skip
+    suite.check("wait: by what its processes used of the cores", evidence.get("process_cores", 9) < 1, str(first))
+
+
 def check(suite: Suite, name: str, report: dict) -> None:
     coverage = report["telemetry"]["coverage"]
     suite.check(f"{name}: coverage is at least 0.97", coverage >= 0.97, f"{coverage}")
@@ -135,6 +158,8 @@ def main() -> int:
         for name, start in (("flask", start_flask), ("django", start_django), ("express", start_express)):
             if name in wanted:
                 suite.measured(name, lambda out: check(suite, name, run_app(suite, name, start, database, out)))
+        if "flask" in wanted:
+            suite.measured("wait", lambda out: unrecorded_wait(suite, database, out))
     return suite.finish()
 
 

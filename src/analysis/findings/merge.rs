@@ -224,7 +224,13 @@ fn explains(cause: &Found, effect: &Found) -> bool {
         // A start is told once, by its longest part.
         (K::ColdStart, K::ColdStart) => (cause.lost, &e.contributor) > (effect.lost, &c.contributor),
         // A slow instance makes all that it does slow.
-        (K::SlowInstance, K::AppCpu | K::EventLoopBlocked) => one_service && 2 * cause.lost >= effect.lost,
+        (K::SlowInstance, K::AppCpu | K::EventLoopBlocked) => {
+            cause.doubt.is_none() && one_service && 2 * cause.lost >= effect.lost
+        }
+        // One that serves more users waits longer for what all wait for.
+        (K::AppCpu | K::EventLoopBlocked | K::LockContention | K::PoolWait, K::SlowInstance) => {
+            effect.doubt == Some(Doubt::MoreRequests) && one_service && 2 * cause.lost >= effect.lost
+        }
         // In a loop that lets nobody in, all that waits for it ends one after the other.
         (K::EventLoopBlocked, K::LockContention) if one_service => {
             matches!(effect.doubt, Some(Doubt::InTurn | Doubt::OneByOne)) && 2 * cause.lost >= effect.lost

@@ -208,6 +208,12 @@ impl Inside {
         shown.then_some(inside.mean)
     }
 
+    /// Whether enough waited in a process to tell that it is not always as many.
+    pub fn is_not_full(requests: &Requests) -> bool {
+        let inside = Inside::of(requests);
+        inside.waited >= WAITING && !inside.is_full()
+    }
+
     /// Whether enough requests of a process waited to tell.
     pub fn is_waited_for(requests: &Requests) -> bool {
         Ahead::waited(requests) >= WAITING

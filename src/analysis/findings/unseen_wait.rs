@@ -142,14 +142,17 @@ fn before<'a>(view: &View<'a>, who: &Contributor) -> Option<&'a Part> {
 }
 
 /// How many of a page's requests are beyond their first statement in each process whenever others wait before it, if that is the
-/// same each time.
+/// same each time; a process in which too few wait tells nothing.
 fn connections(view: &View<'_>, who: &Contributor) -> Option<f64> {
     let whole = anywhere(who);
     let askers = view.tally.evidence.askers.iter().filter(|((of, _), _)| of == who || *of == whole);
     let mut most: Option<f64> = None;
     for (_, requests) in askers {
-        let served = Inside::served_at_once(requests)?;
-        most = Some(most.map_or(served, |most| most.max(served)));
+        match Inside::served_at_once(requests) {
+            Some(served) => most = Some(most.map_or(served, |most| most.max(served))),
+            None if Inside::is_not_full(requests) => return None,
+            None => {}
+        }
     }
     most
 }

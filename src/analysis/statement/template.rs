@@ -10,7 +10,7 @@ pub fn path_template(path: &str) -> String {
         .split('/')
         .map(|segment| match segment {
             _ if is_a_version(segment) && segment != last => segment,
-            _ if identifies(segment) => "{id}",
+            _ if identifies(segment) || is_a_short_code(segment) => "{id}",
             _ => segment,
         })
         .collect();
@@ -84,6 +84,19 @@ fn ends_in_a_number(stem: &str) -> bool {
     !word.is_empty()
         && word.bytes().any(|c| c.is_ascii_alphabetic())
         && (digits >= 4 || (parted && digits >= 2))
+}
+
+/// What has letters and digits and is a name all the same.
+const IS_NAME: [&str; 4] = ["x509", "x86", "h264", "h265"];
+
+/// `c75`, `EU12`: one or two letters and a number; `v12` is a version.
+fn is_a_short_code(segment: &str) -> bool {
+    let word = segment.trim_end_matches(|c: char| c.is_ascii_digit());
+    matches!(word.len(), 1 | 2)
+        && segment.len() >= word.len() + 2
+        && word.bytes().all(|c| c.is_ascii_alphabetic())
+        && !word.eq_ignore_ascii_case("v")
+        && !IS_NAME.contains(&segment)
 }
 
 /// `2024-01-31T10:00:00Z`, `20240131T100000`.

@@ -157,6 +157,8 @@ fn paths_are_templates() {
         ("/t/V1StGXR8Z5jdHi6B", "/t/{id}"),
         ("/api/v2/oauth2/forgot-my-password", "/api/v2/oauth2/forgot-my-password"),
         ("/files/x509/utf8", "/files/x509/utf8"),
+        ("/forecast/c75", "/forecast/{id}"),
+        ("/api/v12/h264/EU31", "/api/v12/h264/{id}"),
         // The version of what follows is no thing; a number with a point, an address and a file are.
         ("/api/2.0/runs/get", "/api/2.0/runs/get"),
         ("/api/1.12/runs/17", "/api/1.12/runs/{id}"),

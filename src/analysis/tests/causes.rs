@@ -325,3 +325,60 @@ fn calls_that_are_recorded_under_a_service_of_their_own_are_a_series_of_their_ma
         assert!(at_once.iter().all(|f| f.0 != K::NPlusOneCall), "{service}: {at_once:?}");
     }
 }
+
+/// A page that calls one of some things of a partner, and waits for a try again where `waits`.
+fn things(path: fn(u64) -> String, waits: bool) -> Analysis {
+    load(300, move |n| {
+        let mut r = Request::new(n, 200.0);
+        let path = path(n);
+        let call = |r: &mut Request, at, status| {
+            let url: &'static str = Box::leak(format!("http://rates.example{path}").into_boxed_str());
+            let attributes = vec![
+                ("http.request.method", Value::Str("GET")),
+                ("url.full", Value::Str(url)),
+                ("server.address", Value::Str("rates.example")),
+                ("http.response.status_code", Value::Int(status)),
+            ];
+            r.span(2, SpanKind::Client, "shop", "GET", at, attributes);
+        };
+        if waits {
+            call(&mut r, (1.0, 10.0), 503);
+            call(&mut r, (110.0, 190.0), 200);
+        } else {
+            call(&mut r, (1.0, 190.0), 200);
+        }
+        r
+    })
+}
+
+#[test]
+fn words_that_stand_for_things_are_left_out_of_paths() {
+    const WORDS: [&str; 12] =
+        ["EUR", "USD", "GBP", "JPY", "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "RON"];
+    let of_words = things(|n| format!("/rates/{}/latest", WORDS[n as usize % 7]), false);
+    assert_eq!(kinds(&of_words), [(K::SlowExternal, "GET rates.example/rates/{id}/latest".to_owned())]);
+    let f = &of_words.findings[0];
+    assert!((f.evidence["calls_per_exchange"] - 1.0).abs() < 1e-9 && f.evidence["share"] > 0.9, "{f:?}");
+    assert!(f.impact.mean.as_millis_f64() > 180.0, "{:?}", f.impact);
+    // Two places, and some that look like ids.
+    let two = things(|n| format!("/convert/{}/{}", WORDS[n as usize % 7], WORDS[n as usize / 7 % 12]), false);
+    assert_eq!(kinds(&two), [(K::SlowExternal, "GET rates.example/convert/{id}/{id}".to_owned())]);
+    let mixed = things(
+        |n| if n % 2 == 0 { format!("/p/{n}") } else { format!("/p/{}", WORDS[n as usize % 5]) },
+        false,
+    );
+    assert_eq!(kinds(&mixed), [(K::SlowExternal, "GET rates.example/p/{id}".to_owned())]);
+    // The wait before a try again goes with its call.
+    let again = things(|n| format!("/rates/{}", WORDS[n as usize % 7]), true);
+    let wait = (K::RateLimited, "retry wait: GET rates.example/rates/{id}".to_owned());
+    assert_eq!(kinds(&again)[0], wait, "{:?}", kinds(&again));
+    // A few operations of an API, and what each request calls, keep their names.
+    let few = things(|n| format!("/v1/{}", WORDS[n as usize % 2]), false);
+    assert!(
+        kinds(&few).iter().all(|f| !f.1.contains("{id}")) && !few.findings.is_empty(),
+        "{:?}",
+        kinds(&few)
+    );
+    let first = things(|n| format!("/{}", WORDS[n as usize % 7]), false);
+    assert!(kinds(&first).iter().all(|f| !f.1.contains("{id}")), "{:?}", kinds(&first));
+}
