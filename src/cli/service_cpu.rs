@@ -94,8 +94,9 @@ impl ServiceCpu {
             parents.keys().filter(holds).copied().collect()
         };
         let listeners = if listening.is_empty() { BTreeSet::new() } else { holders(&listening) };
-        // A service within this process has no CPU time of its own.
-        if listeners.is_empty() || listeners.contains(&self.own) {
+        // A service within this process has no CPU time of its own, and that of one behind a tunnel is elsewhere.
+        let elsewhere = |id: &u64| *id == self.own || is_a_tunnel(&self.books, *id);
+        if listeners.is_empty() || listeners.iter().any(elsewhere) {
             self.used.clear();
             return;
         }
@@ -112,6 +113,15 @@ impl ServiceCpu {
             }
         }
     }
+}
+
+/// Programs that carry requests to another machine and its spans back to this one, as `ssh -L 8000:… -R 4318:…` does.
+const TUNNELS: [&str; 9] =
+    ["ssh", "sshd", "autossh", "chisel", "frpc", "gost", "cloudflared", "kubectl", "telepresence"];
+
+fn is_a_tunnel(books: &Path, id: u64) -> bool {
+    let name = fs::read_to_string(books.join(id.to_string()).join("comm")).unwrap_or_default();
+    TUNNELS.contains(&name.trim_end())
 }
 
 const ESTABLISHED: u8 = 0x01;
@@ -252,6 +262,12 @@ mod tests {
         own.look();
         assert_eq!(proxy.look(), used(0, false));
         assert_eq!(own.look(), None);
+        // One that carries both the requests and the spans.
+        process(books, 10, 1, 100, &[501, 502]);
+        fs::write(books.join("10/comm"), "ssh\n").unwrap();
+        let mut tunnel = ServiceCpu::from_books(books.to_owned(), 0x1F90, vec![0x10DE], 9);
+        tunnel.look();
+        assert_eq!(tunnel.look(), None);
         // Nobody listens there, or there are no such books.
         for (books, port) in [(books, 80), (Path::new("/nowhere"), 0x1F90)] {
             let mut none = ServiceCpu::from_books(books.to_owned(), port, vec![0x10DE], 9);

@@ -3,8 +3,8 @@
 use super::peers::Outlier;
 use super::{
     CRITICAL_SHARE, Claim, Found, Limit, MIN_REQUESTS, TAIL_REQUESTS, View, WORTH_A_WORD, app_cpu,
-    cold_start, crowded, event_loop, limited_calls, lock_contention, mean_ms, missing_index, queueing, share,
-    uncached, uncompressed, unseen_wait,
+    cold_start, crowded, event_loop, held_up, limited_calls, lock_contention, mean_ms, missing_index,
+    queueing, share, uncached, uncompressed, unseen_wait,
 };
 use crate::analysis::moments::Moments;
 use crate::analysis::names::{FAILURE_WAIT, RETRY_WAIT, callee};
@@ -91,7 +91,7 @@ fn judge(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Found> {
         found.finding.impact = [found.finding.impact, read.impact].into_iter().sum();
     }
     if found.finding.kind == FindingKind::EventLoopBlocked {
-        event_loop::add_waiting(view, part, &mut found);
+        held_up::add_waiting(view, part, &mut found);
     }
     Some(found)
 }

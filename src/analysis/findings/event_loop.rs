@@ -6,17 +6,12 @@
 //! process. Behind a pool of one connection requests still begin; in threads they begin and end; where all threads are busy they end.
 //! Where nobody waits there is nothing to tell, and nobody is held up.
 
+use super::held_up::{Waiting, share_of_run};
 use super::least::Least;
-use super::{
-    CRITICAL_SHARE, Claim, DOMINANT_MEAN, Found, Limit, Limits, MIN_REQUESTS, View, WORTH_A_WORD, anywhere,
-    mean_ms, share,
-};
-use crate::analysis::names::callee;
-use crate::analysis::result::{Category, Contributor, Doubt, Finding, FindingKind, Impact, Severity};
+use super::{Claim, Limit, Limits, View, anywhere};
+use crate::analysis::result::{Category, Contributor, Doubt, FindingKind};
 use crate::analysis::tally::Part;
 use crate::record::Nanos;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Time from which one piece of work can hold up others.
 pub const LONG: u64 = Nanos::from_millis(10).0;
@@ -99,7 +94,7 @@ impl Requests {
 
 /// In how many processes a contributor lets nobody in, and whether all of them are known to be event loops; nothing where it does so
 /// in none.
-fn stands_in(view: &View<'_>, who: &Contributor) -> Option<(u32, bool)> {
+pub(super) fn stands_in(view: &View<'_>, who: &Contributor) -> Option<(u32, bool)> {
     let whole = anywhere(who);
     let (mut moments, mut processes, mut in_loop) = (Moments::default(), 0u32, true);
     let (mut came, mut taken_in) = (0, 0);
@@ -128,7 +123,7 @@ fn stands_in(view: &View<'_>, who: &Contributor) -> Option<(u32, bool)> {
 pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<Claim> {
     let (processes, in_loop) = stands_in(view, who)?;
     // A call takes as long when it gives way: only what others wait for it can be gained.
-    let held = held_up(view, part.total, processes);
+    let held = share_of_run(view, part.total, processes);
     let waits = || Waiting::of(view, who, held, processes).map_or(0.0, |waiting| waiting.mean_ms);
     if who.category != Category::App && waits() < Nanos(LONG).as_millis_f64() {
         return None;
@@ -146,7 +141,7 @@ pub(super) fn claim(view: &View<'_>, who: &Contributor, part: &Part) -> Option<C
 /// Beginnings and ends of other requests within stretches: how many chance would give, and how many there are; in those for whose end
 /// somebody waits, and in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Moments {
+pub(super) struct Moments {
     expected: f64,
     seen: f64,
     expected_in_all: f64,
@@ -154,7 +149,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn add(&mut self, more: Moments) {
+    pub fn add(&mut self, more: Moments) {
         self.expected += more.expected;
         self.seen += more.seen;
         self.expected_in_all += more.expected_in_all;
@@ -168,7 +163,7 @@ const SERVED: f64 = 0.5;
 
 /// Whether a process stood while it did something: by how many requests should have begun and ended and how many did, and of an event
 /// loop by how many came and how many of them were taken in.
-fn stands(moments: Moments, each: Option<(usize, usize)>, limits: &Limits) -> bool {
+pub(super) fn stands(moments: Moments, each: Option<(usize, usize)>, limits: &Limits) -> bool {
     let at_most = limits.get(Limit::ExclusiveShare);
     let expected = moments.expected;
     let few = moments.seen <= at_most * expected && moments.seen_in_all <= SERVED * moments.expected_in_all;
@@ -260,7 +255,7 @@ impl Stretches {
 }
 
 /// Beginnings and ends of other requests within stretches.
-fn within(stretches: &Stretches, requests: &Requests) -> Moments {
+pub(super) fn within(stretches: &Stretches, requests: &Requests) -> Moments {
     let sample = &requests.sample;
     let first = sample.iter().map(|r| r.2).min().unwrap_or(0);
     let last = sample.iter().map(|r| r.3).max().unwrap_or(0);
@@ -283,7 +278,7 @@ fn within(stretches: &Stretches, requests: &Requests) -> Moments {
 }
 
 /// Requests that came within stretches, so early that they could have been taken in before the end; and how many were.
-fn sent_within(stretches: &Stretches, requests: &Requests) -> (usize, usize) {
+pub(super) fn sent_within(stretches: &Stretches, requests: &Requests) -> (usize, usize) {
     let (mut came, mut taken_in) = (0, 0);
     for (_, from, to) in stretches.sample.iter() {
         let edge = EDGE.min((to - from) / 10);
@@ -297,186 +292,12 @@ fn sent_within(stretches: &Stretches, requests: &Requests) -> (usize, usize) {
     (came, taken_in)
 }
 
-/// What requests wait for a piece of work that holds up its process.
-struct Waiting<'a> {
-    way: &'a Part,
-    /// The share of the way's time that it answers for.
-    share: f64,
-    mean_ms: f64,
-}
-
-impl<'a> Waiting<'a> {
-    /// Of all that requests wait to be taken in, its share of the time in which the process is busy with long pieces of work. That is
-    /// at most all the time, so it answers for no less than the share of the run that it takes itself.
-    fn of(view: &View<'a>, who: &Contributor, held: f64, processes: u32) -> Option<Waiting<'a>> {
-        let tally = view.tally;
-        let way =
-            |(c, _): &(&Contributor, &Part)| c.category == Category::Network && callee(c) == &*who.service;
-        let (way, wait) = tally.groups.iter().chain(&tally.parts).filter(way).max_by_key(|w| w.1.total)?;
-        let of_service = view.stretches.iter().filter(|((service, _), _)| *service == who.service);
-        let long: f64 = of_service.flat_map(|(_, kinds)| kinds).map(|(_, pieces)| pieces.time()).sum();
-        let busy = long / view.known.period.0.max(1) as f64 / f64::from(processes.max(1));
-        let share = held.min(1.0) / busy.min(1.0).max(held).max(f64::MIN_POSITIVE);
-        let share = share.min(1.0);
-        Some(Waiting { way: wait, share, mean_ms: share * mean_ms(wait.total, view.basis(way).0) })
-    }
-}
-
-/// The share of the run for which a piece of work holds up each of its processes.
-fn held_up(view: &View<'_>, time: u64, processes: u32) -> f64 {
-    share(time, view.known.period.0) / f64::from(processes.max(1))
-}
-
 impl Stretches {
     /// The time of all of them, by those of the sample.
     pub fn time(&self) -> f64 {
         let time: u64 = self.sample.iter().map(|(_, from, to)| to - from).sum();
         time as f64 * self.number as f64 / self.sample.len().max(1) as f64
     }
-}
-
-/// Adds what others wait for it: that is what is lost, and for a call, which takes as long when it gives way, all that a fix brings.
-pub(super) fn add_waiting(view: &View<'_>, part: &Part, found: &mut Found) {
-    let finding = &mut found.finding;
-    let processes = finding.evidence.get("processes").copied().unwrap_or(1.0) as u32;
-    let held = held_up(view, part.total, processes);
-    finding.evidence.insert("held_up_share", held);
-    let waiting = Waiting::of(view, &finding.contributor, held, processes);
-    if finding.contributor.category != Category::App {
-        costs_waiting(view, finding, waiting.as_ref());
-    }
-    let Some(waiting) = waiting else { return };
-    found.lost += (waiting.way.total as f64 * waiting.share) as u64;
-    finding.evidence.insert("waiting_ms", waiting.mean_ms);
-}
-
-/// What a fix brings is what others wait for it. As bad as that, not as long as it takes itself.
-fn costs_waiting(view: &View<'_>, finding: &mut Finding, waiting: Option<&Waiting<'_>>) {
-    finding.impact = waiting.map_or_else(Impact::default, |waiting| {
-        let all = view.impact(waiting.way);
-        let of = |time: Nanos| Nanos((time.0 as f64 * waiting.share) as u64);
-        Impact { mean: of(all.mean), p95: of(all.p95), p99: of(all.p99) }
-    });
-    let mean = view.tally.latency.mean();
-    let much = share(finding.impact.mean.0, mean.0) >= CRITICAL_SHARE && finding.impact.mean >= DOMINANT_MEAN;
-    finding.severity = if much { Severity::Critical } else { Severity::Warning };
-}
-
-/// What requests of a page do between their first and their last call, each of which is quick, where the loop lets nobody in until all is
-/// done: calls that do not give way, as those of a plain driver in an asynchronous handler.
-pub(super) fn of_quick_calls(view: &View<'_>) -> Vec<Found> {
-    let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
-    for ((who, instance), blocks) in &view.tally.evidence.blocks {
-        pages.entry(who).or_default().push((instance, blocks));
-    }
-    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, BLOCK_MS)).collect()
-}
-
-/// Pieces of a page's own code that hold up their event loop, though they take too little of its own requests to be told by that.
-pub(super) fn of_short_work(view: &View<'_>, found: &[Found]) -> Vec<Found> {
-    let told = |who: &Contributor| found.iter().any(|f| super::same_work(&f.finding.contributor, who));
-    let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
-    for ((who, instance), pieces) in &view.tally.evidence.stretches {
-        if who.category == Category::App && !told(who) {
-            pages.entry(who).or_default().push((instance, pieces));
-        }
-    }
-    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, PIECE_MS)).collect()
-}
-
-/// The evidence of how long one such piece is: of quick calls and what is between them, or of own code.
-pub(super) const BLOCK_MS: &str = "block_ms";
-const PIECE_MS: &str = "piece_ms";
-
-/// Whether a finding is of pieces of time that are judged with what others wait for them.
-pub(super) fn is_told_by_waits(finding: &Finding) -> bool {
-    [BLOCK_MS, PIECE_MS].iter().any(|key| finding.evidence.contains_key(key))
-}
-
-/// Pieces of a page's time that let nobody into their event loops, if they and what others wait for them are much of the page.
-fn holds_up(
-    view: &View<'_>,
-    who: &Contributor,
-    instances: &[(&Arc<str>, &Stretches)],
-    key: &'static str,
-) -> Option<Found> {
-    let (mut moments, mut came, mut taken_in) = (Moments::default(), 0, 0);
-    let (mut number, mut time) = (0, 0.0);
-    for (instance, pieces) in instances {
-        let requests = view.requests.get(&(who.service.clone(), (*instance).clone()))?;
-        if !requests.is_of_loops() {
-            return None;
-        }
-        let (sent, begun) = sent_within(pieces, requests);
-        (came, taken_in) = (came + sent, taken_in + begun);
-        moments.add(within(pieces, requests));
-        (number, time) = (number + pieces.number, time + pieces.time());
-    }
-    let (n, latency) = view.tally.joined_sum();
-    if number < MIN_REQUESTS || !stands(moments, Some((came, taken_in)), view.known.limits) {
-        return None;
-    }
-    let processes = instances.len() as u32;
-    let held = held_up(view, time as u64, processes);
-    let waiting = Waiting::of(view, who, held, processes)?;
-    let waits = (waiting.way.total as f64 * waiting.share) as u64;
-    let lost = waits + time as u64;
-    let much = share(lost, latency) >= view.limit(Limit::Share)
-        && mean_ms(lost, n) >= view.limit(Limit::MeanMs)
-        && waiting.mean_ms >= Nanos(LONG).as_millis_f64();
-    if !much {
-        return None;
-    }
-    let evidence = BTreeMap::from([
-        ("share", share(lost.min(latency), latency)),
-        ("mean_ms", mean_ms(time as u64, n)),
-        (key, time / number as f64 / 1e6),
-        ("held_up_share", held),
-        ("waiting_ms", waiting.mean_ms),
-        ("processes", f64::from(processes)),
-    ]);
-    let mut found = view.found(Claim::sure(FindingKind::EventLoopBlocked), who, waiting.way, lost, evidence);
-    costs_waiting(view, &mut found.finding, Some(&waiting));
-    Some(found)
-}
-
-/// The evidence of work that goes on after the answer.
-pub(super) const AFTER_MS: &str = "after_answer_ms";
-
-/// Work that goes on after the answers of a step's requests, as background tasks do, and lets nobody in meanwhile: no request waits for
-/// it on its own path, but all that come then do.
-pub(super) fn after_answers(view: &View<'_>) -> Vec<Found> {
-    let own = view.tally.evidence.stretches.keys().map(|(who, _)| who);
-    let own: BTreeSet<&Contributor> = own.filter(|who| who.category == Category::App).collect();
-    own.into_iter().filter_map(|who| goes_on(view, who)).collect()
-}
-
-fn goes_on(view: &View<'_>, who: &Contributor) -> Option<Found> {
-    let pieces = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who);
-    let (number, time) = pieces.fold((0, 0.0), |(n, time), (_, of)| (n + of.number, time + of.time()));
-    // What requests wait for on their own path is told there.
-    let on_path = view.whole_part(who).map_or(0, |part| part.total) as f64;
-    if number < MIN_REQUESTS || 2.0 * on_path > time {
-        return None;
-    }
-    let (processes, in_loop) = stands_in(view, who)?;
-    let held = held_up(view, time as u64, processes);
-    let waiting = Waiting::of(view, who, held, processes).filter(|_| in_loop)?;
-    let mean = view.tally.latency.mean().as_millis_f64();
-    if waiting.mean_ms < Nanos(LONG).as_millis_f64() || waiting.mean_ms < WORTH_A_WORD * mean {
-        return None;
-    }
-    let evidence = BTreeMap::from([
-        (AFTER_MS, time / number as f64 / 1e6),
-        ("held_up_share", held),
-        ("waiting_ms", waiting.mean_ms),
-        ("processes", f64::from(processes)),
-    ]);
-    let lost = (waiting.way.total as f64 * waiting.share) as u64;
-    let claim = Claim::sure(FindingKind::EventLoopBlocked);
-    let mut found = view.found(claim, who, waiting.way, lost, evidence);
-    costs_waiting(view, &mut found.finding, Some(&waiting));
-    Some(found)
 }
 
 #[cfg(test)]

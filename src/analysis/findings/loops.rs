@@ -6,7 +6,7 @@
 //! [`missing_index`](super::missing_index)) is the scan's.
 
 use super::missing_index::READING;
-use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, dominant, event_loop, share};
+use super::{CRITICAL_SHARE, DOMINANT_MEAN, Found, Limit, View, dominant, held_up, share};
 use crate::analysis::result::{Category, FindingKind, Severity};
 
 /// The evidence of how much of own time is between the calls of loops, and in scans.
@@ -30,7 +30,7 @@ fn of_others_ms(all: &[Found], own: &Found) -> [(&'static str, f64); 2] {
     let f = &own.finding;
     let own_code = matches!(f.kind, AppCpu | EventLoopBlocked) && f.contributor.category == Category::App;
     // What holds up a loop with the calls is judged with what is between them.
-    if !own_code || event_loop::is_told_by_waits(f) {
+    if !own_code || held_up::is_told_by_waits(f) {
         return [(IN_LOOPS, 0.0), (IN_SCANS, 0.0)];
     }
     let sum = |kinds: &[FindingKind], key: &str| {

@@ -18,6 +18,7 @@ mod error_path;
 pub(super) mod event_loop;
 pub(super) mod evidence;
 mod evidence_quality;
+mod held_up;
 mod holders;
 pub(super) mod holding;
 mod idle_process;
@@ -239,12 +240,12 @@ fn of_step(view: &View<'_>) -> Vec<Found> {
         error_path::find,
         slow_instance::find,
         slow_way::find,
-        event_loop::after_answers,
-        event_loop::of_quick_calls,
+        held_up::after_answers,
+        held_up::of_quick_calls,
     ] {
         found.extend(detector(view));
     }
-    let more = event_loop::of_short_work(view, &found);
+    let more = held_up::of_short_work(view, &found);
     found.extend(more);
     found
 }
