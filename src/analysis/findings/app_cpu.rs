@@ -22,8 +22,8 @@ const STATIC: [&str; 16] = [
 pub(super) fn of_static_files(view: &View<'_>, who: &Contributor) -> Option<Claim> {
     let template = view.known.run.steps.get(usize::from(view.step.0)).map_or("", |s| s.template.as_str());
     let path = template.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    // What has a name for each thing (`/invoices/{{ id }}.pdf`) is made for each.
-    let made = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).contains("{{");
+    // What has a name for each thing (`/invoices/{n}.pdf`) is made for each.
+    let made = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).contains('{');
     let file = !made && STATIC.iter().any(|end| path.ends_with(end));
     let named = || {
         let name = who.name.to_ascii_lowercase();

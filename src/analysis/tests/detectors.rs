@@ -316,10 +316,10 @@ fn static_files_of_the_application() {
     let (limits, database) = (Limits::default(), DatabaseEvidence::default());
     let at = |path: &str, ms: f64| at_path(path, |n| Request::new(n, ms), &limits, &database);
     only(&at("/js/app.js?v=3", 80.0), K::StaticByApp, "GET /");
-    only(&at("/static/{{ file }}", 80.0), K::StaticByApp, "GET /");
-    only(&at("/static/{{ file }}.css", 80.0), K::StaticByApp, "GET /");
+    only(&at("/static/{file}", 80.0), K::StaticByApp, "GET /");
+    only(&at("/static/{file}.css", 80.0), K::StaticByApp, "GET /");
     // What has a name for each thing is made for it.
-    only(&at("/invoices/{{ id }}.pdf", 80.0), K::AppCpu, "GET /");
+    only(&at("/invoices/{n}.pdf", 80.0), K::AppCpu, "GET /");
     only(&at("/report", 80.0), K::AppCpu, "GET /");
     healthy(&at("/js/app.js", 8.0));
 }

@@ -125,6 +125,9 @@ pub fn advice(finding: &Finding) -> Prose {
 /// A plain index is the wrong advice for a search within texts.
 const WITHIN_TEXTS: &str = "It searches within texts, which a plain index serves only where the pattern begins with fixed letters: take a trigram index (PostgreSQL's pg_trgm) or full-text search, or let the pattern begin with letters.";
 
+/// Columns of a statement that is to be copied.
+const STATEMENT_COLUMNS: usize = 500;
+
 /// The index to create, and what shows it.
 fn missing_index(finding: &Finding) -> Prose {
     let rows = finding.evidence.get("table_rows").map_or(String::new(), |n| format!(" of {n:.0} rows"));
@@ -132,8 +135,9 @@ fn missing_index(finding: &Finding) -> Prose {
     match finding.remedy.is_empty() {
         true if statement::matches_text(&finding.contributor.name) => out.own(WITHIN_TEXTS),
         true => out.own("Index the columns that it filters by."),
+        // To be copied, so whole.
         false => out
-            .name(&finding.remedy)
+            .short_name(&finding.remedy, STATEMENT_COLUMNS)
             .own("; then look at the plan again, and mind what the index costs writes."),
     }
 }
