@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Looks after which the processes are looked for anew; in the beginning more often.
+/// Looks after which the processes are looked for anew, and for how many that is done each time while they send no spans.
 const SEARCH: u64 = 16;
+const CONNECTS: u64 = 30;
 
 /// The processes of the service, and what they had used at the last look.
 pub struct ServiceCpu {
@@ -71,7 +72,10 @@ impl ServiceCpu {
             waited += now.waited.iter().map(since).sum::<u64>();
         }
         self.looks += 1;
-        if self.looks.is_power_of_two() || self.looks.is_multiple_of(SEARCH) || lost_one {
+        // A service that could not send its spans before connects when it tries again.
+        let may_connect = !self.sends && self.looks <= CONNECTS;
+        let at_times = self.looks.is_power_of_two() || self.looks.is_multiple_of(SEARCH);
+        if may_connect || at_times || lost_one {
             self.search();
         }
         let used = Used { cpu: Nanos(cpu), waited: Nanos(waited), sends_spans: self.sends };

@@ -100,6 +100,8 @@ fn a_service_that_stands_out_is_named_where_nothing_can_be_shown() {
     let named = "Most speaks against stock: requests that reach it took 30.0 ms longer there or on the way. One run on";
     assert!(suspected(31.0).replace('\u{a0}', " ").starts_with(named), "{}", suspected(31.0));
     assert!(suspected(1.0).starts_with("One run on each side"), "{}", suspected(1.0));
+    // Of a request of 9 ms, 0.1 ms longer.
+    assert!(suspected(1.1).starts_with("One run on each side"), "{}", suspected(1.1));
 }
 
 /// A busy machine: medians and tails of one step and one operation are noise, and their lower quartiles got longer.

@@ -43,7 +43,10 @@ fn cannot_tell(c: &Comparison) -> Prose {
 fn suspect(c: &Comparison) -> Prose {
     let [first, second, ..] = c.services.as_slice() else { return Prose::new() };
     let (Some(ms), Some(others)) = (first.suspicion_ms, second.suspicion_ms) else { return Prose::new() };
-    if ms < c.settings.min_change_ms || ms < STANDS_OUT * others {
+    // What is too little of a request to count as a change is chance.
+    let request: f64 = c.services.iter().map(|s| s.own_ms.base + s.network_ms.base).sum();
+    let least = c.settings.min_change_ms.max(c.settings.min_effect * request);
+    if ms < least || ms < STANDS_OUT * others {
         return Prose::new();
     }
     Prose::from("Most speaks against ")
