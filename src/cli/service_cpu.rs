@@ -41,8 +41,11 @@ pub struct Used {
 /// The sums of a process since it began, in nanoseconds.
 #[derive(Clone, Debug, Default)]
 struct Account {
-    /// CPU time of all of its threads, also those that ended.
+    /// CPU time of all of its threads, also those that ended, and of the processes that it started and saw end: the whole of that, when
+    /// they end, so that it may be too much for a look and never too little.
     cpu: u64,
+    /// At how many looks it was known before.
+    looks: u64,
     /// How long each thread that is there waited for a core.
     waited: BTreeMap<u64, u64>,
 }
@@ -60,8 +63,13 @@ impl ServiceCpu {
     /// What they used since the look before; nothing where no process is known, or not for that long.
     pub fn look(&mut self) -> Option<Used> {
         let before = std::mem::take(&mut self.used);
-        self.used = before.keys().filter_map(|id| Some((*id, account(&self.books, *id)?))).collect();
-        let lost_one = self.used.len() < before.len();
+        let now = |(id, before): (&u64, &Account)| {
+            let now = account(&self.books, *id)?;
+            Some((*id, Account { looks: before.looks + 1, ..now }))
+        };
+        self.used = before.iter().filter_map(now).collect();
+        // Programs that a request calls come and go; where a worker goes, another may have come.
+        let lost_one = before.iter().any(|(id, of)| of.looks > 0 && !self.used.contains_key(id));
         let (mut cpu, mut waited) = (0, 0);
         for (id, now) in &self.used {
             cpu += now.cpu.saturating_sub(before[id].cpu);
@@ -79,7 +87,7 @@ impl ServiceCpu {
             self.search();
         }
         let used = Used { cpu: Nanos(cpu), waited: Nanos(waited), sends_spans: self.sends };
-        (!before.is_empty() && !lost_one).then_some(used)
+        before.keys().any(|id| self.used.contains_key(id)).then_some(used)
     }
 
     /// Finds out which processes they are.
@@ -150,13 +158,13 @@ fn socket(line: &str) -> Option<Socket> {
     })
 }
 
-/// Who started a process, and the clock ticks for which all of its threads ran, also those that ended.
+/// Who started a process, and the clock ticks for which all of its threads ran, also those that ended, and its children that ended.
 fn stat(books: &Path, id: u64) -> Option<(u64, u64)> {
     let text = fs::read_to_string(books.join(id.to_string()).join("stat")).ok()?;
     // The name of the program, in brackets, may have any characters.
-    let words: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().take(13).collect();
+    let words: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().take(15).collect();
     let number = |at: usize| words.get(at)?.parse::<u64>().ok();
-    Some((number(1)?, number(11)? + number(12)?))
+    Some((number(1)?, (11..=14).map(number).sum::<Option<u64>>()?))
 }
 
 fn account(books: &Path, id: u64) -> Option<Account> {
@@ -166,7 +174,8 @@ fn account(books: &Path, id: u64) -> Option<Account> {
         let (_, waited) = schedstat(&fs::read_to_string(thread.path().join("schedstat")).ok()?)?;
         Some((thread.file_name().to_str()?.parse().ok()?, waited))
     });
-    Some(Account { cpu: ticks.saturating_mul(1_000_000_000) / ticks_per_second(), waited: waited.collect() })
+    let cpu = ticks.saturating_mul(1_000_000_000) / ticks_per_second();
+    Some(Account { cpu, looks: 0, waited: waited.collect() })
 }
 
 fn ticks_per_second() -> u64 {
@@ -244,12 +253,25 @@ mod tests {
         process(books, 12, 11, 10, &[502]);
         process(books, 13, 1, 2_000, &[]);
         assert_eq!(cpu.look(), used(28, true));
-        // A worker ends, and another takes its place: what it used before is not known.
+        // A worker ends, and another takes its place: what that used before is not known.
         fs::remove_dir_all(books.join("11")).unwrap();
         process(books, 14, 10, 400, &[]);
-        assert_eq!(cpu.look(), None);
+        assert_eq!(cpu.look(), used(0, true));
         process(books, 14, 10, 440, &[]);
         assert_eq!(cpu.look(), used(40, true));
+        // A program that a request calls is there at one look and not at the next; who waited for it has its time then.
+        process(books, 15, 14, 1, &[]);
+        for _ in 0..SEARCH {
+            cpu.look();
+        }
+        fs::remove_dir_all(books.join("15")).unwrap();
+        process(books, 14, 10, 445, &[]);
+        assert_eq!(cpu.look(), used(5, true));
+        // All are gone.
+        for id in ["10", "12", "14"] {
+            fs::remove_dir_all(books.join(id)).unwrap();
+        }
+        assert_eq!(cpu.look(), None);
     }
 
     #[test]
