@@ -113,19 +113,22 @@ pub(super) const START: u64 = Nanos::from_millis(500).0;
 
 /// How many pieces of a contributor's time are as long as a start.
 pub(super) fn long_pieces(view: &View<'_>, who: &Contributor) -> f64 {
-    let whole = anywhere(who);
-    let of = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who || *of == whole);
     let long = |pieces: &Stretches| pieces.sample.iter().filter(|(_, from, to)| to - from >= START).count();
-    of.map(|(_, pieces)| long(pieces) as f64 / pieces.kept()).sum()
+    pieces_of(view, who).map(|(_, pieces)| long(pieces) as f64 / pieces.kept()).sum()
+}
+
+/// A contributor's long pieces of time, wherever in the code, by instance.
+fn pieces_of<'a>(view: &View<'a>, who: &Contributor) -> impl Iterator<Item = (&'a Arc<str>, &'a Stretches)> {
+    let whole = anywhere(who);
+    let all = view.tally.evidence.stretches.iter();
+    all.filter(move |((of, _), _)| of == who || *of == whole)
+        .map(|((_, instance), pieces)| (instance, pieces))
 }
 
 /// Those pieces of it that were kept: instance, begin and end.
 pub(super) fn long_times<'a>(view: &View<'a>, who: &Contributor) -> Vec<(&'a Arc<str>, u64, u64)> {
-    let whole = anywhere(who);
-    let of = view.tally.evidence.stretches.iter().filter(|((of, _), _)| of == who || *of == whole);
-    let all = of.flat_map(|((_, instance), pieces)| {
-        pieces.sample.iter().map(move |(_, from, to)| (instance, *from, *to))
-    });
+    let all = pieces_of(view, who)
+        .flat_map(|(instance, pieces)| pieces.sample.iter().map(move |(_, from, to)| (instance, *from, *to)));
     all.filter(|(_, from, to)| to - from >= START).collect()
 }
 

@@ -73,23 +73,28 @@ fn costs_waiting(view: &View<'_>, finding: &mut Finding, waiting: Option<&Waitin
 /// What requests of a page do between their first and their last call, each of which is quick, where the loop lets nobody in until all is
 /// done: calls that do not give way, as those of a plain driver in an asynchronous handler.
 pub(super) fn of_quick_calls(view: &View<'_>) -> Vec<Found> {
-    let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
-    for ((who, instance), blocks) in &view.tally.evidence.blocks {
-        pages.entry(who).or_default().push((instance, blocks));
-    }
-    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, BLOCK_MS)).collect()
+    all_that_hold_up(view, view.tally.evidence.blocks.iter(), BLOCK_MS)
 }
 
 /// Pieces of a page's own code that hold up their event loop, though they take too little of its own requests to be told by that.
 pub(super) fn of_short_work(view: &View<'_>, found: &[Found]) -> Vec<Found> {
     let told = |who: &Contributor| found.iter().any(|f| same_work(&f.finding.contributor, who));
+    let pieces = view.tally.evidence.stretches.iter();
+    let own = pieces.filter(|((who, _), _)| who.category == Category::App && !told(who));
+    all_that_hold_up(view, own, PIECE_MS)
+}
+
+/// Those of some pieces, by what they are and instance, that hold up their event loops.
+fn all_that_hold_up<'a>(
+    view: &View<'_>,
+    pieces: impl Iterator<Item = (&'a (Contributor, Arc<str>), &'a Stretches)>,
+    key: &'static str,
+) -> Vec<Found> {
     let mut pages: BTreeMap<&Contributor, Vec<(&Arc<str>, &Stretches)>> = BTreeMap::new();
-    for ((who, instance), pieces) in &view.tally.evidence.stretches {
-        if who.category == Category::App && !told(who) {
-            pages.entry(who).or_default().push((instance, pieces));
-        }
+    for ((who, instance), pieces) in pieces {
+        pages.entry(who).or_default().push((instance, pieces));
     }
-    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, PIECE_MS)).collect()
+    pages.into_iter().filter_map(|(who, instances)| holds_up(view, who, &instances, key)).collect()
 }
 
 /// The evidence of how long one such piece is: of quick calls and what is between them, or of own code.
